@@ -1,0 +1,32 @@
+"""Where things live on the host: XDG folders, and nothing outside them but the engine's socket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PRODUCT = "tekton-bootstrap"
+PROJECT = Path(__file__).resolve().parent.parent
+"""The checkout: manifests/, images/ and demo/ are read from here."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """cache: may be deleted at any time, costs only time. state: of all environments; env: of this one.
+
+    env holds the CA, the credentials (0600) and our own copy of the kubeconfig; `down` deletes it.
+    """
+
+    cache: Path
+    state: Path
+    env: Path
+    run: Path
+
+    @staticmethod
+    def of(name: str, environ: Mapping[str, str] = os.environ) -> Paths:
+        home = Path(environ.get("HOME") or Path.home())
+        cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / PRODUCT
+        state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / PRODUCT
+        return Paths(cache=cache, state=state, env=state / "environments" / name, run=Path("/run") / PRODUCT)
