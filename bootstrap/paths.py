@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ class Paths:
     """cache: may be deleted at any time, costs only time. state: of all environments; env: of this one.
 
     env holds the CA, the credentials (0600) and our own copy of the kubeconfig; `down` deletes it.
+    run: sockets and pid files; one folder per state root, so that two of them never share an engine.
     """
 
     cache: Path
@@ -29,4 +31,5 @@ class Paths:
         home = Path(environ.get("HOME") or Path.home())
         cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / PRODUCT
         state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / PRODUCT
-        return Paths(cache=cache, state=state, env=state / "environments" / name, run=Path("/run") / PRODUCT)
+        mark = hashlib.sha256(str(state).encode()).hexdigest()[:6]
+        return Paths(cache=cache, state=state, env=state / "environments" / name, run=Path("/run") / PRODUCT / mark)

@@ -3,26 +3,86 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bootstrap import names
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bootstrap.config import Config
     from bootstrap.paths import Paths
     from bootstrap.world.clock import Clock
     from bootstrap.world.engine import Engine
+    from bootstrap.world.identity import Identity
+    from bootstrap.world.images import Images
+    from bootstrap.world.kind import Kind
     from bootstrap.world.kube import Kube
+    from bootstrap.world.registry import Registry
     from bootstrap.world.report import Report
     from bootstrap.world.shell import Shell
 
 
 @dataclass
 class World:
-    """config: settings. paths: folders. The rest are doors; kube connects when first used."""
+    """config: settings. paths: folders. project: the checkout. The rest are doors; kube connects when first used."""
 
     config: Config
     paths: Paths
+    project: Path
     shell: Shell
     clock: Clock
     report: Report
     engine: Engine
-    kube: Kube
+    identity: Identity
+    images: Images
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The file that every call of ours names: our own copy, or the user's for a cluster of theirs."""
+        from bootstrap.kubeconfig import locate
+
+        return locate(self.config.context) if self.config.context else self.paths.env / "kubeconfig"
+
+    @property
+    def context(self) -> str:
+        return self.config.context or names.context(self.config.name)
+
+    @cached_property
+    def kube(self) -> Kube:
+        from bootstrap.world.kube import Kube
+
+        return Kube(self.kubeconfig, self.context)
+
+    @cached_property
+    def target(self) -> Kube:
+        """The cluster that the pipeline deploys to: this one, unless the settings name another."""
+        from bootstrap.kubeconfig import current_context
+        from bootstrap.world.kube import Kube
+
+        settings = self.config.target
+        if not settings.kubeconfig:
+            return self.kube
+        path = self.project / settings.kubeconfig
+        return Kube(path, settings.context or current_context(path.read_text(), source=str(path)))
+
+    @cached_property
+    def kind(self) -> Kind:
+        from bootstrap.world.kind import Kind
+
+        return Kind(self.shell, self.engine, self.images.tool("kind"), names.network(self.config.name))
+
+    def registry(self) -> Registry:
+        """The environment's registry, as this machine reaches it. Raises PreconditionError if it does not run."""
+        from bootstrap.errors import PreconditionError
+        from bootstrap.world.registry import Registry
+
+        port = self.engine.port(names.registry_container(self.config.name), 5000)
+        if port is None:
+            raise PreconditionError("the registry does not run", hint="invoke up")
+        address = f"127.0.0.1:{port}"
+        settings = self.config.registry
+        password = self.identity.password("registry", settings.password)
+        login = self.identity.docker_config(settings.username, password, (address, names.REGISTRY))
+        return Registry(self.shell, self.images.tool("crane"), address, login, self.identity.ca_file)

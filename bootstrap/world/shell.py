@@ -11,17 +11,24 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import sh
 
-from bootstrap.errors import CommandError, PreconditionError, TimedOut
+from bootstrap.cancel import Cancel
+from bootstrap.errors import CommandError, Interrupted, PreconditionError, TimedOut
 
 TAIL_LINES = 40
+KEPT_LINES = 4000
+"""Of stderr; stdout is kept whole."""
 STOP_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when a child has to end."""
 
@@ -81,7 +88,19 @@ def _label(argv: Sequence[str]) -> str:
 
 
 class SystemShell:
-    """Runs programs for real. `env` is added to the process's own environment, "" removes a name."""
+    """Runs programs for real. `env` is added to the process's own environment, "" removes a name.
+
+    No child outlives us: a requested `cancel` ends all of them, and on Linux the kernel does when this
+    process dies, however it dies. What has to stay (an engine) detaches itself, as daemons do.
+    """
+
+    def __init__(self, cancel: Cancel | None = None) -> None:
+        self._cancel = cancel or Cancel()
+        self._cancel.on_request(self.stop_all)
+        self._live: set[_Child] = set()
+        self._lock = threading.Lock()
+        # The kernel ends a child when the *thread* that forked it ends, so one that stays does all forks.
+        self._forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
 
     def which(self, program: str) -> str | None:
         return shutil.which(program)
@@ -99,36 +118,26 @@ class SystemShell:
     ) -> Output:
         """Run to the end; stdout and stderr are kept, `on_line` hears stderr (and stdout) line by line.
 
-        Raises PreconditionError (no such program), CommandError (non-zero and `check`), TimedOut.
-        An interruption ends the child's whole process group before it travels on.
+        Raises PreconditionError (no such program), CommandError (non-zero and `check`), TimedOut,
+        Interrupted (a stop was requested). An interruption ends the child's whole process group first.
         """
         out: list[str] = []
-        err: deque[str] = deque(maxlen=4000)
-
-        def hear(sink: Any) -> Callable[[str], None]:
-            def line(text: str) -> None:
-                sink.append(text)
-                if on_line:
-                    on_line(text.rstrip("\n"))
-
-            return line
-
-        child = self._spawn(argv, env, cwd, stdin, hear(out), hear(err))
+        err: deque[str] = deque(maxlen=KEPT_LINES)
+        child = self._begin(argv, env, cwd, stdin, _hearing(out, on_line), _hearing(err, on_line), err)
         try:
-            child.wait(timeout=limit)
-        except sh.TimeoutException:
-            _end_group(child, STOP_GRACE)
-            raise TimedOut(f"{_label(argv)} did not end within {limit:g} s", evidence=_tail(err)) from None
-        except sh.ErrorReturnCode:
-            pass
+            ended = child.wait(limit)
         except BaseException:
-            _end_group(child, STOP_GRACE)
+            child.stop()
             raise
-        code = int(child.exit_code)
-        if code and check:
+        if not ended:
+            child.stop()
+            raise TimedOut(f"{_label(argv)} did not end within {limit:g} s", evidence=_tail(err) or _tail(out))
+        if child.code and self._cancel.requested:
+            raise Interrupted(f"{_label(argv)} was stopped")
+        if child.code and check:
             evidence = _tail(err) or _tail(out)
-            raise CommandError(f"{_label(argv)} failed with code {code}", code=code, evidence=evidence)
-        return Output(code, "".join(out), "".join(err))
+            raise CommandError(f"{_label(argv)} failed with code {child.code}", code=child.code, evidence=evidence)
+        return Output(child.code, "".join(out), "".join(err))
 
     def start(
         self,
@@ -140,29 +149,101 @@ class SystemShell:
     ) -> Process:
         """Start a child of ours in the background. Use `running` so that it always ends."""
         lines: deque[str] = deque(maxlen=TAIL_LINES)
+        hear = _hearing(lines, on_line)
+        return self._begin(argv, env, cwd, None, hear, hear, lines)
 
-        def hear(text: str) -> None:
-            lines.append(text)
-            if on_line:
-                on_line(text.rstrip("\n"))
+    def stop_all(self, grace: float = STOP_GRACE) -> None:
+        """End every child and its process group, all at the same time."""
+        with self._lock:
+            children = list(self._live)
+        for child in children:
+            child.signal(signal.SIGTERM)
+        end = time.monotonic() + grace
+        for child in children:
+            child.stop(max(0.0, end - time.monotonic()))
 
-        return _Child(self._spawn(argv, env, cwd, None, hear, hear), lines)
+    def _begin(self, argv: Sequence[str], *how: Any) -> _Child:
+        def fork() -> _Child:
+            self._cancel.check()
+            child = _Child(_spawn(argv, *how[:-1]), how[-1], self._forget)
+            with self._lock:
+                self._live.add(child)
+            child.watch()
+            if self._cancel.requested:  # it came after stop_all had looked
+                child.stop()
+            return child
 
-    @staticmethod
-    def _spawn(
-        argv: Sequence[str],
-        env: Mapping[str, str] | None,
-        cwd: Path | None,
-        stdin: str | bytes | None,
-        out: Callable[[str], None],
-        err: Callable[[str], None],
-    ) -> Any:
+        future = self._forker.submit(fork)
         try:
-            program = sh.Command(argv[0])
-        except sh.CommandNotFound:
-            raise PreconditionError(f"the program {argv[0]} was not found") from None
-        environ = {**os.environ, **(env or {})}
-        return program(
+            return future.result()
+        except KeyboardInterrupt:
+            future.add_done_callback(
+                lambda done: None if done.cancelled() or done.exception() else done.result().stop()
+            )
+            raise
+
+    def _forget(self, child: _Child) -> None:
+        with self._lock:
+            self._live.discard(child)
+
+
+class _Child:
+    """A process, its group, and a thread that waits for it, so that nobody polls and no zombie stays."""
+
+    def __init__(self, child: Any, lines: deque[str], ended: Callable[[_Child], None]) -> None:
+        self._child = child
+        self._lines = lines
+        self._on_end = ended
+        self._ended = threading.Event()
+        self.pid = int(child.pid)
+        self.code = 0
+
+    def watch(self) -> None:
+        threading.Thread(target=self._reap, name=f"reap {self.pid}", daemon=True).start()
+
+    def wait(self, limit: float) -> bool:
+        """Whether it ended within `limit` seconds, with all its output read."""
+        return self._ended.wait(limit)
+
+    def alive(self) -> bool:
+        return not self._ended.is_set()
+
+    def signal(self, number: int) -> None:
+        """To the whole process group, while the child lives."""
+        if self.alive():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+    def stop(self, grace: float = STOP_GRACE) -> None:
+        if not self.alive():
+            return
+        self.signal(signal.SIGTERM)
+        self._ended.wait(grace)
+        # Also when the child itself went: what it left behind in its group is ours too.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._ended.wait(STOP_GRACE)
+
+    def tail(self) -> str:
+        return _tail(self._lines)
+
+    def _reap(self) -> None:
+        self.code = int(self._child.process.wait())
+        self._ended.set()
+        self._on_end(self)
+
+
+def _spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    stdin: str | bytes | None,
+    out: Callable[[str], None],
+    err: Callable[[str], None],
+) -> Any:
+    environ = {**os.environ, **(env or {})}
+    try:
+        return sh.Command(argv[0])(
             *argv[1:],
             _bg=True,
             _bg_exc=False,
@@ -176,37 +257,43 @@ class SystemShell:
             _err=err,
             _encoding="utf-8",
             _decode_errors="replace",
+            _preexec_fn=_die_with_parent(),
         )
+    except sh.CommandNotFound:
+        raise PreconditionError(f"the program {argv[0]} was not found") from None
+    except (sh.ForkException, OSError) as error:  # not executable, no such folder, too many processes
+        cause = str(error).strip().splitlines()[-1]
+        raise CommandError(f"{_label(argv)} could not be started", code=126, evidence=cause) from None
 
 
-class _Child:
-    def __init__(self, child: Any, lines: deque[str]) -> None:
-        self._child = child
-        self._lines = lines
-        self.pid = int(child.pid)
+def _die_with_parent() -> Callable[[], None] | None:
+    """For the child, before it becomes the program: ask the kernel for SIGTERM when we die (Linux)."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
 
-    def alive(self) -> bool:
-        return bool(self._child.is_alive())
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
 
-    def stop(self, grace: float = STOP_GRACE) -> None:
-        _end_group(self._child, grace)
+    def ask() -> None:
+        prctl(1, int(signal.SIGTERM), 0, 0, 0)  # 1: PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(128 + signal.SIGTERM)
 
-    def tail(self) -> str:
-        return _tail(self._lines)
+    return ask
+
+
+def _hearing(sink: Any, on_line: Callable[[str], None] | None) -> Callable[[str], None]:
+    def hear(text: str) -> None:
+        sink.append(text)
+        if on_line:
+            on_line(text.rstrip("\n"))
+
+    return hear
 
 
 def _tail(lines: Sequence[str] | deque[str]) -> str:
     return "".join(list(lines)[-TAIL_LINES:]).rstrip()
-
-
-def _end_group(child: Any, grace: float) -> None:
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
-        if not child.is_alive():
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
-        with contextlib.suppress(sh.ErrorReturnCode, sh.TimeoutException):
-            child.wait(timeout=seconds)
 
 
 @contextlib.contextmanager

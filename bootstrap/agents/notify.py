@@ -1,0 +1,272 @@
+"""Tells the outside how a PipelineRun ended, and removes the run's directory from the shared volume.
+
+Runs as the last task of the pipeline, inside the cluster, on the standard library alone. What it says
+is read from the API: a `finally` task that took results of other tasks as parameters would be skipped
+exactly when one of them failed. It never fails the run; what became of the notification is its result.
+
+Environment: RUN, NAMESPACE, TASKS_STATUS (Tekton's `$(tasks.status)`), RESULT (file for the outcome),
+WORKSPACE (mounted volume, or ""), EXTRA_CA (file of further authorities, may be missing), NOTIFY_KIND
+("none", "generic"; by default whether there is an address), NOTIFY_URL (secret).
+"""
+
+from __future__ import annotations
+
+import calendar
+import http.client
+import json
+import os
+import shutil
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+
+Object = dict[str, Any]
+Get = Callable[[str], bytes]
+"""Path and query on the API server -> body. Raises OSError (any failure, and any status but 200)."""
+Post = Callable[[str, bytes], int]
+"""Address, JSON -> HTTP status. Raises OSError."""
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TAIL_LINES = 10
+TAIL_BYTES = 4000
+ATTEMPTS = 3
+SECONDS = 10.0
+"""Of one request: the run is over, and nobody should wait long for an address that does not answer."""
+
+
+# -- what is said ------------------------------------------------------------------------------------
+
+
+def compose(run: Object, task_runs: Sequence[Object], status: str, tail: str, now: float) -> Object:
+    """The message. status: `$(tasks.status)`. now: seconds since the epoch; the duration is in whole seconds."""
+    params = {one["name"]: one.get("value", "") for one in _at(run, "spec", "params") or ()}
+    results = _results(task_runs)
+    failed = failed_task(task_runs)
+    succeeded = status in ("Succeeded", "Completed") and failed is None
+    return {
+        "pipelineRun": _at(run, "metadata", "name") or "",
+        "namespace": _at(run, "metadata", "namespace") or "",
+        "status": "succeeded" if succeeded else "failed",
+        "repository": _without_credentials(str(params.get("REPO", ""))),
+        "branch": results.get("branch") or params.get("REVISION", ""),
+        "commit": results.get("commit", ""),
+        "author": results.get("author", ""),
+        "message": results.get("message", ""),
+        "image": params.get("IMAGE", ""),
+        "digest": results.get("image-digest", ""),
+        "durationSeconds": _seconds_since(_at(run, "status", "startTime"), now),
+        "failedTask": _task_name(failed) if failed else "",
+        "logTail": tail,
+    }
+
+
+def failed_task(task_runs: Sequence[Object]) -> Object | None:
+    """The TaskRun that failed, the earliest if there are several."""
+    failed = [one for one in task_runs if _succeeded(one) == "False"]
+    return min(failed, key=lambda one: str(_at(one, "status", "completionTime") or "~")) if failed else None
+
+
+def failed_container(task_run: Object) -> tuple[str, str]:
+    """(pod, container) of the step that ended first with a code other than 0; ("", "") if no step did."""
+    for step in _at(task_run, "status", "steps") or ():
+        if (_at(step, "terminated", "exitCode") or 0) != 0:
+            return str(_at(task_run, "status", "podName") or ""), str(step.get("container", ""))
+    return "", ""
+
+
+def clean(text: str) -> str:
+    """The last lines without control characters: a log is somebody else's text."""
+    lines = ["".join(c if c.isprintable() else " " for c in line).rstrip() for line in text.splitlines()]
+    return "\n".join(line for line in lines if line)[-TAIL_BYTES:]
+
+
+def _results(task_runs: Sequence[Object]) -> dict[str, str]:
+    pairs = ((one["name"], one["value"]) for task in task_runs for one in _at(task, "status", "results") or ())
+    return {name: value.strip() for name, value in pairs if isinstance(value, str)}
+
+
+def _succeeded(task_run: Object) -> str:
+    conditions = _at(task_run, "status", "conditions") or ()
+    return next((str(one.get("status")) for one in conditions if one.get("type") == "Succeeded"), "Unknown")
+
+
+def _task_name(task_run: Object) -> str:
+    return str(_at(task_run, "metadata", "labels", "tekton.dev/pipelineTask") or _at(task_run, "metadata", "name"))
+
+
+def _seconds_since(start: str | None, now: float) -> int:
+    return max(0, round(now - calendar.timegm(time.strptime(start, "%Y-%m-%dT%H:%M:%SZ")))) if start else 0
+
+
+def _without_credentials(url: str) -> str:
+    parts = _split(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _split(url: str) -> SplitResult:
+    """As urlsplit, but an address that is none has no host instead of raising."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
+def _at(value: Any, *path: str) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+# -- what is done ------------------------------------------------------------------------------------
+
+
+def gather(get: Get, namespace: str, run: str, status: str, now: float) -> Object:
+    """Read the run and its TaskRuns, and compose. Raises OSError when the API does not answer."""
+    runs = f"/apis/tekton.dev/v1/namespaces/{quote(namespace, safe='')}"
+    selector = urlencode({"labelSelector": f"tekton.dev/pipelineRun={run}"})
+    task_runs = json.loads(get(f"{runs}/taskruns?{selector}")).get("items") or []
+    one = json.loads(get(f"{runs}/pipelineruns/{quote(run, safe='')}"))
+    return compose(one, task_runs, status, _tail(get, namespace, failed_task(task_runs)), now)
+
+
+def _tail(get: Get, namespace: str, task_run: Object | None) -> str:
+    if task_run is None:
+        return ""
+    pod, container = failed_container(task_run)
+    reason = next((str(one.get("message", "")) for one in _at(task_run, "status", "conditions") or ()), "")
+    if not pod:
+        return clean(reason)
+    query = urlencode({"container": container, "tailLines": TAIL_LINES})
+    path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log?{query}"
+    try:
+        return clean(get(path).decode(errors="replace")) or clean(reason)
+    except OSError:
+        return clean(reason)
+
+
+def send(post: Post, url: str, message: Object, sleep: Callable[[float], None]) -> str:
+    """POST, again when the other side had a fault of its own. Answers "sent", or "failed: REASON"."""
+    if _split(url).scheme not in ("http", "https") or not _split(url).hostname:
+        return "failed: the address is not an http or https address"
+    why = ""
+    for attempt in range(ATTEMPTS):
+        sleep(attempt * 1.0)
+        try:
+            status = post(url, json.dumps(message).encode())
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            why = reason(error)
+            continue
+        if 200 <= status < 300:
+            return "sent"
+        why = f"HTTP {status}"
+        if status < 500 and status != 429:
+            break
+    return f"failed: {why}"
+
+
+def reason(error: BaseException) -> str:
+    """Short, and without the address, which may hold a token."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    text = cause.strerror if isinstance(cause, OSError) else ""
+    return clean(text or type(cause).__name__)[:200]
+
+
+def notify(environ: Mapping[str, str], get: Get, post: Post, sleep: Callable[[float], None], now: float) -> str:
+    """Answers "off", "sent" or "failed: REASON"."""
+    url = environ.get("NOTIFY_URL", "").strip()
+    kind = environ.get("NOTIFY_KIND", "").strip() or ("generic" if url else "none")
+    if kind == "none":
+        return "off"
+    if kind != "generic":
+        return f"failed: {clean(kind)[:40]} is not a kind of notification"
+    try:
+        message = gather(get, environ["NAMESPACE"], environ["RUN"], environ.get("TASKS_STATUS", ""), now)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"failed: the run could not be read ({reason(error)})"
+    return send(post, url, message, sleep)
+
+
+def line(outcome: str, url: str) -> str:
+    """What a reader of the log is told; of the address only the host."""
+    host = _split(url).hostname or "no address"
+    if outcome == "off":
+        return "notifications are off"
+    return f"notification to {host}: {outcome}"
+
+
+def remove_run(workspace: str, run: str) -> None:
+    """Remove the run's own directory below `workspace`, and nothing else."""
+    if workspace and run and run == Path(run).name and run not in (".", ".."):
+        shutil.rmtree(Path(workspace) / run, ignore_errors=True)
+
+
+# -- the outside -------------------------------------------------------------------------------------
+
+
+def api(environ: Mapping[str, str], account: Path = ACCOUNT) -> Get:
+    """The API server as a pod's own ServiceAccount sees it. No proxy stands between."""
+
+    def get(path: str) -> bytes:
+        context = ssl.create_default_context(cafile=str(account / "ca.crt"))
+        host, port = environ["KUBERNETES_SERVICE_HOST"], int(environ.get("KUBERNETES_SERVICE_PORT", "443"))
+        connection = http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)
+        try:
+            token = (account / "token").read_text().strip()
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise OSError(answer.status, f"HTTP {answer.status} from the API")
+        return body
+
+    return get
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirected POST would arrive as a GET without its body."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def poster(extra_ca: str) -> Post:
+    """POST over the system's authorities and those of the file `extra_ca`, if it is there."""
+
+    def post(url: str, body: bytes) -> int:
+        context = ssl.create_default_context()
+        if extra_ca and Path(extra_ca).is_file():
+            context.load_verify_locations(cafile=extra_ca)
+        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect())
+        headers = {"Content-Type": "application/json", "User-Agent": "tekton-bootstrap"}
+        request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310  checked in send
+        try:
+            with opener.open(request, timeout=SECONDS) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    return post
+
+
+def main(environ: Mapping[str, str]) -> int:
+    get, post = api(environ), poster(environ.get("EXTRA_CA", ""))
+    try:
+        outcome = notify(environ, get, post, time.sleep, time.time())
+    except Exception as error:  # noqa: BLE001  whatever is wrong with a notification, the run is not
+        outcome = f"failed: {reason(error)}"
+    sys.stdout.write(line(outcome, environ.get("NOTIFY_URL", "")) + "\n")
+    Path(environ["RESULT"]).write_text(outcome[:500])
+    remove_run(environ.get("WORKSPACE", ""), environ.get("RUN", ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,349 @@
+"""Settings: the typed form of invoke.yaml, its layers, and where each value came from.
+
+Layers, later ones win: defaults, invoke.yaml, environment (INVOKE_GIT_PORT), flags (--name, --set git.port=1).
+Every fault of every layer is found before one UsageError tells them all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from bootstrap import rules, settings_file
+from bootstrap.errors import Fault, PreconditionError, UsageError
+from bootstrap.model import Secret
+from bootstrap.rules import Meta, Wrong
+from bootstrap.settings_file import Node, quoted
+from bootstrap.text import count, one_line
+
+FILE = "invoke.yaml"
+PREFIX = "INVOKE_"
+INVOKE_KEYS = frozenset({"run", "runners", "sudo", "tasks", "timeouts", "debug"})
+"""Top-level keys that invoke itself reads from the same file."""
+_MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    config: str = rules.text("kind-config.yaml", "kind's own configuration, from the project's folder", empty=False)
+    api_port: int = rules.port(0, "port of the API server on 127.0.0.1; 0: a free one")
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    port: int = rules.port(0, "on 127.0.0.1; 0: a free one")
+    username: str = rules.text("builder", "who pushes and pulls", rules.user, empty=False)
+    password: Secret = rules.secret("empty: a random one", rules.at_most(72))  # bcrypt looks at no more
+
+
+@dataclass(frozen=True)
+class GitSettings:
+    url: str = rules.text("", "a repository elsewhere; empty: the environment's own", rules.url("http", "https"))
+    revision: str = rules.text("main", "branch, tag or commit", rules.revision, empty=False)
+    port: int = rules.port(0, "the environment's own server on 127.0.0.1; 0: a free one")
+    username: str = rules.text("developer", "who clones and pushes", rules.user, empty=False)
+    password: Secret = rules.secret("empty: a random one; of a repository elsewhere: none", rules.at_most(72))
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    port: int = rules.port(0, "go-echo on 127.0.0.1; 0: a free one")
+    replicas: int = rules.whole(2, "pods of go-echo", 1, 50)
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    kubeconfig: str = rules.text("", "file for the cluster deployed to; empty: the same cluster")
+    context: str = rules.text("", "context within that file; empty: its current one")
+    server: str = rules.text("", "that cluster's API server as a pod reaches it; empty: worked out", rules.url("https"))
+    namespace: str = rules.text("demo", "namespace deployed to", rules.label(), empty=False)
+    token_hours: int = rules.whole(720, "life of the minted token", 1, 8760)
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    image: str = rules.text("", "repository pushed to; empty: the environment's registry", rules.repository)
+    dockerfile: str = rules.text("Dockerfile", "path within the repository", rules.within, empty=False)
+    directory: str = rules.text(".", "build context within the repository", rules.within, empty=False)
+    deployment: str = rules.text("go-echo", "Deployment whose image is set", rules.label(), empty=False)
+    container: str = rules.text("go-echo", "container within it", rules.label(), empty=False)
+    timeout_minutes: int = rules.whole(20, "limit of one run", 1, 1440)
+    cache_gigabytes: int = rules.whole(5, "size of BuildKit's cache", 1, 1000)
+
+
+@dataclass(frozen=True)
+class NotifySettings:
+    kind: str = rules.choice("none", "how the end of a run is told", ("none", "generic"))
+    url: Secret = rules.secret("where to; often holds a token", rules.url("http", "https"))
+
+
+@dataclass(frozen=True)
+class DashboardSettings:
+    port: int = rules.port(9097, "on 127.0.0.1; 0: a free one")
+
+
+@dataclass(frozen=True)
+class ListenerSettings:
+    port: int = rules.port(9080, "on 127.0.0.1; 0: a free one")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. origins: key -> layer, for those not at their default. warnings: to be shown once."""
+
+    name: str = rules.text("demo", "name of the environment", rules.label(40), empty=False)
+    context: str = rules.text("", "an existing context to install on; empty: a kind cluster of our own")
+    engine: str = rules.choice("auto", "container engine", ("auto", "docker", "managed"))
+    supply: str = rules.choice("source", "where images come from", ("source",))
+    arch: str = rules.choice("auto", "processor architecture of the images", ("auto", "amd64", "arm64"))
+    cluster: ClusterSettings = ClusterSettings()
+    registry: RegistrySettings = RegistrySettings()
+    git: GitSettings = GitSettings()
+    app: AppSettings = AppSettings()
+    target: TargetSettings = TargetSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+    notify: NotifySettings = NotifySettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    listener: ListenerSettings = ListenerSettings()
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def architecture(self) -> str:
+        """amd64 or arm64. Raises PreconditionError on a machine that is neither."""
+        if self.arch != "auto":
+            return self.arch
+        import platform
+
+        machine = platform.machine().lower()
+        if machine not in _MACHINES:
+            raise PreconditionError(f"this machine is {machine}; amd64 and arm64 are supported", hint="set `arch`")
+        return _MACHINES[machine]
+
+    def origin(self, key: str) -> str:
+        """Where the value of "git.port" came from: "default", "invoke.yaml line 7", "INVOKE_GIT_PORT", "--name"."""
+        return self.origins.get(key, "default")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of `invoke config`. value: as shown; secrets are masked."""
+
+    key: str
+    value: str
+    origin: str
+    doc: str
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What one layer says about one key. text: None where it cannot be a value (a list, nothing...)."""
+
+    where: str
+    line: int
+    text: str | None
+    otherwise: str = ""
+
+    @property
+    def origin(self) -> str:
+        return f"{self.where} line {self.line}" if self.line else self.where
+
+
+def _walk() -> Iterator[tuple[str, Meta, Any]]:
+    for item in fields(Config):
+        if "setting" in item.metadata:
+            yield item.name, item.metadata["setting"], item.default
+        elif item.name not in ("origins", "warnings"):
+            group: Any = item.default
+            for inner in fields(group):
+                yield f"{item.name}.{inner.name}", inner.metadata["setting"], inner.default
+
+
+SETTINGS: Mapping[str, Meta] = {key: meta for key, meta, _ in _walk()}
+"""Every key ("name", "git.port"), in the order of invoke.yaml."""
+_GROUPS = tuple(dict.fromkeys(key.partition(".")[0] for key in SETTINGS if "." in key))
+
+
+def load(
+    file: Path,
+    environ: Mapping[str, str],
+    sets: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
+) -> Config:
+    """The settings of all layers. sets: "git.port=3000" each. flags: key -> text, as given by --key; "" is not given.
+
+    Raises UsageError with every fault, each with its file and line, variable or flag.
+    """
+    faults: list[Fault] = []
+    layers = [
+        _from_file(file, faults),
+        _from_environment(environ, faults),
+        _from_flags(flags or {}),
+        _from_sets(sets, faults),
+    ]
+    given = {key: value for layer in layers for key, value in layer.items()}
+    values = {key: _value(key, value, faults) for layer in layers for key, value in layer.items()}
+    config = _build(values, given)
+    faults += [] if faults else _contradictions(config)
+    if faults:
+        raise UsageError(_summary(faults), faults=sorted(faults, key=lambda fault: (fault.where, fault.line)))
+    return config
+
+
+def guard(project: Path, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise UsageError if invoke.yaml or the environment is wrong: invoke, which reads both, would choke on them."""
+    load(project / FILE, environ)
+
+
+def describe(config: Config) -> list[Row]:
+    """Every setting, its value and where that came from, in the order of invoke.yaml."""
+    return [Row(key, _shown(_get(config, key)), config.origin(key), meta.doc) for key, meta in SETTINGS.items()]
+
+
+def _from_file(file: Path, faults: list[Fault]) -> dict[str, _Given]:
+    root, found = settings_file.read(file, file.name)
+    faults += found
+    if root is None or root.null:
+        return {}
+    if not isinstance(root.value, dict):
+        faults.append(Fault(file.name, root.line, f"holds {root.describe()} where settings (key: value) are expected"))
+        return {}
+    given: dict[str, _Given] = {}
+    for key, node in root.value.items():
+        if key in INVOKE_KEYS:
+            continue
+        if key in _GROUPS:
+            given |= _group(file.name, key, node, root.lines[key], faults)
+        else:
+            given |= _known(key, _from_node(file.name, node, root.lines[key]), faults)
+    return given
+
+
+def _group(where: str, group: str, node: Node, line: int, faults: list[Fault]) -> dict[str, _Given]:
+    if not isinstance(node.value, dict):
+        faults.append(Fault(where, line, f"{group}: {node.describe()} where settings below it are expected"))
+        return {}
+    given: dict[str, _Given] = {}
+    for key, inner in node.value.items():
+        given |= _known(f"{group}.{key}", _from_node(where, inner, node.lines[key]), faults)
+    return given
+
+
+def _from_node(where: str, node: Node, line: int) -> _Given:
+    if isinstance(node.value, str) and not node.null:
+        return _Given(where, line, node.value)
+    return _Given(where, line, None, f'{node.describe()} where one value is expected (empty text is "")')
+
+
+def _from_environment(environ: Mapping[str, str], faults: list[Fault]) -> dict[str, _Given]:
+    names = {PREFIX + key.replace(".", "_").upper(): key for key in SETTINGS}
+    groups = tuple(f"{PREFIX}{group.upper()}_" for group in _GROUPS)
+    given: dict[str, _Given] = {}
+    for name, text in environ.items():
+        if name in names:
+            given[names[name]] = _Given(name, 0, text)
+        elif name.startswith(groups):
+            faults.append(Fault(name, 0, f"no setting has this variable{_meant(name, names)}"))
+    return given
+
+
+def _from_flags(flags: Mapping[str, str]) -> dict[str, _Given]:
+    return {key: _Given(f"--{key.replace('_', '-')}", 0, text) for key, text in flags.items() if text}
+
+
+def _from_sets(sets: Sequence[str], faults: list[Fault]) -> dict[str, _Given]:
+    given: dict[str, _Given] = {}
+    for item in sets:
+        key, equals, text = item.partition("=")
+        key = one_line(key)
+        if equals and key:
+            given |= _known(key, _Given(f"--set {key}", 0, text), faults)
+        else:
+            faults.append(Fault("--set", 0, f"{quoted(key)}: KEY=VALUE is expected, as in git.port=3000"))
+    return given
+
+
+def _known(key: str, given: _Given, faults: list[Fault]) -> dict[str, _Given]:
+    if key in SETTINGS:
+        return {key: given}
+    reason = (
+        "is a group; name a setting below it" if key in _GROUPS else f"unknown key{_meant(key, [*_GROUPS, *SETTINGS])}"
+    )
+    faults.append(Fault(given.where, given.line, f"{one_line(key)}: {reason}"))
+    return {}
+
+
+def _meant(word: str, words: Iterable[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word[:80], list(words), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _value(key: str, given: _Given, faults: list[Fault]) -> Any:
+    if given.text is None:
+        faults.append(Fault(given.where, given.line, f"{key}: {given.otherwise}"))
+        return None
+    try:
+        return SETTINGS[key].rule(given.text)
+    except Wrong as wrong:
+        faults.append(Fault(given.where, given.line, f"{key}: {wrong}"))
+        return None
+
+
+def _build(values: Mapping[str, Any], given: Mapping[str, _Given]) -> Config:
+    """Values that could not be read are None; the faults that go with them keep the result from being used."""
+    config = Config(
+        origins={key: value.origin for key, value in given.items()},
+        warnings=tuple(_exposed(key, item) for key, item in given.items() if item.line and _typed_secret(key, item)),
+    )
+    for group in _GROUPS:
+        own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{group}.")}
+        config = replace(config, **{group: replace(getattr(config, group), **own)})
+    return replace(config, **{key: value for key, value in values.items() if "." not in key})
+
+
+def _typed_secret(key: str, given: _Given) -> bool:
+    return SETTINGS[key].secret and bool(given.text)
+
+
+def _exposed(key: str, given: _Given) -> str:
+    return f"{given.origin}: {key} is better given as {PREFIX}{key.replace('.', '_').upper()}, out of the file"
+
+
+def _contradictions(config: Config) -> list[Fault]:
+    """What is wrong only together."""
+    found: list[Fault] = []
+    if config.notify.kind != "none" and not config.notify.url:
+        found.append(_fault(config, "notify.kind", f"{config.notify.kind} needs notify.url (INVOKE_NOTIFY_URL)"))
+    taken: dict[int, str] = {}
+    for key in (key for key in SETTINGS if key.endswith("port")):
+        number = _get(config, key)
+        if number and number in taken:
+            found.append(_fault(config, key, f"{number} is taken by {taken[number]}"))
+        taken.setdefault(number, key)
+    return found
+
+
+def _fault(config: Config, key: str, text: str) -> Fault:
+    where, _, line = config.origin(key).partition(" line ")
+    return Fault(where, int(line or 0), f"{key}: {text}")
+
+
+def _summary(faults: Sequence[Fault]) -> str:
+    places = {fault.where for fault in faults}
+    return f"{places.pop() if len(places) == 1 else 'the settings'}: {count(len(faults), 'fault')}"
+
+
+def _get(config: Config, key: str) -> Any:
+    group, _, name = key.rpartition(".")
+    return getattr(getattr(config, group) if group else config, name)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Secret):
+        return "***" if value else '""'
+    return str(value) if value != "" else '""'

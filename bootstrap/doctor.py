@@ -1,0 +1,160 @@
+"""Measures the machine before anything is written. Each finding says what is, and what to type.
+
+`examine` is all of it, for people; `preflight` is the part that must hold before `up` starts.
+The doors in `bootstrap.world` measure, `bootstrap.findings` judges.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from bootstrap import findings as judge
+from bootstrap import names, runtime_filter
+from bootstrap.errors import BootstrapError
+from bootstrap.findings import Finding
+from bootstrap.model import Failed, Ready
+from bootstrap.world import host, reach
+from bootstrap.world.engine import Engine
+from bootstrap.world.shell import Shell
+
+if TYPE_CHECKING:
+    from bootstrap.config import Config
+    from bootstrap.paths import Paths
+
+INOTIFY = {"max_user_instances": 512, "max_user_watches": 65536}
+"""Each node's kubelet, containerd and systemd take some; the kernel counts them per user, not per container."""
+REGISTRIES = ("registry-1.docker.io", "ghcr.io", "gcr.io", "quay.io", "registry.k8s.io")
+PORTS = ("cluster.api_port", "registry.port", "git.port", "app.port")
+FORWARDS = ("dashboard.port", "listener.port")
+"""Settings that are ports `up` publishes, and those that other commands open later."""
+MOMENT = 1.5
+"""Seconds for everything on the network together."""
+
+
+def examine(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold: bool) -> list[Finding]:
+    """Every finding, in the order to read them; about two seconds, and nothing is changed.
+
+    cold: images are still to be built (the supply's check is not Ready).
+    """
+    return [
+        judge.resources(*_resources(shell, paths, cold)),
+        engine_of(engine),
+        *(port_of(engine, config, name) for name in PORTS),
+        judge.kernel(platform.release(), host.cgroup_version(), _overlayfs(), host.filesystem(paths.state)),
+        judge.capabilities(runtime_filter.missing_here(), managed=engine.managed),
+        *(judge.inotify(name, _sysctl(f"fs/inotify/{name}"), wanted) for name, wanted in INOTIFY.items()),
+        *(port_of(engine, config, name) for name in FORWARDS),
+        *network(shell, cold=cold),
+        *judge.authorities(os.environ),
+        judge.proxy(os.environ),
+        *judge.tools(shell.which),
+    ]
+
+
+def preflight(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold: bool) -> None:
+    """Raise PreconditionError naming every finding that would stop `up`; milliseconds unless `cold`."""
+    choice = engine.choice
+    found = [judge.resources(*_resources(shell, paths, cold)), *(port_of(engine, config, name) for name in PORTS)]
+    if isinstance(choice, Failed):
+        found.append(Finding("fail", "engine", choice.why, choice.hint))
+    if cold:
+        found += network(shell, cold=True)
+    judge.refuse(found)
+
+
+def _resources(shell: Shell, paths: Paths, cold: bool) -> tuple[int, float, float, int]:
+    """Cores, memory in GiB, free disk in GB, and how much of it is needed."""
+    disk = min(host.free_gb(paths.cache), host.free_gb(paths.state))
+    needed = judge.COLD_GB if cold else judge.WARM_GB
+    if disk < needed and cold:  # a build that was interrupted has used a part already
+        needed = max(judge.WARM_GB, judge.COLD_GB - used_gb(shell, paths))
+    return len(os.sched_getaffinity(0)), host.memory_gib(), disk, needed
+
+
+def used_gb(shell: Shell, paths: Paths) -> int:
+    """What cache and state hold now, in whole GB."""
+    folders = [str(folder) for folder in (paths.cache, paths.state) if folder.exists()]
+    if not folders:
+        return 0
+    lines = shell.run(["du", "-sB1", "-x", *folders], check=False, limit=60).stdout.splitlines()
+    return sum(int(line.split()[0]) for line in lines) // 10**9
+
+
+def engine_of(engine: Engine) -> Finding:
+    try:
+        verdict = engine.check()
+    except BootstrapError as error:
+        return Finding("fail", "engine", error.message, error.hint)
+    if isinstance(verdict, Failed):
+        return Finding("fail", "engine", verdict.why, verdict.hint)
+    later = "" if isinstance(verdict, Ready) else "; invoke up sees to it"
+    return Finding("ok", "engine", verdict.why + later)
+
+
+def port_of(engine: Engine, config: Config, setting: str) -> Finding:
+    """Whether a port of the settings is free, or held by this very environment."""
+    group, _, field = setting.partition(".")
+    port: int = getattr(getattr(config, group), field)
+    holder = host.listener(port) if port else None
+    if holder is None:
+        return Finding("ok", f"port {port}" if port else setting, "free" if port else "chosen when needed")
+    ours = port in _own_ports(engine, config.name)
+    free = next(number for number in range(port + 1, port + 1000) if host.listener(number) is None)
+    return judge.taken_port(setting, port, holder, ours=ours, free=free)
+
+
+def network(shell: Shell, *, cold: bool) -> list[Finding]:
+    """DNS, container registries and package registries; without the last, nothing new can be built."""
+    packages = package_registries(shell)
+    registries = {f"https://{name}/v2/": name for name in REGISTRIES}
+    answers = reach.side_by_side(lambda url: reach.ask(url, MOMENT), [*packages, *registries], MOMENT)
+    hosts = {urlsplit(url).hostname or "" for url in packages}
+    known = {} if judge.proxies(os.environ) else reach.side_by_side(reach.resolves, hosts, MOMENT)
+    in_reach = [name for url, name in registries.items() if answers[url] in (200, 401)]
+    return [
+        *([judge.dns(known)] if known else []),
+        Finding("ok", "registries in reach", ", ".join(in_reach) or "none; supply source will be used"),
+        *(judge.package_registry(url, what, answers[url], cold=cold) for url, what in packages.items()),
+    ]
+
+
+def package_registries(shell: Shell) -> dict[str, str]:
+    """Address -> whose packages, as the ordinary clients are set up on this machine."""
+    found: dict[str, str] = {}
+    if shell.which("go"):
+        proxies = shell.run(["go", "env", "GOPROXY"], check=False).stdout.strip()
+        found |= dict.fromkeys(map(_root, proxies.replace("|", ",").split(",")[:1]), "Go")
+    if shell.which("apt-get"):
+        sites = shell.run(["apt-get", "indextargets", "--format", "$(SITE)"], check=False).stdout.split()
+        found |= dict.fromkeys(map(_root, sites), "the distribution")
+    found.pop("", None)
+    return found
+
+
+def _root(url: str) -> str:
+    """Scheme, host and port: paths differ and credentials are nobody's business. "" for what is not the web."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}" + f":{parts.port}" * bool(parts.port) + "/"
+
+
+def _own_ports(engine: Engine, name: str) -> set[int]:
+    try:
+        clusters = engine.containers(label=f"io.x-k8s.kind.cluster={name}", running=True)
+        registries = engine.containers(name=names.registry_container(name), running=True)
+        return {port for box in (*clusters, *registries) for port in engine.ports(box.name).values()}
+    except BootstrapError:
+        return set()
+
+
+def _overlayfs() -> bool:
+    return "\toverlay\n" in Path("/proc/filesystems").read_text()
+
+
+def _sysctl(name: str) -> int:
+    return int(Path("/proc/sys", name).read_text())

@@ -1,0 +1,179 @@
+"""What each command does: the graph of steps, read top-down, and nothing clever."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bootstrap import doctor
+from bootstrap.converge import Outcome, Step, converge, look, order
+from bootstrap.errors import ApiError, BootstrapError, PreconditionError
+from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap.steps.cluster import ExistingCluster, KindCluster
+from bootstrap.steps.credentials import CredentialsStep
+from bootstrap.steps.engine import EngineStep
+from bootstrap.steps.images import ImagesStep
+from bootstrap.steps.parts import builder, demo, git, namespaces, pipeline
+from bootstrap.steps.registry import RegistryStep
+from bootstrap.steps.target import TargetStep
+from bootstrap.steps.tekton import TektonStep
+from bootstrap.world import World
+from bootstrap.world.locks import environment_lock
+
+
+def steps(world: World) -> list[Step[World]]:
+    """The whole of `up`, in the order to read it; `needs` say what may run side by side."""
+    return [
+        EngineStep(),
+        ImagesStep(),
+        RegistryStep(),
+        ExistingCluster() if world.config.context else KindCluster(),
+        namespaces(),
+        CredentialsStep(),
+        TektonStep(),
+        builder(world),
+        git(world),
+        demo(world),
+        TargetStep(),
+        pipeline(),
+    ]
+
+
+def up(world: World, *, dry_run: bool = False) -> int:
+    """Bring everything to Ready. Interrupted anywhere, the next one goes on."""
+    start = world.clock.now()
+    todo = steps(world)
+    if dry_run:
+        return _plan(world, look(todo, world, world.clock))
+    doctor.preflight(world.shell, world.engine, world.config, world.paths, cold=is_cold(world))
+    with environment_lock(world, "up"):
+        outcomes = converge(todo, world, world.clock, world.report)
+    seconds = world.clock.now() - start
+    changed = [outcome for outcome in outcomes if outcome.changed]
+    name = world.config.name
+    if not changed:
+        world.report.line(f"environment {name} is ready ({len(outcomes)} steps checked in {seconds:.1f} s, nothing changed)")
+        return 0
+    world.report.line(f"ready in {duration(seconds)}.  next: invoke test-run · invoke dashboard · invoke status")
+    return 0
+
+
+def is_cold(world: World) -> bool:
+    """Whether images have to be built or fetched first, which wants more disk and a network."""
+    return not isinstance(world.images.check(), Ready)
+
+
+def _plan(world: World, outcomes: Sequence[Outcome]) -> int:
+    rows = [[outcome.name, verdict_word(outcome.verdict), outcome.verdict.why] for outcome in outcomes]
+    world.report.table(["step", "now", "why"], rows)
+    changes = [outcome.name for outcome in outcomes if not isinstance(outcome.verdict, Ready)]
+    world.report.line(f"would apply: {', '.join(changes)}" if changes else "nothing to do")
+    return 0
+
+
+def status(world: World, *, as_json: bool = False) -> int:
+    """Check every step; 0 only if all are Ready."""
+    outcomes = look(steps(world), world, world.clock)
+    ready = all(isinstance(outcome.verdict, Ready) for outcome in outcomes)
+    if as_json:
+        world.report.json(describe(world, outcomes))
+        return 0 if ready else 1
+    rows = [[verdict_word(o.verdict), o.name, o.verdict.why, f"{o.seconds:.1f} s"] for o in outcomes]
+    world.report.table(["", "step", "", ""], rows)
+    for name, address in endpoints(world).items():
+        world.report.line(f"  {name:<10} {address}")
+    return 0 if ready else 1
+
+
+def describe(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The document of `status --json`."""
+    return {
+        "name": world.config.name,
+        "context": world.context,
+        "kubeconfig": str(_kubeconfig(world)),
+        "supply": world.config.supply,
+        "endpoints": endpoints(world),
+        "steps": [
+            {"name": o.name, "verdict": verdict_word(o.verdict), "why": o.verdict.why, "seconds": round(o.seconds, 2)}
+            for o in outcomes
+        ],
+    }
+
+
+def _kubeconfig(world: World) -> str:
+    try:
+        return str(world.kubeconfig)
+    except PreconditionError:
+        return ""
+
+
+def endpoints(world: World) -> dict[str, str]:
+    """Where things are on this machine; what does not run is left out."""
+    from bootstrap import names
+
+    found: dict[str, str] = {}
+    try:
+        registry = world.engine.port(names.registry_container(world.config.name), 5000)
+        node = names.control_plane(world.config.name)
+        git_port = world.engine.port(node, names.GIT_NODE_PORT)
+        app = world.engine.port(node, names.APP_NODE_PORT)
+    except BootstrapError:
+        return found
+    if git_port:
+        found["git"] = world.config.git.url or f"http://127.0.0.1:{git_port}/go-echo.git"
+    if app:
+        found["app"] = f"http://127.0.0.1:{app}"
+    if registry:
+        found["registry"] = f"127.0.0.1:{registry} ({names.REGISTRY} in the cluster)"
+    return found
+
+
+def verdict_word(verdict: Verdict) -> str:
+    words = {Ready: "ready", Pending: "pending", Failed: "failed", Unknown: "unknown"}
+    return words[type(verdict)]
+
+
+def down(world: World, *, purge: bool = False) -> int:
+    """Undo every step, last first. On nothing: nothing, and exit 0."""
+    start = world.clock.now()
+    with environment_lock(world, "down"):
+        if _engine_answers(world):
+            _undo(world)
+        world.identity.forget()
+        world.engine.stop_if_idle()
+    if purge:
+        world.engine.purge()
+        world.paths.purge()
+    seconds = world.clock.now() - start
+    what = "environment and caches are" if purge else f"environment {world.config.name} is"
+    world.report.line(f"{what} gone ({seconds:.1f} s)" + ("" if purge else "; caches stay: invoke down --purge"))
+    return 0
+
+
+def _engine_answers(world: World) -> bool:
+    """A private engine that was killed still holds containers: it is started so that they can be removed."""
+    verdict = world.engine.check()
+    if isinstance(verdict, Ready):
+        return True
+    if world.engine.managed and world.engine.exists():
+        world.engine.ensure(lambda _: None)
+        return True
+    return False
+
+
+def _undo(world: World) -> None:
+    """A cluster of our own goes as a whole; from one that exists each step removes what it made."""
+    todo = order(steps(world))
+    whole = not world.config.context
+    in_cluster = {step.name for step in todo} - {"engine", "images", "registry", "cluster"}
+    for step in reversed(todo):
+        if whole and step.name in in_cluster:
+            continue
+        try:
+            step.undo(world)
+        except ApiError as error:
+            world.report.warn(f"{step.name}: {error.message}")
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{int(seconds // 60)}m{int(seconds % 60):02d}s"

@@ -1,0 +1,178 @@
+"""Image references: parsed, found in objects, and rewritten from logical names to what the lock holds. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bootstrap.errors import BootstrapError, UsageError
+from bootstrap.model import Lock, Object
+
+LOCAL = "image.local/"
+DEFAULT_DOMAIN = "docker.io"
+OFFICIAL = "library/"
+NAME_LENGTH = 255
+
+_LOGICAL = re.compile(re.escape(LOCAL) + r"([a-z0-9]+(?:[._-][a-z0-9]+)*)")
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
+_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+_BY_DIGEST = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*@sha256:[0-9a-f]{64}")
+_FLAG = re.compile(r"^-{1,2}[a-z0-9-]*image[a-z0-9-]*(?:=(.*))?$")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One image reference in full: domain "docker.io", path "library/golang", tag and digest "" if not given."""
+
+    domain: str
+    path: str
+    tag: str = ""
+    digest: str = ""
+
+    @property
+    def repository(self) -> str:
+        return f"{self.domain}/{self.path}"
+
+    def __str__(self) -> str:
+        return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def parse_reference(text: str) -> Reference:
+    """Read a reference as docker and containerd do: "golang:1" is docker.io/library/golang:1.
+
+    Raises UsageError.
+    """
+    name, at, digest = text.partition("@")
+    name, tag = _split_tag(name)
+    domain, path = _split_domain(name)
+    if at and not _is_digest(digest):
+        raise _invalid(text, "its digest is not ALGORITHM:HEX of the right length")
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise _invalid(text, "its tag has a character that a tag cannot have")
+    if re.fullmatch(r"[0-9a-f]{64}", name):
+        raise _invalid(text, "64 hex digits are an image's id, not a name")
+    if path != path.lower():
+        raise _invalid(text, "the repository must be lower case")
+    if not _DOMAIN.fullmatch(domain) or not _PATH.fullmatch(path):
+        raise _invalid(text, "expected [HOST[:PORT]/]PATH[:TAG][@DIGEST]")
+    if len(f"{domain}/{path}") > NAME_LENGTH:
+        raise _invalid(text, f"its name is longer than {NAME_LENGTH} characters")
+    return Reference(domain, path, tag or "", digest)
+
+
+def _split_tag(name: str) -> tuple[str, str | None]:
+    """A colon before the last slash belongs to the host's port."""
+    head, colon, tail = name.rpartition(":")
+    return (head, tail) if colon and "/" not in tail else (name, None)
+
+
+def _split_domain(name: str) -> tuple[str, str]:
+    first, slash, rest = name.partition("/")
+    is_host = slash and ("." in first or ":" in first or first == "localhost" or first != first.lower())
+    domain, path = (first, rest) if is_host else (DEFAULT_DOMAIN, name)
+    domain = DEFAULT_DOMAIN if domain == "index.docker.io" else domain
+    return domain, OFFICIAL + path if domain == DEFAULT_DOMAIN and "/" not in path else path
+
+
+def _is_digest(text: str) -> bool:
+    algorithm, _, value = text.partition(":")
+    return bool(_DIGEST.fullmatch(text)) and len(value) == _LENGTHS.get(algorithm, len(value))
+
+
+def _invalid(text: str, why: str) -> UsageError:
+    return UsageError(f'"{text[:80]}" is not an image reference: {why}')
+
+
+# -- in objects --------------------------------------------------------------------------------------
+
+
+def logical_names(value: Any) -> set[str]:
+    """Every NAME of `image.local/NAME`, in whatever string below `value`: images, arguments, params, env."""
+    return {name for text in _strings(value) for name in _LOGICAL.findall(text)}
+
+
+def rewrite(objects: Iterable[Object], lock: Lock) -> list[Object]:
+    """Copies with every logical name replaced by the locked reference.
+
+    Raises BootstrapError for names that the lock does not hold.
+    """
+    given = list(objects)
+    unknown = sorted(logical_names(given) - set(lock.images))
+    if unknown:
+        known = ", ".join(sorted(lock.images)) or "nothing"
+        raise BootstrapError(f"no image is called {', '.join(unknown)}", evidence=f"the lock holds {known}")
+    return [_map(each, lambda text: _LOGICAL.sub(lambda m: lock.images[m[1]].reference, text)) for each in given]
+
+
+def references(objects: Iterable[Object]) -> list[str]:
+    """Every image reference, each once, in order: `image` fields, `-x-image=` arguments, and digests anywhere."""
+    return list(dict.fromkeys(text for each in objects for text in _references(each)))
+
+
+def unlocked(objects: Iterable[Object], lock: Lock) -> list[str]:
+    """The references that the lock does not hold: a node could not pull them, or would pull something else."""
+    held = {image.reference for image in lock.images.values()}
+    return [text for text in references(objects) if text not in held]
+
+
+def _references(obj: Object) -> Iterator[str]:
+    if obj.get("kind") == "CustomResourceDefinition":
+        return
+    yield from _below(obj)
+
+
+def _below(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from _in_text(value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key == "image" and isinstance(item, str) and item and not item.startswith("$("):
+                yield item
+            else:
+                yield from _below(item)
+    elif isinstance(value, list):
+        yield from _in_flags(value)
+        for item in value:
+            yield from _below(item)
+
+
+def _in_flags(words: list[Any]) -> Iterator[str]:
+    """`-shell-image=X` and `-shell-image X`."""
+    for index, word in enumerate(words):
+        found = _FLAG.match(word) if isinstance(word, str) else None
+        if found is None:
+            continue
+        following = words[index + 1] if index + 1 < len(words) else ""
+        value = found[1] if found[1] is not None else following
+        if isinstance(value, str) and value and not value.startswith("-"):
+            yield value
+
+
+def _in_text(text: str) -> Iterator[str]:
+    yield from (found[0] for found in _LOGICAL.finditer(text))
+    yield from _BY_DIGEST.findall(text)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(item)
+
+
+def _map(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _map(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_map(item, change) for item in value]
+    return value

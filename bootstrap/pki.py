@@ -1,0 +1,121 @@
+"""The environment's certificate authority and the certificates it issues. Pure: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_DAYS = 3650
+LEAF_DAYS = 825
+RENEW_DAYS = 30
+_BACKDATE = datetime.timedelta(minutes=5)  # clocks of nodes and pods may be a little behind
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """certificate, key: PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+def new_authority(name: str, now: datetime.datetime) -> KeyPair:
+    """A self-signed CA for the environment `name`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(f"tekton-bootstrap {name}")
+    certificate = (
+        _builder(subject, subject, key, now, CA_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+
+
+def issue(authority: KeyPair, name: str, hosts: Iterable[str], now: datetime.datetime) -> KeyPair:
+    """A certificate for the server or client `name`; hosts: DNS names and IP addresses."""
+    ca = x509.load_pem_x509_certificate(authority.certificate)
+    ca_key = serialization.load_pem_private_key(authority.key, None)
+    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)  # noqa: S101  new_authority makes no other
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = [_alternative(host) for host in hosts]
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = (
+        _builder(_name(name), ca.subject, key, now, LEAF_DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    certificate = builder.sign(ca_key, hashes.SHA256())
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+
+
+def is_current(certificate: bytes, authority: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
+    """Whether the certificate is this authority's, names these hosts and has RENEW_DAYS left."""
+    leaf, ca = x509.load_pem_x509_certificate(certificate), x509.load_pem_x509_certificate(authority)
+    if leaf.not_valid_after_utc < now + datetime.timedelta(days=RENEW_DAYS):
+        return False
+    try:
+        leaf.verify_directly_issued_by(ca)
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    except Exception:  # noqa: BLE001  any reason why it is not ours ends in a new one
+        return False
+    return {_alternative(host) for host in hosts} <= set(names)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, days: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

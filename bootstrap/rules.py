@@ -1,0 +1,166 @@
+"""What a setting may be: each rule turns the text of a layer into a value, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from bootstrap.model import Secret
+from bootstrap.settings_file import quoted
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_REPOSITORY = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
+_USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+
+
+class Wrong(ValueError):
+    """The text does not fit; the message ends the sentence that the name of the setting begins."""
+
+
+Rule = Callable[[str], Any]
+"""Text -> value. Raises Wrong."""
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What stands in a field's metadata. doc: the meaning of the setting, in a line."""
+
+    doc: str
+    rule: Rule
+    secret: bool = False
+
+
+def _field(default: Any, doc: str, rule: Rule, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"setting": Meta(doc, rule, secret)})
+
+
+def text(default: str, doc: str, check: Rule | None = None, *, empty: bool = True) -> Any:
+    """A text on one line. check: a further rule for what is not empty. empty: whether "" is accepted."""
+
+    def rule(value: str) -> str:
+        if not value:
+            if not empty:
+                raise Wrong("must not be empty")
+            return ""
+        return str((check or line)(value))
+
+    return _field(default, doc, rule)
+
+
+def choice(default: str, doc: str, choices: tuple[str, ...]) -> Any:
+    def rule(value: str) -> str:
+        if value not in choices:
+            raise Wrong(f"{quoted(value)} is not {_either(choices)}")
+        return value
+
+    return _field(default, doc, rule)
+
+
+def whole(default: int, doc: str, low: int, high: int) -> Any:
+    def rule(value: str) -> int:
+        if not _WHOLE.fullmatch(value):
+            raise Wrong(f"{quoted(value)} is not a whole number")
+        if not low <= int(value) <= high:
+            raise Wrong(f"{value} is not between {low} and {high}")
+        return int(value)
+
+    return _field(default, doc, rule)
+
+
+def port(default: int, doc: str) -> Any:
+    return whole(default, doc, 0, 65535)
+
+
+def secret(doc: str, check: Rule | None = None) -> Any:
+    """Messages about a secret never repeat it: `check` is told so by naming no value."""
+
+    def rule(value: str) -> Secret:
+        if _CONTROL.search(value):
+            raise Wrong("holds a line break or another control character")
+        return Secret(str(check(value)) if check and value else value)
+
+    return _field(Secret(""), doc, rule, secret=True)
+
+
+def line(value: str) -> str:
+    if _CONTROL.search(value):
+        raise Wrong("holds a line break or another control character")
+    return value
+
+
+def label(limit: int = 63) -> Rule:
+    """A name as Kubernetes wants it (RFC 1123 label), of at most `limit` characters."""
+
+    def rule(value: str) -> str:
+        if not _LABEL.fullmatch(value):
+            raise Wrong(f"{quoted(value)} is not a name of lower-case letters, digits and inner hyphens")
+        if len(value) > limit:
+            raise Wrong(f"{quoted(value)} is longer than {limit} characters")
+        return value
+
+    return rule
+
+
+def url(*schemes: str) -> Rule:
+    """An address without credentials in it. Messages do not repeat it: it may hold some."""
+
+    def rule(value: str) -> str:
+        try:
+            parts = urlsplit(line(value))
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise Wrong(f"is not an address ({error})" if not isinstance(error, Wrong) else str(error)) from None
+        if parts.scheme not in schemes or not host or " " in value:
+            raise Wrong(f"is not an address like {schemes[-1]}://host/path")
+        if parts.username is not None:
+            raise Wrong("has credentials in the address; give them as username and password")
+        return value
+
+    return rule
+
+
+def within(value: str) -> str:
+    """A path below a folder that is not ours: relative, and not out of it."""
+    parts = line(value).split("/")
+    if value.startswith(("/", "-")) or ".." in parts:
+        raise Wrong(f"{quoted(value)} is not a path within the repository")
+    return value
+
+
+def repository(value: str) -> str:
+    if not _REPOSITORY.fullmatch(value):
+        raise Wrong(f"{quoted(value)} is not HOST/PATH, lower-case, without tag and digest")
+    return value
+
+
+def revision(value: str) -> str:
+    if not _REVISION.fullmatch(value) or ".." in value:
+        raise Wrong(f"{quoted(value)} is not a branch, tag or commit")
+    return value
+
+
+def user(value: str) -> str:
+    if not _USER.fullmatch(value):
+        raise Wrong(f"{quoted(value)} is not a user name of letters, digits and . _ @ + -")
+    return value
+
+
+def at_most(size: int) -> Rule:
+    """Counted in bytes of UTF-8."""
+
+    def rule(value: str) -> str:
+        if len(value.encode()) > size:
+            raise Wrong(f"is longer than {size} bytes")
+        return value
+
+    return rule
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

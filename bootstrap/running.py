@@ -1,0 +1,134 @@
+"""Commands on runs: start one and follow it, list them, read their logs, run again, cancel."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from bootstrap import following, names
+from bootstrap.converge import converge
+from bootstrap.errors import BootstrapError, RunFailed, TimedOut
+from bootstrap.model import Ready
+from bootstrap.runs import PIPELINE_RUN, Run, State, parse_runs
+from bootstrap.steps.target import TargetStep
+from bootstrap.world import World
+
+CANCEL = {"spec": {"status": "CancelledRunFinally"}}
+
+
+def test_run(world: World, *, revision: str = "", minutes: int = 0) -> int:
+    """0: it serves. 1: it failed. 124: it took too long. 130: interrupted (the run goes on)."""
+    wanted = revision or world.config.git.revision
+    return start(world, wanted, following.commit_of(world, wanted), minutes)
+
+
+def rerun(world: World, *, run: str = "") -> int:
+    """The same repository and commit as an earlier run."""
+    earlier = following.read(world, run or following.newest(world))
+    revision = earlier.branch or earlier.params.get("REVISION", "")
+    return start(world, revision, earlier.commit, 0)
+
+
+def start(world: World, revision: str, commit: str, minutes: int) -> int:
+    """Create a run, follow it, prove it."""
+    begun = world.clock.now()
+    _renew_target(world)
+    created = world.kube.create(following.compose(world, revision, commit))
+    name = created["metadata"]["name"]
+    shown = f" · commit {commit[:7]}" if commit else ""
+    world.report.line(f"run {name}{shown} · {revision}")
+    limit = (minutes or world.config.pipeline.timeout_minutes) * 60
+    try:
+        run = following.Follower(world, name).until_over(limit)
+    except TimedOut as error:
+        raise TimedOut(
+            error.message, evidence=error.evidence, hint=f"it goes on: invoke logs {name} · invoke cancel {name}"
+        ) from None
+    if run.state is not State.SUCCEEDED:
+        raise _failure(world, run)
+    following.prove(world, run)
+    world.report.line(f"succeeded in {world.clock.now() - begun:.0f} s · /version answers {run.commit[:7]}")
+    return 0
+
+
+def _renew_target(world: World) -> None:
+    """The pipeline's kubeconfig is short-lived; a run must not start with one that is about to end."""
+    step = TargetStep()
+    if not isinstance(step.check(world), Ready):
+        step.apply(world)
+
+
+def _failure(world: World, run: Run) -> BootstrapError:
+    task = run.failed_task
+    evidence = following.tail_of(world, task) if task else ""
+    serving = _serving(world)
+    message = f"failed in {following.seconds_of(run):.0f} s: {run.why or run.state.value}" + (f". {serving}" if serving else "")
+    kind = TimedOut if run.state is State.TIMED_OUT else RunFailed
+    return kind(message, evidence=evidence, hint=f"invoke logs {run.name} · invoke rerun {run.name}")
+
+
+def _serving(world: World) -> str:
+    """What still serves, for the last line of a failure."""
+    import json
+
+    target, pipeline = world.config.target, world.config.pipeline
+    try:
+        answer = json.loads(world.target.proxy_get(target.namespace, pipeline.deployment, 80, "/version"))
+        return f"{pipeline.deployment} still serves {str(answer['commit'])[:7]}"
+    except (BootstrapError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def all_runs(world: World) -> list[Run]:
+    """Every run of the environment, newest first."""
+    pipeline_runs = world.kube.list(following.API, "PipelineRun", names.RUNS)
+    return parse_runs(pipeline_runs, world.kube.list(following.API, "TaskRun", names.RUNS, labels=PIPELINE_RUN))
+
+
+def runs(world: World, *, limit: int = 20, as_json: bool = False) -> int:
+    found = all_runs(world)[:limit]
+    now = datetime.now(UTC)
+    if as_json:
+        world.report.json([as_row(run, now) for run in found])
+        return 0
+    if not found:
+        world.report.line("no run yet.  next: invoke test-run")
+        return 0
+    columns = ["run", "commit", "branch", "by", "state", "seconds", "image"]
+    rows = [as_row(run, now) for run in found]
+    table = [[str(row[column]) for column in columns] for row in rows]
+    for row in table:
+        row[1], row[6] = row[1][:7], row[6].rpartition("@")[2][:19]
+    world.report.table(columns, table)
+    return 0
+
+
+def as_row(run: Run, now: datetime) -> dict[str, Any]:
+    """A run as `runs --json` and the page show it."""
+    return {
+        "run": run.name,
+        "commit": run.commit,
+        "branch": run.branch,
+        "by": run.trigger,
+        "state": run.state.value,
+        "why": run.why,
+        "seconds": round(run.elapsed(now)),
+        "image": run.image,
+        "created": run.created.isoformat() if run.created else "",
+    }
+
+
+def logs(world: World, *, run: str = "") -> int:
+    found = following.read(world, run or following.newest(world))
+    following.log_text(world, found, lambda task, line: world.report.line(f"[{task}] {line}"))
+    return 0
+
+
+def cancel(world: World, *, run: str = "") -> int:
+    found = following.read(world, run or following.newest(world))
+    if found.state.over:
+        world.report.line(f"run {found.name} is over already: {found.state.value}")
+        return 0
+    world.kube.patch(following.API, "PipelineRun", found.name, names.RUNS, CANCEL)
+    world.report.line(f"run {found.name} is being cancelled; its notification is still sent")
+    return 0

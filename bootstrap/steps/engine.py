@@ -1,0 +1,29 @@
+"""The container engine, and the network of the environment in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bootstrap import names
+from bootstrap.model import Pending, Ready, Verdict
+from bootstrap.world import World
+
+
+@dataclass(frozen=True)
+class EngineStep:
+    name: str = "engine"
+    needs: tuple[str, ...] = ()
+    limit: float = 60
+
+    def check(self, world: World) -> Verdict:
+        verdict = world.engine.check()
+        if isinstance(verdict, Ready) and world.engine.inspect("network", names.network(world.config.name)) is None:
+            return Pending("its network is missing")
+        return verdict
+
+    def apply(self, world: World) -> None:
+        world.engine.ensure(world.report.step(self.name).cause)
+        world.engine.network_create(names.network(world.config.name))
+
+    def undo(self, world: World) -> None:
+        world.engine.network_remove(names.network(world.config.name))

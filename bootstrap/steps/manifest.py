@@ -1,0 +1,207 @@
+"""A step that is data: objects, what may be kept of the live ones, and what proves that they work.
+
+Truth lives in the cluster. What `check` compares is the live object itself, so an edit or a scaling by
+hand is seen; the digest annotation only tells whether it was the hand or a setting that changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bootstrap import images, wait
+from bootstrap.drift import drift
+from bootstrap.errors import ApiError, BootstrapError, StepError
+from bootstrap.manifests import DIGEST, is_ours, load, ordered, stamp
+from bootstrap.model import Failed, Lock, Object, Pending, Ready, Unknown, Verdict
+from bootstrap.patches import Patch, Select, apply_patches, get_at, set_at
+from bootstrap.readiness import label, readiness
+from bootstrap.world import World
+
+APPLY_LIMIT = 90.0
+"""Seconds that kinds may take to be served and webhooks to answer."""
+WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "Job"}
+
+Key = tuple[str, str, str, str]
+"""apiVersion, kind, namespace, name."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A field that somebody else sets once the object is there: the live value stays. path: see patches.Path."""
+
+    select: Select
+    path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class ManifestStep:
+    """objects: the wanted ones, images already by digest (see `render`); asked once per command.
+
+    limit: seconds to become ready. keep: fields that stay as they are in the cluster. prove: a last look once
+    all objects are there and ready, such as a dry run; its Ready is what the user reads.
+    """
+
+    name: str
+    objects: Callable[[World], Sequence[Object]]
+    needs: tuple[str, ...] = ()
+    limit: float = 120.0
+    keep: tuple[Keep, ...] = ()
+    prove: Callable[[World], Verdict] = lambda _: Ready()
+    _asked: list[Sequence[Object]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def check(self, world: World) -> Verdict:
+        """Workloads first: while they start, the rest need not be read."""
+        wanted = self._wanted(world)
+        summary = Ready(f"{len(wanted)} objects")
+        for part in _workloads_first(wanted):
+            live = _live(world, part)
+            verdict = _worst(self._state(each, live.get(_key(each))) for each in part)
+            if not isinstance(verdict, Ready):
+                return verdict
+            summary = verdict if verdict.why and any(each["kind"] in WORKLOADS for each in part) else summary
+        proof = self.prove(world)
+        return summary if proof == Ready() else proof
+
+    def apply(self, world: World) -> None:
+        """Apply what is missing or differs, in order; ask again while kinds are not served or webhooks do not answer.
+
+        Raises StepError for an object that somebody else made, TimedOut, ApiError.
+        """
+        wanted = self._wanted(world)
+        live = _live(world, wanted)
+        foreign = [each for each in wanted if _is_foreign(live.get(_key(each)))]
+        if foreign:
+            raise StepError(_foreign(foreign[0]).why, hint=_foreign(foreign[0]).hint)
+        todo = [self._kept(each, live.get(_key(each))) for each in wanted if self._changes(each, live.get(_key(each)))]
+        wait.until(lambda: _try_apply(world, todo), clock=world.clock, limit=APPLY_LIMIT, what=f"applying {self.name}")
+
+    def undo(self, world: World) -> None:
+        """Delete the objects that carry our label, the last first."""
+        wanted = self._wanted(world)
+        live = _live(world, wanted)
+        for each in reversed(wanted):
+            if is_ours(live.get(_key(each), {})):
+                api_version, kind, namespace, name = _key(each)
+                world.kube.delete(api_version, kind, name, namespace)
+
+    def _wanted(self, world: World) -> Sequence[Object]:
+        """Stamped and in order. Kept for the next look: a wait asks twice a second."""
+        if not self._asked:
+            self._asked.append([stamp(each) for each in ordered(self.objects(world))])
+        return self._asked[0]
+
+    def _state(self, wanted: Object, live: Object | None) -> Verdict:
+        if live is None:
+            return Pending(f"{label(wanted)} is missing")
+        if _is_foreign(live):
+            return _foreign(live)
+        found = drift(self._kept(wanted, live), live)
+        if found:
+            return Pending(_difference(wanted, live, found))
+        return readiness(live)
+
+    def _changes(self, wanted: Object, live: Object | None) -> bool:
+        return live is None or bool(drift(self._kept(wanted, live), live))
+
+    def _kept(self, wanted: Object, live: Object | None) -> Object:
+        """Wanted, with the live values of the fields that are to stay."""
+        paths = [keep.path for keep in self.keep if keep.select.matches(wanted)]
+        if live is None or not paths:
+            return wanted
+        kept = {**wanted}
+        for path in paths:
+            try:
+                value = get_at(live, path)
+            except (LookupError, TypeError):
+                continue
+            kept = _copy_with(kept, path, value)
+        return kept
+
+
+def render(lock: Lock, *sources: Path | Sequence[Object], patches: Sequence[Patch] = ()) -> list[Object]:
+    """Files, folders and objects in order, patched, every image by the digest of the lock.
+
+    Raises UsageError (a file), BootstrapError (a patch or an image name that matches nothing, an image that the
+    lock does not hold).
+    """
+    objects = [each for source in sources for each in (load(source) if isinstance(source, Path) else source)]
+    rendered = images.rewrite(apply_patches(objects, patches), lock)
+    strangers = images.unlocked(rendered, lock)
+    if strangers:
+        raise BootstrapError(f"the lock does not hold the image {strangers[0]}", evidence="\n".join(strangers))
+    return ordered(rendered)
+
+
+def _copy_with(obj: Object, path: tuple[str | int, ...], value: object) -> Object:
+    changed = copy.deepcopy(obj)
+    set_at(changed, path, value)
+    return changed
+
+
+def _key(obj: Object) -> Key:
+    metadata = obj["metadata"]
+    return obj["apiVersion"], obj["kind"], str(metadata.get("namespace") or ""), str(metadata["name"])
+
+
+def _live(world: World, wanted: Iterable[Object]) -> dict[Key, Object]:
+    """What is there of the wanted: one request per kind and namespace."""
+    groups = dict.fromkeys(_key(each)[:3] for each in wanted)
+    found: dict[Key, Object] = {}
+    for api_version, kind, namespace in groups:
+        for each in world.kube.list(api_version, kind, namespace):
+            found[api_version, kind, namespace, each["metadata"]["name"]] = each
+    return found
+
+
+def _workloads_first(wanted: Sequence[Object]) -> Iterator[list[Object]]:
+    workloads = [each for each in wanted if each["kind"] in WORKLOADS]
+    yield workloads
+    yield [each for each in wanted if each["kind"] not in WORKLOADS]
+
+
+def _worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The first Failed, else the first that is not Ready, else the Ready that says most."""
+    given = list(verdicts)
+    for kinds in (Failed, (Pending, Unknown)):
+        for each in given:
+            if isinstance(each, kinds):
+                return each
+    return next((each for each in given if each.why), Ready())
+
+
+def _difference(wanted: Object, live: Object, path: str) -> str:
+    annotations = live["metadata"].get("annotations") or {}
+    if DIGEST in annotations and annotations[DIGEST] != wanted["metadata"]["annotations"][DIGEST]:
+        return f"{label(wanted)}: changed settings"
+    return f"{label(wanted)} differs at {path}"
+
+
+def _is_foreign(live: Object | None) -> bool:
+    return live is not None and not is_ours(live)
+
+
+def _foreign(obj: Object) -> Failed:
+    what = label(obj)
+    kubectl = f"kubectl get {obj['kind'].lower()} {obj['metadata']['name']}"
+    return Failed(f"{what} is there already and was not made by us: it is left alone", hint=f"{kubectl} -o yaml")
+
+
+def _try_apply(world: World, todo: Sequence[Object]) -> Verdict:
+    """Applying twice does no harm, so all of it is tried again."""
+    try:
+        world.kube.apply(todo)
+    except ApiError as error:
+        if not _passes(error):
+            raise
+        return Pending(error.message)
+    return Ready()
+
+
+def _passes(error: ApiError) -> bool:
+    """A fault of a cluster that is still starting: a kind not yet served, a webhook without endpoints."""
+    text = error.message.lower()
+    webhook = "webhook" in text or "no endpoints" in text
+    return error.status in (0, 404, 429, 503) or (error.status == 500 and webhook)

@@ -1,0 +1,141 @@
+"""The steps that are manifests and little else: a folder, what it needs, how long it may take."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import gzip
+import hashlib
+import io
+import tarfile
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap import names
+from bootstrap.model import Object, Verdict
+from bootstrap.patches import Patch, Select, put
+from bootstrap.steps.manifest import Keep, ManifestStep, render
+from bootstrap.world import World
+
+APP = "demo/go-echo"
+
+
+def namespaces() -> ManifestStep:
+    return ManifestStep("namespaces", lambda world: _folder(world, "namespaces"), needs=("cluster",), limit=30)
+
+
+def builder(world: World) -> ManifestStep:
+    keep = world.config.pipeline.cache_gigabytes * 1000
+    patches = [Patch(Select("Deployment", "buildkitd"), functools.partial(_cache_limit, megabytes=keep))]
+    return ManifestStep(
+        "builder", lambda world: _folder(world, "builder", patches), needs=("credentials",), limit=180
+    )
+
+
+def git(world: World) -> ManifestStep:
+    """The git server, and a Job that pushes the demo's source into it once."""
+    return ManifestStep("git", git_objects, needs=("credentials",), limit=180)
+
+
+def pipeline() -> ManifestStep:
+    return ManifestStep("pipeline", lambda world: _folder(world, "pipeline"), needs=("tekton", "credentials"), limit=60)
+
+
+def demo(world: World) -> OnTarget:
+    """The application, in the cluster and namespace that the pipeline deploys to."""
+    image = Keep(
+        Select("Deployment", "go-echo"), ("spec", "template", "spec", "containers", "go-echo", "image")
+    )
+    return OnTarget(ManifestStep("demo", demo_objects, needs=("namespaces",), limit=180, keep=(image,)))
+
+
+@dataclass(frozen=True)
+class OnTarget:
+    """A step whose objects live in the target cluster; see `World.target`."""
+
+    step: ManifestStep
+
+    @property
+    def name(self) -> str:
+        return self.step.name
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.step.needs
+
+    @property
+    def limit(self) -> float:
+        return self.step.limit
+
+    def check(self, world: World) -> Verdict:
+        return self.step.check(self._there(world))
+
+    def apply(self, world: World) -> None:
+        self.step.apply(self._there(world))
+
+    def undo(self, world: World) -> None:
+        self.step.undo(self._there(world))
+
+    @staticmethod
+    def _there(world: World) -> World:
+        there = copy.copy(world)
+        there.__dict__["kube"] = world.target
+        return there
+
+
+def _folder(world: World, name: str, patches: Sequence[Patch] = ()) -> list[Object]:
+    return render(world.images.lock(), world.project / "manifests" / name, patches=patches)
+
+
+def _cache_limit(deployment: Object, *, megabytes: int) -> None:
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    flag = "--oci-worker-gc-keepstorage="
+    [index] = [i for i, argument in enumerate(arguments) if argument.startswith(flag)]
+    arguments[index] = f"{flag}{megabytes}"
+
+
+def demo_objects(world: World) -> list[Object]:
+    namespace, replicas = world.config.target.namespace, world.config.app.replicas
+    patches = [
+        Patch(Select("Deployment", "go-echo"), put("spec", "replicas", value=replicas)),
+        Patch(Select(), functools.partial(_move, namespace=namespace)),
+    ]
+    space = [each for each in _folder(world, "namespaces") if each["metadata"]["name"] == names.DEMO]
+    folders = (world.project / APP / "deploy", world.project / "manifests/demo")
+    return render(world.images.lock(), space, *folders, patches=patches)
+
+
+def _move(obj: Object, *, namespace: str) -> None:
+    """Into the target's namespace; a Namespace is renamed to it."""
+    obj["metadata"]["name" if obj["kind"] == "Namespace" else "namespace"] = namespace
+    for subject in obj.get("subjects", ()):
+        subject["namespace"] = namespace
+
+
+def git_objects(world: World) -> list[Object]:
+    archive = source_archive(world.project / APP)
+    rendered = render(
+        world.images.lock(),
+        world.project / "manifests/git",
+        patches=[Patch(Select("ConfigMap", "seed"), put("binaryData", "source.tar.gz", value=b64encode(archive).decode()))],
+    )
+    job = next(each for each in rendered if each["kind"] == "Job")
+    # A Job cannot be changed: another source or image is another Job.
+    mark = hashlib.sha256(archive + repr(job["spec"]).encode()).hexdigest()[:8]
+    job["metadata"]["name"] = f"seed-{mark}"
+    return rendered
+
+
+def source_archive(folder: Path) -> bytes:
+    """The demo's source as a tar.gz, the same bytes for the same files."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile("", "wb", mtime=0, fileobj=buffer) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
+            if path.is_file() and "__pycache__" not in inside.parts:
+                info = tarfile.TarInfo(str(inside))
+                info.size, info.mode = path.stat().st_size, 0o644
+                tar.addfile(info, io.BytesIO(path.read_bytes()))
+    return buffer.getvalue()

@@ -1,0 +1,91 @@
+"""The kubeconfig that the pipeline deploys with: minted for one namespace, nothing else, and short-lived."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from bootstrap import kubeconfig, names
+from bootstrap.model import Object, Pending, Ready, Verdict
+from bootstrap.steps.credentials import secret
+from bootstrap.world import World
+
+SECRET = "target-kubeconfig"  # noqa: S105  the name of an object
+ACCOUNT = "deployer"
+SAME_CLUSTER = "https://kubernetes.default.svc"
+RENEW_AT = 1 / 3
+"""Minted again when less than this share of its life is left."""
+
+
+@dataclass(frozen=True)
+class TargetStep:
+    name: str = "target"
+    needs: tuple[str, ...] = ("namespaces", "demo")
+    limit: float = 30
+
+    def check(self, world: World) -> Verdict:
+        live = world.kube.get("v1", "Secret", SECRET, names.RUNS)
+        if live is None:
+            return Pending("the kubeconfig of the target is missing")
+        found = contents(live)
+        if found.server != server(world) or found.namespace != world.config.target.namespace:
+            return Pending("the target has changed")
+        hours = (found.expires - time.time()) / 3600
+        if hours < world.config.target.token_hours * RENEW_AT:
+            return Pending(f"its token ends in {max(0, hours):.0f} h")
+        return Ready(f"may deploy to namespace {found.namespace}, for {hours / 24:.0f} days")
+
+    def apply(self, world: World) -> None:
+        target = world.config.target
+        token = world.target.token(target.namespace, ACCOUNT, target.token_hours * 3600)
+        ca = kubeconfig.access(world.target.kubeconfig.read_text(), world.target.context).ca
+        document = kubeconfig.with_token(server(world), ca, token, namespace=target.namespace)
+        world.kube.apply([secret(SECRET, names.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
+
+    def undo(self, world: World) -> None:
+        world.kube.delete("v1", "Secret", SECRET, names.RUNS)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a minted kubeconfig says. expires: seconds since the epoch, 0 if its token does not tell."""
+
+    server: str
+    namespace: str
+    expires: float
+
+
+def contents(live: Object) -> Contents:
+    """Read the Secret; a damaged one answers empty fields, so that it is minted again."""
+    try:
+        document = yaml.safe_load(base64.b64decode(live["data"]["kubeconfig"]))
+        link = document["contexts"][0]["context"]
+        token = document["users"][0]["user"]["token"]
+        return Contents(document["clusters"][0]["cluster"]["server"], link["namespace"], float(_claims(token)["exp"]))
+    except (KeyError, IndexError, TypeError, ValueError, yaml.YAMLError):
+        return Contents("", "", 0)
+
+
+def _claims(token: str) -> Any:
+    """The claims of a JSON web token, unverified: we minted it."""
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+def server(world: World) -> str:
+    """The target's API server as a pod of this environment reaches it."""
+    target = world.config.target
+    if target.server:
+        return target.server
+    if not target.kubeconfig:
+        return SAME_CLUSTER
+    access = kubeconfig.access(world.target.kubeconfig.read_text(), world.target.context)
+    if access.loopback and access.context.startswith("kind-"):
+        # On loopback for the host, by name for whoever shares kind's network.
+        return f"https://{names.control_plane(access.context.removeprefix('kind-'))}:6443"
+    return access.server

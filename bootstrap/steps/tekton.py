@@ -1,0 +1,149 @@
+"""Tekton Pipelines and Triggers: the release's own objects, with our few settings patched in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bootstrap import names
+from bootstrap.errors import ApiError
+from bootstrap.model import Object, Pending, Ready, Verdict
+from bootstrap.patches import Patch, Select, put
+from bootstrap.steps.manifest import ManifestStep, render
+from bootstrap.supply.parts import PIPELINE, TRIGGERS
+from bootstrap.supply.golang import module_version
+from bootstrap.world import World
+
+SHELL_IMAGE = "image.local/toolbox"
+"""What a step with `script:` gets its script placed by; the release names a public image there."""
+RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+FLAGS = {
+    "set-security-context": "true",  # Tekton's own containers fit namespaces that enforce `restricted`
+    "coschedule": "disabled",  # the affinity assistant costs a pod per run; one volume on one node needs none
+    "running-in-environment-with-injected-sidecars": "false",  # steps start at once when there is no sidecar
+}
+
+
+@dataclass(frozen=True)
+class Versions:
+    """As in go.mod: "v1.9.0", "v0.35.0"."""
+
+    pipelines: str
+    triggers: str
+
+
+def versions(world: World) -> Versions:
+    go_mod = world.project / "images/tekton/go.mod"
+    return Versions(module_version(go_mod, PIPELINE), module_version(go_mod, TRIGGERS))
+
+
+@dataclass(frozen=True)
+class TektonStep:
+    name: str = "tekton"
+    needs: tuple[str, ...] = ("cluster",)
+    limit: float = 240
+
+    def check(self, world: World) -> Verdict:
+        verdict = _manifest_step(self.name).check(world)
+        if not isinstance(verdict, Ready):
+            return verdict
+        found = versions(world)
+        return Ready(f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}, dry runs accepted")
+
+    def apply(self, world: World) -> None:
+        _manifest_step(self.name).apply(world)
+
+    def undo(self, world: World) -> None:
+        _manifest_step(self.name).undo(world)
+
+
+@functools.cache
+def _manifest_step(name: str) -> ManifestStep:
+    return ManifestStep(name, objects, prove=admits)
+
+
+def objects(world: World) -> list[Object]:
+    """The release's objects as we apply them."""
+    found = versions(world)
+    ca = world.identity.authority().certificate.decode()
+    wanted = [each for each in world.images.tekton() if each["kind"] != "HorizontalPodAutoscaler"]
+    for each in wanted:
+        _set_version(each, found)
+    return render(world.images.lock(), wanted, patches=patches(found, ca))
+
+
+def patches(found: Versions, ca: str) -> list[Patch]:
+    """What is changed in the release. An autoscaler is left out beside: it needs a metrics server."""
+    controller = Select("Deployment", "tekton-pipelines-controller")
+    flags = [Patch(Select("ConfigMap", "feature-flags"), put("data", key, value=value)) for key, value in FLAGS.items()]
+    return [
+        Patch(controller, _argument("-shell-image", SHELL_IMAGE)),
+        Patch(controller, _argument("-shell-image-win", SHELL_IMAGE)),  # never pulled; but every image is in the lock
+        Patch(controller, _more_requests),
+        *flags,
+        Patch(Select("ConfigMap", "config-registry-cert"), put("data", "cert", value=ca)),
+        Patch(Select("ConfigMap", "pipelines-info"), put("data", "version", value=found.pipelines)),
+        Patch(Select("ConfigMap", "triggers-info"), put("data", "version", value=found.triggers)),
+        Patch(Select("Deployment"), _bounded),
+    ]
+
+
+def _argument(flag: str, value: str) -> Callable[[Object], None]:
+    def edit(deployment: Object) -> None:
+        arguments = _container(deployment)["args"]
+        if flag not in arguments:
+            raise LookupError(f"no argument {flag}")
+        arguments[arguments.index(flag) + 1] = value
+
+    return edit
+
+
+def _more_requests(deployment: Object) -> None:
+    """The controller's client is held at 5 requests a second by default, which a single run already meets."""
+    _container(deployment)["args"] += ["-kube-api-qps", "50", "-kube-api-burst", "100"]
+
+
+def _bounded(deployment: Object) -> None:
+    _container(deployment)["resources"] = RESOURCES
+
+
+def _container(deployment: Object) -> Any:
+    return deployment["spec"]["template"]["spec"]["containers"][0]
+
+
+def _set_version(obj: Object, found: Versions) -> None:
+    """The module's YAML says "devel" where a release says its version; other tools read it from there."""
+    template = (obj.get("spec") or {}).get("template") or {}
+    for labels in (obj["metadata"].get("labels"), (template.get("metadata") or {}).get("labels")):
+        for key, value in (labels or {}).items():
+            if value == "devel":
+                triggers = "triggers" in str(labels.get("app.kubernetes.io/part-of", ""))
+                labels[key] = found.triggers if triggers else found.pipelines
+
+
+def admits(world: World) -> Verdict:
+    """Ready when server-side dry runs of the kinds that we create pass Tekton's webhooks."""
+    for probe in PROBES:
+        try:
+            world.kube.create(probe, dry_run=True)
+        except ApiError as error:
+            return Pending(f"{probe['kind']} is not admitted yet: {error.message}")
+    return Ready("dry runs accepted")
+
+
+PROBES: tuple[Object, ...] = (
+    {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": "probe", "namespace": names.TEKTON},
+        "spec": {"taskSpec": {"steps": [{"name": "none", "image": "none.invalid/none", "command": ["none"]}]}},
+    },
+    {
+        "apiVersion": "triggers.tekton.dev/v1beta1",
+        "kind": "EventListener",
+        "metadata": {"name": "probe", "namespace": names.TEKTON},
+        "spec": {"serviceAccountName": "none", "triggers": [{"name": "none", "template": {"ref": "none"}}]},
+    },
+)

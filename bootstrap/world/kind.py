@@ -1,0 +1,44 @@
+"""The door to kind: creates and deletes clusters; what is inside them is `kube`'s."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bootstrap.world.engine import Engine
+from bootstrap.world.shell import Shell
+
+CREATE_LIMIT = 600.0
+
+
+class Kind:
+    """Runs kind's program against one engine and one docker network."""
+
+    def __init__(self, shell: Shell, engine: Engine, program: Path, network: str) -> None:
+        self._shell = shell
+        self._engine = engine
+        self._program = program
+        self._network = network
+
+    def create(self, name: str, config: str, node_image: str) -> None:
+        """Create the cluster; kind adds the context kind-NAME to the user's kubeconfig.
+
+        config: kind configuration as YAML text. Raises CommandError, TimedOut; what is half made stays.
+        """
+        argv = ["create", "cluster", "--name", name, "--image", node_image, "--config", "-", "--wait", "0s", "--retain"]
+        self._run(*argv, stdin=config, limit=CREATE_LIMIT)
+
+    def delete(self, name: str) -> None:
+        """Delete nodes and context; fine when there is nothing."""
+        self._run("delete", "cluster", "--name", name, limit=120)
+
+    def kubeconfig(self, name: str) -> str:
+        """The cluster's kubeconfig with its context kind-NAME, as seen from the host."""
+        return self._run("get", "kubeconfig", "--name", name, limit=30)
+
+    def internal_kubeconfig(self, name: str) -> str:
+        """The same with the address that containers on the cluster's network use."""
+        return self._run("get", "kubeconfig", "--internal", "--name", name, limit=30)
+
+    def _run(self, *arguments: str, stdin: str | None = None, limit: float) -> str:
+        environ = self._engine.environ() | {"KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network}
+        return self._shell.run([str(self._program), *arguments], env=environ, stdin=stdin, limit=limit).stdout

@@ -1,0 +1,50 @@
+"""The door to "is it there?": asks web servers side by side, each for a moment only."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from http.client import HTTPException
+
+
+def ask(url: str, limit: float) -> int:
+    """HTTP status of a GET through the proxy of the environment, if any; 0 if nothing answered."""
+    try:
+        with urllib.request.urlopen(url, timeout=limit) as answer:  # noqa: S310 - urls are data of ours or of tools
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, HTTPException, ValueError):
+        return 0
+
+
+def resolves(name: str) -> int:
+    """1 if DNS, or the hosts file, knows the name; else 0."""
+    try:
+        return int(bool(socket.getaddrinfo(name, 443)))
+    except (OSError, UnicodeError):
+        return 0
+
+
+def side_by_side(probe: Callable[[str], int], subjects: Iterable[str], limit: float) -> dict[str, int]:
+    """What `probe` says of each subject; 0 for those that did not answer within `limit` seconds altogether.
+
+    Threads are daemons: a name server that never answers must not hold the command's end.
+    """
+    answers = dict.fromkeys(subjects, 0)
+    arrived: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    for subject in answers:
+        threading.Thread(target=lambda s=subject: arrived.put((s, probe(s))), daemon=True).start()
+    end = time.monotonic() + limit
+    for _ in answers:
+        try:
+            subject, answer = arrived.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        answers[subject] = answer
+    return answers

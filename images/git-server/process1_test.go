@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The whole program as process 1 of a PID namespace: it serves, buries orphans, and ends on SIGTERM with 0.
+func TestProgramAsProcess1(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("a PID namespace needs root")
+	}
+	f := startPlain(t)
+	f.seeded()
+	binary := filepath.Join(t.TempDir(), "git-server")
+	if output, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.base.Host = listener.Addr().String()
+	listener.Close()
+
+	// The shell's child outlives the shell's own program, so git-server inherits it as an orphan.
+	program := exec.Command("/bin/sh", "-c", "sleep 0.2 & exec "+binary)
+	program.Env = append(os.Environ(), "PORT="+f.base.Port(), "GIT_PROJECT_ROOT="+f.cfg.root,
+		"CREDENTIALS_DIR="+f.cfg.credentialsDir, "REPOSITORIES=app,second")
+	program.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	if err := program.Start(); err != nil {
+		t.Skipf("no PID namespace on this machine: %v", err)
+	}
+	defer func() { _ = program.Process.Kill() }()
+
+	await(t, "the program answers", func() bool {
+		connection, err := net.Dial("tcp", f.base.Host)
+		if err == nil {
+			connection.Close()
+		}
+		return err == nil
+	})
+	must(t, t.TempDir(), "clone", "-q", f.url("second"))
+	await(t, "one child is left, the server itself", func() bool {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", program.Process.Pid, program.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(strings.Fields(string(children))) == 1
+	})
+	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := program.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}

@@ -1,0 +1,3 @@
+module bootstrap.local/images/nodenet
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module bootstrap.local/images/pause
+
+go 1.26.0
