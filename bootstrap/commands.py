@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bootstrap.cancel import Cancel
 from bootstrap.config import Config
 from bootstrap.errors import Interrupted
 from bootstrap.paths import PROJECT, Paths
@@ -21,6 +22,7 @@ def run(verb: str, config: Config, paths: Paths, report: Report, options: Mappin
     try:
         return commands[verb](world, **options)
     except KeyboardInterrupt:
+        world.cancel.request()
         raise Interrupted("stopped", hint=f"to go on: invoke {verb.replace('_', '-')}") from None
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -38,7 +40,8 @@ def make_world(config: Config, paths: Paths, report: Report) -> World:
     from bootstrap.world.identity import Identity
     from bootstrap.world.shell import SystemShell
 
-    shell, clock = SystemShell(), SystemClock()
+    cancel = Cancel()
+    shell, clock = SystemShell(cancel), SystemClock(cancel)
     engine = Engine(shell, paths, config.engine)
     return World(
         config=config,
@@ -46,6 +49,7 @@ def make_world(config: Config, paths: Paths, report: Report) -> World:
         project=PROJECT,
         shell=shell,
         clock=clock,
+        cancel=cancel,
         report=report,
         engine=engine,
         identity=Identity(paths.env, config.name),

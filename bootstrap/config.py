@@ -7,22 +7,19 @@ Every fault of every layer is found before one UsageError tells them all.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from bootstrap import rules, settings_file
+from bootstrap import rules
 from bootstrap.errors import Fault, PreconditionError, UsageError
+from bootstrap.layers import Given, Layers, variable
 from bootstrap.model import Secret
-from bootstrap.rules import Meta, Wrong
-from bootstrap.settings_file import Node, quoted
-from bootstrap.text import count, one_line
+from bootstrap.rules import Meta
+from bootstrap.text import count
 
 FILE = "invoke.yaml"
-PREFIX = "INVOKE_"
-INVOKE_KEYS = frozenset({"run", "runners", "sudo", "tasks", "timeouts", "debug"})
-"""Top-level keys that invoke itself reads from the same file."""
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -138,33 +135,17 @@ class Row:
     doc: str
 
 
-@dataclass(frozen=True)
-class _Given:
-    """What one layer says about one key. text: None where it cannot be a value (a list, nothing...)."""
-
-    where: str
-    line: int
-    text: str | None
-    otherwise: str = ""
-
-    @property
-    def origin(self) -> str:
-        return f"{self.where} line {self.line}" if self.line else self.where
-
-
-def _walk() -> Iterator[tuple[str, Meta, Any]]:
+def _walk() -> Iterator[tuple[str, Meta]]:
     for item in fields(Config):
         if "setting" in item.metadata:
-            yield item.name, item.metadata["setting"], item.default
+            yield item.name, item.metadata["setting"]
         elif item.name not in ("origins", "warnings"):
             group: Any = item.default
-            for inner in fields(group):
-                yield f"{item.name}.{inner.name}", inner.metadata["setting"], inner.default
+            yield from ((f"{item.name}.{inner.name}", inner.metadata["setting"]) for inner in fields(group))
 
 
-SETTINGS: Mapping[str, Meta] = {key: meta for key, meta, _ in _walk()}
+SETTINGS: Mapping[str, Meta] = dict(_walk())
 """Every key ("name", "git.port"), in the order of invoke.yaml."""
-_GROUPS = tuple(dict.fromkeys(key.partition(".")[0] for key in SETTINGS if "." in key))
 
 
 def load(
@@ -177,17 +158,13 @@ def load(
 
     Raises UsageError with every fault, each with its file and line, variable or flag.
     """
-    faults: list[Fault] = []
-    layers = [
-        _from_file(file, faults),
-        _from_environment(environ, faults),
-        _from_flags(flags or {}),
-        _from_sets(sets, faults),
-    ]
-    given = {key: value for layer in layers for key, value in layer.items()}
-    values = {key: _value(key, value, faults) for layer in layers for key, value in layer.items()}
-    config = _build(values, given)
-    faults += [] if faults else _contradictions(config)
+    layers = Layers(SETTINGS)
+    layers.file(file)
+    layers.environment(environ)
+    layers.flags(flags or {})
+    layers.sets(sets)
+    config = _build(layers)
+    faults = layers.faults or _contradictions(config)
     if faults:
         raise UsageError(_summary(faults), faults=sorted(faults, key=lambda fault: (fault.where, fault.line)))
     return config
@@ -203,115 +180,25 @@ def describe(config: Config) -> list[Row]:
     return [Row(key, _shown(_get(config, key)), config.origin(key), meta.doc) for key, meta in SETTINGS.items()]
 
 
-def _from_file(file: Path, faults: list[Fault]) -> dict[str, _Given]:
-    root, found = settings_file.read(file, file.name)
-    faults += found
-    if root is None or root.null:
-        return {}
-    if not isinstance(root.value, dict):
-        faults.append(Fault(file.name, root.line, f"holds {root.describe()} where settings (key: value) are expected"))
-        return {}
-    given: dict[str, _Given] = {}
-    for key, node in root.value.items():
-        if key in INVOKE_KEYS:
-            continue
-        if key in _GROUPS:
-            given |= _group(file.name, key, node, root.lines[key], faults)
-        else:
-            given |= _known(key, _from_node(file.name, node, root.lines[key]), faults)
-    return given
-
-
-def _group(where: str, group: str, node: Node, line: int, faults: list[Fault]) -> dict[str, _Given]:
-    if not isinstance(node.value, dict):
-        faults.append(Fault(where, line, f"{group}: {node.describe()} where settings below it are expected"))
-        return {}
-    given: dict[str, _Given] = {}
-    for key, inner in node.value.items():
-        given |= _known(f"{group}.{key}", _from_node(where, inner, node.lines[key]), faults)
-    return given
-
-
-def _from_node(where: str, node: Node, line: int) -> _Given:
-    if isinstance(node.value, str) and not node.null:
-        return _Given(where, line, node.value)
-    return _Given(where, line, None, f'{node.describe()} where one value is expected (empty text is "")')
-
-
-def _from_environment(environ: Mapping[str, str], faults: list[Fault]) -> dict[str, _Given]:
-    names = {PREFIX + key.replace(".", "_").upper(): key for key in SETTINGS}
-    groups = tuple(f"{PREFIX}{group.upper()}_" for group in _GROUPS)
-    given: dict[str, _Given] = {}
-    for name, text in environ.items():
-        if name in names:
-            given[names[name]] = _Given(name, 0, text)
-        elif name.startswith(groups):
-            faults.append(Fault(name, 0, f"no setting has this variable{_meant(name, names)}"))
-    return given
-
-
-def _from_flags(flags: Mapping[str, str]) -> dict[str, _Given]:
-    return {key: _Given(f"--{key.replace('_', '-')}", 0, text) for key, text in flags.items() if text}
-
-
-def _from_sets(sets: Sequence[str], faults: list[Fault]) -> dict[str, _Given]:
-    given: dict[str, _Given] = {}
-    for item in sets:
-        key, equals, text = item.partition("=")
-        key = one_line(key)
-        if equals and key:
-            given |= _known(key, _Given(f"--set {key}", 0, text), faults)
-        else:
-            faults.append(Fault("--set", 0, f"{quoted(key)}: KEY=VALUE is expected, as in git.port=3000"))
-    return given
-
-
-def _known(key: str, given: _Given, faults: list[Fault]) -> dict[str, _Given]:
-    if key in SETTINGS:
-        return {key: given}
-    reason = (
-        "is a group; name a setting below it" if key in _GROUPS else f"unknown key{_meant(key, [*_GROUPS, *SETTINGS])}"
-    )
-    faults.append(Fault(given.where, given.line, f"{one_line(key)}: {reason}"))
-    return {}
-
-
-def _meant(word: str, words: Iterable[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(word[:80], list(words), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _value(key: str, given: _Given, faults: list[Fault]) -> Any:
-    if given.text is None:
-        faults.append(Fault(given.where, given.line, f"{key}: {given.otherwise}"))
-        return None
-    try:
-        return SETTINGS[key].rule(given.text)
-    except Wrong as wrong:
-        faults.append(Fault(given.where, given.line, f"{key}: {wrong}"))
-        return None
-
-
-def _build(values: Mapping[str, Any], given: Mapping[str, _Given]) -> Config:
-    """Values that could not be read are None; the faults that go with them keep the result from being used."""
+def _build(layers: Layers) -> Config:
+    given, values = layers.given, layers.values
     config = Config(
-        origins={key: value.origin for key, value in given.items()},
-        warnings=tuple(_exposed(key, item) for key, item in given.items() if item.line and _typed_secret(key, item)),
+        origins={key: item.origin for key, item in given.items()},
+        warnings=tuple(_exposed(key, item) for key, item in given.items() if _is_exposed(key, item)),
     )
-    for group in _GROUPS:
+    for group in layers.groups:
         own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{group}.")}
         config = replace(config, **{group: replace(getattr(config, group), **own)})
     return replace(config, **{key: value for key, value in values.items() if "." not in key})
 
 
-def _typed_secret(key: str, given: _Given) -> bool:
-    return SETTINGS[key].secret and bool(given.text)
+def _is_exposed(key: str, given: Given) -> bool:
+    """A secret typed into a file, which people share and commit."""
+    return SETTINGS[key].secret and given.line > 0 and bool(given.text)
 
 
-def _exposed(key: str, given: _Given) -> str:
-    return f"{given.origin}: {key} is better given as {PREFIX}{key.replace('.', '_').upper()}, out of the file"
+def _exposed(key: str, given: Given) -> str:
+    return f"{given.origin}: {key} is better given as {variable(key)}, out of the file"
 
 
 def _contradictions(config: Config) -> list[Fault]:

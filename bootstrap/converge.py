@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 from typing import Protocol, TypeVar
 
-from bootstrap import wait as waiting
-from bootstrap.errors import BootstrapError, StepError
-from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap import wait
+from bootstrap.cancel import Cancel
+from bootstrap.errors import ApiError, BootstrapError, CommandError, Interrupted, StepError, TimedOut
+from bootstrap.model import Failed, Ready, Unknown, Verdict
 from bootstrap.world.clock import Clock
-from bootstrap.world.report import Report
+from bootstrap.world.report import Report, StepLine
 
 W = TypeVar("W", contravariant=True)
+
+STOP_LIMIT = 10.0
+"""Seconds that interrupted steps are given to end; what still hangs then dies with the process."""
+_UNSEEN = (ApiError, CommandError, TimedOut)
+"""Errors of a look that say nothing about the thing itself: it may be on its way up, or need `apply`."""
 
 
 class Step(Protocol[W]):
@@ -77,54 +85,81 @@ def look(steps: Sequence[Step[W]], world: W, clock: Clock) -> list[Outcome]:
     return [outcomes[step.name] for step in steps]
 
 
-def converge(steps: Sequence[Step[W]], world: W, clock: Clock, report: Report) -> list[Outcome]:
+def converge(
+    steps: Sequence[Step[W]], world: W, clock: Clock, report: Report, cancel: Cancel | None = None
+) -> list[Outcome]:
     """Bring every step to Ready, each as soon as what it needs is.
 
     The first failure lets the steps already running end, starts no new one, and is raised.
-    Raises StepError, or the BootstrapError of the step itself (TimedOut, PreconditionError...).
+    cancel: the switch that the world's shell and clock listen to; an interruption of this thread flips it.
+    Raises StepError, Interrupted, or the BootstrapError of the step itself (TimedOut, PreconditionError...).
     """
-    by_name = {step.name: step for step in steps}
-    graph = TopologicalSorter({step.name: step.needs for step in order(steps)})
+    by_name = {step.name: step for step in order(steps)}
+    graph = TopologicalSorter({name: step.needs for name, step in by_name.items()})
     graph.prepare()
     outcomes: dict[str, Outcome] = {}
     failure: BaseException | None = None
-    with ThreadPoolExecutor(max_workers=len(steps) or 1, thread_name_prefix="step") as pool:
-        running: dict[Future[Outcome], str] = {}
-        try:
-            while graph.is_active() and not (failure and not running):
-                for name in () if failure else graph.get_ready():
-                    running[pool.submit(_bring, by_name[name], world, clock, report)] = name
-                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name = running.pop(future)
-                    error = future.exception()
-                    if error is None:
-                        outcomes[name] = future.result()
-                        graph.done(name)
-                    else:
-                        failure = failure or error
-        except BaseException:
-            _stopping.set()
-            raise
-        finally:
-            _forget_when_done(running)
+    crew = _Crew()
+    try:
+        while graph.is_active() and not (failure and not crew.busy):
+            for name in () if failure else graph.get_ready():
+                crew.start(name, partial(_bring, by_name[name], world, clock, report))
+            name, result = crew.next()
+            if isinstance(result, Outcome):
+                outcomes[name] = result
+                graph.done(name)
+            else:
+                failure = failure or result
+    except KeyboardInterrupt:
+        raise _stopped(crew, cancel or Cancel()) from None
     if failure:
         raise failure
     return [outcomes[step.name] for step in steps]
 
 
-_stopping = threading.Event()
-"""Set when the main thread was interrupted: waits in other threads end at their next look."""
+class _Crew:
+    """One thread per running step; daemons, so that none can keep an interrupted process alive."""
+
+    def __init__(self) -> None:
+        self.busy: set[str] = set()
+        self._ended: queue.SimpleQueue[tuple[str, Outcome | BaseException]] = queue.SimpleQueue()
+
+    def start(self, name: str, work: Callable[[], Outcome]) -> None:
+        self.busy.add(name)
+        threading.Thread(target=self._run, args=(name, work), name=f"step {name}", daemon=True).start()
+
+    def next(self, limit: float | None = None) -> tuple[str, Outcome | BaseException]:
+        """The next step to end. Raises queue.Empty after `limit` seconds."""
+        name, result = self._ended.get(timeout=limit)
+        self.busy.discard(name)
+        return name, result
+
+    def _run(self, name: str, work: Callable[[], Outcome]) -> None:
+        try:
+            self._ended.put((name, work()))
+        except BaseException as error:  # noqa: BLE001  raised again in the main thread
+            self._ended.put((name, error))
 
 
-def _forget_when_done(running: Iterable[Future[Outcome]]) -> None:
-    for future in running:
-        future.cancel()
+def _stopped(crew: _Crew, cancel: Cancel) -> Interrupted:
+    """Stop what runs, wait a little for it. A second interruption is not waited through."""
+    running = ", ".join(sorted(crew.busy))
+    cancel.request()
+    end = time.monotonic() + STOP_LIMIT
+    try:
+        while crew.busy:
+            crew.next(max(0.0, end - time.monotonic()))
+    except (queue.Empty, KeyboardInterrupt):
+        pass
+    what = f"stopped during {running}" if running else "stopped"
+    return Interrupted(what, hint="invoke up goes on from here · invoke down removes it")
 
 
 def _check(step: Step[W], world: W) -> Verdict:
     try:
         return step.check(world)
+    except Interrupted:
+        raise
     except BootstrapError as error:
         return Unknown(error.message)
 
@@ -133,34 +168,36 @@ def _bring(step: Step[W], world: W, clock: Clock, report: Report) -> Outcome:
     start = clock.now()
     line = report.step(step.name)
     try:
-        verdict = step.check(world)
-        changed = not isinstance(verdict, Ready)
-        if changed:
-            line.cause(_why(verdict))
-            step.apply(world)
-            verdict = waiting.until(
-                _unless_stopping(lambda: step.check(world)),
-                clock=clock,
-                limit=step.limit,
-                what=step.name,
-                on_change=lambda v: line.cause(v.why),
-            )
-        if isinstance(verdict, Failed):
-            raise StepError(f"{step.name}: {verdict.why}", hint=verdict.hint)
-    except BootstrapError as error:
-        line.failed(error.message)
+        ready, changed = _made_ready(step, world, clock, line)
+    except BaseException as error:
+        line.failed((str(error) or type(error).__name__).removeprefix(f"{step.name}: "))
         raise
-    seconds = clock.now() - start
-    line.ready(_why(verdict), changed=changed)
-    return Outcome(step.name, verdict, seconds, changed)
+    line.ready(ready.why, changed=changed)
+    return Outcome(step.name, ready, clock.now() - start, changed)
 
 
-def _unless_stopping(probe: Callable[[], Verdict]) -> Callable[[], Verdict]:
-    def asked() -> Verdict:
-        return Failed("interrupted") if _stopping.is_set() else probe()
+def _made_ready(step: Step[W], world: W, clock: Clock, line: StepLine) -> tuple[Ready, bool]:
+    """The Ready verdict, and whether `apply` was called on the way."""
+    verdict = _glance(step, world)
+    if isinstance(verdict, Ready):
+        return verdict, False
+    line.cause(verdict.why)
+    step.apply(world)
+    verdict = wait.until(
+        lambda: _glance(step, world),
+        clock=clock,
+        limit=step.limit,
+        what=step.name,
+        on_change=lambda news: line.cause(news.why),
+    )
+    if isinstance(verdict, Failed):
+        raise StepError(f"{step.name}: {verdict.why}", hint=verdict.hint)
+    return verdict, True
 
-    return asked
 
-
-def _why(verdict: Ready | Failed | Pending | Unknown) -> str:
-    return verdict.why
+def _glance(step: Step[W], world: W) -> Verdict:
+    """A check on the way up: an API or program that does not answer is Unknown; what is really wrong is raised."""
+    try:
+        return step.check(world)
+    except _UNSEEN as error:
+        return Unknown(error.message)

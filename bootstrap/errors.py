@@ -3,6 +3,7 @@
     BootstrapError              1    the base; anything without a class of its own
     |-- UsageError              2    settings, flags or files that are wrong
     |-- PreconditionError       3    the machine or a service lacks what is needed
+    |   `-- NotFound            3    what was named does not exist
     |-- LockedError             4    another command is changing this environment
     |-- CommandError            1    a program that we ran failed
     |-- ApiError                1    the Kubernetes API refused or did not answer
@@ -63,6 +64,10 @@ class PreconditionError(BootstrapError):
     """The machine lacks something; `hint` says how to get it."""
 
     exit_code = 3
+
+
+class NotFound(PreconditionError):
+    """What the user named does not exist; `hint` lists what does."""
 
 
 class LockedError(BootstrapError):

@@ -9,7 +9,7 @@ from bootstrap import doctor
 from bootstrap.converge import Outcome, Step, converge, look, order
 from bootstrap.errors import ApiError, BootstrapError, PreconditionError
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
-from bootstrap.steps.cluster import ExistingCluster, KindCluster
+from bootstrap.steps.cluster import ExistingCluster, KindCluster, PreloadStep
 from bootstrap.steps.credentials import CredentialsStep
 from bootstrap.steps.engine import EngineStep
 from bootstrap.steps.images import ImagesStep
@@ -28,6 +28,7 @@ def steps(world: World) -> list[Step[World]]:
         ImagesStep(),
         RegistryStep(),
         ExistingCluster() if world.config.context else KindCluster(),
+        PreloadStep(),
         namespaces(),
         CredentialsStep(),
         TektonStep(),
@@ -47,7 +48,7 @@ def up(world: World, *, dry_run: bool = False) -> int:
         return _plan(world, look(todo, world, world.clock))
     doctor.preflight(world.shell, world.engine, world.config, world.paths, cold=is_cold(world))
     with environment_lock(world, "up"):
-        outcomes = converge(todo, world, world.clock, world.report)
+        outcomes = converge(todo, world, world.clock, world.report, world.cancel)
     seconds = world.clock.now() - start
     changed = [outcome for outcome in outcomes if outcome.changed]
     name = world.config.name

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from bootstrap import manifests, names
-from bootstrap.errors import ApiError, BootstrapError, PreconditionError, RunFailed, TimedOut
+from bootstrap.errors import ApiError, BootstrapError, NotFound, PreconditionError, RunFailed, TimedOut
 from bootstrap.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.readiness import at
 from bootstrap.runs import (
@@ -89,10 +89,10 @@ def compose(world: World, revision: str, commit: str, *, trigger: str = "hand") 
 
 
 def read(world: World, name: str) -> Run:
-    """The run and its tasks as they are now. Raises PreconditionError if there is no such run."""
+    """The run and its tasks as they are now. Raises NotFound if there is no such run."""
     found = world.kube.get(API, "PipelineRun", name, names.RUNS)
     if found is None:
-        raise PreconditionError(f"there is no run {name}", hint="invoke runs")
+        raise NotFound(f"there is no run {name}", hint="invoke runs")
     return parse_run(found, world.kube.list(API, "TaskRun", names.RUNS, labels=f"{PIPELINE_RUN}={name}"))
 
 
@@ -198,7 +198,12 @@ def prove(world: World, run: Run) -> None:
     target, pipeline = world.config.target, world.config.pipeline
 
     def probe() -> Verdict:
-        wrong = _other_images(world.target.list("v1", "Pod", target.namespace, labels=f"app={pipeline.deployment}"), run)
+        deployment = world.target.get("apps/v1", "Deployment", pipeline.deployment, target.namespace)
+        labels = at(deployment, "spec", "selector", "matchLabels") or {}
+        if not labels:
+            return Failed(f"there is no Deployment {pipeline.deployment} in namespace {target.namespace}")
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        wrong = _other_images(world.target.list("v1", "Pod", target.namespace, labels=selector), run)
         if wrong:
             return Pending(wrong)
         return _version(world, run)

@@ -24,7 +24,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
 _LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _BY_DIGEST = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*@sha256:[0-9a-f]{64}")
-_FLAG = re.compile(r"^-{1,2}[a-z0-9-]*image[a-z0-9-]*(?:=(.*))?$")
+_FLAG = re.compile(r"^-{1,2}(?:[a-z0-9]+-)*image(?:-win)?(?:=(.*))?$")
 
 
 @dataclass(frozen=True)

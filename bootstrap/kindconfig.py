@@ -1,12 +1,11 @@
 """kind's configuration as the user wrote it, checked, and with our needs patched in on parsed YAML.
 
-Schema: kind.x-k8s.io/v1alpha4, https://kind.sigs.k8s.io/docs/user/configuration/. Nothing that the user
-set is overwritten; where a wish of theirs contradicts a need of ours, the fault names the line.
+Nothing that the user set is overwritten; where a wish of theirs contradicts a need of ours, the fault names the line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,64 +14,13 @@ import yaml
 
 from bootstrap import settings_file
 from bootstrap.errors import Fault, UsageError
+from bootstrap.kindschema import CLUSTER, misfits
 from bootstrap.model import Object
 from bootstrap.settings_file import Node, dotted
 from bootstrap.text import count
 
-API_VERSION = "kind.x-k8s.io/v1alpha4"
 LOOPBACK = "127.0.0.1"
 _KUBELET = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
-
-Schema = type | range | tuple[str, ...] | list["Schema"] | dict[str, "Schema"]
-"""A type, a range of whole numbers, a choice of words, a list of one schema, or the keys of a mapping ("*": any)."""
-
-_HOST_PORT = range(-1, 65536)  # 0: kind chooses; -1: the engine does
-_JSON6902: Schema = [{"group": str, "version": str, "kind": str, "patch": str}]
-_MOUNT: Schema = {
-    "containerPath": str,
-    "hostPath": str,
-    "readOnly": bool,
-    "selinuxRelabel": bool,
-    "propagation": ("None", "HostToContainer", "Bidirectional"),
-}
-_MAPPING: Schema = {
-    "containerPort": range(1, 65536),
-    "hostPort": _HOST_PORT,
-    "listenAddress": str,
-    "protocol": ("TCP", "UDP", "SCTP"),
-}
-_NODE: Schema = {
-    "role": ("control-plane", "worker"),
-    "image": str,
-    "labels": {"*": str},
-    "extraMounts": [_MOUNT],
-    "extraPortMappings": [_MAPPING],
-    "kubeadmConfigPatches": [str],
-    "kubeadmConfigPatchesJSON6902": _JSON6902,
-}
-_CLUSTER: Schema = {
-    "kind": ("Cluster",),
-    "apiVersion": (API_VERSION,),
-    "name": str,
-    "nodes": [_NODE],
-    "networking": {
-        "ipFamily": ("ipv4", "ipv6", "dual"),
-        "apiServerPort": _HOST_PORT,
-        "apiServerAddress": str,
-        "podSubnet": str,
-        "serviceSubnet": str,
-        "disableDefaultCNI": bool,
-        "kubeProxyMode": ("iptables", "ipvs", "nftables", "none"),
-        "dnsSearch": [str],
-    },
-    "featureGates": {"*": bool},
-    "runtimeConfig": {"*": str},
-    "kubeadmConfigPatches": [str],
-    "kubeadmConfigPatchesJSON6902": _JSON6902,
-    "containerdConfigPatches": [str],
-    "containerdConfigPatchesJSON6902": [str],
-}
-_TYPES = {str: "text", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -155,7 +103,7 @@ def _checked(where: str, root: Node | None, faults: list[Fault]) -> Document:
     if root is None and not faults:
         faults.append(Fault(where, 0, "it is empty; `kind: Cluster` is expected"))
     if root is not None:
-        faults += [Fault(where, line, text) for line, text in _misfits(root, _CLUSTER, ())]
+        faults += [Fault(where, line, text) for line, text in misfits(root, CLUSTER)]
     if root is not None and not faults:
         faults += [Fault(where, line, text) for line, text in _senseless(root)]
     if faults or root is None:
@@ -165,49 +113,6 @@ def _checked(where: str, root: Node | None, faults: list[Fault]) -> Document:
 
 def _wrong(where: str, faults: Sequence[Fault]) -> UsageError:
     return UsageError(f"{where}: {count(len(faults), 'fault')}", faults=sorted(faults, key=lambda fault: fault.line))
-
-
-def _misfits(node: Node, schema: Schema, path: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    """(line, what is wrong) for everything below `node` that the schema does not foresee."""
-    if isinstance(schema, dict):
-        yield from _misfit_keys(node, schema, path)
-    elif isinstance(schema, list):
-        if not isinstance(node.value, list):
-            yield node.line, f"{dotted(path)}: {node.describe()} where a list is expected"
-            return
-        for index, item in enumerate(node.value):
-            yield from _misfits(item, schema[0], (*path, f"[{index}]"))
-    elif (complaint := _misfit_scalar(node, schema)) is not None:
-        yield node.line, f"{dotted(path)}: {complaint}"
-
-
-def _misfit_keys(node: Node, schema: dict[str, Schema], path: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    if not isinstance(node.value, dict):
-        yield node.line, f"{dotted(path) or 'the file'}: {node.describe()} where key: value is expected"
-        return
-    for key, value in node.value.items():
-        below = (*path, key)
-        if key in schema or "*" in schema:
-            yield from _misfits(value, schema.get(key, schema.get("*", str)), below)
-        else:
-            yield node.lines[key], f"{dotted(below)}: unknown key{_meant(key, schema)}"
-
-
-def _misfit_scalar(node: Node, schema: type | range | tuple[str, ...]) -> str | None:
-    value = node.data()
-    if isinstance(schema, range):
-        fits = type(value) is int and value in schema
-        return None if fits else f"{node.describe()} is not a number from {schema[0]} to {schema[-1]}"
-    if isinstance(schema, tuple):
-        return None if value in schema else f"{node.describe()} is not {' or '.join(schema)}"
-    return None if type(value) is schema else f"{node.describe()} where {_TYPES[schema]} is expected"
-
-
-def _meant(word: str, words: Iterable[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(word[:80], list(words), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _senseless(root: Node) -> Iterator[tuple[int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -43,3 +44,11 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """ "1 fault", "3 faults"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def meant(word: str, words: Iterable[str]) -> str:
+    """The end of a message about an unknown word: "; did you mean port?", or nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(word[:80], list(words), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

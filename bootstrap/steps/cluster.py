@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 
 from bootstrap import kindconfig, names
-from bootstrap.errors import ApiError, BootstrapError, CommandError
-from bootstrap.model import Failed, Pending, Ready, Verdict
+from bootstrap.errors import ApiError, BootstrapError, CommandError, StepError
+from bootstrap.model import Failed, LockedImage, Pending, Ready, Verdict
 from bootstrap.readiness import readiness
 from bootstrap.steps.registry import tar_of
 from bootstrap.world import World
@@ -26,13 +26,17 @@ CERTS = f"/etc/containerd/certs.d/{names.REGISTRY}"
 
 
 def made_from(world: World) -> tuple[str, str]:
-    """(kind configuration as YAML, its digest). The digest leaves out what cannot matter to a running cluster."""
-    config = world.config
+    """(kind configuration as YAML, the digest of what a running cluster cannot change).
+
+    Of the node image only the Kubernetes version counts: other images reach a running cluster through
+    the registry, see `PreloadStep`.
+    """
+    config, node_image = world.config, world.images.lock().node_image
     document = kindconfig.load(world.project / config.cluster.config)
     rendered = kindconfig.render(
         document,
         name=config.name,
-        node_image=world.images.lock().node_image,
+        node_image=node_image,
         api_port=config.cluster.api_port,
         mappings=[
             kindconfig.PortMapping(names.GIT_NODE_PORT, config.git.port),
@@ -41,7 +45,8 @@ def made_from(world: World) -> tuple[str, str]:
         fail_cgroup_v1=CGROUP_V2.exists(),
     )
     text = yaml.safe_dump(rendered, sort_keys=True)
-    return text, hashlib.sha256(text.encode()).hexdigest()
+    lasting = text.replace(node_image, world.images.kubernetes())
+    return text, hashlib.sha256(lasting.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ class KindCluster:
 
     def apply(self, world: World) -> None:
         nodes = self._nodes(world)
+        foreign = self._foreign(world, nodes) if nodes else None
+        if foreign:
+            raise StepError(foreign.why, hint=foreign.hint)
         if any(node.state != "running" for node in nodes):
             world.engine.docker("start", *(node.name for node in nodes), limit=120)
         if nodes and not self._mark(world):
@@ -177,6 +185,47 @@ def hosts_toml(world: World) -> str:
         f'    Authorization = "Basic {login}"',
     ]
     return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class PreloadStep:
+    """Every image is where a node finds it: in the node image, or in the registry if the nodes are older."""
+
+    name: str = "preload"
+    needs: tuple[str, ...] = ("cluster", "registry")
+    limit: float = 30
+
+    def check(self, world: World) -> Verdict:
+        lock = world.images.lock()
+        nodes = world.engine.containers(label=f"{KIND_LABEL}={world.config.name}")
+        if nodes and all(node.image == lock.node_image for node in nodes):
+            return Ready(f"{len(lock.images)} images in the nodes from the start")
+        missing = self._missing(world)
+        if missing:
+            return Pending(f"{len(missing)} images are newer than the nodes")
+        return Ready(f"{len(lock.images)} images in the registry")
+
+    def apply(self, world: World) -> None:
+        registry, layouts = world.registry(), world.images.layouts()
+        for image in self._missing(world):
+            registry.push(layouts[image.name], _tagged(image))
+
+    def undo(self, world: World) -> None:
+        """They go with the registry."""
+
+    @staticmethod
+    def _missing(world: World) -> list[LockedImage]:
+        """Of the lock, what neither the nodes nor the registry hold."""
+        node = names.control_plane(world.config.name)
+        listing = ("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet")
+        there = set(world.engine.docker(*listing).stdout.split())
+        newer = [image for image in world.images.lock().images.values() if image.reference not in there]
+        registry = world.registry() if newer else None
+        return [image for image in newer if registry and registry.digest(_tagged(image)) != image.digest]
+
+
+def _tagged(image: LockedImage) -> str:
+    return f"{image.repository.removeprefix(names.REGISTRY + '/')}:{image.digest.partition(':')[2][:12]}"
 
 
 @dataclass(frozen=True)

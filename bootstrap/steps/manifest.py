@@ -6,6 +6,7 @@ hand is seen; the digest annotation only tells whether it was the hand or a sett
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -72,10 +73,15 @@ class ManifestStep:
         """
         wanted = self._wanted(world)
         live = _live(world, wanted)
-        foreign = [each for each in wanted if _is_foreign(live.get(_key(each)))]
-        if foreign:
-            raise StepError(_foreign(foreign[0]).why, hint=_foreign(foreign[0]).hint)
-        todo = [self._kept(each, live.get(_key(each))) for each in wanted if self._changes(each, live.get(_key(each)))]
+        todo: list[Object] = []
+        for each in wanted:
+            found = live.get(_key(each))
+            if found is None:
+                todo.append(each)
+            elif _is_foreign(found):
+                raise StepError(_foreign(found).why, hint=_foreign(found).hint)
+            elif self._differs(each, found):
+                todo.append(self._kept(each, found))
         wait.until(lambda: _try_apply(world, todo), clock=world.clock, limit=APPLY_LIMIT, what=f"applying {self.name}")
 
     def undo(self, world: World) -> None:
@@ -98,26 +104,19 @@ class ManifestStep:
             return Pending(f"{label(wanted)} is missing")
         if _is_foreign(live):
             return _foreign(live)
-        found = drift(self._kept(wanted, live), live)
-        if found:
-            return Pending(_difference(wanted, live, found))
-        return readiness(live)
+        found = self._differs(wanted, live)
+        return Pending(_difference(wanted, live, found)) if found else readiness(live)
 
-    def _changes(self, wanted: Object, live: Object | None) -> bool:
-        return live is None or bool(drift(self._kept(wanted, live), live))
+    def _differs(self, wanted: Object, live: Object) -> str:
+        return "" if _is_lent(live) else drift(self._kept(wanted, live), live)
 
-    def _kept(self, wanted: Object, live: Object | None) -> Object:
+    def _kept(self, wanted: Object, live: Object) -> Object:
         """Wanted, with the live values of the fields that are to stay."""
         paths = [keep.path for keep in self.keep if keep.select.matches(wanted)]
-        if live is None or not paths:
-            return wanted
-        kept = {**wanted}
+        kept = copy.deepcopy(wanted) if paths else wanted
         for path in paths:
-            try:
-                value = get_at(live, path)
-            except (LookupError, TypeError):
-                continue
-            kept = _copy_with(kept, path, value)
+            with contextlib.suppress(LookupError, TypeError):
+                set_at(kept, path, get_at(live, path))
         return kept
 
 
@@ -133,12 +132,6 @@ def render(lock: Lock, *sources: Path | Sequence[Object], patches: Sequence[Patc
     if strangers:
         raise BootstrapError(f"the lock does not hold the image {strangers[0]}", evidence="\n".join(strangers))
     return ordered(rendered)
-
-
-def _copy_with(obj: Object, path: tuple[str | int, ...], value: object) -> Object:
-    changed = copy.deepcopy(obj)
-    set_at(changed, path, value)
-    return changed
 
 
 def _key(obj: Object) -> Key:
@@ -179,8 +172,14 @@ def _difference(wanted: Object, live: Object, path: str) -> str:
     return f"{label(wanted)} differs at {path}"
 
 
-def _is_foreign(live: Object | None) -> bool:
-    return live is not None and not is_ours(live)
+def _is_foreign(live: Object) -> bool:
+    """Made by somebody else, and not a Namespace."""
+    return not is_ours(live) and not _is_lent(live)
+
+
+def _is_lent(live: Object) -> bool:
+    """A Namespace that was there before us is used as it is, and stays when we go."""
+    return live["kind"] == "Namespace" and not is_ours(live)
 
 
 def _foreign(obj: Object) -> Failed:

@@ -30,13 +30,13 @@ def builder(world: World) -> ManifestStep:
     keep = world.config.pipeline.cache_gigabytes * 1000
     patches = [Patch(Select("Deployment", "buildkitd"), functools.partial(_cache_limit, megabytes=keep))]
     return ManifestStep(
-        "builder", lambda world: _folder(world, "builder", patches), needs=("credentials",), limit=180
+        "builder", lambda world: _folder(world, "builder", patches), needs=("credentials", "preload"), limit=180
     )
 
 
 def git(world: World) -> ManifestStep:
     """The git server, and a Job that pushes the demo's source into it once."""
-    return ManifestStep("git", git_objects, needs=("credentials",), limit=180)
+    return ManifestStep("git", git_objects, needs=("credentials", "preload"), limit=180)
 
 
 def pipeline() -> ManifestStep:
@@ -48,7 +48,7 @@ def demo(world: World) -> OnTarget:
     image = Keep(
         Select("Deployment", "go-echo"), ("spec", "template", "spec", "containers", "go-echo", "image")
     )
-    return OnTarget(ManifestStep("demo", demo_objects, needs=("namespaces",), limit=180, keep=(image,)))
+    return OnTarget(ManifestStep("demo", demo_objects, needs=("namespaces", "preload"), limit=180, keep=(image,)))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def versions(world: World) -> Versions:
 @dataclass(frozen=True)
 class TektonStep:
     name: str = "tekton"
-    needs: tuple[str, ...] = ("cluster",)
+    needs: tuple[str, ...] = ("cluster", "preload")
     limit: float = 240
 
     def check(self, world: World) -> Verdict:

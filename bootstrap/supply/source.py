@@ -62,11 +62,15 @@ class Source:
 
     @functools.cache  # noqa: B019  one supply lives as long as the command
     def lock(self) -> Lock:
-        preloaded = [part.name for part in self._image_parts.values() if part.preload]
-        images = {name: self._locked(name, self._layout(name)) for name in preloaded}
-        for name, layout in tekton.layouts(self._folder("tekton")).items():
-            images[name] = self._locked(name, layout)
+        images = {name: self._locked(name, layout) for name, layout in self.layouts().items()}
         return Lock(images, node_image=self._tag("node"), registry_image=self._tag("registry"))
+
+    def kubernetes(self) -> str:
+        return golang.module_version(self._project / "images/kubernetes/go.mod", "k8s.io/kubernetes")
+
+    def layouts(self) -> dict[str, Path]:
+        preloaded = [part.name for part in self._image_parts.values() if part.preload]
+        return {name: self._layout(name) for name in preloaded} | tekton.layouts(self._folder("tekton"))
 
     def tekton(self) -> list[Object]:
         return tekton.objects(self._folder("tekton"))
@@ -363,13 +367,11 @@ class Source:
             (folder / "manifests" / Path(source).name).write_text(text)
         say("packing the images that it starts from")
         oci.archive(self._node_images(lock), folder / "images.tar")
-        version = golang.module_version(self._project / "images/kubernetes/go.mod", "k8s.io/kubernetes")
         dropped = ",".join(sorted(runtime_filter.missing_here()))
-        return [f"BASE={self._tag('base')}", f"VERSION={version}", f"DROP_CAPABILITIES={dropped}"]
+        return [f"BASE={self._tag('base')}", f"VERSION={self.kubernetes()}", f"DROP_CAPABILITIES={dropped}"]
 
     def _node_images(self, lock: Lock) -> Iterable[tuple[Path, list[str]]]:
-        layouts = {name: self._layout(name) for name in lock.images if name in self._image_parts}
-        layouts |= tekton.layouts(self._folder("tekton"))
+        layouts = self.layouts()
         for image in lock.images.values():
             yield layouts[image.name], [image.reference, *image.aliases]
 

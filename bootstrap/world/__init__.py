@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bootstrap import names
+from bootstrap.cancel import Cancel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class World:
-    """config: settings. paths: folders. project: the checkout. The rest are doors; kube connects when first used."""
+    """config: settings. paths: folders. project: the checkout. The rest are doors; kube connects when first used.
+
+    cancel: flipped when the command is to stop; shell and clock are made with the same one.
+    """
 
     config: Config
     paths: Paths
@@ -37,6 +41,7 @@ class World:
     engine: Engine
     identity: Identity
     images: Images
+    cancel: Cancel = field(default_factory=Cancel)
 
     @property
     def kubeconfig(self) -> Path:

@@ -164,7 +164,7 @@ class Forward:
         end = time.monotonic() + self._wait
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
-                pod, port = self._choose()
+                pod, port = self.choose()
                 tunnel = self._kube.connect(self._namespace, pod, port)
             except BootstrapError as error:
                 self._count(error=error.message)
@@ -176,7 +176,8 @@ class Forward:
         self._count(dropped=not self._stopping.is_set())
         return None
 
-    def _choose(self) -> tuple[str, int]:
+    def choose(self) -> tuple[str, int]:
+        """The pod, and its port, that a connection made now would lead to. Raises ApiError when there is none."""
         service = self._kube.get("v1", "Service", self._service, self._namespace)
         if service is None:
             raise ApiError(f"there is no service {self._namespace}/{self._service}", status=404)

@@ -56,6 +56,10 @@ class Identity:
             self._write(path.name, secrets.token_urlsafe(PASSWORD_BYTES).encode())
         return Secret(path.read_text())
 
+    def passwords(self) -> list[Secret]:
+        """Those made so far, to be masked wherever they show; none is made."""
+        return [Secret(path.read_text()) for path in sorted(self.folder.glob("*.password"))]
+
     def htpasswd(self, username: str, password: Secret) -> bytes:
         """An htpasswd line (bcrypt), the same one as long as the password is the same."""
         path = self.folder / "htpasswd"

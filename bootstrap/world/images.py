@@ -30,6 +30,14 @@ class Images(Protocol):
         """A program for this machine: "kind", "crane"."""
         ...
 
+    def kubernetes(self) -> str:
+        """The version of Kubernetes in the node image: "v1.36.3"."""
+        ...
+
+    def layouts(self) -> dict[str, Path]:
+        """The OCI layout folder of every image of the lock, by logical name."""
+        ...
+
     def seeds(self) -> dict[str, Path]:
         """What the environment's registry holds from the start: "library/golang:1" -> OCI layout folder."""
         ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
+CONNECTIONS = 64
 RETRY_AFTER_SECONDS = 5
 BACKOFF_SECONDS = 0.2
 """Pauses between attempts: none, then twice this, doubling."""
@@ -135,6 +137,24 @@ class Http:
 
     def _unanswered(self, error: BaseException) -> ApiError:
         return ApiError(f"the API server at {self.host} did not answer: {cause(error)}", status=0, reason="Unanswered")
+
+
+def make_pool(tls: ssl.SSLContext, *, server_name: str = "", proxy: str = "") -> PoolManager:
+    """Connections that are kept and shared by all threads. server_name: checked in place of the host's, "" if none."""
+    import urllib3
+
+    options: dict[str, Any] = {"ssl_context": tls, "maxsize": CONNECTIONS, "socket_options": _socket_options()}
+    if server_name:
+        options |= {"server_hostname": server_name, "assert_hostname": server_name}
+    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """A peer that vanished without a word is noticed within a minute, also by a stream that only listens."""
+    wanted = (("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    numbers = [(getattr(socket, name, None), value) for name, value in wanted]
+    kept = [(socket.IPPROTO_TCP, number, value) for number, value in numbers if number is not None]
+    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *kept]
 
 
 def refusal(status: int, body: bytes, reason: str) -> ApiError:

@@ -1,7 +1,8 @@
 """One connection to a port of a pod, carried by a websocket through the API server.
 
-The client library's own port forward drops what is still on its way when the pod closes, knows no
-half-close, no limit to what it buffers and no time limit. So only the handshake is a library's here.
+The client library's own port forward drops the answer to a client that has closed its sending side,
+keeps without limit what a slow reader does not take, and connects without a time limit. So only the
+handshake is a library's here.
 Protocol v4.channel.k8s.io: binary frames whose first byte is a channel, 0 the data and 1 the
 kubelet's errors; the first frame of each channel repeats the port and carries no data.
 """
@@ -50,11 +51,12 @@ class Tunnel(Protocol):
         ...
 
 
-def open_tunnel(url: str, headers: Mapping[str, str], context: ssl.SSLContext) -> PodTunnel:
+def open_tunnel(url: str, headers: Mapping[str, str], tls: ssl.SSLContext, server_name: str = "") -> PodTunnel:
     """url: "wss://HOST:PORT/api/v1/namespaces/N/pods/P/portforward?ports=80". Raises ApiError."""
     import websocket
 
-    door = websocket.WebSocket(sslopt={"context": context})
+    named = {"server_hostname": server_name} if server_name else {}
+    door = websocket.WebSocket(sslopt={"context": tls, **named})
     try:
         door.connect(  # type: ignore[no-untyped-call]
             url,

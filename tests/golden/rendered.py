@@ -1,0 +1,77 @@
+"""What the golden and the policy tests look at: every folder of manifests, rendered with a made-up lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bootstrap.model import Lock, LockedImage, Object
+from bootstrap.names import REPOSITORY
+from bootstrap.paths import PROJECT
+from bootstrap.steps.manifest import render
+
+NAMES = ("toolbox", "buildkit", "git-server", "go-echo")
+LOCK = Lock({n: LockedImage(n, f"{REPOSITORY}/{n}", f"sha256:{i:064x}") for i, n in enumerate(NAMES, start=1)})
+FOLDERS = {
+    "namespaces": PROJECT / "manifests/namespaces",
+    "builder": PROJECT / "manifests/builder",
+    "git": PROJECT / "manifests/git",
+    "demo": PROJECT / "manifests/demo",
+    "go-echo": PROJECT / "demo/go-echo/deploy",
+    "pipeline": PROJECT / "manifests/pipeline",
+    "test": PROJECT / "manifests/test",
+}
+
+
+def rendered(name: str) -> list[Object]:
+    return render(LOCK, FOLDERS[name])
+
+
+def everything() -> list[Object]:
+    return [each for name in FOLDERS for each in rendered(name)]
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a workload, or one step of a Task with the Task's stepTemplate laid below it.
+
+    where: "Deployment git/git git-server". account: its ServiceAccount, "" for a Task.
+    """
+
+    where: str
+    spec: dict[str, Any]
+    pod: dict[str, Any]
+    namespace: str
+
+    @property
+    def security(self) -> dict[str, Any]:
+        """The container's own settings over those of its pod."""
+        return {**(self.pod.get("securityContext") or {}), **(self.spec.get("securityContext") or {})}
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.spec.get("resources") or self.spec.get("computeResources") or {}
+        return found
+
+
+def containers() -> list[Container]:
+    return [each for obj in everything() for each in _of(obj)]
+
+
+def workloads() -> list[Object]:
+    return [each for each in everything() if "template" in (each.get("spec") or {})]
+
+
+def _of(obj: Object) -> Iterator[Container]:
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    where = f"{obj['kind']} {metadata.get('namespace')}/{metadata.get('name')}"
+    if obj["kind"] == "Task":
+        for step in spec["steps"]:
+            template = spec.get("stepTemplate", {})
+            merged = {**template, **step, "env": template.get("env", []) + step.get("env", [])}
+            yield Container(f"{where} {step['name']}", merged, {}, metadata["namespace"])
+    elif "template" in spec:
+        pod = spec["template"]["spec"]
+        for each in [*pod.get("initContainers", []), *pod["containers"]]:
+            yield Container(f"{where} {each['name']}", each, pod, metadata["namespace"])

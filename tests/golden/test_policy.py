@@ -1,0 +1,183 @@
+"""What every manifest of ours must keep to, whoever adds one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from bootstrap import images
+from bootstrap.drift import quantity
+from bootstrap.paths import PROJECT
+from tests.golden.rendered import LOCK, Container, containers, everything, workloads
+
+ALL = pytest.mark.parametrize("container", containers(), ids=lambda each: each.where)
+BUILDER = "cicd-build"
+WITH_TOKEN = {("cicd", "notify")}
+"""ServiceAccounts whose token is mounted, because their program talks to the API."""
+DESTINATION = "registry.tekton.internal:5000/demo/go-echo"
+"""The one image name that is written out: where the pipeline pushes to."""
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(containers()) >= 8
+
+
+@ALL
+def test_requests_and_limits(container: Container) -> None:
+    for kind in ("requests", "limits"):
+        assert set(container.resources[kind]) >= {"cpu", "memory"}
+    requests, limits = container.resources["requests"], container.resources["limits"]
+    for name in ("cpu", "memory"):
+        wanted, allowed = quantity(requests[name]), quantity(limits[name])
+        assert wanted is not None
+        assert allowed is not None
+        assert wanted <= allowed
+    assert (quantity(requests["cpu"]) or 0) <= (quantity("50m") or 0)
+
+
+@ALL
+def test_unprivileged(container: Container) -> None:
+    security = container.security
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] == (1000 if container.namespace == BUILDER else 65532)
+    assert security["capabilities"]["drop"] == ["ALL"]
+    assert security["readOnlyRootFilesystem"] is True
+    assert not security.get("privileged")
+    if container.namespace != BUILDER:
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert "add" not in security["capabilities"]
+
+
+@ALL
+def test_image_comes_from_the_lock(container: Container) -> None:
+    assert container.spec["image"] in {image.reference for image in LOCK.images.values()}
+    assert container.spec["imagePullPolicy"] == "IfNotPresent"
+
+
+def test_every_reference_is_in_the_lock() -> None:
+    assert images.unlocked(everything(), LOCK) == []
+
+
+def test_no_floating_tag_and_no_foreign_registry() -> None:
+    text = "\n".join(file.read_text() for file in (PROJECT / "manifests").rglob("*.yaml"))
+    assert not re.search(r"(?<!-version): latest\b|:latest\b", text)
+    hosts = re.findall(r"^\s*(?:- )?image: *(\S+)", text, re.MULTILINE)
+    assert hosts
+    assert all(host.startswith(images.LOCAL) for host in hosts)
+    assert {found for found in re.findall(r"\S+:5000/\S+", text)} == {DESTINATION}
+
+
+def test_only_the_builders_namespace_is_laxer() -> None:
+    levels = {
+        each["metadata"]["name"]: each["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for each in everything()
+        if each["kind"] == "Namespace"
+    }
+    assert {name for name, level in levels.items() if level != "restricted"} == {BUILDER}
+    assert {each["metadata"]["namespace"] for each in workloads()} <= set(levels)
+
+
+def _accounts() -> dict[tuple[str, str], dict[str, Any]]:
+    found = [each for each in everything() if each["kind"] == "ServiceAccount"]
+    return {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in found}
+
+
+def test_accounts_exist_and_mount_tokens_only_where_used() -> None:
+    accounts = _accounts()
+    mounted = {name for name, each in accounts.items() if each["automountServiceAccountToken"] is not False}
+    assert mounted == WITH_TOKEN
+    for each in workloads():
+        pod, namespace = each["spec"]["template"]["spec"], each["metadata"]["namespace"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        assert "serviceAccountName" not in pod or (namespace, pod["serviceAccountName"]) in accounts
+
+
+def test_accounts_of_runs_and_bindings_exist() -> None:
+    accounts = _accounts()
+    for each in everything():
+        if each["kind"] == "PipelineRun":
+            spec = each["spec"]
+            named = [spec["taskRunTemplate"], *spec["taskRunSpecs"]]
+            assert {("cicd", one["serviceAccountName"]) for one in named} <= set(accounts)
+        for subject in each.get("subjects", ()):
+            assert (subject["namespace"], subject["name"]) in accounts
+
+
+def test_no_role_reaches_further_than_its_job() -> None:
+    kinds = {each["kind"] for each in everything()}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
+    rules = [rule for each in everything() if each["kind"] == "Role" for rule in each["rules"]]
+    assert rules
+    for rule in rules:
+        assert not set(rule["resources"]) & {"secrets", "pods/exec", "*"}
+        assert not set(rule["verbs"]) & {"*", "delete", "create", "update", "deletecollection", "escalate", "bind"}
+
+
+def _scripts() -> list[tuple[str, str]]:
+    found = [(each.where, text) for each in containers() for text in each.spec.get("args", []) if "\n" in text]
+    return found + [(each.where, each.spec["script"]) for each in containers() if "script" in each.spec]
+
+
+def test_parameters_never_become_code() -> None:
+    scripts = _scripts()
+    assert len(scripts) >= 4
+    for where, text in scripts:
+        found = re.findall(r"\$\((?:params|workspaces|results|context|tasks)\b", text)
+        assert not found, f"{where}: parameters enter a script as environment variables"
+        assert "$$" not in text, f"{where}: Kubernetes makes one $ of two in arguments"
+
+
+@ALL
+def test_every_step_says_what_it_runs(container: Container) -> None:
+    """Else Tekton's controller asks the registry for the image's entrypoint."""
+    if container.where.startswith("Task"):
+        assert container.spec.get("command") or container.spec.get("script")
+    else:
+        assert "script" not in container.spec
+
+
+def _pipeline() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    objects = everything()
+    [pipeline] = [each["spec"] for each in objects if each["kind"] == "Pipeline"]
+    return pipeline, {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "Task"}
+
+
+def test_pipeline_and_tasks_fit_together() -> None:
+    pipeline, tasks = _pipeline()
+    params = {each["name"] for each in pipeline["params"]}
+    workspaces = {each["name"] for each in pipeline["workspaces"]}
+    for one in pipeline["tasks"] + pipeline["finally"]:
+        task = tasks[one["taskRef"]["name"]]
+        given = {each["name"] for each in one["params"]}
+        required = {each["name"] for each in task["params"] if "default" not in each}
+        assert required <= given <= {each["name"] for each in task["params"]}
+        assert {each["name"] for each in one["workspaces"]} <= {each["name"] for each in task["workspaces"]}
+        assert {each["workspace"] for each in one["workspaces"]} <= workspaces
+    assert set(re.findall(r"\$\(params\.(\w+)\)", yaml.safe_dump(pipeline))) == params
+
+
+def test_results_that_are_used_are_results_that_are_made() -> None:
+    pipeline, tasks = _pipeline()
+    used = re.findall(r"\$\(tasks\.([\w-]+)\.results\.([\w-]+)\)", yaml.safe_dump(pipeline))
+    assert {("git-clone", "commit"), ("build-image", "image-digest")} <= set(used)
+    for task, result in used:
+        assert result in {each["name"] for each in tasks[task]["results"]}
+
+
+def test_finally_takes_no_result_that_may_be_missing() -> None:
+    pipeline, _ = _pipeline()
+    assert ".results." not in yaml.safe_dump(pipeline["finally"])
+
+
+def test_run_gives_what_the_pipeline_asks_for() -> None:
+    pipeline, _ = _pipeline()
+    [run] = [each["spec"] for each in everything() if each["kind"] == "PipelineRun"]
+    assert {each["name"] for each in run["params"]} == {each["name"] for each in pipeline["params"]}
+    assert {each["name"] for each in run["workspaces"]} == {each["name"] for each in pipeline["workspaces"]}
+    tasks = {each["name"] for each in pipeline["tasks"] + pipeline["finally"]}
+    assert {each["pipelineTaskName"] for each in run["taskRunSpecs"]} <= tasks

@@ -1,0 +1,44 @@
+"""One real API server for all integration tests, and a door to it. Each test gets a namespace of its own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap.world.kube import Kube
+from tests.integration.control_plane import CONTEXT, ControlPlane, control_plane
+
+BIN = "TEKTON_BOOTSTRAP_TEST_BIN"
+
+
+def find_binary(name: str) -> Path:
+    """etcd, or kube: the Kubernetes binary that acts by the name it is called with."""
+    folder = os.environ.get(BIN, "")
+    path = Path(folder) / name
+    if not folder or not os.access(path, os.X_OK):
+        pytest.fail(f"integration tests need the program {name}; set {BIN} to the folder that has it", pytrace=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    etcd, kube = find_binary("etcd"), find_binary("kube")
+    with control_plane(tmp_path_factory.mktemp("plane"), etcd, kube) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kube(plane: ControlPlane) -> Kube:
+    return Kube(plane.kubeconfig, CONTEXT)
+
+
+@pytest.fixture
+def namespace(kube: Kube) -> str:
+    """Not deleted afterwards: that is a controller's work, and none runs here."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+    return name

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.agents import notify
+from bootstrap.agents.notify import Object
+
+NOW = 1795464062.0
+"""2026-11-23T20:01:02Z."""
+URL = "https://chat.test/hook/s3cret?token=s3cret"
+RUN: Object = {
+    "metadata": {"name": "go-echo-x", "namespace": "cicd"},
+    "spec": {
+        "params": [
+            {"name": "REPO", "value": "https://me:pass@git.test/app.git"},
+            {"name": "REVISION", "value": "main"},
+            {"name": "IMAGE", "value": "registry.test/app"},
+        ]
+    },
+    "status": {"startTime": "2026-11-23T20:00:00Z"},
+}
+
+
+def task_run(name: str, succeeded: str, **status: Any) -> Object:
+    return {
+        "metadata": {"name": f"go-echo-x-{name}", "labels": {"tekton.dev/pipelineTask": name}},
+        "status": {"conditions": [{"type": "Succeeded", "status": succeeded, "message": "it said so"}], **status},
+    }
+
+
+CLONED = task_run(
+    "git-clone",
+    "True",
+    results=[
+        {"name": "commit", "value": "abc"},
+        {"name": "author", "value": "Me <me@test>"},
+        {"name": "branch", "value": "main"},
+        {"name": "message", "value": "Fix it"},
+        {"name": "list", "value": ["not", "text"]},
+    ],
+)
+BUILT = task_run("build-image", "True", results=[{"name": "image-digest", "value": "sha256:1"}])
+BROKEN = task_run(
+    "build-image",
+    "False",
+    podName="the-pod",
+    steps=[
+        {"container": "step-fine", "terminated": {"exitCode": 0}},
+        {"container": "step-build", "terminated": {"exitCode": 2}},
+        {"container": "step-after", "terminated": {"exitCode": 1}},
+    ],
+)
+
+
+def test_success_says_all_there_is_to_say() -> None:
+    assert notify.compose(RUN, [CLONED, BUILT], "Succeeded", "", NOW) == {
+        "pipelineRun": "go-echo-x",
+        "namespace": "cicd",
+        "status": "succeeded",
+        "repository": "https://git.test/app.git",
+        "branch": "main",
+        "commit": "abc",
+        "author": "Me <me@test>",
+        "message": "Fix it",
+        "image": "registry.test/app",
+        "digest": "sha256:1",
+        "durationSeconds": 62,
+        "failedTask": "",
+        "logTail": "",
+    }
+
+
+def test_failure_names_task_and_last_lines() -> None:
+    message = notify.compose(RUN, [CLONED, BROKEN], "Failed", "undefined: x", NOW)
+    assert (message["status"], message["failedTask"], message["logTail"]) == ("failed", "build-image", "undefined: x")
+    assert message["digest"] == ""
+
+
+def test_a_run_of_which_nothing_is_known_is_failed() -> None:
+    message = notify.compose({}, [], "None", "", NOW)
+    assert message["status"] == "failed"
+    assert message["durationSeconds"] == 0
+
+
+def test_the_first_task_to_fail_is_the_one() -> None:
+    late = task_run("late", "False", completionTime="2026-11-23T20:00:09Z")
+    early = task_run("early", "False", completionTime="2026-11-23T20:00:05Z")
+    assert notify.failed_task([CLONED, late, early]) is early
+    assert notify.failed_task([CLONED, task_run("running", "Unknown")]) is None
+
+
+def test_the_first_step_with_a_code_is_the_one() -> None:
+    assert notify.failed_container(BROKEN) == ("the-pod", "step-build")
+    assert notify.failed_container(task_run("never", "False")) == ("", "")
+
+
+def test_log_lines_lose_their_control_characters() -> None:
+    assert notify.clean("\x1b[31mred\x1b[0m\n\n ok\tfine \r\n") == " [31mred [0m\n ok fine"
+    assert len(notify.clean("x" * 9999)) == notify.TAIL_BYTES
+
+
+class Api:
+    """Answers the three requests that a notification takes, and no other."""
+
+    def __init__(self, task_runs: list[Object], log: str | None = None) -> None:
+        self._task_runs, self._log = task_runs, log
+
+    def __call__(self, path: str) -> bytes:
+        runs = "/apis/tekton.dev/v1/namespaces/cicd"
+        if path == f"{runs}/pipelineruns/go-echo-x":
+            return json.dumps(RUN).encode()
+        if path == f"{runs}/taskruns?labelSelector=tekton.dev%2FpipelineRun%3Dgo-echo-x":
+            return json.dumps({"items": self._task_runs}).encode()
+        assert path == "/api/v1/namespaces/cicd/pods/the-pod/log?container=step-build&tailLines=10"
+        if self._log is None:
+            raise OSError(404, "HTTP 404 from the API")
+        return self._log.encode()
+
+
+class Receiver:
+    """Gives the planned answers in turn and keeps what was sent."""
+
+    def __init__(self, *answers: int | Exception) -> None:
+        self._answers = list(answers)
+        self.sent: list[Object] = []
+
+    def __call__(self, url: str, body: bytes) -> int:
+        assert url == URL
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        self.sent.append(json.loads(body))
+        return answer
+
+
+ENVIRON = {"NOTIFY_URL": URL, "NAMESPACE": "cicd", "RUN": "go-echo-x", "TASKS_STATUS": "Failed"}
+
+
+def tell(api: Api, receiver: Receiver, **environ: str) -> tuple[str, list[float]]:
+    slept: list[float] = []
+    return notify.notify(ENVIRON | environ, api, receiver, slept.append, NOW), slept
+
+
+def test_failed_run_is_sent_with_the_log_of_the_failing_step() -> None:
+    receiver = Receiver(204)
+    assert tell(Api([CLONED, BROKEN], "main.go:14:2: undefined\n"), receiver)[0] == "sent"
+    assert receiver.sent[0]["logTail"] == "main.go:14:2: undefined"
+
+
+def test_without_a_log_the_tasks_own_message_is_sent() -> None:
+    receiver = Receiver(200)
+    assert tell(Api([BROKEN]), receiver)[0] == "sent"
+    assert receiver.sent[0]["logTail"] == "it said so"
+
+
+def test_a_fault_of_the_other_side_is_tried_again() -> None:
+    outcome, slept = tell(Api([CLONED]), Receiver(503, TimeoutError(), 200))
+    assert outcome == "sent"
+    assert slept == [0, 1, 2]
+
+
+def test_three_times_and_no_more() -> None:
+    refused = urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
+    assert tell(Api([CLONED]), Receiver(refused, refused, refused))[0] == "failed: Connection refused"
+
+
+@pytest.mark.parametrize("status", [302, 400, 404])
+def test_a_refusal_is_final(status: int) -> None:
+    assert tell(Api([CLONED]), Receiver(status))[0] == f"failed: HTTP {status}"
+
+
+@pytest.mark.parametrize("environ", [{"NOTIFY_KIND": "none"}, {"NOTIFY_URL": ""}, {"NOTIFY_URL": "", "NOTIFY_KIND": " "}])
+def test_off_reads_nothing_and_sends_nothing(environ: dict[str, str]) -> None:
+    def never(path: str) -> bytes:
+        raise AssertionError(path)
+
+    assert notify.notify(ENVIRON | environ, never, Receiver(), lambda _: None, NOW) == "off"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"NOTIFY_KIND": "pigeon"}, {"NOTIFY_URL": "file:///etc/passwd"}, {"NOTIFY_URL": "http://["}, {"NOTIFY_URL": "x"}],
+)
+def test_what_cannot_be_sent_says_so_and_never_raises(environ: dict[str, str]) -> None:
+    assert tell(Api([CLONED]), Receiver(), **environ)[0].startswith("failed: ")
+
+
+def test_unreadable_run_says_so() -> None:
+    def refusing(path: str) -> bytes:
+        raise OSError(403, "HTTP 403 from the API")
+
+    outcome = notify.notify(ENVIRON, refusing, Receiver(), lambda _: None, NOW)
+    assert outcome == "failed: the run could not be read (HTTP 403 from the API)"
+
+
+@pytest.mark.parametrize("outcome", ["sent", "failed: HTTP 404", "off"])
+def test_the_log_line_holds_no_secret(outcome: str) -> None:
+    assert "s3cret" not in notify.line(outcome, URL)
+    assert notify.line("sent", URL) == "notification to chat.test: sent"
+    assert notify.line("off", "") == "notifications are off"
+
+
+@pytest.mark.parametrize("error", [ValueError(URL), ssl.SSLError(1, URL), urllib.error.URLError(URL)])
+def test_reasons_hold_no_address_but_what_the_system_said(error: Exception) -> None:
+    told = notify.reason(error)
+    assert told == "ValueError" or isinstance(error, ssl.SSLError | urllib.error.URLError)
+    assert not re.search(r"Traceback|\n", told)
+
+
+def test_only_the_runs_own_directory_is_removed(tmp_path: Path) -> None:
+    for name in ("go-echo-x", "other"):
+        (tmp_path / name / "source").mkdir(parents=True)
+    for wrong in ("", ".", "..", "../other", "other/source", "/"):
+        notify.remove_run(str(tmp_path), wrong)
+    notify.remove_run("", "other")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["go-echo-x", "other"]
+    notify.remove_run(str(tmp_path), "go-echo-x")
+    notify.remove_run(str(tmp_path), "go-echo-x")
+    assert [each.name for each in tmp_path.iterdir()] == ["other"]
+
+
+def test_main_ends_well_writes_its_result_and_cleans_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "volume/go-echo-x").mkdir(parents=True)
+    environ = ENVIRON | {"RESULT": str(tmp_path / "result"), "WORKSPACE": str(tmp_path / "volume")}
+    assert notify.main(environ) == 0
+    assert (tmp_path / "result").read_text().startswith("failed: ")
+    assert capsys.readouterr().out.startswith("notification to chat.test: failed: ")
+    assert not (tmp_path / "volume/go-echo-x").exists()
