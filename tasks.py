@@ -36,7 +36,7 @@ def command(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[
     }
 )
 def up(_: Context, name="", context="", supply="", engine="", dry_run=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Create the environment, or bring it back to what the settings say."""
+    """Create the environment, or bring it up to date."""
     return cli.flow("up", name, set, {"context": context, "supply": supply, "engine": engine}, dry_run=dry_run)
 
 
@@ -45,19 +45,19 @@ def up(_: Context, name="", context="", supply="", engine="", dry_run=False, set
     help={"revision": "branch, tag or commit to run (default: git.revision)", "timeout": "minutes before it gives up"},
 )
 def test_run(_: Context, name="", revision="", timeout=0, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Run the pipeline once, follow it, and prove that the new version serves."""
+    """Run the pipeline, and prove that it serves."""
     return cli.flow("test_run", name, set, {}, revision=revision, minutes=int(timeout))
 
 
 @command(help=JSON)
 def status(_: Context, name="", json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Say what is ready and what is not; exit 0 only if all is."""
+    """Say what is ready; exit 0 only if all is."""
     return cli.flow("status", name, set, {}, as_json=json)
 
 
 @command(help={"limit": "how many, newest first", **JSON})
 def runs(_: Context, name="", limit=20, json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """List the runs: commit, branch, state, seconds, image."""
+    """List the runs, newest first."""
     return cli.flow("runs", name, set, {}, limit=int(limit), as_json=json)
 
 
@@ -69,7 +69,7 @@ def logs(_: Context, run="", name="", set=()):  # type: ignore[no-untyped-def]  
 
 @command(help={"run": "name of the run (default: the newest)"}, positional=["run"])
 def rerun(_: Context, run="", name="", set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Run again what a run ran: the same repository and commit."""
+    """Run again the commit of a run."""
     return cli.flow("rerun", name, set, {}, run=run)
 
 
@@ -79,54 +79,60 @@ def cancel(_: Context, run="", name="", set=()):  # type: ignore[no-untyped-def]
     return cli.flow("cancel", name, set, {}, run=run)
 
 
+@command(help={"into": "folder to clone into (default: go-echo)"})
+def clone(_: Context, name="", into="go-echo", set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+    """Clone the environment's repository, ready to push."""
+    return cli.flow("clone", name, set, {}, into=into)
+
+
 @command(help={"port": "local port (default: listener.port, 9080)"})
 def listener(_: Context, name="", port=0, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Forward the webhook listener to this machine until Ctrl-C."""
+    """Forward the webhook listener until Ctrl-C."""
     return cli.flow("listener", name, set, {}, port=int(port))
 
 
 @command(help={"port": "local port (default: dashboard.port, 9097)", "open": "open the browser"})
 def dashboard(_: Context, name="", port=0, open=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Serve a page with the environment and its runs, on this machine only, until Ctrl-C."""
+    """Serve a page with the runs until Ctrl-C."""
     return cli.flow("dashboard", name, set, {}, port=int(port), browse=open)
 
 
 @command(help={"purge": "also delete the caches and the private Docker"})
 def down(_: Context, name="", purge=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Remove exactly what `up` made; caches stay, unless --purge."""
+    """Remove what `up` made; caches stay."""
     return cli.flow("down", name, set, {}, purge=purge)
 
 
 @command(help=JSON)
 def doctor(_: Context, name="", json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Measure what this machine offers, before anything is written; each finding with its fix."""
+    """Measure what this machine offers."""
     return cli.flow("doctor", name, set, {}, as_json=json)
 
 
 @command(help=JSON)
 def config(_: Context, name="", json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Show every setting, its value and where it came from."""
+    """Show every setting and where it came from."""
     return cli.flow("config", name, set, {}, as_json=json)
 
 
 @command(help=JSON)
 def images(_: Context, name="", json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Show every image with its digest, as the supply locked it."""
+    """Show every image with its digest."""
     return cli.flow("images", name, set, {}, as_json=json)
 
 
 @command(help={"fast": "only the tests that need no cluster", "keep": "keep the tests' environment for a look"})
 def test(_: Context, name="", fast=False, keep=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Check everything: ruff, mypy, unit, golden, integration and e2e; builds what is missing."""
+    """Run all tests; builds what is missing."""
     return cli.flow("test", name, set, {}, fast=fast, keep=keep)
 
 
 @command(help={"only": "one benchmark by name", "times": "repetitions", **JSON})
 def bench(_: Context, name="", only="", times=3, json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
-    """Measure: warm up against a serial script, up again, test-run, down, --list."""
+    """Measure the figures of docs/benchmarks.md."""
     return cli.flow("bench", name, set, {}, only=only, times=int(times), as_json=json)
 
 
 namespace = Collection(
-    up, test_run, status, runs, logs, rerun, cancel, listener, dashboard, down, doctor, config, images, test, bench
+    up, test_run, status, runs, logs, rerun, cancel, clone, listener, dashboard, down, doctor, config, images, test, bench
 )

@@ -42,9 +42,7 @@ def ending(body: Callable[..., Callable[[], int]], exit_with: Callable[..., Base
     return run
 
 
-def flow(
-    verb: str, name: str, sets: Iterable[str], flags: Mapping[str, str], /, **options: Any
-) -> Callable[[], int]:
+def flow(verb: str, name: str, sets: Iterable[str], flags: Mapping[str, str], /, **options: Any) -> Callable[[], int]:
     """The flow `verb` on the environment that flags, environment and invoke.yaml describe."""
 
     def run() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 from bootstrap.cancel import Cancel
@@ -13,14 +14,34 @@ from bootstrap.paths import PROJECT, Paths
 from bootstrap.world import World
 from bootstrap.world.report import Report
 
+MODULES = {
+    "up": "flows",
+    "down": "flows",
+    "status": "flows",
+    "test_run": "running",
+    "rerun": "running",
+    "runs": "running",
+    "logs": "running",
+    "cancel": "running",
+    "clone": "cloning",
+    "listener": "serving",
+    "dashboard": "serving",
+    "doctor": "looking",
+    "config": "looking",
+    "images": "looking",
+    "test": "checking",
+    "bench": "bench",
+}
+"""Command -> the module of `bootstrap` that holds the function of that name."""
+
 
 def run(verb: str, config: Config, paths: Paths, report: Report, options: Mapping[str, Any]) -> int:
     """Run one command; SIGTERM ends it as Ctrl-C does. Raises BootstrapError."""
-    commands = _commands()
+    command = _command(verb)
     before = signal.signal(signal.SIGTERM, _interrupt)
     world = make_world(config, paths, report)
     try:
-        return commands[verb](world, **options)
+        return command(world, **options)
     except KeyboardInterrupt:
         world.cancel.request()
         raise Interrupted("stopped", hint=f"to go on: invoke {verb.replace('_', '-')}") from None
@@ -57,23 +78,7 @@ def make_world(config: Config, paths: Paths, report: Report) -> World:
     )
 
 
-def _commands() -> dict[str, Callable[..., int]]:
-    from bootstrap import bench, checking, flows, looking, running, serving
-
-    return {
-        "up": flows.up,
-        "down": flows.down,
-        "status": flows.status,
-        "test_run": running.test_run,
-        "rerun": running.rerun,
-        "runs": running.runs,
-        "logs": running.logs,
-        "cancel": running.cancel,
-        "listener": serving.listener,
-        "dashboard": serving.dashboard,
-        "doctor": looking.doctor,
-        "config": looking.config,
-        "images": looking.images,
-        "test": checking.test,
-        "bench": bench.bench,
-    }
+def _command(verb: str) -> Callable[..., int]:
+    """The flow; its module is imported only now, so that `invoke --list` and small commands stay quick."""
+    command: Callable[..., int] = getattr(import_module(f"bootstrap.{MODULES[verb]}"), verb)
+    return command

@@ -208,9 +208,11 @@ def _contradictions(config: Config) -> list[Fault]:
         found.append(_fault(config, "notify.kind", f"{config.notify.kind} needs notify.url (INVOKE_NOTIFY_URL)"))
     taken: dict[int, str] = {}
     for key in (key for key in SETTINGS if key.endswith("port")):
-        number = _get(config, key)
+        number: int = _get(config, key)
         if number and number in taken:
-            found.append(_fault(config, key, f"{number} is taken by {taken[number]}"))
+            # To blame is what was typed, not a default.
+            typed, other = sorted((key, taken[number]), key=lambda each: config.origin(each) == "default")
+            found.append(_fault(config, typed, f"{number} is taken by {other}"))
         taken.setdefault(number, key)
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from bootstrap import wait
 from bootstrap.cancel import Cancel
+from bootstrap.crew import Crew
 from bootstrap.errors import ApiError, BootstrapError, CommandError, Interrupted, StepError, TimedOut
 from bootstrap.model import Failed, Ready, Unknown, Verdict
 from bootstrap.world.clock import Clock
@@ -99,7 +99,7 @@ def converge(
     graph.prepare()
     outcomes: dict[str, Outcome] = {}
     failure: BaseException | None = None
-    crew = _Crew()
+    crew: Crew[Outcome] = Crew("step")
     try:
         while graph.is_active() and not (failure and not crew.busy):
             for name in () if failure else graph.get_ready():
@@ -117,31 +117,7 @@ def converge(
     return [outcomes[step.name] for step in steps]
 
 
-class _Crew:
-    """One thread per running step; daemons, so that none can keep an interrupted process alive."""
-
-    def __init__(self) -> None:
-        self.busy: set[str] = set()
-        self._ended: queue.SimpleQueue[tuple[str, Outcome | BaseException]] = queue.SimpleQueue()
-
-    def start(self, name: str, work: Callable[[], Outcome]) -> None:
-        self.busy.add(name)
-        threading.Thread(target=self._run, args=(name, work), name=f"step {name}", daemon=True).start()
-
-    def next(self, limit: float | None = None) -> tuple[str, Outcome | BaseException]:
-        """The next step to end. Raises queue.Empty after `limit` seconds."""
-        name, result = self._ended.get(timeout=limit)
-        self.busy.discard(name)
-        return name, result
-
-    def _run(self, name: str, work: Callable[[], Outcome]) -> None:
-        try:
-            self._ended.put((name, work()))
-        except BaseException as error:  # noqa: BLE001  raised again in the main thread
-            self._ended.put((name, error))
-
-
-def _stopped(crew: _Crew, cancel: Cancel) -> Interrupted:
+def _stopped(crew: Crew[Outcome], cancel: Cancel) -> Interrupted:
     """Stop what runs, wait a little for it. A second interruption is not waited through."""
     running = ", ".join(sorted(crew.busy))
     cancel.request()

@@ -53,7 +53,9 @@ def up(world: World, *, dry_run: bool = False) -> int:
     changed = [outcome for outcome in outcomes if outcome.changed]
     name = world.config.name
     if not changed:
-        world.report.line(f"environment {name} is ready ({len(outcomes)} steps checked in {seconds:.1f} s, nothing changed)")
+        world.report.line(
+            f"environment {name} is ready ({len(outcomes)} steps checked in {seconds:.1f} s, nothing changed)"
+        )
         return 0
     world.report.line(f"ready in {duration(seconds)}.  next: invoke test-run · invoke dashboard · invoke status")
     return 0

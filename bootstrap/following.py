@@ -136,9 +136,7 @@ class Follower:
         for task in run.tasks:
             if task.state is State.PENDING or task.name in self._closed:
                 continue
-            line = self._lines.get(task.name) or self._lines.setdefault(
-                task.name, self._world.report.step(task.name)
-            )
+            line = self._lines.get(task.name) or self._lines.setdefault(task.name, self._world.report.step(task.name))
             self._log(task, line)
             if task.state.over:
                 self._close(run, task, line)

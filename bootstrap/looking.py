@@ -6,12 +6,15 @@ from dataclasses import asdict
 
 from bootstrap import doctor as examination
 from bootstrap.config import describe
+from bootstrap.flows import is_cold
 from bootstrap.world import World
 
 
 def doctor(world: World, *, as_json: bool = False) -> int:
     """0 unless a finding would stop `up`."""
-    findings = examination.examine(world.shell, world.engine, world.config, world.paths)
+    findings = examination.examine(
+        world.shell, world.engine, world.config, world.paths, cold=is_cold(world)
+    )
     bad = any(finding.level == "fail" for finding in findings)
     if as_json:
         world.report.json([asdict(finding) for finding in findings])

@@ -62,7 +62,9 @@ def _failure(world: World, run: Run) -> BootstrapError:
     task = run.failed_task
     evidence = following.tail_of(world, task) if task else ""
     serving = _serving(world)
-    message = f"failed in {following.seconds_of(run):.0f} s: {run.why or run.state.value}" + (f". {serving}" if serving else "")
+    message = f"failed in {following.seconds_of(run):.0f} s: {run.why or run.state.value}" + (
+        f". {serving}" if serving else ""
+    )
     kind = TimedOut if run.state is State.TIMED_OUT else RunFailed
     return kind(message, evidence=evidence, hint=f"invoke logs {run.name} · invoke rerun {run.name}")
 

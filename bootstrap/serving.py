@@ -40,6 +40,7 @@ def dashboard(world: World, *, port: int = 0, browse: bool = False) -> int:
             if browse:
                 _browse(world, server.url)
             server.serve_forever()
+    world.cancel.request()  # a look may be under way in another thread, with programs of its own
     return 0
 
 

@@ -85,7 +85,8 @@ def parse(text: str, where: str) -> tuple[Node | None, list[Fault]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = one_line(error.problem or error.context or "it cannot be read")
-        reader.fault(mark.line + 1 if mark else 0, f"it is not YAML: {problem}")
+        last = text.rstrip().count("\n") + 1  # an unexpected end is reported behind the last line
+        reader.fault(min(mark.line + 1, last) if mark else 0, f"it is not YAML: {problem}")
     except yaml.YAMLError as error:  # characters that YAML forbids
         at = getattr(error, "position", None)
         line = text.count("\n", 0, at) + 1 if isinstance(at, int) else 0

@@ -15,6 +15,7 @@ import calendar
 import http.client
 import json
 import os
+import re
 import shutil
 import ssl
 import sys
@@ -33,6 +34,7 @@ Post = Callable[[str, bytes], int]
 """Address, JSON -> HTTP status. Raises OSError."""
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 TAIL_LINES = 10
 TAIL_BYTES = 4000
 ATTEMPTS = 3
@@ -54,8 +56,8 @@ def compose(run: Object, task_runs: Sequence[Object], status: str, tail: str, no
         "namespace": _at(run, "metadata", "namespace") or "",
         "status": "succeeded" if succeeded else "failed",
         "repository": _without_credentials(str(params.get("REPO", ""))),
-        "branch": results.get("branch") or params.get("REVISION", ""),
-        "commit": results.get("commit", ""),
+        "branch": _branch(run, results, str(params.get("REVISION", ""))),
+        "commit": results.get("commit") or _mark(run, "commit"),
         "author": results.get("author", ""),
         "message": results.get("message", ""),
         "image": params.get("IMAGE", ""),
@@ -84,6 +86,18 @@ def clean(text: str) -> str:
     """The last lines without control characters: a log is somebody else's text."""
     lines = ["".join(c if c.isprintable() else " " for c in line).rstrip() for line in text.splitlines()]
     return "\n".join(line for line in lines if line)[-TAIL_BYTES:]
+
+
+def _branch(run: Object, results: Mapping[str, str], asked: str) -> str:
+    """What the run was started for; a run of one commit may still be marked with its branch."""
+    named = "" if COMMIT.fullmatch(asked) else asked.removeprefix("refs/heads/")
+    return _mark(run, "branch") or results.get("branch") or named
+
+
+def _mark(run: Object, key: str) -> str:
+    metadata = _at(run, "metadata") or {}
+    name = f"tekton-bootstrap.dev/{key}"
+    return str(_at(metadata, "annotations", name) or _at(metadata, "labels", name) or "")
 
 
 def _results(task_runs: Sequence[Object]) -> dict[str, str]:
@@ -172,7 +186,8 @@ def send(post: Post, url: str, message: Object, sleep: Callable[[float], None]) 
 
 def reason(error: BaseException) -> str:
     """Short, and without the address, which may hold a token."""
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    cause = inner if isinstance(inner, BaseException) else error
     text = cause.strerror if isinstance(cause, OSError) else ""
     return clean(text or type(cause).__name__)[:200]
 

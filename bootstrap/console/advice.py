@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bootstrap.converge import Outcome
-from bootstrap.model import Failed, Ready, Unknown
+from bootstrap.model import Failed, Pending, Ready, Unknown
 from bootstrap.runs import Run
 
 
@@ -27,8 +27,8 @@ def _repair(outcomes: Sequence[Outcome], flags: str) -> Advice | None:
     wrong = [each for each in outcomes if not isinstance(each.verdict, Ready)]
     if not wrong:
         return None
-    # A step that only waits for another one says nothing about the cause.
-    first = next((each for each in wrong if not isinstance(each.verdict, Unknown)), wrong[0])
+    # What failed stays so until something else is typed; what only waits for another step says nothing of the cause.
+    first = min(wrong, key=lambda each: (Failed, Pending, Unknown).index(type(each.verdict)))
     why = f"{first.name}: {first.verdict.why}"
     if isinstance(first.verdict, Failed) and first.verdict.hint:
         return Advice(first.verdict.hint, why)

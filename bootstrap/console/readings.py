@@ -37,8 +37,11 @@ class Readings:
         self._cache = Cache(world.clock.now)
 
     def status(self) -> Document:
-        """{"name", "context", "kubeconfig", "supply", "endpoints", "steps", "serving", "next", "read"}."""
-        outcomes = self._cache.get("steps", self._look)
+        """{"name", "context", "kubeconfig", "supply", "endpoints", "steps", "serving", "next", "read"}.
+
+        read: when the steps were looked at, which may be a while ago where looking takes long.
+        """
+        outcomes, read = self._cache.get("steps", lambda: (self._look(), datetime.now(UTC)))
         try:
             runs = self._runs()
         except BootstrapError:
@@ -47,7 +50,7 @@ class Readings:
         document = flows.describe(self._world, outcomes) | {
             "serving": self._cache.get("serving", lambda: serving(self._world)),
             "next": {"command": advice.command, "why": advice.why},
-            "read": datetime.now(UTC).isoformat(timespec="seconds"),
+            "read": read.isoformat(timespec="seconds"),
         }
         return self._presentable(document)
 

@@ -1,5 +1,6 @@
 """What is built, from what: the list of parts, as data.
 
+The repr of a part is an input of its key, so what makes no difference to the result is left out of it.
 Costs are seconds of a cold build on two cores, measured once; they only weigh the progress estimate.
 """
 
@@ -23,7 +24,7 @@ class GoPart:
     name: str
     module: str
     packages: Mapping[str, str]
-    cost: int
+    cost: int = field(repr=False)
     tags: str = ""
     ldflags: str = ""
     version_of: str = ""
@@ -42,12 +43,12 @@ class ImagePart:
 
     name: str
     folder: str
-    cost: int
+    cost: int = field(repr=False)
     bases: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, str] = field(default_factory=dict)
-    preload: bool = True
-    exported: bool = True
+    preload: bool = field(default=True, repr=False)
+    exported: bool = field(default=True, repr=False)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import platform
+import re
 import shutil
-import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,15 @@ from bootstrap.world.report import StepLine
 from bootstrap.world.shell import Shell
 
 Say = Callable[[str], None]
-NOT_CONTEXT = {"go.mod", "go.sum", "cmd"}
+RECIPE = "1"
+"""Part of every key: changes when this code makes something else out of the same files."""
+NOT_CONTEXT = ("*.go", "go.mod", "go.sum", "cmd", "*.md", "__pycache__")
+"""What of an image's folder does not get into its build context."""
+NOT_COMPILED = ("*_test.go", "testdata", "*.md", "*.yaml", "Dockerfile", "__pycache__")
+"""What of a Go module does not get into its programs."""
 KIND_MODULE = "sigs.k8s.io/kind"
+NODE_MANIFESTS = ("images/nodenet/default-cni.yaml", "images/local-path-provisioner/default-storage.yaml")
+"""What kind applies by itself when it has made the nodes."""
 
 
 class Source:
@@ -44,7 +53,7 @@ class Source:
         self._project = project
         self._cache = cache
         self._arch = arch
-        self._store = Store(cache)
+        self._store = Store(cache, clock)
         self._go_parts = {part.name: part for part in parts.GO_PARTS}
         self._image_parts = {part.name: part for part in parts.IMAGE_PARTS}
 
@@ -57,8 +66,11 @@ class Source:
         return Ready(f"{len(self._image_names)} images, built from source")
 
     def provide(self, line: StepLine) -> None:
-        todo = schedule.missing(self._tasks, self._roots)
-        schedule.run(todo, self._clock, line)
+        self.build(self._roots, line)
+
+    def build(self, names: Iterable[str], line: StepLine) -> None:
+        """Build these parts, and what they need, unless they are there."""
+        schedule.run(schedule.missing(self._tasks, names), self._clock, line)
 
     @functools.cache  # noqa: B019  one supply lives as long as the command
     def lock(self) -> Lock:
@@ -163,9 +175,11 @@ class Source:
             with self._store.locked(f"engine-{name}", lambda: say("another command builds it")):
                 if self._engine.image_exists(self._tag(name)):
                     return
-                with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self._scratch()) as folder:
-                    arguments = context(Path(folder), say)
-                    self._docker_build(name, Path(folder), arguments, say)
+                folder = self._store.scratch(f"engine-{name}")
+                try:
+                    self._docker_build(name, folder, context(folder, say), say)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
 
         return Task(
             f"engine:{name}", name, cost, needs, lambda: self._engine.image_exists(self._tag(name)), make
@@ -200,11 +214,6 @@ class Source:
     def _tag(self, name: str) -> str:
         return f"tekton-bootstrap/{name}:{self._key(name)}"
 
-    def _scratch(self) -> Path:
-        folder = self._cache / "tmp"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
     def _locked(self, name: str, layout: Path) -> LockedImage:
         aliases = tuple(self._versions["aliases"].get(name, ()))
         digest = str(oci.manifest_of(layout)["digest"])
@@ -220,43 +229,44 @@ class Source:
         """The content key of a part: its own files, and the keys of what it is made from."""
         if name in self._go_parts:
             go = self._go_parts[name]
-            return key_of(self._tree(go.module), repr(go), platform.machine() if go.native else self._arch, *self._go_id)
+            machine = platform.machine() if go.native else self._arch
+            return key_of(RECIPE, self._tree(go.module, NOT_COMPILED), repr(go), machine, self._go_id)
         if name in self._image_parts:
             image = self._image_parts[name]
             copies = [self._tree(source) for source in image.copies.values()]
-            return key_of(self._tree(image.folder), repr(image), *copies, *map(self._key, image.needs))
-        return self._special_key(name)
+            return key_of(RECIPE, self._tree(image.folder), repr(image), *copies, *map(self._key, image.needs))
+        return key_of(RECIPE, *self._special_inputs(name))
 
-    def _special_key(self, name: str) -> str:
+    def _special_inputs(self, name: str) -> Sequence[str | bytes]:
         if name == "rootfs":
-            return key_of(repr(rootfs.machine_sources()), self._arch, rootfs.PACKAGES)
+            return repr(rootfs.machine_sources()), self._arch, rootfs.PACKAGES
         if name == "base":
-            return key_of(self._tree("images/base"), self._key("rootfs"), rootfs.CA_BUNDLE.read_bytes())
+            return self._tree("images/base"), self._key("rootfs"), rootfs.CA_BUNDLE.read_bytes()
         if name == "static":
-            return key_of(self._tree("images/static"), rootfs.CA_BUNDLE.read_bytes(), self._arch)
+            return self._tree("images/static"), rootfs.CA_BUNDLE.read_bytes(), self._arch
         if name == "golang":
-            return key_of(self._tree("images/golang"), self._key("base"), self._toolchain.name)
+            return self._tree("images/golang"), self._key("base"), self._toolchain.name
         if name == "tekton":
-            bases = (self._key("static"), self._key("git"))
-            return key_of(self._tree("images/tekton"), tekton.FORMAT, *bases, self._arch, *self._go_id)
+            module = self._tree("images/tekton", NOT_COMPILED)
+            return module, tekton.FORMAT, self._key("static"), self._key("git"), self._arch, self._go_id
         if name == "node":
-            preloaded = [self._key(task.removeprefix("layout:")) for task in self._preloaded]
-            programs = [self._key("go-kubernetes"), self._key("go-containerd"), self._key("tekton")]
-            files = [self._tree(f) for f in ("images/node", "images/nodenet", "images/local-path-provisioner")]
+            files = map(self._tree, ("images/node", *NODE_MANIFESTS))
+            made = [task.removeprefix("layout:") for task in self._preloaded]
+            keys = map(self._key, (*made, "base", "go-kubernetes", "go-containerd", "tekton", "go-tools"))
             dropped = ",".join(sorted(runtime_filter.missing_here()))
-            return key_of(*files, self._key("base"), *preloaded, *programs, repr(self._versions), dropped, REPOSITORY)
+            return *files, *keys, repr(self._versions["aliases"]), dropped, REPOSITORY
         raise KeyError(name)
 
     @property
-    def _go_id(self) -> tuple[str]:
+    def _go_id(self) -> str:
         """Results follow the toolchain's minor version; a patch release does not rebuild everything."""
-        return (".".join(map(str, self._toolchain.version[:2])),)
+        return ".".join(map(str, self._toolchain.version[:2]))
 
     @functools.cache  # noqa: B019  see lock
-    def _tree(self, path: str) -> str:
+    def _tree(self, path: str, without: tuple[str, ...] = NOT_CONTEXT) -> str:
+        """The key of a file, or of the files below a folder but for those that match `without`."""
         root = self._project / path
-        files = [root] if root.is_file() else [p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-        return tree_key(self._project, files)
+        return tree_key(self._project, [root] if root.is_file() else files_below(root, without))
 
     # -- Go --------------------------------------------------------------------------------------
 
@@ -270,7 +280,8 @@ class Source:
         version = self._versions["go"]["version"]
         return golang.Toolchain(self._store.path("go-toolchain", version) / "go/bin/go", golang.parse_version(version))
 
-    def _go(self, say: Say) -> golang.Go:
+    def go(self, say: Say) -> golang.Go:
+        """The toolchain that everything is built with, fetched first if this machine has none."""
         toolchain = self._toolchain
         if not toolchain.go.exists():
             pin = self._versions["go"]
@@ -282,7 +293,7 @@ class Source:
         flags = part.ldflags
         if part.version_of:
             flags = kubernetes_version_flags(golang.module_version(module / "go.mod", part.version_of))
-        go = self._go(say)
+        go = self.go(say)
         go.build(
             module, folder, part.packages, ldflags=flags, tags=part.tags, native=part.native, on_line=_packages(say)
         )
@@ -290,7 +301,7 @@ class Source:
     def _build_tekton(self, folder: Path, say: Say) -> None:
         tekton.build(
             self._shell,
-            self._go(say),
+            self.go(say),
             ko=self.tool("ko"),
             crane=self.tool("crane"),
             module=self._project / "images/tekton",
@@ -319,7 +330,7 @@ class Source:
 
     def _golang_context(self, folder: Path, say: Say) -> list[str]:
         self._copy_folder("images/golang", folder)
-        root = self._go(say).toolchain.go.resolve().parent.parent
+        root = self.go(say).toolchain.go.resolve().parent.parent
         (folder / "go").mkdir()
         for name in ("VERSION", "go.env", "bin", "lib", "pkg", "src"):
             ignore = shutil.ignore_patterns("*_test.go", "testdata", "obj")
@@ -336,7 +347,7 @@ class Source:
             copy = self._project / source
             (folder / target).parent.mkdir(parents=True, exist_ok=True)
             if copy.is_dir():
-                shutil.copytree(copy, folder / target, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(copy, folder / target, ignore=shutil.ignore_patterns(*NOT_CONTEXT), symlinks=True)
             else:
                 shutil.copy(copy, folder / target)
         for target, source in part.files.items():
@@ -346,7 +357,7 @@ class Source:
 
     def _node_context(self, folder: Path, say: Say) -> list[str]:
         self._copy_folder("images/node", folder)
-        go = self._go(say)
+        go = self.go(say)
         kind = go.module_folder(self._project / "images/tools", KIND_MODULE)
         shutil.copytree(kind / "images/base/files", folder / "kind-files")
         make_writable(folder / "kind-files")
@@ -360,10 +371,9 @@ class Source:
             place(self._folder("go-containerd") / program, folder / "bin" / program)
         lock = self.lock()
         (folder / "manifests").mkdir()
-        for source in ("nodenet/default-cni.yaml", "local-path-provisioner/default-storage.yaml"):
-            text = (self._project / "images" / source).read_text()
-            for image in lock.images.values():
-                text = text.replace(f"image.local/{image.name}", image.reference)
+        for source in NODE_MANIFESTS:
+            text = (self._project / source).read_text()
+            text = re.sub(r"image\.local/([\w-]+)", lambda found: lock.images[found[1]].reference, text)
             (folder / "manifests" / Path(source).name).write_text(text)
         say("packing the images that it starts from")
         oci.archive(self._node_images(lock), folder / "images.tar")
@@ -376,10 +386,8 @@ class Source:
             yield layouts[image.name], [image.reference, *image.aliases]
 
     def _copy_folder(self, source: str, folder: Path) -> None:
-        def skip(_: str, names: list[str]) -> set[str]:
-            return {name for name in names if name in NOT_CONTEXT or name.endswith(".go")}
-
-        shutil.copytree(self._project / source, folder, ignore=skip, dirs_exist_ok=True)
+        ignore = shutil.ignore_patterns(*NOT_CONTEXT)
+        shutil.copytree(self._project / source, folder, ignore=ignore, symlinks=True, dirs_exist_ok=True)
 
     def _docker_build(self, name: str, folder: Path, arguments: list[str], say: Say) -> None:
         build_args = [word for argument in arguments for word in ("--build-arg", argument)]
@@ -405,6 +413,18 @@ def kubernetes_version_flags(version: str) -> str:
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     return " ".join(f"-X {package}.{key}={value}" for package in packages for key, value in values.items())
+
+
+def files_below(root: Path, without: Sequence[str]) -> list[Path]:
+    """Files and symbolic links, but for what lies under a name that matches one of the patterns `without`."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        dropped = {name for name in (*folders, *files) if any(fnmatch(name, pattern) for pattern in without)}
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = [name for name in folders if name not in dropped]
+        found += [here / name for name in (*files, *links) if name not in dropped]
+    return found
 
 
 def place(source: Path, target: Path) -> None:

@@ -12,12 +12,15 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
+
+from bootstrap.world.clock import Clock
 
 KEEP = 2
-"""Results kept per part: the newest ones, so that going back one version costs nothing."""
+"""Results kept per part: the last used ones, so that going back one version costs nothing."""
+_UNFINISHED = ".new-"
 
 
 def key_of(*inputs: bytes | str) -> str:
@@ -31,18 +34,23 @@ def key_of(*inputs: bytes | str) -> str:
 
 
 def tree_key(root: Path, paths: Iterable[Path]) -> str:
-    """The key of files: their paths below `root`, modes and contents."""
+    """The key of files: their paths below `root`, modes and contents; of a symbolic link, where it points."""
     inputs: list[bytes | str] = []
     for path in sorted(paths):
-        inputs += [str(path.relative_to(root)), f"{path.stat().st_mode & 0o111:o}", path.read_bytes()]
+        inputs.append(str(path.relative_to(root)))
+        if path.is_symlink():
+            inputs += ["link", str(path.readlink())]
+        else:
+            inputs += [f"{path.stat().st_mode & 0o111:o}", path.read_bytes()]
     return key_of(*inputs)
 
 
 class Store:
     """Folders `root/store/<part>/<key>`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, clock: Clock) -> None:
         self.root = root
+        self._clock = clock
 
     def path(self, part: str, key: str) -> Path:
         return self.root / "store" / part / key
@@ -53,34 +61,24 @@ class Store:
     def put(self, part: str, key: str, build: Callable[[Path], None], waiting: Callable[[], None]) -> Path:
         """The folder of (part, key); `build(empty folder)` is called only if it is not there.
 
-        `waiting` is called once if another process is building this part.
+        `waiting` is called once if another process is building this part. Raises Interrupted while it waits,
+        and whatever `build` raises.
         """
         target = self.path(part, key)
         with self.locked(part, waiting):
-            if not target.is_dir():
+            if target.is_dir():
+                os.utime(target)
+            else:
                 self._build(target, build)
-        os.utime(target)
         return target
 
-    def _build(self, target: Path, build: Callable[[Path], None]) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
-        try:
-            build(temporary)
-            temporary.chmod(0o755)
-            temporary.rename(target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        self._prune(target.parent)
-
-    @staticmethod
-    def _prune(folder: Path) -> None:
-        """Called with the part's lock held, so `.new-*` folders belong to builds that were killed."""
-        results = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-        finished = [path for path in results if not path.name.startswith(".new-")]
-        for path in [*(p for p in results if p not in finished), *finished[KEEP:]]:
-            shutil.rmtree(path, ignore_errors=True)
+    def scratch(self, name: str) -> Path:
+        """An empty folder for work in progress. Only for the holder of the lock `name`: what is in it goes."""
+        folder = self.root / "tmp" / name
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        return folder
 
     @contextlib.contextmanager
     def locked(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
@@ -88,13 +86,43 @@ class Store:
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{name}.lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _try_lock(handle):
                 waiting()
-                while True:  # not a blocking flock: Ctrl-C has to get through
-                    with contextlib.suppress(BlockingIOError):
-                        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        break
-                    time.sleep(0.2)
+                while not _try_lock(handle):  # not a blocking flock: an interruption has to get through
+                    self._clock.sleep(0.2)
             yield
+
+    @staticmethod
+    def _build(target: Path, build: Callable[[Path], None]) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=target.parent))
+        try:
+            build(temporary)
+            temporary.chmod(0o755)
+            temporary.rename(target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        os.utime(target)
+        _prune(target)
+
+
+def _try_lock(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _prune(current: Path) -> None:
+    """Called with the part's lock held, so unfinished folders belong to builds that were killed."""
+    others = [path for path in current.parent.iterdir() if path != current]
+    finished = [path for path in others if not path.name.startswith(_UNFINISHED)]
+    finished.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in finished[KEEP - 1 :]:
+        # Out of sight first: half deleted, it must not look like a result.
+        others.append(path.rename(path.with_name(f"{_UNFINISHED}{path.name}")))
+    for path in others:
+        if path.name.startswith(_UNFINISHED):
+            shutil.rmtree(path, ignore_errors=True)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import proxy_bypass
 
 from bootstrap.errors import PreconditionError
 from bootstrap.kubeconfig import is_loopback
@@ -137,23 +138,30 @@ class Kube(ObjectStore):
             return self._linked
 
 
+_loading = threading.Lock()
+"""Held while the library's temporary files, which all doors share, are in use."""
+
+
 def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
     from kubernetes import client, config
 
     settings = client.Configuration()
     try:
-        config.load_kube_config(  # type: ignore[no-untyped-call]
-            str(kubeconfig), context=context, client_configuration=settings, persist_config=False
-        )
-        tls = _tls(settings)
+        with _loading:
+            try:
+                config.load_kube_config(  # type: ignore[no-untyped-call]
+                    str(kubeconfig), context=context, client_configuration=settings, persist_config=False
+                )
+                tls = _tls(settings)
+            finally:
+                # the library leaves the private key in a temporary file until the process ends, if it may end in peace
+                config.kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001
         # the library lets YAML, TLS and type errors of a broken file through as they are
         text = error.args[0] if isinstance(error, config.ConfigException) and error.args else type(error).__name__
         raise PreconditionError(f"context {context} of {kubeconfig} cannot be used: {text}") from None
-    finally:
-        # the library keeps certificates and the private key in temporary files up to its end, if it has one
-        config.kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]
-    proxy = "" if is_loopback(settings.host) else settings.proxy or ""
+    direct = is_loopback(settings.host) or proxy_bypass(urlsplit(settings.host).hostname or "")
+    proxy = "" if direct else settings.proxy or ""
     pool = make_pool(tls, server_name=settings.tls_server_name or "", proxy=proxy)
     http = Http(settings.host.rstrip("/"), pool, lambda: _authorization(settings))
     return _Link(stamp, http, Discovery(http), tls, settings.tls_server_name or "")

@@ -153,14 +153,18 @@ class ObjectStore(ABC):
     ) -> Object:
         """A mapping is merged (RFC 7386), a sequence is a list of JSON patch operations (RFC 6902)."""
         merge = isinstance(patch, Mapping)
-        answer: Object = self._http.json(
-            "PATCH",
-            self._path(api_version, kind, namespace, name, subresource),
-            query=[("fieldManager", FIELD_MANAGER)],
-            body=patch,
-            content_type=MERGE_PATCH if merge else JSON_PATCH,
-            again=merge,
-        )
+        path = self._path(api_version, kind, namespace, name, subresource)
+        try:
+            answer: Object = self._http.json(
+                "PATCH",
+                path,
+                query=[("fieldManager", FIELD_MANAGER)],
+                body=patch,
+                content_type=MERGE_PATCH if merge else JSON_PATCH,
+                again=merge,
+            )
+        except ApiError as error:
+            raise _about({"kind": kind, "metadata": {"name": name, "namespace": namespace}}, error) from None
         return answer
 
     def delete(

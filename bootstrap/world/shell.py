@@ -11,12 +11,11 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,8 +89,8 @@ def _label(argv: Sequence[str]) -> str:
 class SystemShell:
     """Runs programs for real. `env` is added to the process's own environment, "" removes a name.
 
-    No child outlives us: a requested `cancel` ends all of them, and on Linux the kernel does when this
-    process dies, however it dies. What has to stay (an engine) detaches itself, as daemons do.
+    No child outlives us: a requested `cancel` ends all of them with their process groups, and a guard does
+    when this process dies, however it dies. What has to stay (an engine) detaches itself, as daemons do.
     """
 
     def __init__(self, cancel: Cancel | None = None) -> None:
@@ -99,8 +98,7 @@ class SystemShell:
         self._cancel.on_request(self.stop_all)
         self._live: set[_Child] = set()
         self._lock = threading.Lock()
-        # The kernel ends a child when the *thread* that forked it ends, so one that stays does all forks.
-        self._forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
+        self._guard: _Guard | None = None
 
     def which(self, program: str) -> str | None:
         return shutil.which(program)
@@ -163,28 +161,80 @@ class SystemShell:
             child.stop(max(0.0, end - time.monotonic()))
 
     def _begin(self, argv: Sequence[str], *how: Any) -> _Child:
-        def fork() -> _Child:
-            self._cancel.check()
-            child = _Child(_spawn(argv, *how[:-1]), how[-1], self._forget)
-            with self._lock:
-                self._live.add(child)
-            child.watch()
-            if self._cancel.requested:  # it came after stop_all had looked
-                child.stop()
-            return child
-
-        future = self._forker.submit(fork)
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            future.add_done_callback(
-                lambda done: None if done.cancelled() or done.exception() else done.result().stop()
-            )
-            raise
+        self._cancel.check()
+        with self._lock:
+            guard = self._guard = self._guard or _Guard()
+        child = _Child(_spawn(argv, *how[:-1], guard.enrol), how[-1], self._forget)
+        with self._lock:
+            self._live.add(child)
+        child.watch()
+        if self._cancel.requested:  # it came after stop_all had looked
+            child.stop()
+        return child
 
     def _forget(self, child: _Child) -> None:
         with self._lock:
             self._live.discard(child)
+            if self._guard:
+                self._guard.discharge(child.pid)
+
+
+class _Guard:
+    """A process of its own that ends the groups of our children once we are gone, also by `kill -9`.
+
+    It reads their numbers from a pipe that only we hold open; the end of the file is our end.
+    """
+
+    _SCRIPT = """
+trap '' INT TERM HUP
+groups=' '
+while read -r verb group; do
+  case $verb in
+  +) groups="$groups$group " ;;
+  -) groups="${groups%% $group *} ${groups#* $group }" ;;
+  esac
+done
+for group in $groups; do kill -s TERM -- "-$group"; done
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do
+  left=
+  for group in $groups; do kill -s 0 -- "-$group" && left=yes; done
+  [ "$left" ] || exit 0
+  sleep 0.2
+done
+for group in $groups; do kill -s KILL -- "-$group"; done
+"""
+
+    def __init__(self) -> None:
+        reader, self._writer = os.pipe()
+        weakref.finalize(self, os.close, self._writer)
+        with os.fdopen(reader) as numbers, Path(os.devnull).open("w") as nowhere:
+            guard = sh.Command("/bin/sh")(
+                *("-c", self._SCRIPT, "guard"),
+                **_DETACHED,
+                _in=numbers,
+                _out=nowhere,
+                _err=nowhere,
+            )
+        threading.Thread(target=guard.process.wait, name="guard", daemon=True).start()
+
+    def enrol(self) -> None:
+        """Called in the child, between fork and program, so that there is no moment without a guard."""
+        os.write(self._writer, b"+ %d\n" % os.getpid())
+
+    def discharge(self, pid: int) -> None:
+        """Its number may soon be somebody else's."""
+        with contextlib.suppress(OSError):
+            os.write(self._writer, b"- %d\n" % pid)
+
+
+_DETACHED: Mapping[str, Any] = {
+    "_bg": True,
+    "_bg_exc": False,
+    "_new_session": True,
+    "_tty_in": False,
+    "_tty_out": False,
+}
+"""In the background and without a terminal, so that Ctrl-C reaches us alone and we decide."""
 
 
 class _Child:
@@ -240,16 +290,13 @@ def _spawn(
     stdin: str | bytes | None,
     out: Callable[[str], None],
     err: Callable[[str], None],
+    before: Callable[[], None],
 ) -> Any:
     environ = {**os.environ, **(env or {})}
     try:
         return sh.Command(argv[0])(
             *argv[1:],
-            _bg=True,
-            _bg_exc=False,
-            _new_session=True,
-            _tty_in=False,
-            _tty_out=False,
+            **_DETACHED,
             _env={name: value for name, value in environ.items() if value != ""},
             _cwd=str(cwd) if cwd else None,
             _in=stdin if stdin is not None else b"",
@@ -257,30 +304,13 @@ def _spawn(
             _err=err,
             _encoding="utf-8",
             _decode_errors="replace",
-            _preexec_fn=_die_with_parent(),
+            _preexec_fn=before,
         )
     except sh.CommandNotFound:
         raise PreconditionError(f"the program {argv[0]} was not found") from None
     except (sh.ForkException, OSError) as error:  # not executable, no such folder, too many processes
         cause = str(error).strip().splitlines()[-1]
         raise CommandError(f"{_label(argv)} could not be started", code=126, evidence=cause) from None
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """For the child, before it becomes the program: ask the kernel for SIGTERM when we die (Linux)."""
-    if sys.platform != "linux":
-        return None
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def ask() -> None:
-        prctl(1, int(signal.SIGTERM), 0, 0, 0)  # 1: PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGTERM)
-
-    return ask
 
 
 def _hearing(sink: Any, on_line: Callable[[str], None] | None) -> Callable[[str], None]:

@@ -68,7 +68,7 @@ def test_no_floating_tag_and_no_foreign_registry() -> None:
     hosts = re.findall(r"^\s*(?:- )?image: *(\S+)", text, re.MULTILINE)
     assert hosts
     assert all(host.startswith(images.LOCAL) for host in hosts)
-    assert {found for found in re.findall(r"\S+:5000/\S+", text)} == {DESTINATION}
+    assert set(re.findall(r"\S+:5000/\S+", text)) == {DESTINATION}
 
 
 def test_only_the_builders_namespace_is_laxer() -> None:

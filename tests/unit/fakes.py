@@ -53,7 +53,7 @@ class FakeLine:
 
 @dataclass
 class FakeReport:
-    """steps: a line per name. printed: ("line", text), ("warn", text), ("error", error), ("table", ...), ("json", value)."""
+    """steps: a line per name. printed: ("line", text), ("error", error)... in order."""
 
     steps: dict[str, FakeLine] = field(default_factory=dict)
     printed: list[tuple[Any, ...]] = field(default_factory=list)

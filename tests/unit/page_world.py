@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from bootstrap.model import Object, Ready, Secret
 from bootstrap.paths import Paths
 from bootstrap.world import World
 from bootstrap.world.identity import Identity
+from tests.unit.fakes import FakeClock, FakeReport
 
 DIGEST = "sha256:81ab0c1d2e3f" + "4" * 52
 COMMIT = "3f9c2e1" + "0" * 33
@@ -69,33 +70,6 @@ class FakeKube:
 class FakeEngine:
     def port(self, container: str, port: int) -> int | None:
         return {30300: 40300, 30880: 40880, 5000: 45000}[port]
-
-
-@dataclass
-class FakeReport:
-    lines: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
-@dataclass
-class FakeClock:
-    """Stands still unless `advance`; `on_sleep` is called in place of sleeping."""
-
-    time: float = 1000.0
-    on_sleep: Callable[[float], None] = lambda _: None
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        self.on_sleep(seconds)
 
 
 def ready_steps() -> list[Outcome]:
@@ -154,6 +128,8 @@ def pipeline_run(
     if state == "Succeeded":
         image = f"registry.tekton.internal:5000/demo/go-echo@{DIGEST}"
         status["results"] = [{"name": "commit", "value": commit}, {"name": "image", "value": image}]
+    if state == "Failed":
+        status["skippedTasks"] = [{"name": "deploy", "reason": "PipelineRun was stopping"}]
     return {
         "metadata": {
             "name": name,

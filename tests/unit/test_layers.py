@@ -15,6 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "cancel",
         "config",
+        "crew",
         "drift",
         "findings",
         "images",

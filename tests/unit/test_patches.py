@@ -11,7 +11,11 @@ from bootstrap.patches import Patch, Select, apply_patches, get_at, put, set_at
 
 def deployment(name: str, namespace: str = "demo") -> Object:
     containers = [{"name": "app", "image": "old", "args": ["-a"]}, {"name": "side", "image": "old"}]
-    return {"kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": {"containers": containers}}
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"containers": containers},
+    }
 
 
 def test_patch_changes_a_copy_of_what_it_selects() -> None:

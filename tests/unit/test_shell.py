@@ -38,6 +38,12 @@ def exists(pid: int) -> bool:
         return False
 
 
+def children(pid: int) -> set[int]:
+    return {
+        int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()
+    }
+
+
 @pytest.fixture
 def shell() -> SystemShell:
     return SystemShell()
@@ -133,7 +139,7 @@ def test_what_cannot_be_started_is_a_command_error(shell: SystemShell, tmp_path:
 def test_a_limit_ends_the_whole_group(shell: SystemShell) -> None:
     pids: list[int] = []
     script = "sleep 300 & echo $!; echo $$; wait"
-    with pytest.raises(TimedOut, match="sh did not end within 0.5 s"):
+    with pytest.raises(TimedOut, match=r"sh did not end within 0\.5 s"):
         shell.run(["sh", "-c", script], limit=0.5, on_line=lambda text: pids.append(int(text)))
     assert len(pids) == 2
     assert eventually(lambda: not any(map(exists, pids)))
@@ -198,32 +204,56 @@ def test_a_requested_stop_ends_every_child_and_starts_no_other() -> None:
     for thread in threads:
         thread.join(10)
     assert time.monotonic() - start < 4
-    assert [str(error) for error in errors] == ["sleep was stopped"] * 3
+    assert [str(error) for error in errors] == ["sleep 300 was stopped"] * 3
     assert not process.alive()
     with pytest.raises(Interrupted):
         shell.run(["true"])
     assert shell._live == set()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-@pytest.mark.parametrize("in_thread", [False, True], ids=["main thread", "thread that has ended"])
-def test_no_child_outlives_a_killed_parent(in_thread: bool) -> None:
-    program = (
-        "import threading, time\n"
-        "from bootstrap.world.shell import SystemShell\n"
-        "shell = SystemShell()\n"
-        "def start():\n"
-        "    print(shell.start(['sleep', '300']).pid, flush=True)\n"
-        + ("t = threading.Thread(target=start); t.start(); t.join()\n" if in_thread else "start()\n")
-        + "time.sleep(0.3)\nprint('up', flush=True)\ntime.sleep(300)\n"
-    )
+def test_no_child_and_no_child_of_a_child_outlives_a_killed_parent() -> None:
+    program = """
+import threading, time
+from bootstrap.world.shell import SystemShell
+shell = SystemShell()
+shell.run(["true"])
+script = "trap '' HUP; sleep 300 & echo $! $$; wait"
+hear = lambda text: print(text, flush=True)
+threading.Thread(target=shell.start, args=(["sh", "-c", script],), kwargs={"on_line": hear}).start()
+time.sleep(300)
+"""
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout
-        pid = int(parent.stdout.readline())
-        assert parent.stdout.readline() == "up\n"
-        assert exists(pid)
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(map(exists, pids))
+        guards = children(parent.pid) - set(pids)
+        assert guards
         parent.kill()
-    assert eventually(lambda: not exists(pid))
+    assert eventually(lambda: not any(map(exists, [*pids, *guards])))
+
+
+def test_the_guard_ends_with_us_and_kills_nobody_who_left() -> None:
+    program = """
+import os
+from bootstrap.world.shell import SystemShell
+shell = SystemShell()
+[shell.run(["true"]) for _ in range(3)]
+print(shell.run(["sh", "-c", "setsid sleep 300 >/dev/null 2>&1 & echo $!"]).stdout.strip(), os.getpid(), flush=True)
+input()
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as parent:
+        assert parent.stdout
+        daemon, pid = (int(word) for word in parent.stdout.readline().split())
+        guards = children(pid)
+        assert guards
+        parent.communicate("\n")
+    try:
+        assert eventually(lambda: not any(map(exists, guards)))
+        assert exists(daemon)  # what detached itself stays
+    finally:
+        os.kill(daemon, signal.SIGKILL)
 
 
 def test_the_program_is_named_without_its_arguments() -> None:
@@ -233,7 +263,7 @@ def test_the_program_is_named_without_its_arguments() -> None:
 
 def test_children_leave_no_descriptors_open(shell: SystemShell) -> None:
     shell.run(["true"])
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(10):
         shell.run(["sh", "-c", "echo a; echo b >&2"], stdin="c")
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

@@ -16,7 +16,7 @@ from tests.unit.fakes import FakeClock
 @pytest.mark.parametrize("end", [Ready("there"), Failed("broken", "fix it")])
 def test_ends_with_the_first_answer_that_is_final(end: Ready | Failed) -> None:
     clock = FakeClock()
-    left = [Pending("pulling"), Unknown("no answer"), end, Ready("too late")]
+    left: list[Verdict] = [Pending("pulling"), Unknown("no answer"), end, Ready("too late")]
     assert wait.until(lambda: left.pop(0), clock=clock, limit=60, what="it", every=2) == end
     assert clock.slept == [2, 2]
     assert left == [Ready("too late")]

@@ -7,7 +7,7 @@ const RUNS_EVERY = 2000;
 const MARKS = {
   ready: "good", Succeeded: "good",
   failed: "bad", Failed: "bad", Cancelled: "bad", TimedOut: "bad",
-  pending: "busy", Running: "busy", Pending: "busy",
+  pending: "busy", Running: "busy",
 };
 const WORDS = { TimedOut: "Timed out" };
 
@@ -25,8 +25,8 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function mark(node, state) {
-  write(node, WORDS[state] || state);
+function mark(node, state, text = WORDS[state] || state) {
+  write(node, text);
   node.className = `state ${MARKS[state] || ""}`;
 }
 
@@ -59,10 +59,9 @@ function describe(list, pairs) {
   });
 }
 
-function cells(row, columns) {
-  columns.forEach(([name, value], index) => {
+function cells(row, values) {
+  values.forEach((value, index) => {
     const cell = row.children[index];
-    cell.dataset.column = name;
     cell.classList.toggle("empty", !value);
     if (cell.childElementCount === 0) write(cell, value);
   });
@@ -86,8 +85,10 @@ function ago(time) {
 
 function shortImage(image) {
   const [path, digest] = image.split("@");
-  return digest ? `${path.split("/").pop()}@${digest.slice(0, 19)}` : image;
+  return digest ? `${path}@${digest.slice(0, 19)}` : path;
 }
+
+const lastPart = (path) => path.split("/").pop();
 
 // What could not be read, by its source; shown until it can be read again.
 
@@ -99,13 +100,12 @@ function trouble(source, answer) {
   const lines = [...new Set([...troubles.values()].map(([error]) => error))];
   const hints = [...new Set([...troubles.values()].map(([, hint]) => hint).filter(Boolean))];
   const box = byId("trouble");
-  if (lines.length) lines.push(...hints, "What is below is as it was last seen; this page keeps trying.");
+  if (lines.length) lines.push(...hints, "What cannot be read is shown as it was last seen; this page keeps trying.");
   if (box.dataset.shown !== lines.join("\n")) {
     box.dataset.shown = lines.join("\n");
     box.replaceChildren(...lines.map((line) => make("p", {}, line)));
   }
   box.hidden = !lines.length;
-  byId("main").classList.toggle("troubled", lines.length > 0);
 }
 
 async function ask(path) {
@@ -160,8 +160,8 @@ async function readStatus() {
   write(byId("name"), status.name);
   const notReady = status.steps.filter((step) => step.verdict !== "ready");
   document.title = `${notReady.length ? "✗" : "✓"} ${status.name} · tekton-bootstrap`;
-  mark(byId("overall"), notReady.length === 0 ? "ready" : notReady.some((step) => step.verdict === "failed") ? "failed" : "pending");
-  write(byId("overall"), notReady.length ? `${notReady.length} of ${status.steps.length} steps not ready` : "ready");
+  const overall = notReady.length === 0 ? "ready" : notReady.some((step) => step.verdict === "failed") ? "failed" : "pending";
+  mark(byId("overall"), overall, notReady.length ? `${notReady.length} of ${status.steps.length} steps not ready` : "ready");
   showNext(status.next);
   showServing(status.serving, status.endpoints.app);
   showSteps(status.steps);
@@ -182,17 +182,17 @@ function showServing(serving, address) {
   write(byId("serving-why"), serving.why ? `${where}: ${serving.why}` : where);
   describe(byId("serving"), [
     ...Object.entries(serving.answer).map(([name, value]) => [name, String(value)]),
-    ["pods", serving.pods], ["image", serving.image], ["address", address],
+    ["pods", serving.pods], ["image", shortImage(serving.image)], ["address", serving.why ? "" : address],
   ]);
 }
 
 function showSteps(steps) {
   const create = () => make("tr", { role: "row" },
-    make("th", { role: "rowheader", scope: "row" }), make("td", { role: "cell" }, make("span")),
+    make("th", { role: "rowheader", scope: "row", class: "whole" }), make("td", { role: "cell" }, make("span")),
     make("td", { role: "cell" }), make("td", { role: "cell", class: "number" }));
   keyed(byId("steps"), steps, (step) => step.name, create, (row, step) => {
     mark(row.children[1].firstElementChild, step.verdict);
-    cells(row, [["Step", step.name], ["State", step.verdict], ["Because", step.why], ["Look took", `${step.seconds.toFixed(1)} s`]]);
+    cells(row, [step.name, step.verdict, step.why, `${step.seconds.toFixed(1)} s`]);
   });
 }
 
@@ -222,17 +222,19 @@ function showRuns(runs) {
   const create = (run) => make("tr", { role: "row" },
     make("th", { role: "rowheader", scope: "row" }, make("a", { href: `#run/${run.run}` }, run.run)),
     make("td", { role: "cell" }, make("span")),
-    make("td", { role: "cell", class: "code" }), make("td", { role: "cell" }), make("td", { role: "cell" }),
-    make("td", { role: "cell", class: "number" }), make("td", { role: "cell", class: "code" }),
+    make("td", { role: "cell", class: "code" }), make("td", { role: "cell" }, make("span", { class: "short" })),
+    make("td", { role: "cell", class: "whole" }), make("td", { role: "cell", class: "number" }), make("td", { role: "cell", class: "code" }),
     make("td", { role: "cell", class: "number" }, make("time")));
   keyed(byId("runs"), runs, (run) => run.run, create, (row, run) => {
     mark(row.children[1].firstElementChild, run.state);
     row.children[1].title = run.why;
     row.children[2].title = run.commit;
+    write(row.children[3].firstElementChild, run.branch);
+    row.children[3].title = run.branch;
     row.children[6].title = run.image;
     when(row.children[7].firstElementChild, run.created);
-    cells(row, [["Run", run.run], ["State", run.state], ["Commit", run.commit.slice(0, 7)], ["Branch", run.branch],
-      ["By", run.by], ["Took", lasted(run.seconds)], ["Image", shortImage(run.image)], ["Started", run.created]]);
+    cells(row, [run.run, run.state, run.commit.slice(0, 7), run.branch, run.by, lasted(run.seconds),
+      lastPart(shortImage(run.image)), run.created]);
   });
   markChosen();
 }
@@ -288,7 +290,7 @@ function showRun(run) {
   mark(byId("run-state"), run.state);
   write(byId("run-why"), [run.why, run.seconds ? lasted(run.seconds) : ""].filter(Boolean).join(" · "));
   describe(byId("run-facts"), [
-    ["commit", run.commit], ["branch", run.branch], ["started by", run.by], ["image", run.image],
+    ["commit", run.commit], ["branch", run.branch], ["started by", run.by], ["image", shortImage(run.image)],
     ["repository", run.params.REPO],
   ]);
   byId("whole-log").href = `/api/runs/${encodeURIComponent(run.run)}/log`;

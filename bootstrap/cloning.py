@@ -1,0 +1,46 @@
+"""`invoke clone`: the environment's repository on this machine, ready to push, its password in no argument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from bootstrap import names
+from bootstrap.errors import PreconditionError
+from bootstrap.world import World
+
+LIMIT = 120.0
+
+
+def clone(world: World, *, into: str = "go-echo") -> int:
+    """Clone into the folder `into`; the clone's own configuration names our credential file."""
+    target = Path(into).absolute()
+    if not world.shell.which("git"):
+        raise PreconditionError("git is not installed", hint="apt-get install git")
+    if target.exists():
+        raise PreconditionError(f"{into} exists already", hint="invoke clone --into another-folder")
+    url, helper = address(world), f"store --file={credential_file(world)}"
+    world.shell.run(["git", "-c", f"credential.helper={helper}", "clone", "--quiet", url, str(target)], limit=LIMIT)
+    # An empty helper first: what the user has configured elsewhere must not keep this password.
+    for value in ("", helper):
+        world.shell.run(["git", "config", "--add", "credential.helper", value], cwd=target)
+    world.report.line(f"cloned {url} into {into}")
+    world.report.line(f"next: cd {into} · git commit · git push · then, here again: invoke test-run")
+    return 0
+
+
+def address(world: World) -> str:
+    """The environment's repository as this machine reaches it."""
+    port = world.engine.port(names.control_plane(world.config.name), names.GIT_NODE_PORT)
+    if port is None:
+        raise PreconditionError("the environment's git server is not reachable from this machine", hint="invoke up")
+    return f"http://127.0.0.1:{port}/go-echo.git"
+
+
+def credential_file(world: World) -> Path:
+    """git's own format, gitcredentials-store; mode 0600, in the environment's folder."""
+    settings = world.config.git
+    password = world.identity.password("git", settings.password).reveal()
+    server = address(world).removeprefix("http://").partition("/")[0]
+    line = f"http://{quote(settings.username, safe='')}:{quote(password, safe='')}@{server}\n"
+    return world.identity.write("git-credentials", line.encode())
