@@ -35,7 +35,7 @@ def command(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[
         "dry-run": "say what would be done, change nothing",
     }
 )
-def up(_: Context, name="", context="", supply="", engine="", dry_run=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def up(_: Context, name="", context="", supply="", engine="", dry_run=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Create the environment, or bring it up to date."""
     return cli.flow("up", name, set, {"context": context, "supply": supply, "engine": engine}, dry_run=dry_run)
 
@@ -44,91 +44,91 @@ def up(_: Context, name="", context="", supply="", engine="", dry_run=False, set
     name="test-run",
     help={"revision": "branch, tag or commit to run (default: git.revision)", "timeout": "minutes before it gives up"},
 )
-def test_run(_: Context, name="", revision="", timeout=0, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def test_run(_: Context, name="", revision="", timeout=0, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Run the pipeline, and prove that it serves."""
     return cli.flow("test_run", name, set, {}, revision=revision, minutes=int(timeout))
 
 
 @command(help=JSON)
-def status(_: Context, name="", json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def status(_: Context, name="", json=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Say what is ready; exit 0 only if all is."""
     return cli.flow("status", name, set, {}, as_json=json)
 
 
 @command(help={"limit": "how many, newest first", **JSON})
-def runs(_: Context, name="", limit=20, json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def runs(_: Context, name="", limit=20, json=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """List the runs, newest first."""
     return cli.flow("runs", name, set, {}, limit=int(limit), as_json=json)
 
 
 @command(help={"run": "name of the run (default: the newest)"}, positional=["run"])
-def logs(_: Context, run="", name="", set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def logs(_: Context, run="", name="", set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Print everything that a run printed."""
     return cli.flow("logs", name, set, {}, run=run)
 
 
 @command(help={"run": "name of the run (default: the newest)"}, positional=["run"])
-def rerun(_: Context, run="", name="", set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def rerun(_: Context, run="", name="", set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Run again the commit of a run."""
     return cli.flow("rerun", name, set, {}, run=run)
 
 
 @command(help={"run": "name of the run (default: the newest)"}, positional=["run"])
-def cancel(_: Context, run="", name="", set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def cancel(_: Context, run="", name="", set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Cancel a run that is under way."""
     return cli.flow("cancel", name, set, {}, run=run)
 
 
 @command(help={"into": "folder to clone into (default: go-echo)"})
-def clone(_: Context, name="", into="go-echo", set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def clone(_: Context, name="", into="go-echo", set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Clone the environment's repository, ready to push."""
     return cli.flow("clone", name, set, {}, into=into)
 
 
 @command(help={"port": "local port (default: listener.port, 9080)"})
-def listener(_: Context, name="", port=0, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def listener(_: Context, name="", port=0, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Forward the webhook listener until Ctrl-C."""
     return cli.flow("listener", name, set, {}, port=int(port))
 
 
 @command(help={"port": "local port (default: dashboard.port, 9097)", "open": "open the browser"})
-def dashboard(_: Context, name="", port=0, open=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def dashboard(_: Context, name="", port=0, open=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Serve a page with the runs until Ctrl-C."""
     return cli.flow("dashboard", name, set, {}, port=int(port), browse=open)
 
 
 @command(help={"purge": "also delete the caches and the private Docker"})
-def down(_: Context, name="", purge=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def down(_: Context, name="", purge=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Remove what `up` made; caches stay."""
     return cli.flow("down", name, set, {}, purge=purge)
 
 
 @command(help=JSON)
-def doctor(_: Context, name="", json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def doctor(_: Context, name="", json=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Measure what this machine offers."""
     return cli.flow("doctor", name, set, {}, as_json=json)
 
 
 @command(help=JSON)
-def config(_: Context, name="", json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def config(_: Context, name="", json=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Show every setting and where it came from."""
     return cli.flow("config", name, set, {}, as_json=json)
 
 
 @command(help=JSON)
-def images(_: Context, name="", json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def images(_: Context, name="", json=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Show every image with its digest."""
     return cli.flow("images", name, set, {}, as_json=json)
 
 
 @command(help={"fast": "only the tests that need no cluster", "keep": "keep the tests' environment for a look"})
-def test(_: Context, name="", fast=False, keep=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def test(_: Context, name="", fast=False, keep=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Run all tests; builds what is missing."""
     return cli.flow("test", name, set, {}, fast=fast, keep=keep)
 
 
 @command(help={"only": "one benchmark by name", "times": "repetitions", **JSON})
-def bench(_: Context, name="", only="", times=3, json=False, set=()):  # type: ignore[no-untyped-def]  # noqa: A002
+def bench(_: Context, name="", only="", times=3, json=False, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Measure the figures of docs/benchmarks.md."""
     return cli.flow("bench", name, set, {}, only=only, times=int(times), as_json=json)
 

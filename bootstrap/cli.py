@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from bootstrap import config as settings
@@ -36,6 +39,9 @@ def ending(body: Callable[..., Callable[[], int]], exit_with: Callable[..., Base
             code = error.exit_code
         except KeyboardInterrupt:
             code = Interrupted.exit_code
+        except Exception as error:  # noqa: BLE001  a fault of ours: one line for the user, the rest into a file
+            _reporter().error(_unforeseen(error))
+            code = 1
         if code:
             raise exit_with(code=code)
 
@@ -60,3 +66,10 @@ def _reporter() -> Any:
     from bootstrap.world.report import TerminalReport
 
     return TerminalReport()
+
+
+def _unforeseen(error: Exception) -> BootstrapError:
+    file = Path(tempfile.gettempdir()) / f"tekton-bootstrap-{os.getpid()}.txt"
+    file.write_text("".join(traceback.format_exception(error)))
+    file.chmod(0o600)
+    return BootstrapError(f"a fault of this program: {type(error).__name__}: {error}", hint=f"report it with {file}")

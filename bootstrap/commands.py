@@ -74,7 +74,9 @@ def make_world(config: Config, paths: Paths, report: Report) -> World:
         report=report,
         engine=engine,
         identity=Identity(paths.env, config.name),
-        images=Source(shell, engine, clock, project=PROJECT, cache=paths.cache, arch=config.architecture),
+        images=Source(
+            shell, engine, clock, project=PROJECT, cache=paths.cache, arch=config.architecture, cancel=cancel
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
@@ -145,6 +145,9 @@ def _bring(step: Step[W], world: W, clock: Clock, report: Report) -> Outcome:
     line = report.step(step.name)
     try:
         ready, changed = _made_ready(step, world, clock, line)
+    except Interrupted as error:
+        line.skipped(error.message)
+        raise
     except BaseException as error:
         line.failed((str(error) or type(error).__name__).removeprefix(f"{step.name}: "))
         raise

@@ -32,7 +32,7 @@ from bootstrap.world.report import StepLine
 API = "tekton.dev/v1"
 SUFFIX = 5
 SERVED_LIMIT = 60.0
-TAIL = 10
+TAIL = 20
 
 
 def repository(world: World) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,3 +34,9 @@ class Paths:
         state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / PRODUCT
         mark = hashlib.sha256(str(state).encode()).hexdigest()[:6]
         return Paths(cache=cache, state=state, env=state / "environments" / name, run=Path("/run") / PRODUCT / mark)
+
+    def purge(self) -> None:
+        """Delete the caches. Go keeps its module folders read-only, so they are made writable first."""
+        for folder, _, _ in os.walk(self.cache):
+            Path(folder).chmod(0o700)
+        shutil.rmtree(self.cache, ignore_errors=True)

@@ -61,19 +61,28 @@ def issue(authority: KeyPair, name: str, hosts: Iterable[str], now: datetime.dat
     return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
 
 
-def is_current(certificate: bytes, authority: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
-    """Whether the certificate is this authority's, names these hosts and has RENEW_DAYS left."""
-    leaf, ca = x509.load_pem_x509_certificate(certificate), x509.load_pem_x509_certificate(authority)
-    if leaf.not_valid_after_utc < now + datetime.timedelta(days=RENEW_DAYS):
-        return False
+def is_current(pair: KeyPair, authority: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
+    """Whether the certificate is this authority's, fits its key, names these hosts and has RENEW_DAYS left."""
     try:
+        leaf, ca = x509.load_pem_x509_certificate(pair.certificate), x509.load_pem_x509_certificate(authority)
+        key = serialization.load_pem_private_key(pair.key, None)
         leaf.verify_directly_issued_by(ca)
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names = x509.SubjectAlternativeName([])
     except Exception:  # noqa: BLE001  any reason why it is not ours ends in a new one
         return False
-    return {_alternative(host) for host in hosts} <= set(names)
+    long_enough = leaf.not_valid_after_utc >= now + datetime.timedelta(days=RENEW_DAYS)
+    return long_enough and leaf.public_key() == key.public_key() and {*map(_alternative, hosts)} <= _names(leaf)
+
+
+def der(certificate: bytes) -> bytes:
+    """The certificate as a TLS connection shows it."""
+    return x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
+
+
+def _names(leaf: x509.Certificate) -> set[x509.GeneralName]:
+    try:
+        return set(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return set()
 
 
 def _name(text: str) -> x509.Name:

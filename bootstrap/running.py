@@ -131,6 +131,6 @@ def cancel(world: World, *, run: str = "") -> int:
     if found.state.over:
         world.report.line(f"run {found.name} is over already: {found.state.value}")
         return 0
-    world.kube.patch(following.API, "PipelineRun", found.name, names.RUNS, CANCEL)
+    world.kube.patch(following.API, "PipelineRun", found.name, names.RUNS, patch=CANCEL)
     world.report.line(f"run {found.name} is being cancelled; its notification is still sent")
     return 0

@@ -120,6 +120,6 @@ class Watch:
         if why and why != self.why:
             lines.append(f"waiting: {why}")
         if pod and (pod != self.pod or self.why):
-            lines.append(f"pod {pod} answers" if not self.pod and not self.why else f"reconnected to pod {pod}")
+            lines.append(f"reconnected to pod {pod}" if self.pod else f"connected to pod {pod}")
         self.pod, self.why, self.dropped = pod or self.pod, why, stats.dropped
         return lines

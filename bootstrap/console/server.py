@@ -149,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         refused = code == HTTPStatus.NOT_IMPLEMENTED
         status = HTTPStatus.METHOD_NOT_ALLOWED if refused else HTTPStatus(code)
         self.close_connection = True
+        self.request_version = self.protocol_version  # without one that was understood, no header would be sent
         self._send(_refusal(status, status.phrase))
 
     def _send(self, found: Answer) -> None:

@@ -19,6 +19,8 @@ from bootstrap.world import World
 SHELL_IMAGE = "image.local/toolbox"
 """What a step with `script:` gets its script placed by; the release names a public image there."""
 RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
+BOUNDS = "default:\n  requests: {cpu: 10m, memory: 32Mi}\n  limits: {cpu: '2', memory: 512Mi}\n"
+"""For containers of a run that name none themselves: Tekton's own init containers, mostly."""
 FLAGS = {
     "set-security-context": "true",  # Tekton's own containers fit namespaces that enforce `restricted`
     "coschedule": "disabled",  # the affinity assistant costs a pod per run; one volume on one node needs none
@@ -83,6 +85,7 @@ def patches(found: Versions, ca: str) -> list[Patch]:
         Patch(controller, _argument("-shell-image-win", SHELL_IMAGE)),  # never pulled; but every image is in the lock
         Patch(controller, _more_requests),
         *flags,
+        Patch(Select("ConfigMap", "config-defaults"), put("data", "default-container-resource-requirements", value=BOUNDS)),
         Patch(Select("ConfigMap", "config-registry-cert"), put("data", "cert", value=ca)),
         Patch(Select("ConfigMap", "pipelines-info"), put("data", "version", value=found.pipelines)),
         Patch(Select("ConfigMap", "triggers-info"), put("data", "version", value=found.triggers)),

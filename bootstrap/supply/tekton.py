@@ -16,12 +16,14 @@ from typing import Any
 
 import yaml
 
+from bootstrap import wait
 from bootstrap.errors import CommandError
-from bootstrap.model import Object
+from bootstrap.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.supply import oci
 from bootstrap.supply.golang import Go
 from bootstrap.supply.parts import PIPELINE, TRIGGERS
-from bootstrap.world.shell import Shell, running
+from bootstrap.world.clock import Clock
+from bootstrap.world.shell import Process, Shell, running
 
 FORMAT = "1"
 """Changes when the layout of the stored result does, so that old results are not read."""
@@ -64,6 +66,7 @@ def objects(folder: Path) -> list[Object]:
 def build(
     shell: Shell,
     go: Go,
+    clock: Clock,
     *,
     ko: Path,
     crane: Path,
@@ -73,7 +76,7 @@ def build(
     say: Callable[[str], None],
 ) -> None:
     """Fill `folder` with layouts/NAME and objects.json (Tekton's objects, images by logical name)."""
-    with served_registry(shell, crane) as registry:
+    with served_registry(shell, clock, crane) as registry:
         base = {name: _push(shell, crane, layout, f"{registry}/base/{name}:1") for name, layout in bases.items()}
         (folder / "ko.yaml").write_text(yaml.safe_dump(_ko_config(base)))
         environ = go.environ() | {
@@ -89,7 +92,7 @@ def build(
             argv = [str(ko), "resolve", "-P", "-R", "--sbom=none", f"--platform=linux/{go.arch}", "-f", str(source)]
             texts.append(shell.run(argv, env=environ, cwd=module, limit=3600, on_line=_progress(say)).stdout)
         say("packing")
-        resolved = [o for text in texts for o in yaml.load_all(text, Loader=yaml.CSafeLoader) if o]  # noqa: S506
+        resolved = [o for text in texts for o in yaml.load_all(text, Loader=yaml.CSafeLoader) if o]
         references: dict[str, str] = {}
         for one in resolved:
             _collect(one, registry, references)
@@ -114,26 +117,22 @@ def _ko_config(base: Mapping[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def served_registry(shell: Shell, crane: Path) -> Iterator[str]:
+def served_registry(shell: Shell, clock: Clock, crane: Path) -> Iterator[str]:
     """A registry in memory on loopback while the block runs; answers "127.0.0.1:PORT"."""
     lines: list[str] = []
     argv = [str(crane), "registry", "serve", "--address=127.0.0.1:0"]
     with running(shell, argv, on_line=lines.append) as process:
-        yield f"127.0.0.1:{_port(process, lines)}"
+        yield f"127.0.0.1:{_port(process, clock, lines)}"
 
 
-def _port(process: Any, lines: list[str]) -> str:
-    from bootstrap import wait
-    from bootstrap.model import Failed, Pending, Ready, Verdict
-    from bootstrap.world.clock import SystemClock
-
+def _port(process: Process, clock: Clock, lines: list[str]) -> str:
     def probe() -> Verdict:
         found = _SERVING.search("\n".join(lines))
         if found:
             return Ready(found[1])
         return Pending("starting") if process.alive() else Failed("it ended at once")
 
-    verdict = wait.until(probe, clock=SystemClock(), limit=20, what="the build's registry", every=0.05)
+    verdict = wait.until(probe, clock=clock, limit=20, what="the build's registry", every=0.05)
     if isinstance(verdict, Failed):
         raise CommandError("crane could not serve a registry", code=1, evidence=process.tail())
     return verdict.why

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import datetime
-import functools
 import json
 import secrets
+import shutil
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from bootstrap import pki
 from bootstrap.model import Secret
 
 PASSWORD_BYTES = 24
+COST = 5
+"""Of bcrypt. The registry computes it at each request; whoever can read the hash finds the password beside it."""
 
 
 class Identity:
@@ -28,33 +31,37 @@ class Identity:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
         self._name = name
+        self._lock = threading.RLock()  # steps run side by side, and must not make the same thing twice
 
     @property
     def ca_file(self) -> Path:
         self.authority()
         return self.folder / "ca.crt"
 
-    @functools.cache  # noqa: B019  one per command
     def authority(self) -> pki.KeyPair:
-        return self._kept("ca") or self._keep("ca", pki.new_authority(self._name, _now()))
+        """The CA; a new one if the kept one is lost."""
+        with self._lock:
+            return self._kept("ca") or self._keep("ca", pki.new_authority(self._name, _now()))
 
     def certificate(self, name: str, hosts: Iterable[str] = ()) -> pki.KeyPair:
         """The certificate `name` for these hosts; issued again when it is due or does not fit."""
         hosts = tuple(hosts)
-        authority = self.authority()
-        kept = self._kept(name)
-        if kept and pki.is_current(kept.certificate, authority.certificate, hosts, _now()):
-            return kept
-        return self._keep(name, pki.issue(authority, name, hosts, _now()))
+        with self._lock:
+            authority = self.authority()
+            kept = self._kept(name)
+            if kept and pki.is_current(kept, authority.certificate, hosts, _now()):
+                return kept
+            return self._keep(name, pki.issue(authority, name, hosts, _now()))
 
     def password(self, name: str, wanted: Secret) -> Secret:
         """The password `name`: the wanted one, or one made at random at first."""
         if wanted:
             return wanted
         path = self.folder / f"{name}.password"
-        if not path.exists():
-            self._write(path.name, secrets.token_urlsafe(PASSWORD_BYTES).encode())
-        return Secret(path.read_text())
+        with self._lock:
+            if not path.exists():
+                self._write(path.name, secrets.token_urlsafe(PASSWORD_BYTES).encode())
+            return Secret(path.read_text())
 
     def passwords(self) -> list[Secret]:
         """Those made so far, to be masked wherever they show; none is made."""
@@ -65,11 +72,13 @@ class Identity:
         path = self.folder / "htpasswd"
         plain = password.reveal().encode()
         if path.exists():
-            user, _, hashed = path.read_bytes().strip().partition(b":")
+            kept = path.read_bytes()
+            user, _, hashed = kept.strip().partition(b":")
             if user == username.encode() and bcrypt.checkpw(plain, hashed):
-                return path.read_bytes()
-        self._write("htpasswd", username.encode() + b":" + bcrypt.hashpw(plain, bcrypt.gensalt(10)) + b"\n")
-        return path.read_bytes()
+                return kept
+        line = username.encode() + b":" + bcrypt.hashpw(plain, bcrypt.gensalt(COST)) + b"\n"
+        self._write("htpasswd", line)
+        return line
 
     def docker_config(self, username: str, password: Secret, hosts: Iterable[str]) -> Path:
         """A folder with a config.json that logs in to `hosts`, for DOCKER_CONFIG."""
@@ -81,6 +90,10 @@ class Identity:
     def write(self, name: str, data: bytes) -> Path:
         """Keep a file of mode 0600 in the folder."""
         return self._write(name, data)
+
+    def forget(self) -> None:
+        """Delete the folder with all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _kept(self, name: str) -> pki.KeyPair | None:
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
@@ -95,7 +108,10 @@ class Identity:
 
     def _write(self, name: str, data: bytes) -> Path:
         path = self.folder / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists() and path.read_bytes() == data:
+            return path
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         temporary.touch(mode=0o600)
         temporary.write_bytes(data)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.errors import LockedError
+from bootstrap.errors import LockedError, TimedOut
 from bootstrap.model import Pending, Ready, Verdict
 from bootstrap.wait import until
 
@@ -39,7 +39,7 @@ def environment_lock(world: World, command: str) -> Iterator[None]:
 
         try:
             until(attempt, clock=world.clock, limit=LIMIT, what="the lock", on_change=lambda v: world.report.warn(v.why))
-        except Exception as error:
+        except TimedOut as error:
             raise LockedError(f"environment {world.config.name} is held by {_holder(path)}") from error
         handle.seek(0)
         handle.truncate()

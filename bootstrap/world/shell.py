@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,6 +100,8 @@ class SystemShell:
         self._live: set[_Child] = set()
         self._lock = threading.Lock()
         self._guard: _Guard | None = None
+        # Signals interrupt the main thread only: a fork in another one cannot be cut in half by Ctrl-C.
+        self._forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
 
     def which(self, program: str) -> str | None:
         return shutil.which(program)
@@ -119,9 +122,9 @@ class SystemShell:
         Raises PreconditionError (no such program), CommandError (non-zero and `check`), TimedOut,
         Interrupted (a stop was requested). An interruption ends the child's whole process group first.
         """
-        out: list[str] = []
+        out: deque[str] = deque()
         err: deque[str] = deque(maxlen=KEPT_LINES)
-        child = self._begin(argv, env, cwd, stdin, _hearing(out, on_line), _hearing(err, on_line), err)
+        child = self._begin(argv, env, cwd, stdin, (out, err), on_line)
         try:
             ended = child.wait(limit)
         except BaseException:
@@ -147,8 +150,7 @@ class SystemShell:
     ) -> Process:
         """Start a child of ours in the background. Use `running` so that it always ends."""
         lines: deque[str] = deque(maxlen=TAIL_LINES)
-        hear = _hearing(lines, on_line)
-        return self._begin(argv, env, cwd, None, hear, hear, lines)
+        return self._begin(argv, env, cwd, None, (lines, lines), on_line)
 
     def stop_all(self, grace: float = STOP_GRACE) -> None:
         """End every child and its process group, all at the same time."""
@@ -160,17 +162,35 @@ class SystemShell:
         for child in children:
             child.stop(max(0.0, end - time.monotonic()))
 
-    def _begin(self, argv: Sequence[str], *how: Any) -> _Child:
-        self._cancel.check()
-        with self._lock:
-            guard = self._guard = self._guard or _Guard()
-        child = _Child(_spawn(argv, *how[:-1], guard.enrol), how[-1], self._forget)
-        with self._lock:
-            self._live.add(child)
-        child.watch()
-        if self._cancel.requested:  # it came after stop_all had looked
-            child.stop()
-        return child
+    def _begin(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        cwd: Path | None,
+        stdin: str | bytes | None,
+        streams: tuple[deque[str], deque[str]],
+        on_line: Callable[[str], None] | None,
+    ) -> _Child:
+        """streams: where stdout and stderr are kept; the latter is the tail of the child."""
+
+        def fork() -> _Child:
+            self._cancel.check()
+            self._guard = self._guard or _Guard()
+            hear = [_hearing(stream, on_line) for stream in streams]
+            child = _Child(_spawn(argv, env, cwd, stdin, hear[0], hear[1], self._guard.enrol), streams[1], self._forget)
+            with self._lock:
+                self._live.add(child)
+            child.watch()
+            if self._cancel.requested:  # it came after stop_all had looked
+                child.stop()
+            return child
+
+        future = self._forker.submit(fork)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.add_done_callback(lambda done: None if done.exception() else done.result().stop())
+            raise
 
     def _forget(self, child: _Child) -> None:
         with self._lock:
@@ -279,8 +299,8 @@ class _Child:
 
     def _reap(self) -> None:
         self.code = int(self._child.process.wait())
-        self._ended.set()
         self._on_end(self)
+        self._ended.set()
 
 
 def _spawn(
@@ -313,7 +333,7 @@ def _spawn(
         raise CommandError(f"{_label(argv)} could not be started", code=126, evidence=cause) from None
 
 
-def _hearing(sink: Any, on_line: Callable[[str], None] | None) -> Callable[[str], None]:
+def _hearing(sink: deque[str], on_line: Callable[[str], None] | None) -> Callable[[str], None]:
     def hear(text: str) -> None:
         sink.append(text)
         if on_line:
@@ -322,7 +342,7 @@ def _hearing(sink: Any, on_line: Callable[[str], None] | None) -> Callable[[str]
     return hear
 
 
-def _tail(lines: Sequence[str] | deque[str]) -> str:
+def _tail(lines: deque[str]) -> str:
     return "".join(list(lines)[-TAIL_LINES:]).rstrip()
 
 

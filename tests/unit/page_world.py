@@ -116,7 +116,13 @@ def conditions(state: str, message: str = "") -> list[dict[str, str]]:
 
 
 def pipeline_run(
-    name: str, state: str = "Succeeded", *, age: float = 60, took: float = 20, branch: str = "main", commit: str = COMMIT
+    name: str,
+    state: str = "Succeeded",
+    *,
+    age: float = 60,
+    took: float = 20,
+    branch: str = "main",
+    commit: str = COMMIT,
 ) -> Object:
     status: dict[str, Any] = {
         "startTime": stamp(age),
@@ -143,8 +149,10 @@ def pipeline_run(
     }
 
 
-def task_run(run: str, task: str, state: str = "Succeeded", *, age: float = 60, steps: Sequence[str] = ("run",)) -> Object:
-    details = {
+def task_run(
+    run: str, task: str, state: str = "Succeeded", *, age: float = 60, steps: Sequence[str] = ("run",)
+) -> Object:
+    details: dict[str, dict[str, Any]] = {
         "Succeeded": {"terminated": {"exitCode": 0, "reason": "Completed"}},
         "Running": {"running": {}},
         "Failed": {"terminated": {"exitCode": 1, "reason": "Error"}},

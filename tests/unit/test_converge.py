@@ -228,8 +228,8 @@ def test_an_interruption_ends_children_and_sleeps_of_every_step() -> None:
     assert "invoke up" in caught.value.hint
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
-    assert report.steps["child"].said[-1] == ("failed", "sh was stopped")
-    assert report.steps["sleeper"].said[-1] == ("failed", "stopped")
+    assert report.steps["child"].said[-1] == ("skipped", "sh was stopped")
+    assert report.steps["sleeper"].said[-1] == ("skipped", "stopped")
     assert ("check", "later") not in world.log
 
 

@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("converge", "world.locks"),
     ("supply", "doctor"),
     ("steps",),
-    ("flows", "following", "looking", "running", "serving", "checking", "bench", "console", "agents"),
+    ("flows", "following", "looking", "running", "serving", "checking", "cloning", "bench", "console", "agents"),
     ("commands", "cli"),
     ("tasks",),
 )

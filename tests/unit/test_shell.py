@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -39,9 +40,12 @@ def exists(pid: int) -> bool:
 
 
 def children(pid: int) -> set[int]:
-    return {
-        int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()
-    }
+    """Of any thread of the process; threads that end meanwhile have none."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found |= {int(each) for each in (task / "children").read_text().split()}
+    return found
 
 
 @pytest.fixture

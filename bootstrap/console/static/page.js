@@ -288,7 +288,7 @@ function showRun(run) {
   byId("run").hidden = false;
   write(byId("run-title"), `Run ${run.run}`);
   mark(byId("run-state"), run.state);
-  write(byId("run-why"), [run.why, run.seconds ? lasted(run.seconds) : ""].filter(Boolean).join(" · "));
+  write(byId("run-why"), [run.why.replace(/^failed /, ""), run.seconds ? lasted(run.seconds) : ""].filter(Boolean).join(" · "));
   describe(byId("run-facts"), [
     ["commit", run.commit], ["branch", run.branch], ["started by", run.by], ["image", shortImage(run.image)],
     ["repository", run.params.REPO],

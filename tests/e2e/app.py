@@ -1,0 +1,45 @@
+"""The demo application as this machine reaches it."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+from tests.e2e.product import Product
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def status(product: Product, *, code: int = 0) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(product.run("status", "--json", code=code).last)
+    return document
+
+
+def ask(url: str, body: bytes | None = None) -> str:
+    """Asked again for a while: a NodePort may point at a pod that ends just now."""
+    for attempt in range(10):
+        try:
+            with DIRECT.open(url, data=body, timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            if attempt == 9:
+                raise
+            time.sleep(0.5)
+    raise AssertionError
+
+
+def address(product: Product) -> str:
+    return str(status(product)["endpoints"]["app"])
+
+
+def version(product: Product) -> str:
+    """The commit that serves."""
+    return str(json.loads(ask(f"{address(product)}/version"))["commit"])
+
+
+def run_of(product: Product, commit: str) -> dict[str, Any]:
+    """The newest run of a commit, as `runs --json` tells it."""
+    rows = json.loads(product.run("runs", "--json").last)
+    return next(row for row in rows if row["commit"] == commit)

@@ -1,0 +1,103 @@
+"""One environment for the whole session, made by the real command line, and removed however the session ends."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.world import World
+from tests.e2e import receiver
+from tests.e2e.argv import ArgvWatch
+from tests.e2e.footprint import Footprint, footprint, leftovers
+from tests.e2e.product import Answer, Product
+from tests.e2e.repository import Repository
+
+HERE = Path(__file__).parent
+USERS_KUBECONFIG = Path("~/.kube/config").expanduser()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--e2e"):
+        return
+    skip = pytest.mark.skip(reason="a whole environment is made only with --e2e; `invoke test` gives it")
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Product]:
+    product = Product(f"e2e-{secrets.token_hex(2)}", tmp_path_factory.mktemp("e2e"))
+    before = signal.signal(signal.SIGTERM, _abandoning(product))
+    try:
+        yield product
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if pytestconfig.getoption("--keep"):
+            print(f"\nkept: KUBECONFIG={product.kubeconfig}; to remove it: invoke down --name {product.name}")  # noqa: T201
+        else:
+            _remove(product)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _abandoning(product: Product) -> Callable[..., None]:
+    def handle(*_: Any) -> None:
+        product.abandon()
+        raise KeyboardInterrupt
+
+    return handle
+
+
+def _remove(product: Product) -> None:
+    """Also what a failed test left."""
+    world, before = product.world(), Footprint((), ())
+    with contextlib.suppress(Exception):  # nothing may keep `down` from running
+        before = footprint(world)
+    answer = product.remove()
+    assert answer.code == 0, answer
+    assert leftovers(product.world(), before, (product.kubeconfig, USERS_KUBECONFIG)) == []
+
+
+@pytest.fixture(scope="session")
+def argv(product: Product) -> Iterator[ArgvWatch]:
+    """Every command line that was seen on this machine while the environment was made and used."""
+    with ArgvWatch() as watch:
+        yield watch
+
+
+@pytest.fixture(scope="session")
+def up(product: Product, argv: ArgvWatch) -> Answer:
+    """The first `up`: from nothing to ready."""
+    return product.run("up", limit=1800)
+
+
+@pytest.fixture(scope="session")
+def world(product: Product, up: Answer) -> World:
+    """The environment, to look at; with a receiver for its notifications."""
+    world = product.world()
+    receiver.install(world)
+    return world
+
+
+@pytest.fixture(scope="session")
+def repository(product: Product, world: World) -> Repository:
+    """A clone of the environment's repository on this machine."""
+    folder = product.folder / "clone"
+    product.run("clone", "--into", str(folder))
+    return Repository(folder, product.environ)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """The last commands and what they said, below a test that failed."""
+    report = yield
+    product = getattr(item, "funcargs", {}).get("product")
+    if report.failed and product is not None:
+        report.sections += [("commands", "\n".join(str(answer)[-4000:] for answer in product.answers[-3:]))]
+    return report

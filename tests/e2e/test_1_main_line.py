@@ -1,0 +1,130 @@
+"""From nothing to a commit that serves, and what happens when a commit is no good."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from bootstrap.world import World
+from tests.e2e import app
+from tests.e2e.product import Answer, Product
+from tests.e2e.receiver import received
+from tests.e2e.repository import Repository
+
+pytestmark = pytest.mark.e2e
+STEPS = [
+    "engine",
+    "images",
+    "registry",
+    "cluster",
+    "preload",
+    "namespaces",
+    "credentials",
+    "tekton",
+    "builder",
+    "git",
+    "demo",
+    "target",
+    "pipeline",
+]
+
+
+def test_up_says_each_step_and_what_to_type_next(up: Answer) -> None:
+    for step in set(STEPS) - {"engine", "images", "preload"}:
+        assert f"ok   {step}" in up.out
+    assert up.last.startswith("ready in ")
+    assert "invoke test-run" in up.last
+    assert "\r" not in up.out
+    assert "\x1b" not in up.out
+
+
+def test_status_tells_machines_the_same(product: Product, up: Answer) -> None:
+    found = app.status(product)
+    assert set(found) == {"name", "context", "kubeconfig", "supply", "endpoints", "steps"}
+    assert (found["name"], found["context"], found["supply"]) == (product.name, f"kind-{product.name}", "source")
+    assert [step["name"] for step in found["steps"]] == STEPS
+    assert {step["verdict"] for step in found["steps"]} == {"ready"}
+    assert all(set(step) == {"name", "verdict", "why", "seconds"} for step in found["steps"])
+
+
+def test_the_users_kubeconfig_has_the_context_and_is_private(product: Product, up: Answer) -> None:
+    assert f"name: kind-{product.name}" in product.kubeconfig.read_text()
+    assert product.kubeconfig.stat().st_mode & 0o077 == 0
+
+
+def test_the_demo_answers_before_any_run(product: Product, up: Answer) -> None:
+    base = app.address(product)
+    assert app.ask(f"{base}/ping").strip()
+    echo = json.loads(app.ask(f"{base}/echo/a?b=c", body=b"hello"))
+    assert echo["method"] == "POST"
+    assert echo["body"] == "hello"
+
+
+def test_a_run_proves_what_it_deployed(product: Product, repository: Repository) -> None:
+    answer = product.run("test-run")
+    assert f"/version answers {repository.head[:7]}" in answer.last
+    assert app.version(product) == repository.head
+
+
+def test_a_pushed_commit_serves_after_the_next_run(product: Product, world: World, repository: Repository) -> None:
+    commit = repository.push("main", "Say more", "README.md", "\nA line more.\n")
+    product.run("test-run")
+    assert app.version(product) == commit
+    run = app.run_of(product, commit)
+    assert run["state"] == "Succeeded"
+    digest = run["image"].rpartition("@")[2]
+    pods = world.kube.list("v1", "Pod", "demo", labels="app.kubernetes.io/name=go-echo")
+    alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    assert {pod["status"]["containerStatuses"][0]["imageID"].rpartition("@")[2] for pod in alive} == {digest}
+    sent = received(world)[-1]
+    assert (sent["status"], sent["commit"], sent["digest"]) == ("succeeded", commit, digest)
+    assert sent["author"] == "Ada Example <ada@example.org>"
+
+
+def test_a_commit_that_does_not_compile_ends_with_its_cause(
+    product: Product, world: World, repository: Repository
+) -> None:
+    before = app.version(product)
+    commit = repository.push("broken", "Break it", "main.go", "\nfunc broken() { fmt.Printn() }\n")
+    answer = product.run("test-run", "--revision", "broken", code=1)
+    assert "fmt.Printn" in answer.text
+    assert f"still serves {before[:7]}" in answer.text
+    assert app.version(product) == before
+    sent = received(world)[-1]
+    assert (sent["status"], sent["commit"], sent["failedTask"]) == ("failed", commit, "build-image")
+    assert "fmt.Printn" in sent["logTail"]
+
+
+def test_a_commit_that_does_not_start_is_undone(product: Product, world: World, repository: Repository) -> None:
+    before = app.version(product)
+    repository.push("crash", "Crash", "main.go", "\nfunc init() { os.Exit(3) }\n")
+    answer = product.run("test-run", "--revision", "crash", code=1)
+    assert "going back to" in answer.text
+    assert app.version(product) == before
+    assert received(world)[-1]["failedTask"] == "deploy"
+
+
+def test_a_revision_that_is_not_there_is_named(product: Product, repository: Repository) -> None:
+    answer = product.run("test-run", "--revision", "no-such-branch", code=1)
+    assert "no-such-branch could not be fetched" in answer.text
+
+
+def test_ctrl_c_leaves_the_run_which_can_be_cancelled(product: Product, repository: Repository) -> None:
+    with product.running("test-run") as command:
+        command.until_said("run go-echo-")
+        command.signal(signal.SIGINT)
+        answer = command.end(20)
+    assert answer.code == 130
+    name = answer.out.split("run ", 1)[1].split()[0]
+    product.run("cancel", name)
+    state = next(row["state"] for row in json.loads(product.run("runs", "--json").last) if row["run"] == name)
+    assert state in ("Running", "Cancelled")
+
+
+def test_logs_and_rerun_of_the_newest_good_run(product: Product, repository: Repository) -> None:
+    name = app.run_of(product, repository.git("rev-parse", "main"))["run"]
+    assert "[git-clone]" in product.run("logs", name).out
+    product.run("rerun", name)
+    assert app.version(product) == repository.git("rev-parse", "main")

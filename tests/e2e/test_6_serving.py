@@ -1,0 +1,54 @@
+"""Commands that stay: forwards outlive pods, and end cleanly."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+
+import pytest
+
+from bootstrap import names
+from bootstrap.model import Ready
+from bootstrap.world import World
+from bootstrap.world.forward import Forward
+from tests.e2e import app
+from tests.e2e.product import Product
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_forward_keeps_its_port_when_every_pod_dies(world: World) -> None:
+    with Forward(world.kube, names.DEMO, "go-echo", 80, 0, wait=60) as forward:
+        port = forward.local_port
+        assert isinstance(forward.check("/ping"), Ready)
+        for pod in world.kube.list("v1", "Pod", names.DEMO):
+            world.kube.delete("v1", "Pod", pod["metadata"]["name"], names.DEMO)
+        assert forward.local_port == port
+        assert isinstance(forward.check("/ping", seconds=60), Ready)
+
+
+def test_the_dashboard_answers_and_ends_on_ctrl_c(product: Product, world: World) -> None:
+    with product.running("dashboard", "--set", "dashboard.port=0") as command:
+        command.until_said("http://127.0.0.1:")
+        found = re.search(r"http://127\.0\.0\.1:\d+\S*", command.text)
+        assert found
+        assert product.name in app.ask(found[0]) or "<html" in app.ask(found[0]).lower()
+        command.signal(signal.SIGINT)
+        answer = command.end(20)
+    assert answer.code in (0, 130)
+    assert "Traceback" not in answer.text
+
+
+def test_a_listener_that_is_not_there_is_said(product: Product, world: World) -> None:
+    if world.kube.get("v1", "Service", "el-demo-listener", names.RUNS):
+        pytest.skip("the environment has a listener")
+    answer = product.run("listener", code=3)
+    assert "no webhook listener" in answer.err
+
+
+def test_status_for_people_shows_where_things_are(product: Product, world: World) -> None:
+    endpoints = app.status(product)["endpoints"]
+    text = product.run("status").out
+    assert all(address in text for address in endpoints.values())
+    assert json.dumps(endpoints).count("127.0.0.1") == 3

@@ -1,0 +1,72 @@
+"""The end of an environment, however it comes: nothing of it stays."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from bootstrap import names
+from bootstrap.world import World
+from tests.e2e import app
+from tests.e2e.conftest import USERS_KUBECONFIG
+from tests.e2e.footprint import footprint, leftovers, processes_of
+from tests.e2e.product import Product
+
+pytestmark = pytest.mark.e2e
+
+
+def _gone(product: Product, world: World) -> None:
+    """`down`, and proof."""
+    before = footprint(world)
+    assert before.volumes
+    product.run("down")
+    assert leftovers(product.world(), before, (product.kubeconfig, USERS_KUBECONFIG)) == []
+
+
+def test_down_leaves_nothing(product: Product, world: World) -> None:
+    _gone(product, world)
+    assert product.kubeconfig.exists(), "the file is the user's"
+
+
+def test_down_on_nothing_is_fine(product: Product, world: World) -> None:
+    answer = product.run("down")
+    assert answer.code == 0
+    assert app.status(product, code=1)["endpoints"] == {}
+
+
+def test_a_killed_up_is_gone_on_with_by_two_at_once(product: Product, world: World) -> None:
+    """kill -9 in the middle; then two `up` at the same time, of which one waits for the other."""
+    with product.running("up") as killed:
+        killed.until_said("ok   registry")
+        killed.signal(signal.SIGKILL)
+        killed.end(10)
+    assert _strays(product.name) == []
+    with product.running("up") as first:
+        first.until_said("...")
+        second = product.run("up", limit=600)
+        answer = first.end(400)
+    assert answer.code == 0
+    assert "waiting for another command" in second.err
+    assert {step["verdict"] for step in app.status(product)["steps"]} == {"ready"}
+
+
+def _strays(name: str) -> list[str]:
+    """Programs of ours that outlived their command. What runs in containers belongs to those."""
+    return [
+        words for _, words in processes_of(name) if Path(words.split()[0]).name in ("kind", "docker", "crane", "python")
+    ]
+
+
+def test_a_stopped_up_can_be_taken_down_at_once(product: Product, world: World) -> None:
+    _gone(product, product.world())
+    with product.running("up") as stopped:
+        stopped.until_said("ok   registry")
+        stopped.signal(signal.SIGINT)
+        answer = stopped.end(30)
+    assert answer.code == 130
+    assert "invoke down" in answer.text
+    assert "Traceback" not in answer.text
+    assert product.world().engine.inspect("network", names.network(product.name)) is not None
+    _gone(product, product.world())
