@@ -134,5 +134,20 @@ def bench(_: Context, name="", only="", times=3, json=False, set=None):  # type:
 
 
 namespace = Collection(
-    up, test_run, status, runs, logs, rerun, cancel, clone, listener, dashboard, down, doctor, config, images, test, bench
+    up,
+    test_run,
+    status,
+    runs,
+    logs,
+    rerun,
+    cancel,
+    clone,
+    listener,
+    dashboard,
+    down,
+    doctor,
+    config,
+    images,
+    test,
+    bench,
 )

@@ -16,17 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bootstrap import checking, names
+from bootstrap import checking, names, serial
 from bootstrap.config import NotifySettings, TargetSettings
 from bootstrap.errors import UsageError
-from bootstrap.manifests import ordered
-from bootstrap.model import Object
 from bootstrap.paths import Paths
-from bootstrap.steps import parts, tekton
-from bootstrap.steps.cluster import CERTS, hosts_toml, made_from
-from bootstrap.steps.credentials import credentials
 from bootstrap.supply.source import Source
 from bootstrap.text import meant
 from bootstrap.world import World
@@ -35,7 +28,6 @@ from bootstrap.world.identity import Identity
 NAMES = ("list", "up", "again", "test-run", "down")
 SCRIPT = "benchmarks/serial.sh"
 LIMIT = 900.0
-TRIGGERS = "tekton-triggers"
 
 Measured = dict[str, dict[str, Any]]
 """Benchmark -> what was measured; seconds in all cases."""
@@ -155,7 +147,10 @@ class Bench:
         world.report.line(f"{SCRIPT} {world.config.name}")
         world.engine.ensure(lambda _: None)
         try:
-            environ = write_inputs(world, source, self._folder / "serial")
+            folder = self._folder / "serial"
+            serial.write(world, folder)
+            environ = serial.environ(world, source, folder)
+            world.engine.network_create(names.network(world.config.name))
             return self._timed(["bash", SCRIPT], environ, lambda line: world.report.line(f"  {line}"))
         finally:  # it names everything as the product does
             down = [sys.executable, "-m", "invoke", "down", "--name", world.config.name]
@@ -186,45 +181,3 @@ def _summary(name: str, values: Mapping[str, list[float]]) -> dict[str, Any]:
     ratio = round(statistics.median(ours) / statistics.median(serial), 3)
     tekton_ready = round(statistics.median(values["tekton_ready_s"]), 1)
     return {"ratio": ratio, "ours_s": ours, "serial_s": serial, "tekton_ready_s": tekton_ready}
-
-
-def write_inputs(world: World, source: Source, folder: Path) -> dict[str, str]:
-    """What the plain script applies and copies: the same objects, images and files. Answers its variables."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for name, objects in serial_parts(world).items():
-        (folder / f"{name}.yaml").write_text(yaml.dump_all(objects, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
-    identity, settings, lock = world.identity, world.config.registry, world.images.lock()
-    password = identity.password("registry", settings.password)
-    pair = identity.certificate("registry", (names.REGISTRY_HOST, "localhost", "127.0.0.1"))
-    files = {
-        "kind.yaml": made_from(world)[0].encode(),
-        "certs/hosts.toml": hosts_toml(world).encode(),
-        "certs/ca.crt": identity.authority().certificate,
-        "registry/htpasswd": identity.htpasswd(settings.username, password),
-        "registry/tls.crt": pair.certificate,
-        "registry/tls.key": pair.key,
-    }
-    for path, data in files.items():
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_bytes(data)
-    port = parts_port()
-    login = identity.docker_config(settings.username, password, (f"127.0.0.1:{port}", names.REGISTRY))
-    seeds = [f"{repository}={layout}" for repository, layout in world.images.seeds().items()]
-    return {
-        **world.engine.environ(),
-        "NAME": world.config.name,
-        "FOLDER": str(folder),
-        "KUBECONFIG": str(folder / "kubeconfig"),
-        "KIND_EXPERIMENTAL_DOCKER_NETWORK": names.network(world.config.name),
-        "KIND": str(world.images.tool("kind")),
-        "CRANE": str(world.images.tool("crane")),
-        "KUBECTL": str(source.binary("go-kubernetes", "kubectl")),
-        "NODE_IMAGE": lock.node_image,
-        "REGISTRY_IMAGE": lock.registry_image,
-        "REGISTRY_HOST": names.REGISTRY_HOST,
-        "REGISTRY_PORT": str(port),
-        "LOGIN": str(login),
-        "CERTS": CERTS,
-        "SEEDS": "\n".join(seeds),
-        "LABEL": names.SELECTOR,
-    }

@@ -44,7 +44,7 @@ class Result:
     closing: str
 
 
-def test(world: World, *, fast: bool = False, keep: bool = False) -> int:  # noqa: PT028  not one of pytest
+def test(world: World, *, fast: bool = False, keep: bool = False) -> int:
     """Run every check; the code of the first that failed, else 0.
 
     The quick ones all run. What they find ends it there: the others take minutes. fast: only the quick ones.

@@ -8,6 +8,7 @@ from typing import Any
 from bootstrap import doctor
 from bootstrap.converge import Outcome, Step, converge, look, order
 from bootstrap.errors import ApiError, BootstrapError, PreconditionError
+from bootstrap.locks import environment_lock
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
 from bootstrap.steps.cluster import ExistingCluster, KindCluster, PreloadStep
 from bootstrap.steps.credentials import CredentialsStep
@@ -16,9 +17,8 @@ from bootstrap.steps.images import ImagesStep
 from bootstrap.steps.parts import builder, demo, git, namespaces, pipeline
 from bootstrap.steps.registry import RegistryStep
 from bootstrap.steps.target import TargetStep
-from bootstrap.steps.tekton import TektonStep
+from bootstrap.steps.tekton import tekton
 from bootstrap.world import World
-from bootstrap.world.locks import environment_lock
 
 
 def steps(world: World) -> list[Step[World]]:
@@ -31,10 +31,10 @@ def steps(world: World) -> list[Step[World]]:
         PreloadStep(),
         namespaces(),
         CredentialsStep(),
-        TektonStep(),
+        tekton(),
         builder(world),
-        git(world),
-        demo(world),
+        git(),
+        demo(),
         TargetStep(),
         pipeline(),
     ]
@@ -63,7 +63,10 @@ def up(world: World, *, dry_run: bool = False) -> int:
 
 def is_cold(world: World) -> bool:
     """Whether images have to be built or fetched first, which wants more disk and a network."""
-    return not isinstance(world.images.check(), Ready)
+    try:
+        return not isinstance(world.images.check(), Ready)
+    except BootstrapError:  # no engine answers yet: then nothing is built in it either
+        return True
 
 
 def _plan(world: World, outcomes: Sequence[Outcome]) -> int:
@@ -140,7 +143,7 @@ def down(world: World, *, purge: bool = False) -> int:
     """Undo every step, last first. On nothing: nothing, and exit 0."""
     start = world.clock.now()
     with environment_lock(world, "down"):
-        if _engine_answers(world):
+        if world.engine.revive(lambda _: None):
             _undo(world)
         world.identity.forget()
         world.engine.stop_if_idle()
@@ -151,17 +154,6 @@ def down(world: World, *, purge: bool = False) -> int:
     what = "environment and caches are" if purge else f"environment {world.config.name} is"
     world.report.line(f"{what} gone ({seconds:.1f} s)" + ("" if purge else "; caches stay: invoke down --purge"))
     return 0
-
-
-def _engine_answers(world: World) -> bool:
-    """A private engine that was killed still holds containers: it is started so that they can be removed."""
-    verdict = world.engine.check()
-    if isinstance(verdict, Ready):
-        return True
-    if world.engine.managed and world.engine.exists():
-        world.engine.ensure(lambda _: None)
-        return True
-    return False
 
 
 def _undo(world: World) -> None:

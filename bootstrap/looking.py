@@ -12,9 +12,7 @@ from bootstrap.world import World
 
 def doctor(world: World, *, as_json: bool = False) -> int:
     """0 unless a finding would stop `up`."""
-    findings = examination.examine(
-        world.shell, world.engine, world.config, world.paths, cold=is_cold(world)
-    )
+    findings = examination.examine(world.shell, world.engine, world.config, world.paths, cold=is_cold(world))
     bad = any(finding.level == "fail" for finding in findings)
     if as_json:
         world.report.json([asdict(finding) for finding in findings])

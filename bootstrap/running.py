@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootstrap import following, names
-from bootstrap.converge import converge
 from bootstrap.errors import BootstrapError, RunFailed, TimedOut
 from bootstrap.model import Ready
 from bootstrap.runs import PIPELINE_RUN, Run, State, parse_runs

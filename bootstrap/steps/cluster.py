@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from bootstrap import kindconfig, names
-from bootstrap.errors import ApiError, BootstrapError, CommandError, StepError
-from bootstrap.model import Failed, LockedImage, Pending, Ready, Verdict
+from bootstrap import kindconfig, kubeconfig, names
+from bootstrap.errors import ApiError, BootstrapError, CommandError, PreconditionError, StepError
+from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.readiness import readiness
 from bootstrap.steps.registry import tar_of
 from bootstrap.world import World
@@ -23,18 +24,14 @@ MARK = "/kind/tekton-bootstrap"
 KIND_LABEL = "io.x-k8s.kind.cluster"
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 CERTS = f"/etc/containerd/certs.d/{names.REGISTRY}"
+TRUSTED = ("hosts.toml", "ca.crt")
 
 
-def made_from(world: World) -> tuple[str, str]:
-    """(kind configuration as YAML, the digest of what a running cluster cannot change).
-
-    Of the node image only the Kubernetes version counts: other images reach a running cluster through
-    the registry, see `PreloadStep`.
-    """
-    config, node_image = world.config, world.images.lock().node_image
-    document = kindconfig.load(world.project / config.cluster.config)
-    rendered = kindconfig.render(
-        document,
+def configuration(world: World, node_image: str = "") -> Object:
+    """What kind is given: the user's file and our needs. Raises UsageError with every fault of that file."""
+    config = world.config
+    return kindconfig.render(
+        kindconfig.load(world.project / config.cluster.config),
         name=config.name,
         node_image=node_image,
         api_port=config.cluster.api_port,
@@ -44,9 +41,16 @@ def made_from(world: World) -> tuple[str, str]:
         ],
         fail_cgroup_v1=CGROUP_V2.exists(),
     )
-    text = yaml.safe_dump(rendered, sort_keys=True)
-    lasting = text.replace(node_image, world.images.kubernetes())
-    return text, hashlib.sha256(lasting.encode()).hexdigest()
+
+
+def made_from(world: World) -> str:
+    """The digest of what a running cluster cannot change.
+
+    Of the node image only the Kubernetes version counts: other images reach a running cluster through
+    the registry, see `PreloadStep`.
+    """
+    lasting = yaml.safe_dump(configuration(world, world.images.kubernetes()), sort_keys=True)
+    return hashlib.sha256(lasting.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,15 @@ class KindCluster:
         if foreign:
             return foreign
         stopped = [node.name for node in nodes if node.state != "running"]
-        mark = "" if stopped else self._mark(world)
         if stopped:
             return Pending(f"{', '.join(stopped)} is stopped")
-        if not mark:
-            return Pending("it is half made")
-        if mark != made_from(world)[1]:
-            return Failed(
-                "it was made from other settings (kind-config.yaml, ports, versions), which cannot change in place",
-                hint=f"invoke down --name {world.config.name}, then invoke up",
-            )
-        untrusting = self._untrusting(world, nodes)
-        if untrusting:
-            return Pending(f"{untrusting[0]} does not trust the registry yet")
-        return self._api(world, len(nodes))
+        verdict = self._matches(world, nodes)
+        if not isinstance(verdict, Ready):
+            return verdict
+        verdict = self._api(world, len(nodes))
+        if isinstance(verdict, Ready) and not _known_to_user(world):
+            return Pending(f"your kubeconfig does not lead to {world.context}")
+        return verdict
 
     def apply(self, world: World) -> None:
         nodes = self._nodes(world)
@@ -85,7 +84,7 @@ class KindCluster:
             raise StepError(foreign.why, hint=foreign.hint)
         if any(node.state != "running" for node in nodes):
             world.engine.docker("start", *(node.name for node in nodes), limit=120)
-        if nodes and not self._mark(world):
+        if nodes and not _files(world, nodes)[names.control_plane(world.config.name)].mark:
             world.kind.delete(world.config.name)
             nodes = []
         if not nodes:
@@ -93,17 +92,24 @@ class KindCluster:
             nodes = self._nodes(world)
         self._trust(world, nodes)
         world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
+        if not _known_to_user(world):
+            world.kind.export(world.config.name)
 
     def undo(self, world: World) -> None:
         nodes = self._nodes(world)
         if not nodes or self._foreign(world, nodes):
             return
-        world.kind.delete(world.config.name)
+        try:
+            world.kind.delete(world.config.name)
+        except PreconditionError:  # kind went with the caches
+            world.engine.docker("rm", "--force", "--volumes", *(node.name for node in nodes))
+            world.report.warn(f"context {world.context} stays: kubectl config delete-context {world.context}")
 
     def _create(self, world: World) -> None:
-        text, digest = made_from(world)
+        node_image = world.images.lock().node_image
+        text = yaml.safe_dump(configuration(world, node_image), sort_keys=True)
         try:
-            world.kind.create(world.config.name, text, world.images.lock().node_image)
+            world.kind.create(world.config.name, text, node_image)
         except CommandError as error:
             raise CommandError(
                 "kind could not create the cluster",
@@ -112,7 +118,7 @@ class KindCluster:
                 evidence=error.evidence,
             ) from None
         folder, _, file = MARK.rpartition("/")
-        archive = tar_of(".", {file: digest.encode()}, mode=0o644)
+        archive = tar_of(".", {file: made_from(world).encode()}, mode=0o644)
         world.engine.docker("cp", "-", f"{names.control_plane(world.config.name)}:{folder}", stdin=archive)
 
     @staticmethod
@@ -121,10 +127,8 @@ class KindCluster:
 
     @staticmethod
     def _foreign(world: World, nodes: Sequence[Container]) -> Failed | None:
-        """A cluster of that name which does not hang on our network is somebody else's."""
-        network = names.network(world.config.name)
-        document = world.engine.inspect("container", nodes[0].name) or {}
-        if network in document.get("NetworkSettings", {}).get("Networks", {}):
+        """A cluster of that name of which a node does not hang on our network is somebody else's."""
+        if all(names.network(world.config.name) in node.networks for node in nodes):
             return None
         return Failed(
             f"a kind cluster called {world.config.name} exists that we did not make; it is left alone",
@@ -132,21 +136,25 @@ class KindCluster:
         )
 
     @staticmethod
-    def _mark(world: World) -> str:
-        node = names.control_plane(world.config.name)
-        return world.engine.docker("exec", node, "cat", MARK, check=False).stdout.strip()
-
-    def _untrusting(self, world: World, nodes: Sequence[Container]) -> list[str]:
-        wanted = hosts_toml(world)
-        return [
-            node.name
-            for node in nodes
-            if world.engine.docker("exec", node.name, "cat", f"{CERTS}/hosts.toml", check=False).stdout != wanted
-        ]
+    def _matches(world: World, nodes: Sequence[Container]) -> Verdict:
+        """Whether what the nodes hold is what the settings say."""
+        files = _files(world, nodes)
+        first = files.get(names.control_plane(world.config.name))
+        if first is None or not first.mark:
+            return Pending("it is half made")
+        hint = f"invoke down --name {world.config.name}, then invoke up"
+        if first.mark != made_from(world):
+            what = "it was made from other settings (kind-config.yaml, ports, versions), which cannot change in place"
+            return Failed(what, hint=hint)
+        expected = len(configuration(world)["nodes"])
+        if len(nodes) < expected:
+            return Failed(f"{expected - len(nodes)} of its {expected} nodes were removed", hint=hint)
+        untrusting = [name for name, held in files.items() if held.trust != "".join(trusted(world).values())]
+        return Pending(f"{untrusting[0]} does not trust the registry yet") if untrusting else Ready()
 
     def _trust(self, world: World, nodes: Sequence[Container]) -> None:
         """containerd reads these files at each pull; nothing has to be restarted."""
-        files = {"hosts.toml": hosts_toml(world).encode(), "ca.crt": world.identity.authority().certificate}
+        files = {name: text.encode() for name, text in trusted(world).items()}
         parent, _, folder = CERTS.rpartition("/")
         for node in nodes:
             world.engine.docker("cp", "-", f"{node.name}:{parent}", stdin=tar_of(folder, files))
@@ -156,7 +164,7 @@ class KindCluster:
         try:
             nodes = world.kube.list("v1", "Node")
             version = world.kube.version()
-        except ApiError as error:
+        except (ApiError, PreconditionError) as error:  # the latter: our copy of the kubeconfig was lost
             return Pending(error.message)
         if len(nodes) < count:
             return Pending(f"{len(nodes)} of {count} nodes have joined")
@@ -165,6 +173,42 @@ class KindCluster:
             if not isinstance(verdict, Ready):
                 return Pending(f"node {node['metadata']['name']}: {verdict.why}")
         return Ready(f"kind {world.config.name}, {count} nodes, Kubernetes {version.removeprefix('v')}")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a node holds of ours. mark: see MARK, "" without. trust: the files of `trusted`, one after the other."""
+
+    mark: str
+    trust: str
+
+
+def _files(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
+    """What each node holds; all are asked at the same time, because each takes a fifth of a second."""
+    wanted = " ".join(f"{CERTS}/{name}" for name in TRUSTED)
+
+    def look(node: Container) -> Held:
+        script = f"cat {MARK}; echo; cat {wanted}"
+        mark, _, trust = world.engine.docker("exec", node.name, "sh", "-c", script, check=False).stdout.partition("\n")
+        return Held(mark.strip(), trust)
+
+    with ThreadPoolExecutor(len(nodes), thread_name_prefix="node") as pool:
+        return dict(zip([node.name for node in nodes], pool.map(look, nodes), strict=True))
+
+
+def _known_to_user(world: World) -> bool:
+    """Whether the user's own kubeconfig leads to this cluster; they may have deleted the context."""
+    try:
+        theirs = kubeconfig.locate(world.context).read_text()
+        ours = world.kubeconfig.read_text()
+        return kubeconfig.access(theirs, world.context).server == kubeconfig.access(ours, world.context).server
+    except (OSError, PreconditionError):
+        return False
+
+
+def trusted(world: World) -> dict[str, str]:
+    """Files of containerd's folder for the registry."""
+    return {TRUSTED[0]: hosts_toml(world), TRUSTED[1]: world.identity.authority().certificate.decode()}
 
 
 def hosts_toml(world: World) -> str:
@@ -220,8 +264,8 @@ class PreloadStep:
         listing = ("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet")
         there = set(world.engine.docker(*listing).stdout.split())
         newer = [image for image in world.images.lock().images.values() if image.reference not in there]
-        registry = world.registry() if newer else None
-        return [image for image in newer if registry and registry.digest(_tagged(image)) != image.digest]
+        found = world.registry().digests(map(_tagged, newer)) if newer else {}
+        return [image for image in newer if found.get(_tagged(image)) != image.digest]
 
 
 def _tagged(image: LockedImage) -> str:
@@ -248,4 +292,3 @@ class ExistingCluster:
 
     def undo(self, world: World) -> None:
         """It is the user's."""
-

@@ -53,9 +53,9 @@ def holds(live: Object | None, wanted: Object) -> bool:
     """Whether the live object has the wanted data and annotations."""
     if live is None:
         return False
-    annotations = live["metadata"].get("annotations", {})
-    wanted_annotations = wanted["metadata"].get("annotations", {})
-    return live.get("data", {}) == wanted["data"] and wanted_annotations.items() <= annotations.items()
+    annotations = live["metadata"].get("annotations") or {}
+    wanted_annotations = wanted["metadata"].get("annotations") or {}
+    return bool(live.get("data", {}) == wanted["data"] and wanted_annotations.items() <= annotations.items())
 
 
 def credentials(world: World) -> list[Object]:

@@ -34,7 +34,7 @@ def builder(world: World) -> ManifestStep:
     )
 
 
-def git(world: World) -> ManifestStep:
+def git() -> ManifestStep:
     """The git server, and a Job that pushes the demo's source into it once."""
     return ManifestStep("git", git_objects, needs=("credentials", "preload"), limit=180)
 
@@ -43,11 +43,9 @@ def pipeline() -> ManifestStep:
     return ManifestStep("pipeline", lambda world: _folder(world, "pipeline"), needs=("tekton", "credentials"), limit=60)
 
 
-def demo(world: World) -> OnTarget:
+def demo() -> OnTarget:
     """The application, in the cluster and namespace that the pipeline deploys to."""
-    image = Keep(
-        Select("Deployment", "go-echo"), ("spec", "template", "spec", "containers", "go-echo", "image")
-    )
+    image = Keep(Select("Deployment", "go-echo"), ("spec", "template", "spec", "containers", "go-echo", "image"))
     return OnTarget(ManifestStep("demo", demo_objects, needs=("namespaces", "preload"), limit=180, keep=(image,)))
 
 
@@ -116,10 +114,11 @@ def _move(obj: Object, *, namespace: str) -> None:
 
 def git_objects(world: World) -> list[Object]:
     archive = source_archive(world.project / APP)
+    packed = b64encode(archive).decode()
     rendered = render(
         world.images.lock(),
         world.project / "manifests/git",
-        patches=[Patch(Select("ConfigMap", "seed"), put("binaryData", "source.tar.gz", value=b64encode(archive).decode()))],
+        patches=[Patch(Select("ConfigMap", "seed"), put("binaryData", "source.tar.gz", value=packed))],
     )
     job = next(each for each in rendered if each["kind"] == "Job")
     # A Job cannot be changed: another source or image is another Job.

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import io
 import socket
-import ssl
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bootstrap import names
-from bootstrap.errors import StepError
-from bootstrap.model import Pending, Ready, Verdict
+from bootstrap import names, pki, wait
+from bootstrap.errors import CommandError, PreconditionError, StepError
+from bootstrap.model import Failed, Pending, Ready, Verdict
 from bootstrap.paths import PRODUCT
 from bootstrap.world import World
 
 PORT = 5000
+PROOF = "bootstrap/pause:proof"
 
 
 @dataclass(frozen=True)
@@ -30,32 +28,39 @@ class RegistryStep:
     limit: float = 60
 
     def check(self, world: World) -> Verdict:
-        container = names.registry_container(world.config.name)
-        document = world.engine.inspect("container", container)
+        document = world.engine.inspect("container", names.registry_container(world.config.name))
         if document is None:
             return Pending("the container is missing")
+        if _is_foreign(document):
+            hint = "invoke up --name another"
+            return Failed(f"a container called {document['Name'].lstrip('/')} exists that we did not make", hint=hint)
+        unfit = _unfit(world, document)
+        if unfit:
+            return Pending(unfit)
         if not document["State"]["Running"]:
             return Pending("the container is stopped")
-        if document["Config"]["Image"] != world.images.lock().registry_image:
-            return Pending("another version runs")
-        refused = self._ask(world)
-        if refused:
-            return Pending(refused)
-        missing = [name for name in world.images.seeds() if not world.registry().digest(name)]
+        refusal = self._refusal(world)
+        if refusal:
+            return Pending(refusal)
+        missing = set(world.images.seeds()) - set(world.registry().digests(world.images.seeds()))
         if missing:
-            return Pending(f"{missing[0]} is missing")
+            return Pending(f"{min(missing)} is missing")
         return Ready(f"{names.REGISTRY}, push and pull proved")
 
     def apply(self, world: World) -> None:
+        """What its volume holds survives every change; the port does when it is still free."""
         container = names.registry_container(world.config.name)
         document = world.engine.inspect("container", container)
-        fits = document is not None and document["Config"]["Image"] == world.images.lock().registry_image
-        if not fits:
+        if document is not None and _is_foreign(document):
+            return  # `check` says why
+        if document is None or _unfit(world, document):
             world.engine.container_remove(container)
-            self._create(world, container)
-        self._configure(world, container)
-        world.engine.docker("restart", "--time=2", container)
-        self._wait(world)
+            self._create(world, container, _published(document))
+            document = None
+        if document is None or not document["State"]["Running"] or self._refusal(world):
+            self._configure(world, container)
+            self._restart(world, container)
+            self._wait(world)
         self._seed(world)
 
     def undo(self, world: World) -> None:
@@ -63,8 +68,9 @@ class RegistryStep:
         world.engine.container_remove(container)
         world.engine.volume_remove(container)
 
-    def _create(self, world: World, container: str) -> None:
-        port = world.config.registry.port or free_port()
+    def _create(self, world: World, container: str, before: int) -> None:
+        """before: the port that it had, 0 for none."""
+        port = world.config.registry.port or free_port(before)
         label = f"--label={names.SELECTOR}"
         if world.engine.inspect("volume", container) is None:
             world.engine.docker("volume", "create", label, container)
@@ -86,56 +92,82 @@ class RegistryStep:
 
     def _configure(self, world: World, container: str) -> None:
         """Hand the files in through the engine's API, so that a remote engine works as well."""
-        identity, settings = world.identity, world.config.registry
-        pair = identity.certificate("registry", (names.REGISTRY_HOST, "localhost", "127.0.0.1"))
-        password = identity.password("registry", settings.password)
+        settings = world.config.registry
+        pair = _certificate(world)
+        password = world.identity.password("registry", settings.password)
         files = {
-            "htpasswd": identity.htpasswd(settings.username, password),
+            "htpasswd": world.identity.htpasswd(settings.username, password),
             "tls.crt": pair.certificate,
             "tls.key": pair.key,
         }
         world.engine.docker("cp", "-", f"{container}:/etc", stdin=tar_of("registry", files))
 
-    def _ask(self, world: World) -> str:
-        """Why the registry does not answer to our password, or ""."""
-        port = world.engine.port(names.registry_container(world.config.name), PORT)
-        password = world.identity.password("registry", world.config.registry.password)
-        login = b64encode(f"{world.config.registry.username}:{password.reveal()}".encode()).decode()
-        request = urllib.request.Request(f"https://127.0.0.1:{port}/v2/", headers={"Authorization": f"Basic {login}"})  # noqa: S310
-        context = ssl.create_default_context(cafile=str(world.identity.ca_file))
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    def _restart(self, world: World, container: str) -> None:
         try:
-            opener.open(request, timeout=3).close()
-        except urllib.error.HTTPError as error:
-            return f"it answers {error.code} to our password" if error.code == 401 else f"it answers {error.code}"
-        except OSError as error:
-            return f"it does not answer ({getattr(error, 'reason', error)})"
-        return ""
+            world.engine.docker("restart", "--time=2", container)
+        except CommandError:  # somebody took its port, or removed its network
+            world.engine.container_remove(container)
+            self._create(world, container, 0)
+            self._configure(world, container)
+            world.engine.docker("start", container)
+
+    @staticmethod
+    def _refusal(world: World) -> str:
+        """Why the registry does not serve us as it should, or ""."""
+        try:
+            return world.registry().refusal(pki.der(_certificate(world).certificate))
+        except PreconditionError as error:
+            return error.message
 
     def _wait(self, world: World) -> None:
-        from bootstrap import wait
-
         def probe() -> Verdict:
-            refused = self._ask(world)
-            return Pending(refused) if refused else Ready()
+            refusal = self._refusal(world)
+            return Pending(refusal) if refusal else Ready()
 
         wait.until(probe, clock=world.clock, limit=self.limit, what="the registry", every=0.2)
 
     def _seed(self, world: World) -> None:
-        """Push what builds start from, and pull one image back: the proof that it works."""
+        """Push what builds start from; and push a small image and pull it back: the proof that it works."""
         registry = world.registry()
-        for repository, layout in world.images.seeds().items():
+        for repository, layout in {**world.images.seeds(), PROOF: world.images.layouts()["pause"]}.items():
             pushed = registry.push(layout, repository)
             if registry.digest(repository) != pushed:
                 raise StepError(f"the registry answers another digest for {repository} than was pushed")
         with tempfile.TemporaryDirectory() as folder:
-            registry.pull(next(iter(world.images.seeds())), Path(folder) / "pulled")
+            registry.pull(PROOF, Path(folder) / "pulled")
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def _is_foreign(document: Mapping[str, Any]) -> bool:
+    return (document["Config"]["Labels"] or {}).get(names.MANAGED_BY) != PRODUCT
+
+
+def _unfit(world: World, document: Mapping[str, Any]) -> str:
+    """Why the container has to be made anew, or ""."""
+    if document["Config"]["Image"] != world.images.lock().registry_image:
+        return "another version runs"
+    wanted = world.config.registry.port
+    return "its port has changed" if wanted and wanted != _published(document) else ""
+
+
+def _published(document: Mapping[str, Any] | None) -> int:
+    """The port of this machine that it was made with, 0 if there is none."""
+    bindings = (document or {}).get("HostConfig", {}).get("PortBindings") or {}
+    return int((bindings.get(f"{PORT}/tcp") or [{"HostPort": 0}])[0]["HostPort"] or 0)
+
+
+def _certificate(world: World) -> pki.KeyPair:
+    return world.identity.certificate("registry", (names.REGISTRY_HOST, "localhost", "127.0.0.1"))
+
+
+def free_port(wanted: int = 0) -> int:
+    """A port of 127.0.0.1 that nothing listens on now: the wanted one if it is."""
+    try:
+        with socket.create_server(("127.0.0.1", wanted)) as server:
+            return int(server.getsockname()[1])
+    except OSError:
+        if not wanted:
+            raise
+        return free_port()
 
 
 def tar_of(folder: str, files: Mapping[str, bytes], mode: int = 0o600) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ from bootstrap.errors import ApiError
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
 from bootstrap.steps.manifest import ManifestStep, render
-from bootstrap.supply.parts import PIPELINE, TRIGGERS
 from bootstrap.supply.golang import module_version
+from bootstrap.supply.parts import PIPELINE, TRIGGERS
 from bootstrap.world import World
 
 SHELL_IMAGE = "image.local/toolbox"
@@ -41,29 +40,16 @@ def versions(world: World) -> Versions:
     return Versions(module_version(go_mod, PIPELINE), module_version(go_mod, TRIGGERS))
 
 
-@dataclass(frozen=True)
-class TektonStep:
-    name: str = "tekton"
-    needs: tuple[str, ...] = ("cluster", "preload")
-    limit: float = 240
-
-    def check(self, world: World) -> Verdict:
-        verdict = _manifest_step(self.name).check(world)
-        if not isinstance(verdict, Ready):
-            return verdict
-        found = versions(world)
-        return Ready(f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}, dry runs accepted")
-
-    def apply(self, world: World) -> None:
-        _manifest_step(self.name).apply(world)
-
-    def undo(self, world: World) -> None:
-        _manifest_step(self.name).undo(world)
+def tekton() -> ManifestStep:
+    return ManifestStep("tekton", objects, needs=("cluster", "preload"), limit=240, prove=_proved)
 
 
-@functools.cache
-def _manifest_step(name: str) -> ManifestStep:
-    return ManifestStep(name, objects, prove=admits)
+def _proved(world: World) -> Verdict:
+    verdict = admits(world)
+    if not isinstance(verdict, Ready):
+        return verdict
+    found = versions(world)
+    return Ready(f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}, dry runs accepted")
 
 
 def objects(world: World) -> list[Object]:
@@ -85,7 +71,9 @@ def patches(found: Versions, ca: str) -> list[Patch]:
         Patch(controller, _argument("-shell-image-win", SHELL_IMAGE)),  # never pulled; but every image is in the lock
         Patch(controller, _more_requests),
         *flags,
-        Patch(Select("ConfigMap", "config-defaults"), put("data", "default-container-resource-requirements", value=BOUNDS)),
+        Patch(
+            Select("ConfigMap", "config-defaults"), put("data", "default-container-resource-requirements", value=BOUNDS)
+        ),
         Patch(Select("ConfigMap", "config-registry-cert"), put("data", "cert", value=ca)),
         Patch(Select("ConfigMap", "pipelines-info"), put("data", "version", value=found.pipelines)),
         Patch(Select("ConfigMap", "triggers-info"), put("data", "version", value=found.triggers)),
@@ -119,8 +107,8 @@ def _container(deployment: Object) -> Any:
 def _set_version(obj: Object, found: Versions) -> None:
     """The module's YAML says "devel" where a release says its version; other tools read it from there."""
     template = (obj.get("spec") or {}).get("template") or {}
-    for labels in (obj["metadata"].get("labels"), (template.get("metadata") or {}).get("labels")):
-        for key, value in (labels or {}).items():
+    for labels in (obj["metadata"].get("labels") or {}, (template.get("metadata") or {}).get("labels") or {}):
+        for key, value in labels.items():
             if value == "devel":
                 triggers = "triggers" in str(labels.get("app.kubernetes.io/part-of", ""))
                 labels[key] = found.triggers if triggers else found.pipelines

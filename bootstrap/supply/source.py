@@ -196,9 +196,7 @@ class Source:
                 finally:
                     shutil.rmtree(folder, ignore_errors=True)
 
-        return Task(
-            f"engine:{name}", name, cost, needs, lambda: self._engine.image_exists(self._tag(name)), make
-        )
+        return Task(f"engine:{name}", name, cost, needs, lambda: self._engine.image_exists(self._tag(name)), make)
 
     def _exported(self, name: str) -> Task:
         """A task that turns an image of the engine into an OCI layout of the store."""

@@ -33,6 +33,7 @@ class Container:
     state: str
     exit_code: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    networks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,7 @@ def _container(document: Mapping[str, Any]) -> Container:
         state=document["State"]["Status"],
         exit_code=document["State"]["ExitCode"],
         labels=document["Config"]["Labels"] or {},
+        networks=frozenset((document.get("NetworkSettings") or {}).get("Networks") or {}),
     )
 
 

@@ -31,6 +31,10 @@ class Kind:
         """Delete nodes and context; fine when there is nothing."""
         self._run("delete", "cluster", "--name", name, limit=120)
 
+    def export(self, name: str) -> None:
+        """Add the context kind-NAME to the user's kubeconfig again, as `create` did."""
+        self._run("export", "kubeconfig", "--name", name, limit=30)
+
     def kubeconfig(self, name: str) -> str:
         """The cluster's kubeconfig with its context kind-NAME, as seen from the host."""
         return self._run("get", "kubeconfig", "--name", name, limit=30)

@@ -38,7 +38,9 @@ def environment_lock(world: World, command: str) -> Iterator[None]:
             return Ready()
 
         try:
-            until(attempt, clock=world.clock, limit=LIMIT, what="the lock", on_change=lambda v: world.report.warn(v.why))
+            until(
+                attempt, clock=world.clock, limit=LIMIT, what="the lock", on_change=lambda v: world.report.warn(v.why)
+            )
         except TimedOut as error:
             raise LockedError(f"environment {world.config.name} is held by {_holder(path)}") from error
         handle.seek(0)
