@@ -58,8 +58,8 @@ def test(world: World, *, fast: bool = False, keep: bool = False) -> int:
     return next((result.code for result in results if result.code), 0)
 
 
-def require_tools() -> None:
-    missing = [name.replace("_", "-") for name in TOOLS if importlib.util.find_spec(name) is None]
+def require_tools(tools: Sequence[str] = TOOLS) -> None:
+    missing = [name.replace("_", "-") for name in tools if importlib.util.find_spec(name) is None]
     if missing:
         raise PreconditionError(f"the development requirements are missing ({', '.join(missing)})", hint=INSTALL)
 

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from bootstrap import config as settings
@@ -48,14 +47,18 @@ def ending(body: Callable[..., Callable[[], int]], exit_with: Callable[..., Base
     return run
 
 
-def flow(verb: str, name: str, sets: Iterable[str], flags: Mapping[str, str], /, **options: Any) -> Callable[[], int]:
+def flow(
+    verb: str, name: str, sets: Iterable[str] | None, flags: Mapping[str, str], /, **options: Any
+) -> Callable[[], int]:
     """The flow `verb` on the environment that flags, environment and invoke.yaml describe."""
 
     def run() -> int:
         from bootstrap import commands
 
         given = {key: value for key, value in {"name": name, **flags}.items() if value}
-        config = settings.load(PROJECT / "invoke.yaml", os.environ, list(sets), given)
+        config = settings.load(PROJECT / "invoke.yaml", os.environ, list(sets or ()), given)
+        for warning in config.warnings:
+            _reporter().warn(warning)
         return commands.run(verb, config, Paths.of(config.name), _reporter(), options)
 
     return run
@@ -69,7 +72,9 @@ def _reporter() -> Any:
 
 
 def _unforeseen(error: Exception) -> BootstrapError:
-    file = Path(tempfile.gettempdir()) / f"tekton-bootstrap-{os.getpid()}.txt"
-    file.write_text("".join(traceback.format_exception(error)))
-    file.chmod(0o600)
+    if isinstance(error, OSError) and error.strerror:  # a full disk, a folder that is not ours
+        return BootstrapError(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+    descriptor, file = tempfile.mkstemp(prefix="tekton-bootstrap-", suffix=".txt")  # mode 0600
+    with os.fdopen(descriptor, "w") as report:
+        report.write("".join(traceback.format_exception(error)))
     return BootstrapError(f"a fault of this program: {type(error).__name__}: {error}", hint=f"report it with {file}")

@@ -30,17 +30,29 @@ def clone(world: World, *, into: str = "go-echo") -> int:
 
 
 def address(world: World) -> str:
-    """The environment's repository as this machine reaches it."""
-    port = world.engine.port(names.control_plane(world.config.name), names.GIT_NODE_PORT)
-    if port is None:
+    """The environment's repository as this machine reaches it. Raises PreconditionError if it does not."""
+    found = node_address(world, names.GIT_NODE_PORT)
+    if not found:
         raise PreconditionError("the environment's git server is not reachable from this machine", hint="invoke up")
-    return f"http://127.0.0.1:{port}/go-echo.git"
+    return f"http://{found}/go-echo.git"
+
+
+def node_address(world: World, node_port: int) -> str:
+    """HOST:PORT that leads to a NodePort: mapped to loopback, or on the node's own address; "" if there is no node."""
+    node = names.control_plane(world.cluster)
+    mapped = world.engine.port(node, node_port)
+    if mapped:
+        return f"127.0.0.1:{mapped}"
+    document = world.engine.inspect("container", node) or {}
+    networks = document.get("NetworkSettings", {}).get("Networks", {})
+    addresses = [str(network["IPAddress"]) for network in networks.values() if network.get("IPAddress")]
+    return f"{addresses[0]}:{node_port}" if addresses else ""
 
 
 def credential_file(world: World) -> Path:
     """git's own format, gitcredentials-store; mode 0600, in the environment's folder."""
     settings = world.config.git
-    password = world.identity.password("git", settings.password).reveal()
+    password = world.identity.own_git_password(settings).reveal()
     server = address(world).removeprefix("http://").partition("/")[0]
     line = f"http://{quote(settings.username, safe='')}:{quote(password, safe='')}@{server}\n"
     return world.identity.write("git-credentials", line.encode())

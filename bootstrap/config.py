@@ -67,7 +67,7 @@ class PipelineSettings:
     directory: str = rules.text(".", "build context within the repository", rules.within, empty=False)
     deployment: str = rules.text("go-echo", "Deployment whose image is set", rules.label(), empty=False)
     container: str = rules.text("go-echo", "container within it", rules.label(), empty=False)
-    timeout_minutes: int = rules.whole(20, "limit of one run", 1, 1440)
+    timeout_minutes: int = rules.whole(20, "limit of one run, its notification included", 3, 1440)
     cache_gigabytes: int = rules.whole(5, "size of BuildKit's cache", 1, 1000)
 
 
@@ -88,6 +88,12 @@ class ListenerSettings:
 
 
 @dataclass(frozen=True)
+class WebhookSettings:
+    branch: str = rules.text("main", "branch whose pushes start a run", rules.revision, empty=False)
+    repository: str = rules.text("", "OWNER/NAME whose pushes do; empty: the one that test-run builds", rules.full_name)
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. origins: key -> layer, for those not at their default. warnings: to be shown once."""
 
@@ -105,6 +111,7 @@ class Config:
     notify: NotifySettings = NotifySettings()
     dashboard: DashboardSettings = DashboardSettings()
     listener: ListenerSettings = ListenerSettings()
+    webhook: WebhookSettings = WebhookSettings()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bootstrap import doctor
+from bootstrap import cloning, doctor, names
 from bootstrap.converge import Outcome, Step, converge, look, order
-from bootstrap.errors import ApiError, BootstrapError, PreconditionError
+from bootstrap.errors import BootstrapError, Interrupted, PreconditionError
 from bootstrap.locks import environment_lock
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
-from bootstrap.steps.cluster import ExistingCluster, KindCluster, PreloadStep
+from bootstrap.steps.cluster import KindCluster, PreloadStep, configuration
 from bootstrap.steps.credentials import CredentialsStep
 from bootstrap.steps.engine import EngineStep
+from bootstrap.steps.existing import ExistingCluster
 from bootstrap.steps.images import ImagesStep
+from bootstrap.steps.listener import listener
 from bootstrap.steps.parts import builder, demo, git, namespaces, pipeline
 from bootstrap.steps.registry import RegistryStep
 from bootstrap.steps.target import TargetStep
@@ -37,12 +39,15 @@ def steps(world: World) -> list[Step[World]]:
         demo(),
         TargetStep(),
         pipeline(),
+        listener(),
     ]
 
 
 def up(world: World, *, dry_run: bool = False) -> int:
     """Bring everything to Ready. Interrupted anywhere, the next one goes on."""
     start = world.clock.now()
+    if not world.config.context:
+        configuration(world)  # its faults are told before anything is touched
     todo = steps(world)
     if dry_run:
         return _plan(world, look(todo, world, world.clock))
@@ -115,23 +120,20 @@ def _kubeconfig(world: World) -> str:
 
 def endpoints(world: World) -> dict[str, str]:
     """Where things are on this machine; what does not run is left out."""
-    from bootstrap import names
-
-    found: dict[str, str] = {}
     try:
-        registry = world.engine.port(names.registry_container(world.config.name), 5000)
-        node = names.control_plane(world.config.name)
-        git_port = world.engine.port(node, names.GIT_NODE_PORT)
-        app = world.engine.port(node, names.APP_NODE_PORT)
+        found = {
+            "git": cloning.node_address(world, names.GIT_NODE_PORT),
+            "app": cloning.node_address(world, names.APP_NODE_PORT),
+            "registry": world.engine.port(names.registry_container(world.config.name), 5000),
+        }
     except BootstrapError:
-        return found
-    if git_port:
-        found["git"] = world.config.git.url or f"http://127.0.0.1:{git_port}/go-echo.git"
-    if app:
-        found["app"] = f"http://127.0.0.1:{app}"
-    if registry:
-        found["registry"] = f"127.0.0.1:{registry} ({names.REGISTRY} in the cluster)"
-    return found
+        return {}
+    shown = {
+        "git": world.config.git.url or f"http://{found['git']}/go-echo.git",
+        "app": f"http://{found['app']}",
+        "registry": f"127.0.0.1:{found['registry']} ({names.REGISTRY} in the cluster)",
+    }
+    return {name: text for name, text in shown.items() if found[name]}
 
 
 def verdict_word(verdict: Verdict) -> str:
@@ -140,34 +142,56 @@ def verdict_word(verdict: Verdict) -> str:
 
 
 def down(world: World, *, purge: bool = False) -> int:
-    """Undo every step, last first. On nothing: nothing, and exit 0."""
+    """Undo every step, last first. On nothing: nothing, and exit 0.
+
+    What cannot be removed does not keep the rest from being; the first such error is raised at the end.
+    """
     start = world.clock.now()
-    with environment_lock(world, "down"):
-        if world.engine.revive(lambda _: None):
-            _undo(world)
+    with environment_lock(world, "down", last=True):
+        failures = _undo(world, engine=world.engine.revive(lambda _: None))
         world.identity.forget()
         world.engine.stop_if_idle()
+    if failures:
+        raise failures[0]
+    what = f"environment {world.config.name} is gone"
     if purge:
-        world.engine.purge()
-        world.paths.purge()
-    seconds = world.clock.now() - start
-    what = "environment and caches are" if purge else f"environment {world.config.name} is"
-    world.report.line(f"{what} gone ({seconds:.1f} s)" + ("" if purge else "; caches stay: invoke down --purge"))
+        what += _purge(world)
+    hint = "" if purge else "; caches stay: invoke down --purge"
+    world.report.line(f"{what} ({world.clock.now() - start:.1f} s){hint}")
     return 0
 
 
-def _undo(world: World) -> None:
-    """A cluster of our own goes as a whole; from one that exists each step removes what it made."""
-    todo = order(steps(world))
-    whole = not world.config.context
-    in_cluster = {step.name for step in todo} - {"engine", "images", "registry", "cluster"}
-    for step in reversed(todo):
-        if whole and step.name in in_cluster:
+def _purge(world: World) -> str:
+    """Delete caches and private engine, unless another environment lives on them."""
+    others = world.paths.others()
+    if others:
+        world.report.warn(f"caches and engine stay, for they are also those of {', '.join(others)}")
+        return ""
+    if not world.engine.managed and isinstance(world.engine.check(), Ready):
+        world.engine.images_remove()
+    world.engine.purge()
+    world.paths.purge()
+    return ", and so are the caches"
+
+
+def _undo(world: World, *, engine: bool) -> list[BootstrapError]:
+    """A cluster of our own goes as a whole; from one that exists each step removes what it made.
+
+    engine: whether it can be asked; if not, nothing of ours is in it.
+    """
+    outside = {"engine", "images", "registry", "cluster"}
+    failures: list[BootstrapError] = []
+    for step in reversed(order(steps(world))):
+        if not (engine if step.name in outside else world.config.context):
             continue
         try:
             step.undo(world)
-        except ApiError as error:
+        except Interrupted:
+            raise
+        except BootstrapError as error:
             world.report.warn(f"{step.name}: {error.message}")
+            failures.append(error)
+    return failures
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from bootstrap import manifests, names
+from bootstrap import cloning, composing, manifests, names
 from bootstrap.errors import ApiError, BootstrapError, NotFound, PreconditionError, RunFailed, TimedOut
 from bootstrap.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.readiness import at
@@ -32,30 +32,20 @@ from bootstrap.world.report import StepLine
 API = "tekton.dev/v1"
 SUFFIX = 5
 SERVED_LIMIT = 60.0
+LOG_LIMIT = 3.0
+"""Seconds that the last lines of a log may come after the end of what wrote them."""
 TAIL = 20
-
-
-def repository(world: World) -> str:
-    """The repository as a pod clones it."""
-    return world.config.git.url or names.GIT_URL
-
-
-def image(world: World) -> str:
-    return world.config.pipeline.image or f"{names.REGISTRY}/demo/go-echo"
 
 
 def commit_of(world: World, revision: str) -> str:
     """The commit that `revision` names now, asked from this machine; "" if that cannot be told."""
     if len(revision) in (40, 64) and set(revision) <= set(string.hexdigits):
         return revision.lower()
-    url, settings = world.config.git.url, world.config.git
-    if not url:
-        port = world.engine.port(names.control_plane(world.config.name), names.GIT_NODE_PORT)
-        url = f"http://127.0.0.1:{port}/go-echo.git" if port else ""
-    if not url.startswith("http"):
-        return ""
+    settings = world.config.git
     try:
-        found = git.refs(url, settings.username, world.identity.password("git", settings.password))
+        url = settings.url or cloning.address(world)
+        password = settings.password if settings.url else world.identity.own_git_password(settings)
+        found = git.refs(url, settings.username, password)
     except PreconditionError:
         return ""
     return git.resolve(found, revision)
@@ -63,28 +53,13 @@ def commit_of(world: World, revision: str) -> str:
 
 def compose(world: World, revision: str, commit: str, *, trigger: str = "hand") -> Object:
     """The PipelineRun for a revision: manifests/test/pipelinerun.yaml with our parameters."""
-    pipeline, target = world.config.pipeline, world.config.target
-    run = manifests.load(world.project / "manifests/test/pipelinerun.yaml")[0]
+    [run] = manifests.load(world.project / composing.MANIFEST)
     suffix = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(SUFFIX))
-    name = run_name(pipeline.deployment, commit or revision, suffix)
+    name = run_name(world.config.pipeline.deployment, commit or revision, suffix)
     run["metadata"] |= {"name": name, "namespace": names.RUNS}
     labels = run["metadata"].setdefault("labels", {})
     labels |= {TRIGGER: trigger, COMMIT: label_value(commit), BRANCH: label_value(revision)}
-    values = {
-        "REPO": repository(world),
-        "REVISION": commit or revision,
-        "IMAGE": image(world),
-        "NAMESPACE": target.namespace,
-        "NAME": pipeline.deployment,
-        "CONTAINER": pipeline.container,
-        "DOCKERFILE": pipeline.dockerfile,
-        "CONTEXT": pipeline.directory,
-    }
-    run["spec"]["params"] = [{"name": key, "value": value} for key, value in values.items()]
-    run["spec"].setdefault("timeouts", {})["pipeline"] = f"{pipeline.timeout_minutes}m"
-    for workspace in run["spec"]["workspaces"]:
-        if "subPath" in workspace:
-            workspace["subPath"] = name
+    composing.fill(run, world.config, composing.repository(world.config), commit or revision)
     return run
 
 
@@ -115,21 +90,23 @@ class Follower:
         self._closed: set[str] = set()
 
     def until_over(self, limit: float) -> Run:
-        """Raises TimedOut after `limit` seconds, with what the run was waiting for."""
+        """Raises TimedOut after `limit` seconds, with what the run was waiting for; RunFailed if it was deleted."""
         last: list[Run] = []
 
         def probe() -> Verdict:
-            run = read(self._world, self._name)
+            try:
+                run = read(self._world, self._name)
+            except NotFound:
+                raise RunFailed(f"run {self._name} was deleted", hint="invoke runs") from None
+            except ApiError as error:  # the API server may be away for a moment
+                return Pending(error.message)
             last[:] = [run]
             self._show(run)
             return Ready() if run.state.over else Pending(_waits_for(run))
 
-        try:
-            until(probe, clock=self._world.clock, limit=limit, what=f"run {self._name}", every=0.4)
-        finally:
-            for thread in self._logs.values():
-                thread.join(timeout=3)
-        self._show(last[0])
+        until(probe, clock=self._world.clock, limit=limit, what=f"run {self._name}", every=0.4)
+        for thread in self._logs.values():
+            thread.join(timeout=LOG_LIMIT)
         return last[0]
 
     def _show(self, run: Run) -> None:
@@ -162,7 +139,7 @@ class Follower:
         self._closed.add(task.name)
         for key, thread in self._logs.items():
             if task.pod and key.startswith(f"{task.pod}/"):
-                thread.join(timeout=3)
+                thread.join(timeout=LOG_LIMIT)
         if task.state is State.SUCCEEDED:
             line.ready(summary(run, task), changed=True)
         elif task.state is State.SKIPPED:
@@ -195,7 +172,7 @@ def prove(world: World, run: Run) -> None:
     """The running pods carry the run's image, and /version answers its commit. Raises RunFailed."""
     target, pipeline = world.config.target, world.config.pipeline
 
-    def probe() -> Verdict:
+    def look() -> Verdict:
         deployment = world.target.get("apps/v1", "Deployment", pipeline.deployment, target.namespace)
         labels = at(deployment, "spec", "selector", "matchLabels") or {}
         if not labels:
@@ -205,6 +182,12 @@ def prove(world: World, run: Run) -> None:
         if wrong:
             return Pending(wrong)
         return _version(world, run)
+
+    def probe() -> Verdict:
+        try:
+            return look()
+        except ApiError as error:  # the API server may be away for a moment
+            return Pending(error.message)
 
     try:
         verdict = until(probe, clock=world.clock, limit=SERVED_LIMIT, what="the new version", every=0.3)
@@ -216,7 +199,10 @@ def prove(world: World, run: Run) -> None:
 
 def _other_images(pods: list[Object], run: Run) -> str:
     digest = run.image.rpartition("@")[2]
-    alive = [pod for pod in pods if not at(pod, "metadata", "deletionTimestamp")]
+    going = ("Succeeded", "Failed")  # evicted, say
+    alive = [
+        pod for pod in pods if not at(pod, "metadata", "deletionTimestamp") and at(pod, "status", "phase") not in going
+    ]
     if not alive:
         return "no pod runs"
     for pod in alive:

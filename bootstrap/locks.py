@@ -7,9 +7,9 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from bootstrap.errors import LockedError, TimedOut
+from bootstrap.errors import LockedError, PreconditionError, TimedOut
 from bootstrap.model import Pending, Ready, Verdict
 from bootstrap.wait import until
 
@@ -20,35 +20,54 @@ LIMIT = 1800.0
 
 
 @contextlib.contextmanager
-def environment_lock(world: World, command: str) -> Iterator[None]:
+def environment_lock(world: World, command: str, *, last: bool = False) -> Iterator[None]:
     """Hold the lock of the environment; waits for another command, saying which process holds it.
 
-    Raises LockedError after half an hour. The file lies beside the environment's folder, not in it:
-    `down` deletes that folder while it holds the lock.
+    last: the environment ends with this command, and so does the file. It lies beside the environment's
+    folder, not in it: `down` deletes that folder while it holds the lock.
+    Raises LockedError after half an hour, PreconditionError if the folder cannot be written.
     """
-    path = world.paths.state / "locks" / f"{world.config.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
+    name, path = world.config.name, world.paths.state / "locks" / f"{world.config.name}.lock"
+    held: list[IO[str]] = []
 
-        def attempt() -> Verdict:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return Pending(f"waiting for another command on {world.config.name}: {_holder(path)}")
-            return Ready()
+    def attempt() -> Verdict:
+        handle = _take(path)
+        if handle is None:
+            return Pending(f"waiting for another command on {name}: {_holder(path)}")
+        held.append(handle)
+        return Ready()
 
-        try:
-            until(
-                attempt, clock=world.clock, limit=LIMIT, what="the lock", on_change=lambda v: world.report.warn(v.why)
-            )
-        except TimedOut as error:
-            raise LockedError(f"environment {world.config.name} is held by {_holder(path)}") from error
-        handle.seek(0)
-        handle.truncate()
+    try:
+        until(attempt, clock=world.clock, limit=LIMIT, what="the lock", on_change=lambda v: world.report.warn(v.why))
+    except TimedOut as error:
+        raise LockedError(f"environment {name} is held by {_holder(path)}") from error
+    except OSError as error:
+        raise PreconditionError(f"{path.parent} cannot be written: {error.strerror}") from None
+    with held[0] as handle:
+        handle.truncate(0)
         handle.write(f"invoke {command}, process {os.getpid()}")
         handle.flush()
-        yield
+        try:
+            yield
+        finally:
+            if last:
+                path.unlink(missing_ok=True)
+
+
+def _take(path: Path) -> IO[str] | None:
+    """The open and locked file; None if another process has it, or has just deleted it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = path.open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle.fileno()).st_ino == path.stat().st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    handle.close()
+    return None
 
 
 def _holder(path: Path) -> str:
-    return path.read_text().strip() or "another process"
+    text = path.read_text().strip() if path.exists() else ""
+    return text or "another process"

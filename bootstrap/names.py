@@ -19,6 +19,8 @@ DEMO = "demo"
 TEKTON = "tekton-pipelines"
 
 PIPELINE = "git-cicd"
+LISTENER = "el-demo-listener"
+"""Service and Deployment that Tekton makes for the EventListener demo-listener."""
 GIT_URL = f"http://git.{GIT}.svc.cluster.local/go-echo.git"
 GIT_NODE_PORT = 30300
 APP_NODE_PORT = 30880

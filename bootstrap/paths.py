@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -35,8 +36,17 @@ class Paths:
         mark = hashlib.sha256(str(state).encode()).hexdigest()[:6]
         return Paths(cache=cache, state=state, env=state / "environments" / name, run=Path("/run") / PRODUCT / mark)
 
+    def others(self) -> list[str]:
+        """Names of further environments of this user."""
+        folder = self.env.parent
+        return sorted(each.name for each in folder.iterdir() if each != self.env) if folder.is_dir() else []
+
     def purge(self) -> None:
-        """Delete the caches. Go keeps its module folders read-only, so they are made writable first."""
+        """Delete the caches, and what is left of the state."""
+        # Go keeps its module folders read-only.
         for folder, _, _ in os.walk(self.cache):
             Path(folder).chmod(0o700)
         shutil.rmtree(self.cache, ignore_errors=True)
+        for path in (self.state / "locks", self.state / "environments", self.state):
+            with contextlib.suppress(OSError):  # not empty: another command runs
+                path.rmdir()

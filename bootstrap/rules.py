@@ -15,6 +15,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
+_FULL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)+")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
@@ -136,6 +137,12 @@ def within(value: str) -> str:
 def repository(value: str) -> str:
     if not _REPOSITORY.fullmatch(value):
         raise Wrong(f"{quoted(value)} is not HOST/PATH, lower-case, without tag and digest")
+    return value
+
+
+def full_name(value: str) -> str:
+    if not _FULL_NAME.fullmatch(value):
+        raise Wrong(f"{quoted(value)} is not OWNER/NAME")
     return value
 
 

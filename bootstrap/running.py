@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootstrap import following, names
-from bootstrap.errors import BootstrapError, RunFailed, TimedOut
+from bootstrap.errors import BootstrapError, Interrupted, RunFailed, TimedOut
 from bootstrap.model import Ready
 from bootstrap.runs import PIPELINE_RUN, Run, State, parse_runs
 from bootstrap.steps.target import TargetStep
@@ -37,12 +37,13 @@ def start(world: World, revision: str, commit: str, minutes: int) -> int:
     shown = f" · commit {commit[:7]}" if commit else ""
     world.report.line(f"run {name}{shown} · {revision}")
     limit = (minutes or world.config.pipeline.timeout_minutes) * 60
+    goes_on = f"it goes on: invoke logs --run {name} · invoke cancel --run {name}"
     try:
         run = following.Follower(world, name).until_over(limit)
     except TimedOut as error:
-        raise TimedOut(
-            error.message, evidence=error.evidence, hint=f"it goes on: invoke logs {name} · invoke cancel {name}"
-        ) from None
+        raise TimedOut(error.message, evidence=error.evidence, hint=goes_on) from None
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(f"run {name} is no longer followed", hint=goes_on) from None
     if run.state is not State.SUCCEEDED:
         raise _failure(world, run)
     following.prove(world, run)
@@ -65,7 +66,7 @@ def _failure(world: World, run: Run) -> BootstrapError:
         f". {serving}" if serving else ""
     )
     kind = TimedOut if run.state is State.TIMED_OUT else RunFailed
-    return kind(message, evidence=evidence, hint=f"invoke logs {run.name} · invoke rerun {run.name}")
+    return kind(message, evidence=evidence, hint=f"invoke logs --run {run.name} · invoke rerun --run {run.name}")
 
 
 def _serving(world: World) -> str:

@@ -25,7 +25,7 @@ def objects(world: World) -> dict[str, Sequence[Object]]:
     """Name of a file -> what it holds, in the order to apply: what a kind needs is in an earlier file."""
     release = ordered(tekton.objects(world))
     interceptors = [each for each in release if each["kind"] == "ClusterInterceptor"]
-    triggers = [each for each in release if _part_of(each) == "tekton-triggers"]
+    triggers = [each for each in release if part_of(each) == "tekton-triggers"]
     pipelines = [each for each in release if each not in interceptors and each not in triggers]
     return {
         "namespaces": parts.namespaces().objects(world),
@@ -40,7 +40,7 @@ def objects(world: World) -> dict[str, Sequence[Object]]:
     }
 
 
-def _part_of(obj: Object) -> str:
+def part_of(obj: Object) -> str:
     if obj["kind"] == "CustomResourceDefinition" and obj["spec"]["group"].startswith("triggers."):
         return "tekton-triggers"
     return str((obj["metadata"].get("labels") or {}).get(PART_OF, ""))

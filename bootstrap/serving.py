@@ -18,7 +18,7 @@ from bootstrap.wait import until
 from bootstrap.world import World
 from bootstrap.world.forward import Forward, Stats, listen
 
-LISTENER = "el-demo-listener"
+LISTENER = names.LISTENER
 LISTENER_PORT = 8080
 LOOK_SECONDS = 2.0
 

@@ -42,7 +42,11 @@ def _next_run(runs: Sequence[Run] | None, flags: str) -> Advice:
         return Advice(f"invoke test-run{flags}", "everything is ready; nothing has run yet")
     newest = runs[0]
     if not newest.state.over:
-        return Advice(f"invoke logs {newest.name}{flags}", "a run is under way; its log is below, or in the terminal")
+        return Advice(
+            f"invoke logs --run {newest.name}{flags}", "a run is under way; its log is below, or in the terminal"
+        )
     if newest.state.bad:
-        return Advice(f"invoke rerun {newest.name}{flags}", f"run {newest.name}: {newest.why or newest.state.value}")
+        return Advice(
+            f"invoke rerun --run {newest.name}{flags}", f"run {newest.name}: {newest.why or newest.state.value}"
+        )
     return Advice(f"invoke test-run{flags}", "everything is ready; push a commit, then run it")

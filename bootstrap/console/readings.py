@@ -73,9 +73,9 @@ class Readings:
             return self._text(self._cache.get(("log", name), lambda: self._whole(run)))
         found = run.task(task)
         if found is None:
-            raise NotFound(f"run {name} has no task {task}", hint=f"invoke logs {name}")
+            raise NotFound(f"run {name} has no task {task}", hint=f"invoke logs --run {name}")
         text = self._cache.get(("log", name, task), lambda: "\n".join(self._lines(run, found)))
-        return self._text(_end_of(text, f"invoke logs {name}{_flags(self._world)}"))
+        return self._text(_end_of(text, f"invoke logs --run {name}{_flags(self._world)}"))
 
     def _runs(self) -> list[Run]:
         return self._cache.get("runs", lambda: running.all_runs(self._world))

@@ -1,10 +1,10 @@
-"""The cluster: a kind cluster of our own, or one that exists."""
+"""The cluster: a kind cluster of our own; what its nodes must know of the registry, and hold of the images."""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from bootstrap import kindconfig, kubeconfig, names
-from bootstrap.errors import ApiError, BootstrapError, CommandError, PreconditionError, StepError
+from bootstrap.errors import ApiError, CommandError, PreconditionError, StepError
 from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.readiness import readiness
 from bootstrap.steps.registry import tar_of
@@ -84,13 +84,13 @@ class KindCluster:
             raise StepError(foreign.why, hint=foreign.hint)
         if any(node.state != "running" for node in nodes):
             world.engine.docker("start", *(node.name for node in nodes), limit=120)
-        if nodes and not _files(world, nodes)[names.control_plane(world.config.name)].mark:
+        if nodes and not files_of(world, nodes)[names.control_plane(world.config.name)].mark:
             world.kind.delete(world.config.name)
             nodes = []
         if not nodes:
             self._create(world)
             nodes = self._nodes(world)
-        self._trust(world, nodes)
+        trust(world, nodes)
         world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
         if not _known_to_user(world):
             world.kind.export(world.config.name)
@@ -138,7 +138,7 @@ class KindCluster:
     @staticmethod
     def _matches(world: World, nodes: Sequence[Container]) -> Verdict:
         """Whether what the nodes hold is what the settings say."""
-        files = _files(world, nodes)
+        files = files_of(world, nodes)
         first = files.get(names.control_plane(world.config.name))
         if first is None or not first.mark:
             return Pending("it is half made")
@@ -149,15 +149,7 @@ class KindCluster:
         expected = len(configuration(world)["nodes"])
         if len(nodes) < expected:
             return Failed(f"{expected - len(nodes)} of its {expected} nodes were removed", hint=hint)
-        untrusting = [name for name, held in files.items() if held.trust != "".join(trusted(world).values())]
-        return Pending(f"{untrusting[0]} does not trust the registry yet") if untrusting else Ready()
-
-    def _trust(self, world: World, nodes: Sequence[Container]) -> None:
-        """containerd reads these files at each pull; nothing has to be restarted."""
-        files = {name: text.encode() for name, text in trusted(world).items()}
-        parent, _, folder = CERTS.rpartition("/")
-        for node in nodes:
-            world.engine.docker("cp", "-", f"{node.name}:{parent}", stdin=tar_of(folder, files))
+        return trusts(world, files)
 
     @staticmethod
     def _api(world: World, count: int) -> Verdict:
@@ -183,7 +175,7 @@ class Held:
     trust: str
 
 
-def _files(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
+def files_of(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
     """What each node holds; all are asked at the same time, because each takes a fifth of a second."""
     wanted = " ".join(f"{CERTS}/{name}" for name in TRUSTED)
 
@@ -194,6 +186,20 @@ def _files(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
 
     with ThreadPoolExecutor(len(nodes), thread_name_prefix="node") as pool:
         return dict(zip([node.name for node in nodes], pool.map(look, nodes), strict=True))
+
+
+def trusts(world: World, files: Mapping[str, Held]) -> Verdict:
+    """Whether every node trusts the registry and knows the password."""
+    untrusting = [name for name, held in files.items() if held.trust != "".join(trusted(world).values())]
+    return Pending(f"{untrusting[0]} does not trust the registry yet") if untrusting else Ready()
+
+
+def trust(world: World, nodes: Sequence[Container]) -> None:
+    """Make it so. containerd reads these files at each pull; nothing has to be restarted."""
+    files = {name: text.encode() for name, text in trusted(world).items()}
+    parent, _, folder = CERTS.rpartition("/")
+    for node in nodes:
+        world.engine.docker("cp", "-", f"{node.name}:{parent}", stdin=tar_of(folder, files))
 
 
 def _known_to_user(world: World) -> bool:
@@ -241,7 +247,7 @@ class PreloadStep:
 
     def check(self, world: World) -> Verdict:
         lock = world.images.lock()
-        nodes = world.engine.containers(label=f"{KIND_LABEL}={world.config.name}")
+        nodes = world.engine.containers(label=f"{KIND_LABEL}={world.cluster}")
         if nodes and all(node.image == lock.node_image for node in nodes):
             return Ready(f"{len(lock.images)} images in the nodes from the start")
         missing = self._missing(world)
@@ -260,7 +266,7 @@ class PreloadStep:
     @staticmethod
     def _missing(world: World) -> list[LockedImage]:
         """Of the lock, what neither the nodes nor the registry hold."""
-        node = names.control_plane(world.config.name)
+        node = names.control_plane(world.cluster)
         listing = ("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet")
         there = set(world.engine.docker(*listing).stdout.split())
         newer = [image for image in world.images.lock().images.values() if image.reference not in there]
@@ -270,25 +276,3 @@ class PreloadStep:
 
 def _tagged(image: LockedImage) -> str:
     return f"{image.repository.removeprefix(names.REGISTRY + '/')}:{image.digest.partition(':')[2][:12]}"
-
-
-@dataclass(frozen=True)
-class ExistingCluster:
-    """A cluster of the user's: nothing is made, nothing is removed."""
-
-    name: str = "cluster"
-    needs: tuple[str, ...] = ()
-    limit: float = 30
-
-    def check(self, world: World) -> Verdict:
-        try:
-            version = world.kube.version()
-        except BootstrapError as error:
-            return Failed(f"context {world.context}: {error.message}", hint=error.hint or "kubectl config get-contexts")
-        return Ready(f"{world.context}, Kubernetes {version.removeprefix('v')}")
-
-    def apply(self, world: World) -> None:
-        """There is nothing to do: `check` answers Ready or Failed."""
-
-    def undo(self, world: World) -> None:
-        """It is the user's."""

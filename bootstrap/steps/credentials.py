@@ -1,4 +1,4 @@
-"""The secrets that the environment lives on: git, registry, BuildKit's mutual TLS, notifications."""
+"""The secrets that the environment lives on: git, registry, BuildKit's mutual TLS, webhooks, notifications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bootstrap import names
-from bootstrap.model import Object, Pending, Ready, Secret, Verdict
+from bootstrap.manifests import is_ours
+from bootstrap.model import Failed, Object, Pending, Ready, Secret, Verdict
 from bootstrap.paths import PRODUCT
 from bootstrap.world import World
 
@@ -23,25 +24,34 @@ class CredentialsStep:
 
     def check(self, world: World) -> Verdict:
         stale = _stale(world)
+        foreign = [wanted for wanted, live in stale if live is not None and not is_ours(live)]
+        if foreign:
+            meta = foreign[0]["metadata"]
+            what = f"{foreign[0]['kind']} {meta['namespace']}/{meta['name']}"
+            hint = f"kubectl delete {foreign[0]['kind'].lower()} --namespace {meta['namespace']} {meta['name']}"
+            return Failed(f"{what} is there already and was not made by us: it is left alone", hint=hint)
         if stale:
-            return Pending(f"{stale[0]['metadata']['name']} is missing or has changed")
+            return Pending(f"{stale[0][0]['metadata']['name']} is missing or has changed")
         return Ready("git-auth, docker-auth, buildkit (mutual TLS)")
 
     def apply(self, world: World) -> None:
-        world.kube.apply(_stale(world))
+        world.kube.apply([wanted for wanted, live in _stale(world) if live is None or is_ours(live)])
 
     def undo(self, world: World) -> None:
         for wanted in credentials(world):
-            meta = wanted["metadata"]
-            world.kube.delete("v1", wanted["kind"], meta["name"], meta["namespace"])
+            live = _live(world, wanted)
+            if live is not None and is_ours(live):
+                meta = wanted["metadata"]
+                world.kube.delete("v1", wanted["kind"], meta["name"], meta["namespace"])
 
 
-def _stale(world: World) -> list[Object]:
-    """The objects that the cluster lacks or holds with other contents.
+def _stale(world: World) -> list[tuple[Object, Object | None]]:
+    """What the cluster lacks or holds with other contents, as (wanted, what is there).
 
     Secrets carry no digest annotation: a digest of a password is a way to guess it.
     """
-    return [wanted for wanted in credentials(world) if not holds(_live(world, wanted), wanted)]
+    pairs = [(wanted, _live(world, wanted)) for wanted in credentials(world)]
+    return [(wanted, live) for wanted, live in pairs if not holds(live, wanted)]
 
 
 def _live(world: World, wanted: Object) -> Object | None:
@@ -61,20 +71,26 @@ def holds(live: Object | None, wanted: Object) -> bool:
 def credentials(world: World) -> list[Object]:
     """All of them, as objects to apply."""
     config, identity = world.config, world.identity
-    git = {"username": config.git.username, "password": identity.password("git", config.git.password).reveal()}
+    # A repository elsewhere has credentials of its own; the environment's server then keeps a random password.
+    own = identity.own_git_password(config.git)
+    server_login = {"username": config.git.username, "password": own.reveal()}
+    clone_login = server_login | ({"password": config.git.password.reveal()} if config.git.url else {})
     registry_password = identity.password("registry", config.registry.password)
     docker = {"username": config.registry.username, "password": registry_password.reveal()}
     ca = identity.authority().certificate.decode()
     server = identity.certificate("buildkit-server", (BUILDKIT, "buildkitd", "127.0.0.1", "localhost"))
     client = identity.certificate("buildkit-client")
     parts = urlsplit(config.git.url or names.GIT_URL)
-    git_host = f"{parts.scheme}://{parts.netloc}"
+    # Without a password there is nothing to send: Tekton passes over a Secret without its annotation.
+    hosts = {"tekton.dev/git-0": f"{parts.scheme}://{parts.netloc}"} if clone_login["password"] else {}
+    hook = {"secret": identity.password("webhook", Secret("")).reveal()}
     found = [
-        basic_auth("git-auth", git, {"tekton.dev/git-0": git_host}),
+        basic_auth("git-auth", clone_login, hosts),
         basic_auth("docker-auth", docker, {"tekton.dev/docker-0": f"https://{names.REGISTRY}"}),
-        secret("git-server", names.GIT, git),
+        secret("git-server", names.GIT, server_login),
         secret("buildkit-server", names.BUILD, _tls(ca, server.certificate, server.key)),
         secret("buildkit-client", names.RUNS, _tls(ca, client.certificate, client.key)),
+        secret("webhook", names.RUNS, hook),
         secret("notify", names.RUNS, {"kind": config.notify.kind, "url": reveal(config.notify.url)}),
     ]
     for namespace in (names.RUNS, names.BUILD):

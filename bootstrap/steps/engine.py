@@ -17,9 +17,10 @@ class EngineStep:
 
     def check(self, world: World) -> Verdict:
         verdict = world.engine.check()
-        if isinstance(verdict, Ready) and world.engine.inspect("network", names.network(world.config.name)) is None:
-            return Pending("its network is missing")
-        return verdict
+        if not isinstance(verdict, Ready):
+            return verdict
+        network = world.engine.inspect("network", names.network(world.config.name))
+        return verdict if network is not None else Pending("its network is missing")
 
     def apply(self, world: World) -> None:
         world.engine.ensure(world.report.step(self.name).cause)

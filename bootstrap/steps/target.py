@@ -12,6 +12,7 @@ import yaml
 
 from bootstrap import kubeconfig, names
 from bootstrap.model import Object, Pending, Ready, Verdict
+from bootstrap.readiness import at
 from bootstrap.steps.credentials import secret
 from bootstrap.world import World
 
@@ -35,16 +36,18 @@ class TargetStep:
         found = contents(live)
         if found.server != server(world) or found.namespace != world.config.target.namespace:
             return Pending("the target has changed")
-        hours = (found.expires - time.time()) / 3600
-        if hours < world.config.target.token_hours * RENEW_AT:
-            return Pending(f"its token ends in {max(0, hours):.0f} h")
-        return Ready(f"may deploy to namespace {found.namespace}, for {hours / 24:.0f} days")
+        account = world.target.get("v1", "ServiceAccount", ACCOUNT, found.namespace)
+        if found.account != at(account, "metadata", "uid"):
+            return Pending(f"its token is of another {ACCOUNT} than the one that is there")
+        left = found.expires - time.time()
+        if left < (found.expires - found.issued) * RENEW_AT:  # the server may have granted less than was asked for
+            return Pending(f"its token ends in {max(0.0, left / 3600):.0f} h")
+        return Ready(f"may deploy to namespace {found.namespace}, for {left / 86400:.0f} days")
 
     def apply(self, world: World) -> None:
         target = world.config.target
         token = world.target.token(target.namespace, ACCOUNT, target.token_hours * 3600)
-        ca = kubeconfig.access(world.target.kubeconfig.read_text(), world.target.context).ca
-        document = kubeconfig.with_token(server(world), ca, token, namespace=target.namespace)
+        document = kubeconfig.with_token(server(world), _authority(world), token, namespace=target.namespace)
         world.kube.apply([secret(SECRET, names.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
 
     def undo(self, world: World) -> None:
@@ -53,10 +56,12 @@ class TargetStep:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a minted kubeconfig says. expires: seconds since the epoch, 0 if its token does not tell."""
+    """What a minted kubeconfig says. issued, expires: seconds since the epoch. account: uid of its ServiceAccount."""
 
     server: str
     namespace: str
+    account: str
+    issued: float
     expires: float
 
 
@@ -65,16 +70,31 @@ def contents(live: Object) -> Contents:
     try:
         document = yaml.safe_load(base64.b64decode(live["data"]["kubeconfig"]))
         link = document["contexts"][0]["context"]
-        token = document["users"][0]["user"]["token"]
-        return Contents(document["clusters"][0]["cluster"]["server"], link["namespace"], float(_claims(token)["exp"]))
+        claims = _claims(document["users"][0]["user"]["token"])
+        return Contents(
+            server=document["clusters"][0]["cluster"]["server"],
+            namespace=link["namespace"],
+            account=claims["kubernetes.io"]["serviceaccount"]["uid"],
+            issued=float(claims["iat"]),
+            expires=float(claims["exp"]),
+        )
     except (KeyError, IndexError, TypeError, ValueError, yaml.YAMLError):
-        return Contents("", "", 0)
+        return Contents("", "", "", 0, 0)
 
 
 def _claims(token: str) -> Any:
     """The claims of a JSON web token, unverified: we minted it."""
     payload = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+def _authority(world: World) -> str:
+    """The CA that vouches for the target's API server; a kubeconfig may name a file of this machine instead."""
+    found = kubeconfig.access(world.target.kubeconfig.read_text(), world.target.context)
+    if found.ca:
+        return found.ca
+    published = world.target.get("v1", "ConfigMap", "kube-root-ca.crt", world.config.target.namespace)
+    return str(at(published, "data", "ca.crt") or "")
 
 
 def server(world: World) -> str:

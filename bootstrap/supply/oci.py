@@ -36,7 +36,7 @@ def from_engine_archive(archive: Path, layout: Path) -> str:
     with tarfile.open(archive) as tar:
         entry = json.loads(_member(tar, "manifest.json").read())[0]
         config = _put(blobs, _member(tar, entry["Config"]).read(), CONFIG)
-        layers = [_compress(blobs, _member(tar, name)) for name in entry["Layers"]]
+        layers = [_compress(blobs, _plain(_member(tar, name))) for name in entry["Layers"]]
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
     descriptor = _put(blobs, _json(manifest), MANIFEST)
     _write_index(layout, [descriptor])
@@ -48,6 +48,13 @@ def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
     if member is None:
         raise ValueError(f"{name} is not a file in the archive")
     return member
+
+
+def _plain(layer: IO[bytes]) -> IO[bytes]:
+    """Uncompressed: engines that keep images in containerd save layers as they were made."""
+    magic = layer.read(2)
+    layer.seek(0)
+    return cast(IO[bytes], gzip.open(layer)) if magic == b"\x1f\x8b" else layer
 
 
 def _compress(blobs: Path, source: IO[bytes]) -> Descriptor:

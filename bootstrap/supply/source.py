@@ -18,7 +18,7 @@ import yaml
 
 from bootstrap import runtime_filter
 from bootstrap.cancel import Cancel
-from bootstrap.errors import CommandError
+from bootstrap.errors import CommandError, PreconditionError
 from bootstrap.model import Lock, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.names import REPOSITORY
 from bootstrap.supply import golang, oci, parts, rootfs, schedule, tekton
@@ -87,7 +87,10 @@ class Source:
 
     @functools.cache  # noqa: B019  one supply lives as long as the command
     def lock(self) -> Lock:
-        images = {name: self._locked(name, layout) for name, layout in self.layouts().items()}
+        try:
+            images = {name: self._locked(name, layout) for name, layout in self.layouts().items()}
+        except FileNotFoundError:
+            raise PreconditionError("the images are not built yet", hint="invoke up") from None
         return Lock(images, node_image=self._tag("node"), registry_image=self._tag("registry"))
 
     def kubernetes(self) -> str:

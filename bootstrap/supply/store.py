@@ -34,14 +34,14 @@ def key_of(*inputs: bytes | str) -> str:
 
 
 def tree_key(root: Path, paths: Iterable[Path]) -> str:
-    """The key of files: their paths below `root`, modes and contents; of a symbolic link, where it points."""
+    """The key of files: their paths below `root`, whether they are programs, and contents; of a symbolic link, where it points."""
     inputs: list[bytes | str] = []
     for path in sorted(paths):
         inputs.append(str(path.relative_to(root)))
         if path.is_symlink():
             inputs += ["link", str(path.readlink())]
         else:
-            inputs += [f"{path.stat().st_mode & 0o111:o}", path.read_bytes()]
+            inputs += ["111" if path.stat().st_mode & 0o100 else "0", path.read_bytes()]
     return key_of(*inputs)
 
 

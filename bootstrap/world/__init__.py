@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap import names
 from bootstrap.cancel import Cancel
+from bootstrap.errors import PreconditionError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bootstrap.config import Config
     from bootstrap.paths import Paths
     from bootstrap.world.clock import Clock
@@ -54,6 +54,11 @@ class World:
     def context(self) -> str:
         return self.config.context or names.context(self.config.name)
 
+    @property
+    def cluster(self) -> str:
+        """The cluster as kind calls it: the environment's name, or that of the given context."""
+        return self.config.context.removeprefix("kind-") or self.config.name
+
     @cached_property
     def kube(self) -> Kube:
         from bootstrap.world.kube import Kube
@@ -69,8 +74,12 @@ class World:
         settings = self.config.target
         if not settings.kubeconfig:
             return self.kube
-        path = self.project / settings.kubeconfig
-        return Kube(path, settings.context or current_context(path.read_text(), source=str(path)))
+        path = self.project / Path(settings.kubeconfig).expanduser()
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError):
+            raise PreconditionError(f"target.kubeconfig: {path} cannot be read") from None
+        return Kube(path, settings.context or current_context(text, source=str(path)))
 
     @cached_property
     def kind(self) -> Kind:
@@ -80,7 +89,6 @@ class World:
 
     def registry(self) -> Registry:
         """The environment's registry, as this machine reaches it. Raises PreconditionError if it does not run."""
-        from bootstrap.errors import PreconditionError
         from bootstrap.world.registry import Registry
 
         port = self.engine.port(names.registry_container(self.config.name), 5000)

@@ -217,6 +217,12 @@ class Engine:
         if existing is not None and _is_ours(existing["Config"]):
             self.docker("rm", "--force", "--volumes", name)
 
+    def images_remove(self) -> None:
+        """Remove the images that carry our label."""
+        found = self.docker("image", "ls", "--quiet", "--all", "--filter", f"label={names.SELECTOR}").stdout.split()
+        if found:
+            self.docker("image", "rm", "--force", *dict.fromkeys(found), limit=120, check=False)
+
     def port(self, name: str, container_port: int) -> int | None:
         """The port of this machine that leads to TCP `container_port`; None if none does, or it does not run."""
         return self.ports(name).get(container_port)

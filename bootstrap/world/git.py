@@ -5,11 +5,13 @@ Protocol: git's gitprotocol-http(5), version 0: pkt-lines of "<id> <ref>", the f
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from base64 import b64encode
 
 from bootstrap.errors import PreconditionError
+from bootstrap.kubeconfig import is_loopback
 from bootstrap.model import Secret
 
 LIMIT = 10.0
@@ -23,13 +25,15 @@ def refs(url: str, username: str = "", password: Secret | None = None) -> dict[s
     request = urllib.request.Request(f"{url.rstrip('/')}/info/refs?service=git-upload-pack")  # noqa: S310
     if password:
         login = b64encode(f"{username}:{password.reveal()}".encode()).decode()
-        request.add_header("Authorization", f"Basic {login}")
+        request.add_unredirected_header("Authorization", f"Basic {login}")  # not to whom we may be sent on
+    # A proxy must not be asked for what is on this machine.
+    proxies = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
     try:
-        with urllib.request.urlopen(request, timeout=LIMIT) as answer:  # noqa: S310
+        with urllib.request.build_opener(*proxies).open(request, timeout=LIMIT) as answer:
             return parse(answer.read())
     except urllib.error.HTTPError as error:
         raise PreconditionError(f"the git server answers {error.code} for {url}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise PreconditionError(f"the git server does not answer at {url}: {error}") from None
 
 
@@ -39,6 +43,8 @@ def parse(data: bytes) -> dict[str, str]:
     position = 0
     while position < len(data):
         length = int(data[position : position + 4], 16)
+        if not 0 <= length <= len(data) - position:
+            raise ValueError("a line of it is cut off")
         line = data[position + 4 : position + length]
         position += max(length, 4)
         if length <= 4 or line.startswith(b"#"):

@@ -14,11 +14,15 @@ import shutil
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bcrypt
 
 from bootstrap import pki
 from bootstrap.model import Secret
+
+if TYPE_CHECKING:
+    from bootstrap.config import GitSettings
 
 PASSWORD_BYTES = 24
 COST = 5
@@ -66,6 +70,10 @@ class Identity:
     def passwords(self) -> list[Secret]:
         """Those made so far, to be masked wherever they show; none is made."""
         return [Secret(path.read_text()) for path in sorted(self.folder.glob("*.password"))]
+
+    def own_git_password(self, settings: GitSettings) -> Secret:
+        """Of the environment's git server: the one that is set, unless that is for a repository elsewhere."""
+        return self.password("git", Secret("") if settings.url else settings.password)
 
     def htpasswd(self, username: str, password: Secret) -> bytes:
         """An htpasswd line (bcrypt), the same one as long as the password is the same."""

@@ -219,7 +219,7 @@ func TestKeeperOutlastsTheAPIServerAndKeepsRoutesMeanwhile(t *testing.T) {
 	a.token = "not what the file says"
 	a.mutex.Unlock()
 	log := keeping(t, a, m)
-	for end := time.Now().Add(5 * time.Second); !strings.Contains(log.text(), "401"); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); !strings.Contains(log.text(), "401 Unauthorized"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("no failure was told: %s", log.text())
 		}
@@ -227,7 +227,7 @@ func TestKeeperOutlastsTheAPIServerAndKeepsRoutesMeanwhile(t *testing.T) {
 	m.await(t, r("10.244.1.0/24", "172.18.0.3"))
 	a.rotate("second")
 	m.await(t, r("10.244.1.0/24", "172.18.0.3"), r("10.244.2.0/24", "172.18.0.4"))
-	if strings.Contains(log.text(), "second") || strings.Count(log.text(), "401") != 1 {
+	if strings.Contains(log.text(), "second") || strings.Count(log.text(), "401 Unauthorized") != 1 {
 		t.Errorf("the token, or the same failure twice, is in the log: %s", log.text())
 	}
 }

@@ -21,6 +21,18 @@ from bootstrap.world import World
 from bootstrap.world.report import TerminalReport
 
 STOP_SECONDS = 30.0
+OWN = {
+    "INVOKE_CLUSTER_API_PORT": "0",
+    "INVOKE_REGISTRY_PORT": "0",
+    "INVOKE_GIT_PORT": "0",
+    "INVOKE_GIT_URL": "",
+    "INVOKE_APP_PORT": "0",
+    "INVOKE_APP_REPLICAS": "2",
+    "INVOKE_TARGET_KUBECONFIG": "",
+    "INVOKE_TARGET_NAMESPACE": "demo",
+    "INVOKE_CONTEXT": "",
+}
+"""Whatever invoke.yaml says: another environment may have its ports."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,7 @@ class Product:
         ours = {key: value for key, value in os.environ.items() if not key.startswith(("INVOKE_", "PYTEST_"))}
         self.environ: dict[str, str] = {
             **ours,
+            **OWN,
             "KUBECONFIG": str(self.kubeconfig),
             "PYTHONUNBUFFERED": "1",
             "INVOKE_REGISTRY_PASSWORD": self.registry_password,

@@ -108,7 +108,7 @@ def test_status_says_how_things_are_what_serves_and_what_to_type(page: Page) -> 
         "answer": {"commit": COMMIT, "version": "1.0.0"},
         "why": "",
     }
-    assert status["next"]["command"] == f"invoke logs {RUN}"
+    assert status["next"]["command"] == f"invoke logs --run {RUN}"
 
 
 def test_runs_are_listed_newest_first(page: Page) -> None:
@@ -176,7 +176,7 @@ def test_of_a_long_log_the_end_is_sent(tmp_path: Path) -> None:
         whole = page.ask(f"/api/runs/{RUN}/log")[1]
     first, second, *_, last = text.splitlines()
     assert (first, second, last) == (
-        f"(earlier lines are left out; all of them: invoke logs {RUN})",
+        f"(earlier lines are left out; all of them: invoke logs --run {RUN})",
         line,
         "the end",
     )
@@ -508,8 +508,8 @@ READY = [Outcome("engine", Ready(), 0), Outcome("cluster", Ready(), 0)]
     [
         (READY, [], "invoke test-run --name x"),
         (READY, None, "invoke doctor --name x"),
-        (READY, [stage.pipeline_run("r1", "Running")], "invoke logs r1 --name x"),
-        (READY, [stage.pipeline_run("r1", "Failed"), stage.pipeline_run("r0")], "invoke rerun r1 --name x"),
+        (READY, [stage.pipeline_run("r1", "Running")], "invoke logs --run r1 --name x"),
+        (READY, [stage.pipeline_run("r1", "Failed"), stage.pipeline_run("r0")], "invoke rerun --run r1 --name x"),
         (READY, [stage.pipeline_run("r1"), stage.pipeline_run("r0", "Failed")], "invoke test-run --name x"),
         ([Outcome("a", Unknown("needs b"), 0), Outcome("b", Pending("absent"), 0)], [], "invoke up --name x"),
         (

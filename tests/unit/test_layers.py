@@ -14,6 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("model", "errors"),
     (
         "cancel",
+        "composing",
         "config",
         "crew",
         "drift",

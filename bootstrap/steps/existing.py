@@ -1,0 +1,61 @@
+"""A cluster of the user's, whose nodes are containers of the same engine: kind's, made by whoever.
+
+Nothing in it is changed but what the steps after this one apply, and containerd's folder for our
+registry on each node; `undo` takes that away again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bootstrap import names
+from bootstrap.errors import BootstrapError
+from bootstrap.model import Failed, Pending, Ready, Verdict
+from bootstrap.steps.cluster import CERTS, KIND_LABEL, files_of, trust, trusts
+from bootstrap.world import World
+from bootstrap.world.engine import Container
+
+
+@dataclass(frozen=True)
+class ExistingCluster:
+    name: str = "cluster"
+    needs: tuple[str, ...] = ("engine", "images", "registry")
+    limit: float = 30
+
+    def check(self, world: World) -> Verdict:
+        try:
+            version = world.kube.version()
+        except BootstrapError as error:
+            return Failed(f"context {world.context}: {error.message}", hint=error.hint or "kubectl config get-contexts")
+        nodes = self._nodes(world)
+        if not nodes:
+            return Failed(
+                f"the nodes of {world.context} are not containers of this engine: they could not reach the registry",
+                hint="use a kind cluster of the same Docker, or leave out --context",
+            )
+        if self._unconnected(world, nodes):
+            return Pending("the registry is not on its network yet")
+        verdict = trusts(world, files_of(world, nodes))
+        return Ready(f"{world.context}, Kubernetes {version.removeprefix('v')}") if verdict == Ready() else verdict
+
+    def apply(self, world: World) -> None:
+        nodes = self._nodes(world)
+        container = names.registry_container(world.config.name)
+        for network in self._unconnected(world, nodes):
+            world.engine.docker("network", "connect", f"--alias={names.REGISTRY_HOST}", network, container)
+        trust(world, nodes)
+
+    def undo(self, world: World) -> None:
+        """The registry leaves the network when its container is removed."""
+        for node in self._nodes(world):
+            world.engine.docker("exec", node.name, "rm", "-rf", CERTS)
+
+    @staticmethod
+    def _nodes(world: World) -> list[Container]:
+        return world.engine.containers(label=f"{KIND_LABEL}={world.cluster}", running=True)
+
+    @staticmethod
+    def _unconnected(world: World, nodes: list[Container]) -> set[str]:
+        """Networks of the nodes that the registry is not on."""
+        document = world.engine.inspect("container", names.registry_container(world.config.name)) or {}
+        return {network for node in nodes for network in node.networks} - set(document["NetworkSettings"]["Networks"])

@@ -1,0 +1,107 @@
+"""The benchmark's arithmetic, its names, and what its script is given."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from bootstrap import bench, serial
+from bootstrap.errors import UsageError
+from bootstrap.paths import PROJECT
+from bootstrap.supply.source import Source
+from bootstrap.world import World
+from tests.unit.fake_shell import FakeShell
+from tests.unit.fakes import FakeClock, FakeReport
+from tests.unit.page_world import FakeKube, make_world
+
+
+def world_of(folder: Path) -> tuple[World, FakeShell, FakeReport]:
+    clock, report = FakeClock(), FakeReport()
+    shell = FakeShell({f"{sys.executable} -m invoke --list": ""}, on_run=lambda _: clock.sleep(0.25))
+    return replace(make_world(folder, FakeKube(), report=report, clock=clock), shell=shell), shell, report
+
+
+def test_list_is_measured_as_a_whole_process(tmp_path: Path) -> None:
+    world, shell, report = world_of(tmp_path)
+    assert bench.bench(world, only="list", times=3, as_json=True) == 0
+    assert len(shell.ran) == 5
+    assert report.printed[-1] == ("json", {"list": {"seconds": [0.25] * 5, "median_s": 0.25}})
+
+
+def test_another_name_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as wrong:
+        bench.bench(world_of(tmp_path)[0], only="agian")
+    assert "did you mean again" in wrong.value.message
+    assert "test-run" in wrong.value.hint
+
+
+def test_up_is_told_as_a_ratio_of_medians() -> None:
+    values = {"ours_s": [30.0, 33.0, 90.0], "serial_s": [60.0, 66.0, 61.0], "tekton_ready_s": [28.04, 29.0, 31.0]}
+    assert bench.summary("up", values) == {
+        "ratio": 0.541,
+        "ours_s": [30.0, 33.0, 90.0],
+        "serial_s": [60.0, 66.0, 61.0],
+        "tekton_ready_s": 29.0,
+    }
+
+
+def test_the_table_has_a_row_per_series() -> None:
+    found = {"up": {"ratio": 0.5, "ours_s": [1.0, 3.0, 2.0]}, "down": {"seconds": [4.0], "median_s": 4.0}}
+    assert bench.table(found) == [
+        ["up ratio", "", "0.50"],
+        ["up ours", "1.00 3.00 2.00", "2.00"],
+        ["down seconds", "4.00", "4.00"],
+        ["down median", "", "4.00"],
+    ]
+
+
+class Supply:
+    """A supply that has everything, at made-up places."""
+
+    def lock(self) -> Any:
+        return type("Lock", (), {"node_image": "node", "registry_image": "registry"})
+
+    def tool(self, name: str) -> Path:
+        return Path("/tools") / name
+
+    def binary(self, part: str, program: str) -> Path:
+        return Path("/store") / part / program
+
+    def seeds(self) -> dict[str, Path]:
+        return {"library/golang:1": Path("/a"), "library/golang:1.26": Path("/b")}
+
+
+class Engine:
+    def environ(self) -> dict[str, str]:
+        return {"DOCKER_HOST": "unix:///somewhere"}
+
+
+def test_the_script_is_given_every_variable_that_it_uses(tmp_path: Path) -> None:
+    world, _, _ = world_of(tmp_path)
+    world = replace(world, images=cast(Any, Supply()), engine=cast(Any, Engine()))
+    given = serial.environ(world, cast(Source, Supply()), tmp_path)
+    used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", (PROJECT / bench.SCRIPT).read_text()))
+    assert used - {"SECONDS", "TOKEN"} <= set(given)
+    assert given["SEEDS"].splitlines() == ["library/golang:1 /a", "library/golang:1.26 /b"]
+    password = world.identity.password("registry", world.config.registry.password).reveal()
+    assert password not in " ".join(given.values())
+
+
+@pytest.mark.parametrize(
+    ("obj", "part"),
+    [
+        ({"kind": "Deployment", "metadata": {"labels": {serial.PART_OF: "tekton-triggers"}}}, "tekton-triggers"),
+        ({"kind": "Deployment", "metadata": {}}, ""),
+        (
+            {"kind": "CustomResourceDefinition", "metadata": {}, "spec": {"group": "triggers.tekton.dev"}},
+            "tekton-triggers",
+        ),
+    ],
+)
+def test_the_release_is_told_apart_into_its_two_parts(obj: dict[str, Any], part: str) -> None:
+    assert serial.part_of(obj) == part
