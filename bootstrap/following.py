@@ -51,15 +51,18 @@ def commit_of(world: World, revision: str) -> str:
     return git.resolve(found, revision)
 
 
-def compose(world: World, revision: str, commit: str, *, trigger: str = "hand") -> Object:
-    """The PipelineRun for a revision: manifests/test/pipelinerun.yaml with our parameters."""
+def compose(world: World, revision: str, commit: str, *, repository: str = "") -> Object:
+    """The PipelineRun for a revision: manifests/test/pipelinerun.yaml with our parameters.
+
+    repository: "" is that of the settings.
+    """
     [run] = manifests.load(world.project / composing.MANIFEST)
     suffix = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(SUFFIX))
     name = run_name(world.config.pipeline.deployment, commit or revision, suffix)
     run["metadata"] |= {"name": name, "namespace": names.RUNS}
     labels = run["metadata"].setdefault("labels", {})
-    labels |= {TRIGGER: trigger, COMMIT: label_value(commit), BRANCH: label_value(revision)}
-    composing.fill(run, world.config, composing.repository(world.config), commit or revision)
+    labels |= {TRIGGER: "hand", COMMIT: label_value(commit), BRANCH: label_value(revision)}
+    composing.fill(run, world.config, repository or composing.repository(world.config), commit or revision)
     return run
 
 

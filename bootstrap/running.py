@@ -25,14 +25,14 @@ def rerun(world: World, *, run: str = "") -> int:
     """The same repository and commit as an earlier run."""
     earlier = following.read(world, run or following.newest(world))
     revision = earlier.branch or earlier.params.get("REVISION", "")
-    return start(world, revision, earlier.commit, 0)
+    return start(world, revision, earlier.commit, 0, repository=earlier.params.get("REPO", ""))
 
 
-def start(world: World, revision: str, commit: str, minutes: int) -> int:
-    """Create a run, follow it, prove it."""
+def start(world: World, revision: str, commit: str, minutes: int, *, repository: str = "") -> int:
+    """Create a run, follow it, prove it. repository: "" is that of the settings."""
     begun = world.clock.now()
     _renew_target(world)
-    created = world.kube.create(following.compose(world, revision, commit))
+    created = world.kube.create(following.compose(world, revision, commit, repository=repository))
     name = created["metadata"]["name"]
     shown = f" · commit {commit[:7]}" if commit else ""
     world.report.line(f"run {name}{shown} · {revision}")

@@ -84,7 +84,7 @@ class KindCluster:
             raise StepError(foreign.why, hint=foreign.hint)
         if any(node.state != "running" for node in nodes):
             world.engine.docker("start", *(node.name for node in nodes), limit=120)
-        if nodes and not files_of(world, nodes)[names.control_plane(world.config.name)].mark:
+        if nodes and not self._mark(world, files_of(world, nodes)):
             world.kind.delete(world.config.name)
             nodes = []
         if not nodes:
@@ -135,21 +135,25 @@ class KindCluster:
             hint="invoke up --name another, or invoke up --context kind-" + world.config.name,
         )
 
-    @staticmethod
-    def _matches(world: World, nodes: Sequence[Container]) -> Verdict:
+    def _matches(self, world: World, nodes: Sequence[Container]) -> Verdict:
         """Whether what the nodes hold is what the settings say."""
         files = files_of(world, nodes)
-        first = files.get(names.control_plane(world.config.name))
-        if first is None or not first.mark:
+        mark = self._mark(world, files)
+        if not mark:
             return Pending("it is half made")
         hint = f"invoke down --name {world.config.name}, then invoke up"
-        if first.mark != made_from(world):
+        if mark != made_from(world):
             what = "it was made from other settings (kind-config.yaml, ports, versions), which cannot change in place"
             return Failed(what, hint=hint)
         expected = len(configuration(world)["nodes"])
         if len(nodes) < expected:
             return Failed(f"{expected - len(nodes)} of its {expected} nodes were removed", hint=hint)
         return trusts(world, files)
+
+    @staticmethod
+    def _mark(world: World, files: Mapping[str, Held]) -> str:
+        first = files.get(names.control_plane(world.config.name))
+        return first.mark if first else ""
 
     @staticmethod
     def _api(world: World, count: int) -> Verdict:

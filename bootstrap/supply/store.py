@@ -34,7 +34,7 @@ def key_of(*inputs: bytes | str) -> str:
 
 
 def tree_key(root: Path, paths: Iterable[Path]) -> str:
-    """The key of files: their paths below `root`, whether they are programs, and contents; of a symbolic link, where it points."""
+    """The key of files: paths below `root`, whether they are programs, contents; of a symbolic link, its target."""
     inputs: list[bytes | str] = []
     for path in sorted(paths):
         inputs.append(str(path.relative_to(root)))

@@ -32,6 +32,7 @@ def refs(url: str, username: str = "", password: Secret | None = None) -> dict[s
         with urllib.request.build_opener(*proxies).open(request, timeout=LIMIT) as answer:
             return parse(answer.read())
     except urllib.error.HTTPError as error:
+        error.close()
         raise PreconditionError(f"the git server answers {error.code} for {url}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise PreconditionError(f"the git server does not answer at {url}: {error}") from None
@@ -43,7 +44,7 @@ def parse(data: bytes) -> dict[str, str]:
     position = 0
     while position < len(data):
         length = int(data[position : position + 4], 16)
-        if not 0 <= length <= len(data) - position:
+        if length < 0 or max(length, 4) > len(data) - position:
             raise ValueError("a line of it is cut off")
         line = data[position + 4 : position + length]
         position += max(length, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import signal
@@ -79,8 +80,9 @@ class Command:
             reader.start()
 
     def _read(self, name: str) -> None:
-        for line in getattr(self.process, name):
-            self._said[name].append(line)
+        with getattr(self.process, name) as stream:
+            for line in stream:
+                self._said[name].append(line)
 
     @property
     def text(self) -> str:
@@ -182,7 +184,7 @@ class Product:
         """The product's own doors, to look with."""
         name = name or self.name
         config = settings.load(PROJECT / "invoke.yaml", self.environ, [], {"name": name})
-        silent = (self.folder / "world.log").open("a")
+        silent = io.StringIO()
         return make_world(config, Paths.of(config.name), TerminalReport(silent, silent))
 
     def abandon(self) -> None:

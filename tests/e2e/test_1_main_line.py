@@ -28,6 +28,7 @@ STEPS = [
     "demo",
     "target",
     "pipeline",
+    "listener",
 ]
 
 
@@ -57,8 +58,9 @@ def test_the_users_kubeconfig_has_the_context_and_is_private(product: Product, u
 def test_the_demo_answers_before_any_run(product: Product, up: Answer) -> None:
     base = app.address(product)
     assert app.ask(f"{base}/ping").strip()
-    echo = json.loads(app.ask(f"{base}/echo/a?b=c", body=b"hello"))
+    echo = json.loads(app.ask(f"{base}/echo?b=c", body=b"hello"))
     assert echo["method"] == "POST"
+    assert echo["query"] == {"b": ["c"]}
     assert echo["body"] == "hello"
 
 
@@ -118,13 +120,13 @@ def test_ctrl_c_leaves_the_run_which_can_be_cancelled(product: Product, reposito
         answer = command.end(20)
     assert answer.code == 130
     name = answer.out.split("run ", 1)[1].split()[0]
-    product.run("cancel", name)
+    product.run("cancel", "--run", name)
     state = next(row["state"] for row in json.loads(product.run("runs", "--json").last) if row["run"] == name)
     assert state in ("Running", "Cancelled")
 
 
 def test_logs_and_rerun_of_the_newest_good_run(product: Product, repository: Repository) -> None:
     name = app.run_of(product, repository.git("rev-parse", "main"))["run"]
-    assert "[git-clone]" in product.run("logs", name).out
-    product.run("rerun", name)
+    assert "[git-clone]" in product.run("logs", "--run", name).out
+    product.run("rerun", "--run", name)
     assert app.version(product) == repository.git("rev-parse", "main")

@@ -40,13 +40,6 @@ def test_the_dashboard_answers_and_ends_on_ctrl_c(product: Product, world: World
     assert "Traceback" not in answer.text
 
 
-def test_a_listener_that_is_not_there_is_said(product: Product, world: World) -> None:
-    if world.kube.get("v1", "Service", "el-demo-listener", names.RUNS):
-        pytest.skip("the environment has a listener")
-    answer = product.run("listener", code=3)
-    assert "no webhook listener" in answer.err
-
-
 def test_status_for_people_shows_where_things_are(product: Product, world: World) -> None:
     endpoints = app.status(product)["endpoints"]
     text = product.run("status").out

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import re
+import secrets
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +28,7 @@ from tests.e2e.repository import Repository
 pytestmark = pytest.mark.e2e
 
 TEKTON = "tekton.dev/v1"
-OTHER_SECRET = "another secret"  # noqa: S105
+OTHER_SECRET = "another secret"
 
 
 def push(commit: str, *, ref: str = "refs/heads/main", url: str = names.GIT_URL, **other: Any) -> dict[str, Any]:
@@ -76,28 +77,38 @@ def runs(world: World) -> set[str]:
     return {run["metadata"]["name"] for run in world.kube.list(TEKTON, "PipelineRun", names.RUNS)}
 
 
-def send_what_must_not_pass(hook: Hook, commit: str) -> None:
-    good = json.dumps(push(commit)).encode()
-    hook.send(good, X_Hub_Signature_256="")
-    hook.send(good, X_Hub_Signature_256=signature(good, OTHER_SECRET))
-    hook.send(good, X_Hub_Signature_256=signature(good + b" ", OTHER_SECRET))
-    hook.send(good, X_Hub_Signature_256=signature(good, ""))
-    hook.send(good, X_GitHub_Event="ping")
-    hook.send(good, X_GitHub_Event="pull_request")
-    hook.send(good, X_GitHub_Event="")
-    hook.send(good, Content_Type="application/x-www-form-urlencoded")
+def some_commit() -> str:
+    """Another one for each delivery that must not pass: those of one commit would hide behind one run."""
+    return secrets.token_hex(20)
+
+
+def send_what_must_not_pass(hook: Hook) -> None:
+    for headers in (
+        {"X_Hub_Signature_256": ""},
+        {"X_Hub_Signature_256": "sha256="},
+        {"X_Hub_Signature_256": signature(b"another body", OTHER_SECRET)},
+        {"X_GitHub_Event": "ping"},
+        {"X_GitHub_Event": "pull_request"},
+        {"X_GitHub_Event": ""},
+        {"Content_Type": "application/x-www-form-urlencoded"},
+    ):
+        hook.send(push(some_commit()), **headers)
+    for secret in (OTHER_SECRET, ""):
+        body = json.dumps(push(some_commit())).encode()
+        hook.send(body, X_Hub_Signature_256=signature(body, secret))
     for name in ("work", "feature/main", "main-2", "main/2", "Main", "mai", "refs/heads/main", "main\n", "$(id)"):
-        hook.send(push(commit, ref=f"refs/heads/{name}"))
+        hook.send(push(some_commit(), ref=f"refs/heads/{name}"))
     for ref in ("refs/tags/main", "refs/tags/v1", "main", "refs/heads/", ""):
-        hook.send(push(commit, ref=ref))
-    hook.send(push(commit, deleted=True))
-    for after in ("0" * 40, "0" * 64, commit[:39], commit.upper(), f"{commit}\n", "--upload-pack=id", "$(id)", ""):
+        hook.send(push(some_commit(), ref=ref))
+    hook.send(push(some_commit(), deleted=True))
+    commit = some_commit()
+    for after in ("0" * 40, "0" * 64, commit[:39], f"{commit}\n", f"A{commit[1:]}", "--upload-pack=id", "$(id)", ""):
         hook.send(push(after))
     other = ("http://git.git.svc.cluster.local/other.git", "http://localhost/go-echo.git", "-oProxyCommand=id", "")
     for url in (*other, f"{names.GIT_URL}?x", f"{names.GIT_URL}/", names.GIT_URL.replace("//", "//user:pass@")):
-        hook.send(push(commit, url=url))
+        hook.send(push(some_commit(), url=url))
     hook.send({"zen": "Keep it logically awesome.", "hook_id": 1})
-    hook.send({"ref": "refs/heads/main", "after": commit})
+    hook.send({"ref": "refs/heads/main", "after": some_commit()})
 
 
 def wait_for(world: World, what: str, limit: float, probe: Any) -> None:
@@ -127,7 +138,7 @@ def test_only_a_signed_push_of_the_watched_branch_starts_a_run_and_only_once(
     commit = repository.push("main", "Arrive by itself", "README.md", "\nPushed.\n")
     name = f"go-echo-{commit[:12]}"
     before = runs(world)
-    send_what_must_not_pass(hook, commit)
+    send_what_must_not_pass(hook)
     hook.send(push(commit))
     wait_for(world, "run", 20, lambda: Ready() if name in runs(world) else Pending(""))
     hook.send(push(commit))

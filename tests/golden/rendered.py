@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap.config import Config
 from bootstrap.model import Lock, LockedImage, Object
 from bootstrap.names import REPOSITORY
 from bootstrap.paths import PROJECT
+from bootstrap.steps import listener
 from bootstrap.steps.manifest import render
 
 NAMES = ("toolbox", "buildkit", "git-server", "go-echo")
@@ -20,12 +22,13 @@ FOLDERS = {
     "demo": PROJECT / "manifests/demo",
     "go-echo": PROJECT / "demo/go-echo/deploy",
     "pipeline": PROJECT / "manifests/pipeline",
+    "listener": PROJECT / "manifests/listener",
     "test": PROJECT / "manifests/test",
 }
 
 
 def rendered(name: str) -> list[Object]:
-    return render(LOCK, FOLDERS[name])
+    return listener.objects(LOCK, PROJECT, Config()) if name == "listener" else render(LOCK, FOLDERS[name])
 
 
 def everything() -> list[Object]:

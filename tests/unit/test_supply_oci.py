@@ -39,7 +39,7 @@ def saved(path: Path, layers: dict[str, bytes], *, link: tuple[str, str] | None 
 
 
 def blob(layout: Path, descriptor: dict[str, Any]) -> bytes:
-    data = (layout / "blobs/sha256" / descriptor["digest"].removeprefix("sha256:")).read_bytes()
+    data: bytes = (layout / "blobs/sha256" / descriptor["digest"].removeprefix("sha256:")).read_bytes()
     assert hashlib.sha256(data).hexdigest() == descriptor["digest"].removeprefix("sha256:")
     assert len(data) == descriptor["size"]
     return data

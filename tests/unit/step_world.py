@@ -1,0 +1,345 @@
+"""A world for steps: an engine and a cluster of dictionaries, strict in what they take."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from bootstrap import names
+from bootstrap.cancel import Cancel
+from bootstrap.config import Config
+from bootstrap.errors import ApiError, CommandError, PreconditionError
+from bootstrap.model import Lock, LockedImage, Object, Ready, Secret, Verdict
+from bootstrap.paths import Paths
+from bootstrap.world import World
+from bootstrap.world.engine import Container
+from bootstrap.world.identity import Identity
+from bootstrap.world.shell import Output
+from tests.unit.fakes import FakeClock, FakeReport
+
+LABELS = {names.MANAGED_BY: "tekton-bootstrap"}
+NODE_IMAGE, REGISTRY_IMAGE = "tekton-bootstrap/node:1", "tekton-bootstrap/registry:1"
+PAUSE = LockedImage("pause", f"{names.REPOSITORY}/pause", "sha256:" + "a" * 64)
+TOOLBOX = LockedImage("toolbox", f"{names.REPOSITORY}/toolbox", "sha256:" + "b" * 64)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Box:
+    """A container. files: path -> text. taken: its port is taken by somebody else, so it does not start."""
+
+    name: str
+    image: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    networks: frozenset[str] = frozenset()
+    ports: dict[int, int] = field(default_factory=dict)
+    running: bool = True
+    files: dict[str, str] = field(default_factory=dict)
+    taken: bool = False
+    starts: int = 0
+
+    @property
+    def document(self) -> dict[str, Any]:
+        bindings = {f"{inside}/tcp": [{"HostPort": str(port)}] for inside, port in self.ports.items()}
+        return {
+            "Name": f"/{self.name}",
+            "Config": {"Image": self.image, "Labels": dict(self.labels)},
+            "State": {"Running": self.running},
+            "HostConfig": {"PortBindings": bindings},
+            "NetworkSettings": {"Networks": {name: {} for name in self.networks}},
+        }
+
+
+@dataclass
+class FakeEngine:
+    """boxes: by name. commands: every docker command line. verdict: of `check`. executed: answers of `exec`."""
+
+    boxes: dict[str, Box] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    volumes: set[str] = field(default_factory=set)
+    commands: list[str] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=lambda: Ready("Docker 29"))
+    executed: Callable[[Box, Sequence[str]], str] = lambda box, words: _cat(box, words)
+    managed: bool = False
+    calls: list[str] = field(default_factory=list)
+
+    def add(self, box: Box) -> Box:
+        self.boxes[box.name] = box
+        return box
+
+    def check(self) -> Verdict:
+        return self.verdict
+
+    def ensure(self, on_cause: Callable[[str], None]) -> None:
+        self.calls.append("ensure")
+
+    def revive(self, on_cause: Callable[[str], None]) -> bool:
+        self.calls.append("revive")
+        return isinstance(self.verdict, Ready)
+
+    def stop_if_idle(self) -> None:
+        self.calls.append("stop_if_idle")
+
+    def purge(self) -> None:
+        self.calls.append("purge")
+
+    def images_remove(self) -> None:
+        self.calls.append("images_remove")
+
+    def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
+        if kind == "container":
+            return self.boxes[name].document if name in self.boxes else None
+        if kind == "volume":
+            return {"Name": name} if name in self.volumes else None
+        assert kind == "network", kind
+        return self.networks.get(name)
+
+    def containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
+        assert label
+        assert not name
+        key, _, value = label.partition("=")
+        return [
+            Container("id", box.name, box.image, "running" if box.running else "exited", 0, box.labels, box.networks)
+            for box in self.boxes.values()
+            if box.labels.get(key) == value and (box.running or not running)
+        ]
+
+    def port(self, name: str, container_port: int) -> int | None:
+        box = self.boxes.get(name)
+        return box.ports.get(container_port) if box and box.running else None
+
+    def network_create(self, name: str) -> None:
+        self.networks[name] = {"Labels": LABELS}
+
+    def network_remove(self, name: str) -> None:
+        self.networks.pop(name, None)
+
+    def container_remove(self, name: str) -> None:
+        if name in self.boxes and self.boxes[name].labels.get(names.MANAGED_BY):
+            del self.boxes[name]
+
+    def volume_remove(self, name: str) -> None:
+        self.volumes.discard(name)
+
+    def docker(
+        self, *words: str, stdin: str | bytes | None = None, limit: float = 60, check: bool = True, **_: Any
+    ) -> Output:
+        self.commands.append(" ".join(words))
+        does = {
+            "create": self._create,
+            "restart": self._start,
+            "start": self._start,
+            "cp": self._copy,
+            "exec": self._exec,
+            "volume": self._volume,
+            "rm": self._remove,
+        }
+        assert words[0] in does, f"unforeseen: docker {' '.join(words)}"
+        return Output(0, does[words[0]](words[1:], stdin) or "", "")
+
+    def _create(self, words: Sequence[str], _: object) -> None:
+        options = {word.partition("=")[0]: word.partition("=")[2] for word in words[:-1]}
+        host, _, inside = options["--publish"].removeprefix("127.0.0.1:").partition(":")
+        name = options["--name"]
+        assert name not in self.boxes, "the name is in use"
+        networks = frozenset({options["--network"]})
+        self.add(Box(name, words[-1], LABELS, networks, {int(inside): int(host)}, running=False))
+
+    def _start(self, words: Sequence[str], _: object) -> None:
+        for name in (word for word in words if not word.startswith("--")):
+            if self.boxes[name].taken:
+                raise CommandError("docker restart failed", code=1, evidence="port is already allocated")
+            self.boxes[name].running = True
+            self.boxes[name].starts += 1
+
+    def _copy(self, words: Sequence[str], stdin: str | bytes | None) -> None:
+        source, target = words
+        name, _, folder = target.partition(":")
+        assert source == "-"
+        assert isinstance(stdin, bytes)
+        with tarfile.open(fileobj=io.BytesIO(stdin)) as tar:
+            for member in tar:
+                if member.isfile():
+                    path = str(Path(folder) / member.name)
+                    self.boxes[name].files[path] = cast(Any, tar.extractfile(member)).read().decode()
+
+    def _exec(self, words: Sequence[str], _: object) -> str:
+        return self.executed(self.boxes[words[0]], words[1:])
+
+    def _volume(self, words: Sequence[str], _: object) -> None:
+        assert words[0] == "create"
+        self.volumes.add(words[-1])
+
+    def _remove(self, words: Sequence[str], _: object) -> None:
+        for name in (word for word in words if not word.startswith("--")):
+            del self.boxes[name]
+
+
+def _cat(box: Box, words: Sequence[str]) -> str:
+    """`sh -c "cat A; echo; cat B C"` as the nodes answer it."""
+    assert words[:2] == ["sh", "-c"] or tuple(words[:2]) == ("sh", "-c"), words
+    texts = []
+    for command in words[2].split("; "):
+        verb, *paths = command.split()
+        texts.append("\n" if verb == "echo" else "".join(box.files.get(path, "") for path in paths))
+    return "".join(texts)
+
+
+@dataclass
+class FakeImages:
+    images: dict[str, LockedImage] = field(default_factory=lambda: {"pause": PAUSE, "toolbox": TOOLBOX})
+    node_image: str = NODE_IMAGE
+    registry_image: str = REGISTRY_IMAGE
+    verdict: Verdict = field(default_factory=lambda: Ready("2 images"))
+    version: str = "v1.36.3"
+
+    def check(self) -> Verdict:
+        return self.verdict
+
+    def lock(self) -> Lock:
+        return Lock(self.images, self.node_image, self.registry_image)
+
+    def kubernetes(self) -> str:
+        return self.version
+
+    def seeds(self) -> dict[str, Path]:
+        return {"library/golang:1": Path("/layouts/golang"), "library/golang:1.26": Path("/layouts/golang")}
+
+    def layouts(self) -> dict[str, Path]:
+        return {name: Path(f"/layouts/{name}") for name in self.images}
+
+
+@dataclass
+class FakeRegistry:
+    """held: "path:tag" -> digest. why_not: answered to `refusal`, one after the other, then ""."""
+
+    held: dict[str, str] = field(default_factory=dict)
+    why_not: list[str] = field(default_factory=list)
+    pulled: list[str] = field(default_factory=list)
+    lies: bool = False
+
+    def refusal(self, certificate: bytes) -> str:
+        assert certificate.startswith(b"\x30"), "DER"
+        return self.why_not.pop(0) if self.why_not else ""
+
+    def digests(self, repositories: Iterable[str]) -> dict[str, str]:
+        return {each: self.held[each] for each in repositories if each in self.held}
+
+    def digest(self, repository: str) -> str:
+        return "sha256:other" if self.lies else self.held.get(repository, "")
+
+    def push(self, layout: Path, repository: str) -> str:
+        self.held[repository] = f"sha256:{layout.name}"
+        return self.held[repository]
+
+    def pull(self, repository: str, layout: Path) -> None:
+        self.pulled.append(repository)
+
+
+@dataclass
+class FakeKube:
+    """objects: (kind, namespace, name) -> object. error: raised by every call. refuse: kind -> raised by `create`."""
+
+    objects: dict[tuple[str, str, str], Object] = field(default_factory=dict)
+    error: Exception | None = None
+    refuse: dict[str, ApiError] = field(default_factory=dict)
+    tokens: list[tuple[str, str, int]] = field(default_factory=list)
+    token_text: str = "token"
+    created: list[Object] = field(default_factory=list)
+    kubeconfig: Path = Path("/kubeconfig")
+    context: str = "kind-demo"
+
+    def put(self, *objects: Object) -> None:
+        for each in objects:
+            metadata = each["metadata"]
+            self.objects[each["kind"], metadata.get("namespace", ""), metadata["name"]] = each
+
+    def version(self) -> str:
+        self._ask()
+        return "v1.36.3"
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
+        self._ask()
+        return self.objects.get((kind, namespace, name))
+
+    def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Any:
+        self._ask()
+        return [each for key, each in self.objects.items() if key[0] == kind and namespace in ("", key[1])]
+
+    def apply(self, objects: Iterable[Object]) -> None:
+        self._ask()
+        self.put(*objects)
+
+    def create(self, wanted: Object, *, dry_run: bool = False) -> Object:
+        self._ask()
+        if wanted["kind"] in self.refuse:
+            raise self.refuse[wanted["kind"]]
+        self.created.append(wanted)
+        return wanted
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str = "") -> bool:
+        self._ask()
+        return self.objects.pop((kind, namespace, name), None) is not None
+
+    def token(self, namespace: str, account: str, seconds: int) -> Secret:
+        self._ask()
+        self.tokens.append((namespace, account, seconds))
+        return Secret(self.token_text)
+
+    def _ask(self) -> None:
+        if self.error:
+            raise self.error
+
+
+@dataclass
+class StepWorld:
+    """What steps see of a World. reachable: whether the registry's container can be asked."""
+
+    config: Config
+    paths: Paths
+    identity: Identity
+    project: Path = ROOT
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    images: FakeImages = field(default_factory=FakeImages)
+    kube: FakeKube = field(default_factory=FakeKube)
+    report: FakeReport = field(default_factory=FakeReport)
+    clock: FakeClock = field(default_factory=FakeClock)
+    cancel: Cancel = field(default_factory=Cancel)
+    kind: Any = None
+    shell: Any = None
+    served: FakeRegistry = field(default_factory=FakeRegistry)
+    other: FakeKube | None = None
+
+    @property
+    def target(self) -> FakeKube:
+        return self.other or self.kube
+
+    @property
+    def context(self) -> str:
+        return self.config.context or f"kind-{self.config.name}"
+
+    @property
+    def cluster(self) -> str:
+        return self.context.removeprefix("kind-")
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.paths.env / "kubeconfig"
+
+    def registry(self) -> FakeRegistry:
+        if self.engine.port(f"{self.config.name}-registry", 5000) is None:
+            raise PreconditionError("the registry does not run")
+        return self.served
+
+    def open(self) -> World:
+        return cast(World, self)
+
+
+def make(home: Path, config: Config | None = None) -> StepWorld:
+    config = config or Config()
+    paths = Paths.of(config.name, {"HOME": str(home)})
+    return StepWorld(config, paths, Identity(paths.env, config.name))

@@ -1,0 +1,360 @@
+"""The kind cluster: made, repaired, refused, and never somebody else's. And the images its nodes lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bootstrap import names
+from bootstrap.config import AppSettings, ClusterSettings, Config
+from bootstrap.errors import ApiError, CommandError, Interrupted, PreconditionError, StepError, UsageError
+from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Secret, Verdict
+from bootstrap.steps.cluster import (
+    CERTS,
+    KIND_LABEL,
+    MARK,
+    KindCluster,
+    PreloadStep,
+    _tagged,
+    configuration,
+    hosts_toml,
+    made_from,
+)
+from tests.unit.step_world import NODE_IMAGE, PAUSE, TOOLBOX, Box, StepWorld, make
+
+STEP, PRELOAD = KindCluster(), PreloadStep()
+NODES = ("demo-control-plane", "demo-worker")
+NETWORK = frozenset({"tekton-bootstrap-demo"})
+
+
+def kubeconfig(server: str = "https://127.0.0.1:6443", context: str = "kind-demo") -> str:
+    entry = {"name": context}
+    return yaml.safe_dump(
+        {
+            "clusters": [entry | {"cluster": {"server": server}}],
+            "contexts": [entry | {"context": {"cluster": context, "user": context}}],
+            "users": [entry | {"user": {}}],
+        }
+    )
+
+
+@dataclass
+class FakeKind:
+    """Makes nodes in the engine, and the user's kubeconfig in `file`. error: raised by create, its nodes stay."""
+
+    world: StepWorld
+    file: Path
+    created: list[Object] = field(default_factory=list)
+    deleted: int = 0
+    error: BaseException | None = None
+    gone: bool = False
+
+    def create(self, name: str, config: str, node_image: str) -> None:
+        document = yaml.safe_load(config)
+        self.created.append(document)
+        for node in document["nodes"]:
+            self._node(f"{name}-{node['role']}", node["image"])
+        if self.error:
+            raise self.error
+        self.export(name)
+
+    def _node(self, name: str, image: str) -> None:
+        assert name not in self.world.engine.boxes, f"{name} is in the way"
+        cluster = self.world.config.name
+        self.world.engine.add(Box(name, image, {KIND_LABEL: cluster}, frozenset({names.network(cluster)})))
+        ready = {"type": "Ready", "status": "True"}
+        self.world.kube.put({"kind": "Node", "metadata": {"name": name}, "status": {"conditions": [ready]}})
+
+    def delete(self, name: str) -> None:
+        if self.gone:
+            raise PreconditionError("the program kind was not found")
+        self.deleted += 1
+        boxes = self.world.engine.boxes
+        for box in [box for box in boxes.values() if box.labels.get(KIND_LABEL) == name]:
+            del boxes[box.name]
+        self.file.unlink(missing_ok=True)
+
+    def kubeconfig(self, name: str) -> str:
+        return kubeconfig()
+
+    def export(self, name: str) -> None:
+        self.file.write_text(kubeconfig())
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StepWorld:
+    world = make(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "user.kubeconfig"))
+    world.kind = FakeKind(world, tmp_path / "user.kubeconfig")
+    return world
+
+
+@pytest.fixture
+def running(world: StepWorld) -> StepWorld:
+    """The cluster as `up` leaves it."""
+    STEP.apply(world.open())
+    return world
+
+
+def check(world: StepWorld) -> Verdict:
+    return STEP.check(world.open())
+
+
+def repaired(world: StepWorld) -> Verdict:
+    STEP.apply(world.open())
+    return check(world)
+
+
+READY = Ready("kind demo, 2 nodes, Kubernetes 1.36.3")
+
+
+def test_nothing_is_there(world: StepWorld) -> None:
+    assert check(world) == Pending("there is no cluster yet")
+
+
+def test_it_is_made_as_the_file_says_with_what_we_need(world: StepWorld) -> None:
+    assert repaired(world) == READY
+    [document] = world.kind.created
+    assert [node["image"] for node in document["nodes"]] == [NODE_IMAGE] * 2
+    ports = {each["containerPort"] for each in document["nodes"][0]["extraPortMappings"]}
+    assert ports == {names.GIT_NODE_PORT, names.APP_NODE_PORT}
+    assert world.kubeconfig.read_text() == kubeconfig()
+    assert world.kubeconfig.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_node_trusts_the_registry_and_knows_its_password(running: StepWorld) -> None:
+    password = running.identity.password("registry", Secret("")).reveal()
+    for name in NODES:
+        files = running.engine.boxes[name].files
+        assert files[f"{CERTS}/hosts.toml"] == hosts_toml(running.open())
+        assert files[f"{CERTS}/ca.crt"] == running.identity.authority().certificate.decode()
+    assert password not in "\n".join(running.engine.commands)
+
+
+def test_a_second_apply_makes_nothing(running: StepWorld) -> None:
+    boxes = dict(running.engine.boxes)
+    assert repaired(running) == READY
+    assert running.engine.boxes == boxes
+    assert len(running.kind.created) == 1
+
+
+@pytest.mark.parametrize("error", [Interrupted("stopped"), KeyboardInterrupt()])
+def test_an_interrupted_creation_is_done_again(world: StepWorld, error: BaseException) -> None:
+    world.kind.error = error
+    with pytest.raises(type(error)):
+        STEP.apply(world.open())
+    assert check(world) == Pending("it is half made")
+    world.kind.error = None
+    assert repaired(world) == READY
+    assert (world.kind.deleted, len(world.kind.created)) == (1, 2)
+
+
+def test_an_interruption_before_the_mark_counts_as_half_made(running: StepWorld) -> None:
+    del running.engine.boxes["demo-control-plane"].files[MARK]
+    assert check(running) == Pending("it is half made")
+    assert repaired(running) == READY
+
+
+def test_kinds_own_words_are_shown_when_it_fails(world: StepWorld) -> None:
+    world.kind.error = CommandError("kind create failed with code 1", code=1, evidence="kubeadm init: timed out")
+    with pytest.raises(CommandError, match="could not create") as failure:
+        STEP.apply(world.open())
+    assert failure.value.evidence == "kubeadm init: timed out"
+    assert "invoke doctor" in failure.value.hint
+
+
+def test_a_stopped_node_is_started_and_nothing_is_lost(running: StepWorld) -> None:
+    running.engine.boxes["demo-worker"].running = False
+    assert check(running) == Pending("demo-worker is stopped")
+    assert repaired(running) == READY
+    assert running.kind.deleted == 0
+
+
+def test_a_removed_worker_is_told_and_not_made_up_for(running: StepWorld) -> None:
+    del running.engine.boxes["demo-worker"]
+    verdict = check(running)
+    assert isinstance(verdict, Failed)
+    assert verdict.why == "1 of its 2 nodes were removed"
+    assert "invoke down --name demo" in verdict.hint
+    STEP.apply(running.open())
+    assert running.kind.deleted == 0
+
+
+def test_without_its_control_plane_it_is_made_again(running: StepWorld) -> None:
+    del running.engine.boxes["demo-control-plane"]
+    assert check(running) == Pending("it is half made")
+    assert repaired(running) == READY
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(cluster=ClusterSettings(api_port=16443)),
+        Config(app=AppSettings(port=18080)),
+    ],
+)
+def test_what_cannot_change_in_place_is_refused_with_the_way_out(running: StepWorld, config: Config) -> None:
+    running.config = config
+    verdict = check(running)
+    assert isinstance(verdict, Failed)
+    assert "kind-config.yaml" in verdict.why
+    assert verdict.hint == "invoke down --name demo, then invoke up"
+    STEP.apply(running.open())
+    assert running.kind.deleted == 0, "and nothing is destroyed"
+
+
+def test_another_kubernetes_is_refused_and_another_node_image_is_not(running: StepWorld) -> None:
+    running.images.node_image = "tekton-bootstrap/node:2"
+    assert check(running) == READY
+    running.images.version = "v1.37.0"
+    assert isinstance(check(running), Failed)
+
+
+def test_another_kind_config_is_refused(running: StepWorld, tmp_path: Path) -> None:
+    before = made_from(running.open())
+    file = tmp_path / "kind-config.yaml"
+    text = (running.project / "kind-config.yaml").read_text()
+    file.write_text(f"# a comment changes nothing\n{text}")
+    running.project = tmp_path
+    assert made_from(running.open()) == before
+    file.write_text(f"{text}- role: worker\n")
+    assert isinstance(check(running), Failed)
+
+
+def test_a_faulty_kind_config_is_told_before_anything_is_built(world: StepWorld, tmp_path: Path) -> None:
+    (tmp_path / "kind-config.yaml").write_text("kind: Cluster\nnods: []\n")
+    world.project = tmp_path
+    with pytest.raises(UsageError) as failure:
+        configuration(world.open())
+    assert len(failure.value.faults) >= 1
+
+
+def test_a_changed_password_reaches_the_nodes(running: StepWorld) -> None:
+    registry = replace(running.config.registry, password=Secret("another"))
+    running.config = replace(running.config, registry=registry)
+    assert check(running) == Pending("demo-control-plane does not trust the registry yet")
+    assert repaired(running) == READY
+
+
+def test_a_new_authority_reaches_the_nodes(running: StepWorld) -> None:
+    (running.paths.env / "ca.key").unlink()
+    assert check(running) == Pending("demo-control-plane does not trust the registry yet")
+    assert repaired(running) == READY
+
+
+def test_a_lost_copy_of_the_kubeconfig_is_written_again(running: StepWorld) -> None:
+    running.kubeconfig.unlink()
+    running.kube.error = PreconditionError("there is no kubeconfig")
+    assert check(running) == Pending("there is no kubeconfig")
+    running.kube.error = None
+    assert repaired(running) == READY
+    assert running.kubeconfig.exists()
+
+
+@pytest.mark.parametrize("text", ["", kubeconfig("https://127.0.0.1:1"), kubeconfig(context="kind-other"), "{"])
+def test_a_context_that_the_user_deleted_or_that_leads_elsewhere_is_written_again(
+    running: StepWorld, text: str
+) -> None:
+    running.kind.file.write_text(text)
+    assert check(running) == Pending("your kubeconfig does not lead to kind-demo")
+    assert repaired(running) == READY
+
+
+def test_an_api_that_does_not_answer_is_waited_for(running: StepWorld) -> None:
+    running.kube.error = ApiError("the API server does not answer", status=0)
+    assert check(running) == Pending("the API server does not answer")
+
+
+def test_a_node_that_has_not_joined_or_is_not_ready_is_waited_for(running: StepWorld) -> None:
+    node = running.kube.objects["Node", "", "demo-worker"]
+    node["status"]["conditions"][0] |= {"status": "False", "message": "no network"}
+    verdict = check(running)
+    assert isinstance(verdict, Pending)
+    assert "demo-worker" in verdict.why
+    del running.kube.objects["Node", "", "demo-worker"]
+    assert check(running) == Pending("1 of 2 nodes have joined")
+
+
+@pytest.fixture
+def foreign(world: StepWorld) -> Iterator[StepWorld]:
+    """A kind cluster of the same name that somebody else made."""
+    theirs = Box("demo-control-plane", "kindest/node:v1.34.0", {KIND_LABEL: "demo"}, frozenset({"kind"}))
+    world.engine.add(theirs)
+    yield world
+    assert world.engine.boxes[theirs.name] is theirs
+    assert not theirs.files
+    assert world.kind.deleted == 0
+
+
+def test_a_foreign_cluster_is_neither_adopted_nor_deleted(foreign: StepWorld) -> None:
+    verdict = check(foreign)
+    assert isinstance(verdict, Failed)
+    assert "we did not make" in verdict.why
+    with pytest.raises(StepError, match="left alone"):
+        STEP.apply(foreign.open())
+    STEP.undo(foreign.open())
+    assert foreign.engine.commands == []
+
+
+def test_one_foreign_node_among_ours_is_enough(running: StepWorld) -> None:
+    running.engine.add(Box("theirs", "kindest/node", {KIND_LABEL: "demo"}, frozenset({"kind"})))
+    assert isinstance(check(running), Failed)
+    STEP.undo(running.open())
+    assert running.kind.deleted == 0
+
+
+def test_undo_deletes_and_may_be_done_twice(running: StepWorld) -> None:
+    STEP.undo(running.open())
+    STEP.undo(running.open())
+    assert running.kind.deleted == 1
+
+
+def test_undo_works_without_kind(running: StepWorld) -> None:
+    running.kind.gone = True
+    STEP.undo(running.open())
+    assert running.engine.boxes == {}
+    assert running.engine.commands[-1] == "rm --force --volumes demo-control-plane demo-worker"
+    assert running.report.printed == [("warn", "context kind-demo stays: kubectl config delete-context kind-demo")]
+
+
+# -- the images that nodes lack --------------------------------------------------------------------
+
+
+def listed(*images: LockedImage) -> Any:
+    def execute(box: Box, words: Any) -> str:
+        assert list(words) == ["ctr", "--namespace=k8s.io", "images", "list", "--quiet"]
+        return "".join(f"{image.reference}\n" for image in images)
+
+    return execute
+
+
+@pytest.fixture
+def older(running: StepWorld) -> StepWorld:
+    """Nodes made from an earlier image, which lacks the toolbox of today."""
+    running.images.node_image = "tekton-bootstrap/node:2"
+    running.engine.executed = listed(PAUSE)
+    running.engine.add(Box("demo-registry", "r", ports={5000: 1}))
+    return running
+
+
+def test_nodes_of_today_hold_everything(running: StepWorld) -> None:
+    assert PRELOAD.check(running.open()) == Ready("2 images in the nodes from the start")
+
+
+def test_what_older_nodes_lack_is_pushed_to_the_registry(older: StepWorld) -> None:
+    assert PRELOAD.check(older.open()) == Pending("1 images are newer than the nodes")
+    PRELOAD.apply(older.open())
+    assert set(older.served.held) == {"bootstrap/toolbox:bbbbbbbbbbbb"}
+    older.served.held[_tagged(TOOLBOX)] = TOOLBOX.digest
+    assert PRELOAD.check(older.open()) == Ready("2 images in the registry")
+
+
+def test_older_nodes_that_hold_the_same_images_need_no_registry(older: StepWorld) -> None:
+    older.engine.executed = listed(PAUSE, TOOLBOX)
+    del older.engine.boxes["demo-registry"]
+    assert PRELOAD.check(older.open()) == Ready("2 images in the registry")
