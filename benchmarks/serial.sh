@@ -9,8 +9,9 @@ part() {
   [ -z "${current:-}" ] || echo "$current: $((SECONDS - begun)) s"
   current=$1 begun=$SECONDS
 }
-apply() { "$KUBECTL" apply --filename="$FOLDER/$1.yaml" > /dev/null; }
-deployments() { "$KUBECTL" wait deployment --all --for=condition=Available --timeout=300s --namespace="$1" > /dev/null; }
+quiet() { "$@" > "$FOLDER/log" 2>&1 || { cat "$FOLDER/log" >&2; exit 1; }; }
+apply() { quiet "$KUBECTL" apply --filename="$FOLDER/$1.yaml"; }
+deployments() { quiet "$KUBECTL" wait deployment --all --for=condition=Available --timeout=300s --namespace="$1"; }
 registry() { # as crane reaches it: our CA, our login, no proxy
   env -u HTTPS_PROXY -u https_proxy DOCKER_CONFIG="$LOGIN" SSL_CERT_FILE="$FOLDER/certs/ca.crt" SSL_CERT_DIR=/nowhere \
     "$CRANE" "$@" > /dev/null 2>&1
@@ -30,8 +31,8 @@ while read -r repository layout; do
 done <<< "$SEEDS"
 
 part cluster
-"$KIND" create cluster --name="$NAME" --image="$NODE_IMAGE" --config="$FOLDER/kind.yaml" --wait=180s > /dev/null 2>&1
-"$KUBECTL" wait node --all --for=condition=Ready --timeout=180s > /dev/null
+quiet "$KIND" create cluster --name="$NAME" --image="$NODE_IMAGE" --config="$FOLDER/kind.yaml" --wait=180s
+quiet "$KUBECTL" wait node --all --for=condition=Ready --timeout=180s
 for node in $("$KIND" get nodes --name="$NAME" 2> /dev/null); do
   docker exec "$node" mkdir -p "$CERTS"
   docker cp "$FOLDER/certs/." "$node:$CERTS" > /dev/null
@@ -58,7 +59,7 @@ deployments cicd-build
 part git
 apply git
 deployments git
-"$KUBECTL" wait job --all --for=condition=Complete --timeout=300s --namespace=git > /dev/null
+quiet "$KUBECTL" wait job --all --for=condition=Complete --timeout=300s --namespace=git
 
 part demo
 apply demo
@@ -81,5 +82,9 @@ json.dump({"apiVersion": "v1", "kind": "Config", "current-context": "target",
 
 part pipeline
 apply pipeline
-"$KUBECTL" get pipeline git-cicd --namespace=cicd > /dev/null
+quiet "$KUBECTL" get pipeline git-cicd --namespace=cicd
+
+part listener
+apply listener
+quiet "$KUBECTL" wait eventlistener --all --for=condition=Ready --timeout=300s --namespace=cicd
 part done

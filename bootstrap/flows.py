@@ -70,8 +70,8 @@ def is_cold(world: World) -> bool:
     """Whether images have to be built or fetched first, which wants more disk and a network."""
     try:
         return not isinstance(world.images.check(), Ready)
-    except BootstrapError:  # no engine answers yet: then nothing is built in it either
-        return True
+    except BootstrapError:  # no engine answers: none was ever there, or it is stopped
+        return not world.images.kept()
 
 
 def _plan(world: World, outcomes: Sequence[Outcome]) -> int:

@@ -174,6 +174,8 @@ def _waits_for(run: Run) -> str:
 def prove(world: World, run: Run) -> None:
     """The running pods carry the run's image, and /version answers its commit. Raises RunFailed."""
     target, pipeline = world.config.target, world.config.pipeline
+    if "@" not in run.image:
+        raise RunFailed(f"run {run.name} succeeded, but does not tell which image it built")
 
     def look() -> Verdict:
         deployment = world.target.get("apps/v1", "Deployment", pipeline.deployment, target.namespace)

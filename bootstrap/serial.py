@@ -11,8 +11,9 @@ from bootstrap import names
 from bootstrap.manifests import ordered
 from bootstrap.model import Object
 from bootstrap.steps import parts, tekton
-from bootstrap.steps.cluster import CERTS, hosts_toml, made_from
+from bootstrap.steps.cluster import CERTS, configuration, hosts_toml
 from bootstrap.steps.credentials import credentials
+from bootstrap.steps.listener import listener
 from bootstrap.steps.registry import free_port
 from bootstrap.supply.source import Source
 from bootstrap.world import World
@@ -37,6 +38,7 @@ def objects(world: World) -> dict[str, Sequence[Object]]:
         "git": ordered(parts.git_objects(world)),
         "demo": ordered(parts.demo_objects(world)),
         "pipeline": ordered(parts.pipeline().objects(world)),
+        "listener": ordered(listener().objects(world)),
     }
 
 
@@ -52,7 +54,7 @@ def files(world: World) -> dict[str, bytes]:
     password = identity.password("registry", settings.password)
     pair = identity.certificate("registry", (names.REGISTRY_HOST, "localhost", "127.0.0.1"))
     return {
-        "kind.yaml": made_from(world)[0].encode(),
+        "kind.yaml": yaml.safe_dump(configuration(world, world.images.lock().node_image)).encode(),
         "certs/hosts.toml": hosts_toml(world).encode(),
         "certs/ca.crt": identity.authority().certificate,
         "registry/htpasswd": identity.htpasswd(settings.username, password),

@@ -39,10 +39,11 @@ class RegistryStep:
             return Pending(unfit)
         if not document["State"]["Running"]:
             return Pending("the container is stopped")
-        refusal = self._refusal(world)
+        registry = world.registry()
+        refusal = registry.refusal(_shown(world))
         if refusal:
             return Pending(refusal)
-        missing = set(world.images.seeds()) - set(world.registry().digests(world.images.seeds()))
+        missing = set(world.images.seeds()) - set(registry.digests(world.images.seeds()))
         if missing:
             return Pending(f"{min(missing)} is missing")
         return Ready(f"{names.REGISTRY}, push and pull proved")
@@ -115,7 +116,7 @@ class RegistryStep:
     def _refusal(world: World) -> str:
         """Why the registry does not serve us as it should, or ""."""
         try:
-            return world.registry().refusal(pki.der(_certificate(world).certificate))
+            return world.registry().refusal(_shown(world))
         except PreconditionError as error:
             return error.message
 
@@ -157,6 +158,11 @@ def _published(document: Mapping[str, Any] | None) -> int:
 
 def _certificate(world: World) -> pki.KeyPair:
     return world.identity.certificate("registry", (names.REGISTRY_HOST, "localhost", "127.0.0.1"))
+
+
+def _shown(world: World) -> bytes:
+    """The certificate that it is to show, in DER."""
+    return pki.der(_certificate(world).certificate)
 
 
 def free_port(wanted: int = 0) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from bootstrap import kubeconfig, names
+from bootstrap.manifests import is_ours
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.readiness import at
 from bootstrap.steps.credentials import secret
@@ -51,7 +52,9 @@ class TargetStep:
         world.kube.apply([secret(SECRET, names.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
 
     def undo(self, world: World) -> None:
-        world.kube.delete("v1", "Secret", SECRET, names.RUNS)
+        live = world.kube.get("v1", "Secret", SECRET, names.RUNS)
+        if live is not None and is_ours(live):
+            world.kube.delete("v1", "Secret", SECRET, names.RUNS)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def contents(live: Object) -> Contents:
             issued=float(claims["iat"]),
             expires=float(claims["exp"]),
         )
-    except (KeyError, IndexError, TypeError, ValueError, yaml.YAMLError):
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, yaml.YAMLError):
         return Contents("", "", "", 0, 0)
 
 

@@ -67,16 +67,23 @@ class Source:
         self._arch = arch
         self._cancel = cancel or Cancel()
         self._store = Store(cache, clock)
+        self._complete = False
         self._go_parts = {part.name: part for part in parts.GO_PARTS}
         self._image_parts = {part.name: part for part in parts.IMAGE_PARTS}
 
     # -- what a flow asks ------------------------------------------------------------------------
 
     def check(self) -> Verdict:
-        todo = schedule.missing(self._tasks, self._roots)
-        if todo:
-            return Pending(f"{len(todo)} of {len(self._tasks)} parts to build")
+        """What was found complete is not looked at again: nobody takes it away while a command runs."""
+        if not self._complete:
+            todo = schedule.missing(self._tasks, self._roots)
+            if todo:
+                return Pending(f"{len(todo)} of {len(self._tasks)} parts to build")
+            self._complete = True
         return Ready(f"{len(self._image_names)} images, built from source")
+
+    def kept(self) -> bool:
+        return all(self._tasks[name].done() for name in self._roots if not name.startswith("engine:"))
 
     def provide(self, line: StepLine) -> None:
         self.build(self._roots, line)

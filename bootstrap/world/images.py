@@ -16,6 +16,10 @@ class Images(Protocol):
         """Ready when `lock` would answer without building or fetching."""
         ...
 
+    def kept(self) -> bool:
+        """Whether all is there that can be told without an engine."""
+        ...
+
     def provide(self, line: StepLine) -> None:
         """Build or fetch whatever is missing; can be interrupted and goes on where it was."""
         ...

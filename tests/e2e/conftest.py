@@ -34,6 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Product]:
     product = Product(f"e2e-{secrets.token_hex(2)}", tmp_path_factory.mktemp("e2e"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # commands would inherit that it is ignored
     before = signal.signal(signal.SIGTERM, _abandoning(product))
     try:
         yield product

@@ -12,7 +12,7 @@ from typing import Any, cast
 from bootstrap import names
 from bootstrap.cancel import Cancel
 from bootstrap.config import Config
-from bootstrap.errors import ApiError, CommandError, PreconditionError
+from bootstrap.errors import ApiError, BootstrapError, CommandError, PreconditionError
 from bootstrap.model import Lock, LockedImage, Object, Ready, Secret, Verdict
 from bootstrap.paths import Paths
 from bootstrap.world import World
@@ -196,9 +196,16 @@ class FakeImages:
     registry_image: str = REGISTRY_IMAGE
     verdict: Verdict = field(default_factory=lambda: Ready("2 images"))
     version: str = "v1.36.3"
+    stored: bool = True
+    error: BootstrapError | None = None
 
     def check(self) -> Verdict:
+        if self.error:
+            raise self.error
         return self.verdict
+
+    def kept(self) -> bool:
+        return self.stored
 
     def lock(self) -> Lock:
         return Lock(self.images, self.node_image, self.registry_image)

@@ -43,7 +43,7 @@ def data(world: StepWorld, name: str, namespace: str = names.RUNS) -> dict[str, 
     return {key: b64decode(value).decode() for key, value in found["data"].items()}
 
 
-def annotations(world: StepWorld, name: str) -> Object:
+def notes(world: StepWorld, name: str) -> Object:
     found: Object = world.kube.objects["Secret", names.RUNS, name]["metadata"].get("annotations", {})
     return found
 
@@ -65,8 +65,8 @@ def test_all_carry_our_label_and_no_digest_of_a_password(applied: StepWorld) -> 
 
 def test_tekton_is_told_where_which_login_belongs(applied: StepWorld) -> None:
     assert applied.kube.objects["Secret", names.RUNS, "git-auth"]["type"] == "kubernetes.io/basic-auth"
-    assert annotations(applied, "git-auth") == {"tekton.dev/git-0": "http://git.git.svc.cluster.local"}
-    assert annotations(applied, "docker-auth") == {"tekton.dev/docker-0": "https://registry.tekton.internal:5000"}
+    assert notes(applied, "git-auth") == {"tekton.dev/git-0": "http://git.git.svc.cluster.local"}
+    assert notes(applied, "docker-auth") == {"tekton.dev/docker-0": "https://registry.tekton.internal:5000"}
 
 
 def test_server_and_client_agree(applied: StepWorld) -> None:
@@ -87,14 +87,14 @@ def test_a_repository_elsewhere_gets_its_own_login_and_the_server_keeps_its_own(
     world.config = Config(git=git)
     STEP.apply(world.open())
     assert data(world, "git-auth") == {"username": "you", "password": "token"}
-    assert annotations(world, "git-auth") == {"tekton.dev/git-0": "https://github.com"}
+    assert notes(world, "git-auth") == {"tekton.dev/git-0": "https://github.com"}
     assert data(world, "git-server", names.GIT)["password"] != "token"
 
 
 def test_a_public_repository_needs_no_login(world: StepWorld) -> None:
     world.config = Config(git=GitSettings(url="https://github.com/you/app.git"))
     STEP.apply(world.open())
-    assert annotations(world, "git-auth") == {}
+    assert notes(world, "git-auth") == {}
 
 
 def test_where_to_notify(world: StepWorld) -> None:

@@ -105,7 +105,7 @@ def test_what_refuses_our_password_is_configured_anew(world: StepWorld, running:
 def test_a_registry_that_never_answers_ends_the_wait(world: StepWorld) -> None:
     world.served.why_not = ["it does not answer"] * 1000
     with pytest.raises(TimedOut) as failure:
-        STEP.apply(world.open())
+        RegistryStep(limit=2).apply(world.open())
     assert failure.value.evidence == "it does not answer"
 
 

@@ -237,11 +237,24 @@ def test_everything_is_built(complete: Source) -> None:
     assert set(complete.seeds()) == {"library/golang:1", "library/golang:1.26"}
 
 
+def test_what_was_found_complete_is_not_looked_at_again(complete: Source, engine: FakeEngine) -> None:
+    complete.check()
+    engine.images.clear()
+    assert isinstance(complete.check(), Ready)
+
+
 def test_nothing_is_built(project: Path) -> None:
     made = source(project)
     assert isinstance(made.check(), Pending)
     with pytest.raises(PreconditionError, match="not built"):
         made.lock()
+
+
+def test_what_is_kept_is_told_without_an_engine(complete: Source, engine: FakeEngine) -> None:
+    engine.images.clear()
+    assert complete.kept()
+    shutil.rmtree(complete.layouts()["pause"])
+    assert not complete.kept()
 
 
 def test_a_layout_deleted_from_the_cache_is_made_again(complete: Source) -> None:

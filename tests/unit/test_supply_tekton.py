@@ -52,9 +52,7 @@ class Tools:
     def which(self, program: str) -> str | None:
         raise AssertionError(program)
 
-    def start(
-        self, argv: Sequence[str], *, on_line: Callable[[str], None] | None = None, **_: Any
-    ) -> Serving:
+    def start(self, argv: Sequence[str], *, on_line: Callable[[str], None] | None = None, **_: Any) -> Serving:
         assert on_line
         assert list(argv) == ["/bin/crane", "registry", "serve", "--address=127.0.0.1:0"]
         if not self.serving.dies:

@@ -273,6 +273,33 @@ def test_a_failed_build_fails_and_leaves_no_digest(build: Build) -> None:
     assert not (build.tmp_path / "digest").exists()
 
 
+BUILDKIT_FAILS = """
+cat >&2 <<'END'
+#10 0.327 ./main.go:14:2: undefined: fmt.Printn
+#10 ERROR: process "/bin/sh -c go build" did not complete successfully: exit code: 1
+------
+ > [build 5/5] RUN go build:
+0.327 ./main.go:14:2: undefined: fmt.Printn
+------
+Dockerfile:8
+--------------------
+   8 | >>> RUN go build
+--------------------
+error: failed to solve: process "/bin/sh -c go build" did not complete successfully: exit code: 1
+END
+exit 1
+"""
+
+
+def test_a_failed_build_ends_with_what_its_step_said(build: Build) -> None:
+    program(build.folder, "buildctl", BUILDKIT_FAILS)
+    assert build.run().text.splitlines()[-3:] == [
+        "> [build 5/5] RUN go build:",
+        "./main.go:14:2: undefined: fmt.Printn",
+        "build-image: the build failed",
+    ]
+
+
 # -- deploy ------------------------------------------------------------------------------------------
 
 KUBECTL = """

@@ -1,0 +1,161 @@
+"""What we change in Tekton's release, and when it counts as ready."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap import names
+from bootstrap.errors import ApiError, BootstrapError
+from bootstrap.model import LockedImage, Object, Pending, Ready
+from bootstrap.steps import tekton
+from tests.unit.step_world import TOOLBOX, FakeImages, StepWorld, make
+
+CONTROLLER = LockedImage("tekton-pipelines-controller", f"{names.REPOSITORY}/c", "sha256:" + "c" * 64)
+
+
+def config_map(name: str, **data: str) -> Object:
+    metadata = {"name": name, "namespace": names.TEKTON}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def deployment(name: str, *args: str, part_of: str = "tekton-pipelines") -> Object:
+    labels = {"app.kubernetes.io/part-of": part_of, "app.kubernetes.io/version": "devel", "version": "devel"}
+    container = {"name": "c", "image": "image.local/tekton-pipelines-controller", "args": list(args)}
+    template = {"metadata": {"labels": dict(labels)}, "spec": {"containers": [container]}}
+    metadata = {"name": name, "namespace": names.TEKTON, "labels": dict(labels)}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"template": template}}
+
+
+def release() -> list[Object]:
+    """As much of a release as we touch."""
+    return [
+        deployment(
+            "tekton-pipelines-controller", "-shell-image", "busybox@sha256:1", "-shell-image-win", "powershell@sha256:2"
+        ),
+        deployment("tekton-triggers-controller", part_of="tekton-triggers"),
+        {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "webhook"}},
+        config_map("feature-flags", **{"coschedule": "workspaces", "set-security-context": "false", "kept": "so"}),
+        config_map("config-defaults"),
+        config_map("config-registry-cert"),
+        config_map("pipelines-info", version="devel"),
+        config_map("triggers-info", version="devel"),
+    ]
+
+
+class Images(FakeImages):
+    """Images with a release of Tekton."""
+
+    released: list[Object]
+
+    def tekton(self) -> list[Object]:
+        return copy.deepcopy(self.released)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> StepWorld:
+    world = make(tmp_path)
+    images = Images({"toolbox": TOOLBOX, CONTROLLER.name: CONTROLLER})
+    images.released = release()
+    world.images = images
+    return world
+
+
+def rendered(world: StepWorld) -> dict[tuple[str, str], Object]:
+    return {(each["kind"], each["metadata"]["name"]): each for each in tekton.objects(world.open())}
+
+
+def container(found: Object) -> Any:
+    return found["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_no_image_comes_from_elsewhere(world: StepWorld) -> None:
+    controller = container(rendered(world)["Deployment", "tekton-pipelines-controller"])
+    assert controller["image"] == CONTROLLER.reference
+    arguments = controller["args"]
+    assert arguments[:4] == ["-shell-image", TOOLBOX.reference, "-shell-image-win", TOOLBOX.reference]
+    assert arguments[4:] == ["-kube-api-qps", "50", "-kube-api-burst", "100"]
+
+
+def test_every_workload_is_bounded(world: StepWorld) -> None:
+    for (kind, _), found in rendered(world).items():
+        if kind == "Deployment":
+            assert {"requests", "limits"} == set(container(found)["resources"])
+
+
+def test_its_containers_fit_restricted_namespaces(world: StepWorld) -> None:
+    flags = rendered(world)["ConfigMap", "feature-flags"]["data"]
+    assert flags["set-security-context"] == "true"
+    assert flags["coschedule"] == "disabled"
+    assert flags["kept"] == "so"
+
+
+def test_the_controller_trusts_the_registry(world: StepWorld) -> None:
+    found = rendered(world)["ConfigMap", "config-registry-cert"]["data"]["cert"]
+    assert found == world.identity.authority().certificate.decode()
+
+
+def test_the_versions_of_go_mod_take_the_place_of_devel(world: StepWorld) -> None:
+    wanted, found = tekton.versions(world.open()), rendered(world)
+    assert wanted.pipelines.startswith("v1.")
+    assert wanted.triggers.startswith("v0.")
+    assert found["ConfigMap", "pipelines-info"]["data"]["version"] == wanted.pipelines
+    assert found["ConfigMap", "triggers-info"]["data"]["version"] == wanted.triggers
+    for name, version in (
+        ("tekton-pipelines-controller", wanted.pipelines),
+        ("tekton-triggers-controller", wanted.triggers),
+    ):
+        workload = found["Deployment", name]
+        for metadata in (workload["metadata"], workload["spec"]["template"]["metadata"]):
+            assert (metadata["labels"]["version"], metadata["labels"]["app.kubernetes.io/version"]) == (version,) * 2
+
+
+def test_what_needs_a_metrics_server_is_left_out(world: StepWorld) -> None:
+    assert not [kind for kind, _ in rendered(world) if kind == "HorizontalPodAutoscaler"]
+
+
+@pytest.mark.parametrize("lost", ["feature-flags", "config-registry-cert", "tekton-pipelines-controller"])
+def test_a_release_that_lacks_what_is_changed_is_refused(world: StepWorld, lost: str) -> None:
+    images = world.images
+    assert isinstance(images, Images)
+    images.released = [each for each in images.released if each["metadata"]["name"] != lost]
+    with pytest.raises(BootstrapError):
+        rendered(world)
+
+
+def test_a_release_without_the_argument_is_refused(world: StepWorld) -> None:
+    images = world.images
+    assert isinstance(images, Images)
+    images.released[0] = deployment("tekton-pipelines-controller", "-shell-image-win", "x")
+    with pytest.raises(BootstrapError):
+        rendered(world)
+
+
+def test_an_image_that_the_lock_lacks_is_refused(world: StepWorld) -> None:
+    images = world.images
+    assert isinstance(images, Images)
+    container(images.released[0])["args"] += ["-new-image", "gcr.io/new@sha256:" + "d" * 64]
+    with pytest.raises(BootstrapError, match="lock does not hold"):
+        rendered(world)
+
+
+def test_ready_means_that_dry_runs_pass(world: StepWorld) -> None:
+    assert tekton.admits(world.open()) == Ready("dry runs accepted")
+    assert [each["kind"] for each in world.kube.created] == ["TaskRun", "EventListener"]
+    for kind in ("EventListener", "TaskRun"):
+        world.kube.refuse = {kind: ApiError('failed calling webhook "webhook.tekton.dev"', status=500)}
+        verdict = tekton.admits(world.open())
+        assert isinstance(verdict, Pending)
+        assert verdict.why.startswith(f"{kind} is not admitted yet: failed calling webhook")
+
+
+def test_what_the_user_reads_when_it_is_ready(world: StepWorld) -> None:
+    found = tekton.versions(world.open())
+    expected = f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}, dry runs accepted"
+    step = tekton.tekton()
+    assert step.prove(world.open()) == Ready(expected)
+    world.kube.refuse = {"TaskRun": ApiError("no endpoints available", status=503)}
+    assert isinstance(step.prove(world.open()), Pending)
