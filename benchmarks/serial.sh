@@ -86,5 +86,6 @@ quiet "$KUBECTL" get pipeline git-cicd --namespace=cicd
 
 part listener
 apply listener
-quiet "$KUBECTL" wait eventlistener --all --for=condition=Ready --timeout=300s --namespace=cicd
+quiet "$KUBECTL" wait deployment/el-demo-listener --for=create --timeout=60s --namespace=cicd
+deployments cicd
 part done

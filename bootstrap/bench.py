@@ -18,7 +18,7 @@ from typing import Any
 
 from bootstrap import checking, names, serial
 from bootstrap.config import NotifySettings, TargetSettings
-from bootstrap.errors import UsageError
+from bootstrap.errors import BootstrapError, UsageError
 from bootstrap.paths import Paths
 from bootstrap.supply.source import Source
 from bootstrap.text import meant
@@ -108,8 +108,11 @@ class Bench:
             self._keep("up", "ours_s", self._invoke("up", hear=hear))
             self._keep("up", "tekton_ready_s", min(ready, default=self._world.clock.now() - start))
             yield
-        finally:
-            self._keep("down", "seconds", self._invoke("down"))
+        except BaseException:
+            with contextlib.suppress(BootstrapError):  # what failed first is what is told
+                self._invoke("down")
+            raise
+        self._keep("down", "seconds", self._invoke("down"))
 
     def _alive(self) -> None:
         if "test-run" in self._wanted:
@@ -157,7 +160,7 @@ class Bench:
         finally:  # it names everything as the product does
             down = [sys.executable, "-m", "invoke", "down", "--name", world.config.name]
             environ = {"KUBECONFIG": str(self._folder / "serial/kubeconfig")}
-            self._world.shell.run(down, env=environ, cwd=world.project, limit=LIMIT)
+            self._world.shell.run(down, env=environ, cwd=world.project, limit=LIMIT, check=False)
 
     def _timed(self, argv: list[str], environ: Mapping[str, str], hear: Any) -> float:
         start = self._world.clock.now()
