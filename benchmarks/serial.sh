@@ -48,9 +48,10 @@ deployments tekton-pipelines
 deployments tekton-pipelines-resolvers
 
 part tekton-triggers
+apply tekton-triggers-kinds
+quiet "$KUBECTL" wait crd --all --for=condition=Established --timeout=60s
 apply tekton-triggers
 deployments tekton-pipelines
-apply tekton-interceptors
 
 part builder
 apply builder

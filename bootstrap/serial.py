@@ -19,21 +19,22 @@ from bootstrap.supply.source import Source
 from bootstrap.world import World
 
 PART_OF = "app.kubernetes.io/part-of"
+TRIGGERS = "tekton-triggers"
+CRD = "CustomResourceDefinition"
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def objects(world: World) -> dict[str, Sequence[Object]]:
     """Name of a file -> what it holds, in the order to apply: what a kind needs is in an earlier file."""
     release = ordered(tekton.objects(world))
-    interceptors = [each for each in release if each["kind"] == "ClusterInterceptor"]
-    triggers = [each for each in release if part_of(each) == "tekton-triggers"]
-    pipelines = [each for each in release if each not in interceptors and each not in triggers]
+    triggers = [each for each in release if part_of(each) == TRIGGERS]
+    pipelines = [each for each in release if each not in triggers]
     return {
         "namespaces": parts.namespaces().objects(world),
         "credentials": credentials(world),
         "tekton-pipelines": pipelines,
-        "tekton-triggers": triggers,
-        "tekton-interceptors": interceptors,
+        "tekton-triggers-kinds": [each for each in triggers if each["kind"] == CRD],
+        "tekton-triggers": [each for each in triggers if each["kind"] != CRD],
         "builder": ordered(parts.builder(world).objects(world)),
         "git": ordered(parts.git_objects(world)),
         "demo": ordered(parts.demo_objects(world)),
@@ -43,9 +44,10 @@ def objects(world: World) -> dict[str, Sequence[Object]]:
 
 
 def part_of(obj: Object) -> str:
-    if obj["kind"] == "CustomResourceDefinition" and obj["spec"]["group"].startswith("triggers."):
-        return "tekton-triggers"
-    return str((obj["metadata"].get("labels") or {}).get(PART_OF, ""))
+    """The part of the release: not every object has the label."""
+    group = obj["spec"]["group"] if obj["kind"] == CRD else obj["apiVersion"]
+    labels = obj["metadata"].get("labels") or {}
+    return TRIGGERS if group.startswith("triggers.") else str(labels.get(PART_OF, ""))
 
 
 def files(world: World) -> dict[str, bytes]:

@@ -95,12 +95,11 @@ def test_the_script_is_given_every_variable_that_it_uses(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("obj", "part"),
     [
-        ({"kind": "Deployment", "metadata": {"labels": {serial.PART_OF: "tekton-triggers"}}}, "tekton-triggers"),
-        ({"kind": "Deployment", "metadata": {}}, ""),
-        (
-            {"kind": "CustomResourceDefinition", "metadata": {}, "spec": {"group": "triggers.tekton.dev"}},
-            "tekton-triggers",
-        ),
+        ({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"labels": {serial.PART_OF: "x"}}}, "x"),
+        ({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {}}, ""),
+        ({"apiVersion": "triggers.tekton.dev/v1alpha1", "kind": "Interceptor", "metadata": {}}, serial.TRIGGERS),
+        ({"kind": serial.CRD, "metadata": {}, "spec": {"group": "triggers.tekton.dev"}}, serial.TRIGGERS),
+        ({"kind": serial.CRD, "metadata": {}, "spec": {"group": "tekton.dev"}}, ""),
     ],
 )
 def test_the_release_is_told_apart_into_its_two_parts(obj: dict[str, Any], part: str) -> None:
