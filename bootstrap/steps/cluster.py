@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,7 @@ from bootstrap.errors import ApiError, CommandError, PreconditionError, StepErro
 from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.readiness import readiness
 from bootstrap.steps.registry import tar_of
+from bootstrap.steps.restart import await_pods
 from bootstrap.world import World
 from bootstrap.world.engine import Container
 
@@ -82,11 +84,12 @@ class KindCluster:
         foreign = self._foreign(world, nodes) if nodes else None
         if foreign:
             raise StepError(foreign.why, hint=foreign.hint)
-        if any(node.state != "running" for node in nodes):
-            world.engine.docker("start", *(node.name for node in nodes), limit=120)
+        since, stopped = datetime.now(UTC), [node.name for node in nodes if node.state != "running"]
+        if stopped:
+            world.engine.docker("start", *stopped, limit=120)
         if nodes and not self._mark(world, files_of(world, nodes)):
             world.kind.delete(world.config.name)
-            nodes = []
+            nodes, stopped = [], []
         if not nodes:
             self._create(world)
             nodes = self._nodes(world)
@@ -94,6 +97,8 @@ class KindCluster:
         world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
         if not _known_to_user(world):
             world.kind.export(world.config.name)
+        if stopped:
+            await_pods(world, stopped, since)
 
     def undo(self, world: World) -> None:
         nodes = self._nodes(world)

@@ -12,19 +12,19 @@ from bootstrap.world import host
 from tests.unit.fake_shell import FakeShell
 
 DEB822 = """Types: deb
-URIs: http://deb.debian.org/debian
+URIs: http://mirror.example/debian
 Suites: bookworm bookworm-updates bookworm-backports
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 # the security team's
 Types: deb
-URIs: http://deb.debian.org/debian-security
+URIs: http://mirror.example/debian-security
 Suites: bookworm-security
 Components: main contrib
 
 Types: deb-src
-URIs: http://deb.debian.org/debian
+URIs: http://mirror.example/debian
 Suites: bookworm
 
 Enabled: no
@@ -33,28 +33,28 @@ URIs: http://old.example.com/debian
 Suites: bookworm
 """
 LINES = """# comment
-deb [arch=amd64 signed-by=/k.gpg] http://archive.ubuntu.com/ubuntu noble main universe
-deb http://archive.ubuntu.com/ubuntu noble-updates main
-deb-src http://archive.ubuntu.com/ubuntu noble main
+deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/ubuntu noble main universe
+deb http://mirror.example/ubuntu noble-updates main
+deb-src http://mirror.example/ubuntu noble main
 deb https://download.docker.com/linux/ubuntu noble stable
 deb https://packages.example.com/apt stable main
-deb http://archive.ubuntu.com/ubuntu noble main universe
+deb http://mirror.example/ubuntu noble main universe
 """
 
 
 def test_deb822_sources() -> None:
     assert rootfs.distribution_sources([DEB822], "bookworm") == [
-        "deb http://deb.debian.org/debian bookworm main",
-        "deb http://deb.debian.org/debian bookworm-updates main",
-        "deb http://deb.debian.org/debian-security bookworm-security main contrib",
+        "deb http://mirror.example/debian bookworm main",
+        "deb http://mirror.example/debian bookworm-updates main",
+        "deb http://mirror.example/debian-security bookworm-security main contrib",
     ]
 
 
 def test_one_line_sources_without_those_of_other_releases_and_vendors() -> None:
     found = rootfs.distribution_sources([LINES], "noble")
     assert found[:2] == [
-        "deb http://archive.ubuntu.com/ubuntu noble main universe",
-        "deb http://archive.ubuntu.com/ubuntu noble-updates main",
+        "deb http://mirror.example/ubuntu noble main universe",
+        "deb http://mirror.example/ubuntu noble-updates main",
     ]
     assert len(found) == len(set(found))
     assert not any("packages.example.com" in line for line in found)

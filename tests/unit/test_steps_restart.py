@@ -1,0 +1,33 @@
+"""Pods of a node that came back: what the API says of them counts once they were started again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bootstrap.steps.restart import is_of_before
+
+SINCE = datetime(2026, 11, 23, 12, 0, 30, 500_000, UTC)
+
+
+def pod(*started: str | None, phase: str = "Running", **metadata: Any) -> dict[str, Any]:
+    states: list[dict[str, Any]] = [{"running": {"startedAt": each}} if each else {"waiting": {}} for each in started]
+    return {"metadata": metadata, "status": {"phase": phase, "containerStatuses": [{"state": each} for each in states]}}
+
+
+@pytest.mark.parametrize(
+    ("given", "before"),
+    [
+        (pod("2026-11-23T12:00:29Z"), True),
+        (pod("2026-11-23T12:00:30Z"), False),  # times of the API are whole seconds
+        (pod("2026-11-23T12:01:00Z", "2026-11-23T11:00:00Z"), True),
+        (pod(None), False),
+        (pod("2026-11-23T11:00:00Z", phase="Succeeded"), False),
+        (pod("2026-11-23T11:00:00Z", deletionTimestamp="2026-11-23T12:00:31Z"), False),
+        ({"metadata": {}, "status": {}}, False),
+    ],
+)
+def test_a_pod_is_of_before_until_all_its_containers_started_again(given: dict[str, Any], before: bool) -> None:
+    assert is_of_before(given, SINCE) is before
