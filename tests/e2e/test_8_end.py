@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from bootstrap import names
 from bootstrap.world import World
+from bootstrap.world.shell import STOP_GRACE
 from tests.e2e import app
 from tests.e2e.conftest import USERS_KUBECONFIG
 from tests.e2e.footprint import footprint, leftovers, processes_of
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
+GRACE = 2 * STOP_GRACE + 5
+"""Seconds that the guard of a killed command may take: SIGTERM, its grace, SIGKILL; and some for a busy machine."""
 
 
 def _gone(product: Product, world: World) -> None:
@@ -42,7 +46,7 @@ def test_a_killed_up_is_gone_on_with_by_two_at_once(product: Product, world: Wor
         killed.until_said("ok   registry")
         killed.signal(signal.SIGKILL)
         killed.end(10)
-    assert _strays(product.name) == []
+    assert _strays_after(product.name, GRACE) == []
     with product.running("up") as first:
         first.until_said("...")
         second = product.run("up", limit=600)
@@ -50,6 +54,14 @@ def test_a_killed_up_is_gone_on_with_by_two_at_once(product: Product, world: Wor
     assert answer.code == 0
     assert "waiting for another command" in second.err
     assert {step["verdict"] for step in app.status(product)["steps"]} == {"ready"}
+
+
+def _strays_after(name: str, seconds: float) -> list[str]:
+    """What is left after `seconds`; looked at until nothing is."""
+    end = time.monotonic() + seconds
+    while (found := _strays(name)) and time.monotonic() < end:
+        time.sleep(0.5)
+    return found
 
 
 def _strays(name: str) -> list[str]:
