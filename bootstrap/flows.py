@@ -20,6 +20,7 @@ from bootstrap.steps.parts import builder, demo, git, namespaces, pipeline
 from bootstrap.steps.registry import RegistryStep
 from bootstrap.steps.target import TargetStep
 from bootstrap.steps.tekton import tekton
+from bootstrap.text import duration
 from bootstrap.world import World
 
 
@@ -192,7 +193,3 @@ def _undo(world: World, *, engine: bool) -> list[BootstrapError]:
             world.report.warn(f"{step.name}: {error.message}")
             failures.append(error)
     return failures
-
-
-def duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 60 else f"{int(seconds // 60)}m{int(seconds % 60):02d}s"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import platform
 import re
@@ -497,8 +496,3 @@ def _packages(say: Say) -> Say:
         say(text if " " in text else f"{count} packages, {text.rsplit('/', 1)[-1]}")
 
     return line
-
-
-def describe(lock: Lock) -> str:
-    """The lock as JSON text, for `invoke images`."""
-    return json.dumps({name: image.reference for name, image in sorted(lock.images.items())}, indent=2)

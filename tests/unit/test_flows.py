@@ -22,6 +22,7 @@ from bootstrap.errors import (
     UsageError,
 )
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap.text import duration
 from bootstrap.world import World
 from tests.unit.step_world import Box, StepWorld, make
 
@@ -338,4 +339,4 @@ def test_down_waits_for_an_up_that_runs(world: StepWorld, graph: Graph, monkeypa
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (60, "1m00s"), (1017, "16m57s")])
 def test_durations(seconds: float, text: str) -> None:
-    assert flows.duration(seconds) == text
+    assert duration(seconds) == text
