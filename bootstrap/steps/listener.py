@@ -12,6 +12,7 @@ from bootstrap.patches import Patch, Select, put
 from bootstrap.readiness import readiness
 from bootstrap.runs import run_name
 from bootstrap.steps.manifest import ManifestStep, render
+from bootstrap.steps.tekton import certify_interceptors
 from bootstrap.world import World
 
 SHORT = 12
@@ -26,6 +27,7 @@ def listener() -> ManifestStep:
         lambda world: objects(world.images.lock(), world.project, world.config),
         needs=("tekton", "credentials"),
         limit=90,
+        prepare=certify_interceptors,
         prove=_serves,
     )
 

@@ -41,8 +41,8 @@ class Keep:
 class ManifestStep:
     """objects: the wanted ones, images already by digest (see `render`); asked once per command.
 
-    limit: seconds to become ready. keep: fields that stay as they are in the cluster. prove: a last look once
-    all objects are there and ready, such as a dry run; its Ready is what the user reads.
+    limit: seconds to become ready. keep: fields that stay as they are in the cluster. prepare: what `apply` does
+    first. prove: a last look once all objects are there and ready, such as a dry run; its Ready is what the user reads.
     """
 
     name: str
@@ -50,6 +50,7 @@ class ManifestStep:
     needs: tuple[str, ...] = ()
     limit: float = 120.0
     keep: tuple[Keep, ...] = ()
+    prepare: Callable[[World], None] = lambda _: None
     prove: Callable[[World], Verdict] = lambda _: Ready()
     _asked: list[Sequence[Object]] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -71,6 +72,7 @@ class ManifestStep:
 
         Raises StepError for an object that somebody else made, TimedOut, ApiError.
         """
+        self.prepare(world)
         wanted = self._wanted(world)
         live = _live(world, wanted)
         todo: list[Object] = []

@@ -10,6 +10,7 @@ from bootstrap import names
 from bootstrap.errors import ApiError
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
+from bootstrap.readiness import at
 from bootstrap.steps.manifest import ManifestStep, render
 from bootstrap.supply.golang import module_version
 from bootstrap.supply.parts import PIPELINE, TRIGGERS
@@ -20,6 +21,8 @@ SHELL_IMAGE = "image.local/toolbox"
 RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
 BOUNDS = "default:\n  requests: {cpu: 10m, memory: 32Mi}\n  limits: {cpu: '2', memory: 512Mi}\n"
 """For containers of a run that name none themselves: Tekton's own init containers, mostly."""
+INTERCEPTORS_API = "triggers.tekton.dev/v1alpha1"
+INTERCEPTOR_CERTIFICATES = "tekton-triggers-core-interceptors-certs"
 FLAGS = {
     "set-security-context": "true",  # Tekton's own containers fit namespaces that enforce `restricted`
     "coschedule": "disabled",  # the affinity assistant costs a pod per run; one volume on one node needs none
@@ -78,6 +81,7 @@ def patches(found: Versions, ca: str) -> list[Patch]:
         Patch(Select("ConfigMap", "pipelines-info"), put("data", "version", value=found.pipelines)),
         Patch(Select("ConfigMap", "triggers-info"), put("data", "version", value=found.triggers)),
         Patch(Select("Deployment"), _bounded),
+        Patch(Select("Deployment"), _probed_often),
     ]
 
 
@@ -100,6 +104,16 @@ def _bounded(deployment: Object) -> None:
     _container(deployment)["resources"] = RESOURCES
 
 
+def _probed_often(deployment: Object) -> None:
+    """The release looks every 10 seconds at first after 5, which makes up half of the time that Tekton takes to start.
+
+    It still takes half a minute of failures until a pod is passed over.
+    """
+    probe = _container(deployment).get("readinessProbe")
+    if probe:
+        probe |= {"initialDelaySeconds": 0, "periodSeconds": 2, "failureThreshold": 15}
+
+
 def _container(deployment: Object) -> Any:
     return deployment["spec"]["template"]["spec"]["containers"][0]
 
@@ -112,6 +126,22 @@ def _set_version(obj: Object, found: Versions) -> None:
             if value == "devel":
                 triggers = "triggers" in str(labels.get("app.kubernetes.io/part-of", ""))
                 labels[key] = found.triggers if triggers else found.pipelines
+
+
+def certify_interceptors(world: World) -> None:
+    """Put the authority of Triggers' own interceptors into their objects, where a listener looks for it.
+
+    Their program does that itself, but when Tekton's webhook does not answer yet, it is a minute before it tries
+    again; meanwhile no listener starts (Triggers v0.35, pkg/adapter and pkg/interceptors/server).
+    """
+    secret = world.kube.get("v1", "Secret", INTERCEPTOR_CERTIFICATES, names.TEKTON) or {}
+    authority = at(secret, "data", "ca-cert.pem")
+    if not authority:
+        return  # the program has not started: by then the webhook answers
+    for each in world.kube.list(INTERCEPTORS_API, "ClusterInterceptor", labels="server/type=https"):
+        if not at(each, "spec", "clientConfig", "caBundle"):
+            patch = {"spec": {"clientConfig": {"caBundle": authority}}}
+            world.kube.patch(INTERCEPTORS_API, "ClusterInterceptor", each["metadata"]["name"], patch=patch)
 
 
 def admits(world: World) -> Verdict:

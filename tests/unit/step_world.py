@@ -259,6 +259,7 @@ class FakeKube:
     created: list[Object] = field(default_factory=list)
     kubeconfig: Path = Path("/kubeconfig")
     context: str = "kind-demo"
+    patched: list[tuple[str, Object]] = field(default_factory=list)
 
     def put(self, *objects: Object) -> None:
         for each in objects:
@@ -280,6 +281,12 @@ class FakeKube:
     def apply(self, objects: Iterable[Object]) -> None:
         self._ask()
         self.put(*objects)
+
+    def patch(self, api_version: str, kind: str, name: str, namespace: str = "", *, patch: Object) -> Object:
+        """A merge, as far as the tests need one: mappings into mappings."""
+        self._ask()
+        self.patched.append((name, patch))
+        return _merge(self.objects[kind, namespace, name], patch)
 
     def create(self, wanted: Object, *, dry_run: bool = False) -> Object:
         self._ask()
@@ -350,3 +357,9 @@ def make(home: Path, config: Config | None = None) -> StepWorld:
     config = config or Config()
     paths = Paths.of(config.name, {"HOME": str(home)})
     return StepWorld(config, paths, Identity(paths.env, config.name))
+
+
+def _merge(live: Object, patch: Object) -> Object:
+    for key, value in patch.items():
+        live[key] = _merge(live.setdefault(key, {}), value) if isinstance(value, dict) else value
+    return live

@@ -67,7 +67,6 @@ class RunKube(FakeKube):
     logs: dict[str, str] = field(default_factory=dict)
     versions: list[str | ApiError] = field(default_factory=lambda: [json.dumps({"commit": COMMIT})])
     images: list[str] = field(default_factory=lambda: [IMAGE, IMAGE])
-    patched: list[tuple[str, Object]] = field(default_factory=list)
     task_runs: list[Object] = field(default_factory=list)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
@@ -106,9 +105,10 @@ class RunKube(FakeKube):
             raise answer
         return answer
 
-    def patch(self, api_version: str, kind: str, name: str, namespace: str = "", *, patch: Object) -> None:
+    def patch(self, api_version: str, kind: str, name: str, namespace: str = "", *, patch: Object) -> Object:
         assert (kind, namespace) == ("PipelineRun", names.RUNS)
         self.patched.append((name, patch))
+        return patch
 
 
 def pod(name: str, image: str, **status: Any) -> Object:

@@ -159,3 +159,34 @@ def test_what_the_user_reads_when_it_is_ready(world: StepWorld) -> None:
     assert step.prove(world.open()) == Ready(expected)
     world.kube.refuse = {"TaskRun": ApiError("no endpoints available", status=503)}
     assert isinstance(step.prove(world.open()), Pending)
+
+
+def interceptor(name: str, **config: str) -> Object:
+    return {"kind": "ClusterInterceptor", "metadata": {"name": name}, "spec": {"clientConfig": {"port": 1, **config}}}
+
+
+def test_interceptors_are_certified_as_soon_as_their_authority_is_there(world: StepWorld) -> None:
+    world.kube.put(interceptor("github"), interceptor("cel", caBundle="kept"))
+    tekton.certify_interceptors(world.open())
+    assert world.kube.patched == []
+    metadata = {"name": tekton.INTERCEPTOR_CERTIFICATES, "namespace": names.TEKTON}
+    world.kube.put({"kind": "Secret", "metadata": metadata, "data": {"ca-cert.pem": "Q0E="}})
+    tekton.certify_interceptors(world.open())
+    assert [name for name, _ in world.kube.patched] == ["github"]
+    found = world.kube.objects["ClusterInterceptor", "", "github"]
+    assert found["spec"]["clientConfig"] == {"port": 1, "caBundle": "Q0E="}
+
+
+def test_readiness_is_looked_for_often_where_the_release_looks_at_all(world: StepWorld) -> None:
+    images = world.images
+    assert isinstance(images, Images)
+    probe = {"httpGet": {"path": "/readiness"}, "initialDelaySeconds": 5, "periodSeconds": 10, "failureThreshold": 3}
+    container(images.released[0])["readinessProbe"] = probe
+    found = rendered(world)
+    assert container(found["Deployment", "tekton-pipelines-controller"])["readinessProbe"] == {
+        "httpGet": {"path": "/readiness"},
+        "initialDelaySeconds": 0,
+        "periodSeconds": 2,
+        "failureThreshold": 15,
+    }
+    assert "readinessProbe" not in container(found["Deployment", "tekton-triggers-controller"])
