@@ -19,6 +19,7 @@ from typing import Any
 from bootstrap import checking, names, serial
 from bootstrap.config import NotifySettings, TargetSettings
 from bootstrap.errors import BootstrapError, UsageError
+from bootstrap.locks import engine_in_use
 from bootstrap.paths import Paths
 from bootstrap.supply.source import Source
 from bootstrap.text import meant
@@ -150,13 +151,14 @@ class Bench:
     def _run_serial(self, source: Source) -> float:
         world = self._serial
         world.report.line(f"{SCRIPT} {world.config.name}")
-        world.engine.ensure(lambda _: None)
         try:
-            folder = self._folder / "serial"
-            serial.write(world, folder)
-            environ = serial.environ(world, source, folder)
-            world.engine.network_create(names.network(world.config.name))
-            return self._timed(["bash", SCRIPT], environ, lambda line: world.report.line(f"  {line}"))
+            with engine_in_use(world):
+                world.engine.ensure(lambda _: None)
+                folder = self._folder / "serial"
+                serial.write(world, folder)
+                environ = serial.environ(world, source, folder)
+                world.engine.network_create(names.network(world.config.name))
+                return self._timed(["bash", SCRIPT], environ, lambda line: world.report.line(f"  {line}"))
         finally:  # it names everything as the product does
             down = [sys.executable, "-m", "invoke", "down", "--name", world.config.name]
             environ = {"KUBECONFIG": str(self._folder / "serial/kubeconfig")}

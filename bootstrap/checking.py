@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootstrap.errors import PreconditionError
+from bootstrap.locks import engine_in_use
 from bootstrap.supply.source import Source
 from bootstrap.world import World
 
@@ -88,13 +89,14 @@ def provide(world: World) -> Source:
     source = world.images
     if not isinstance(source, Source):
         raise PreconditionError("the tests need programs that only supply source builds", hint="set `supply: source`")
-    engine = world.report.step("engine")
-    world.engine.ensure(engine.cause)
-    engine.ready(world.engine.check().why, changed=True)
-    images = world.report.step("images")
-    source.provide(images)
-    source.build([part for part, _ in PROGRAMS.values()], images)
-    images.ready(source.check().why, changed=True)
+    with engine_in_use(world):
+        engine = world.report.step("engine")
+        world.engine.ensure(engine.cause)
+        engine.ready(world.engine.check().why, changed=True)
+        images = world.report.step("images")
+        source.provide(images)
+        source.build([part for part, _ in PROGRAMS.values()], images)
+        images.ready(source.check().why, changed=True)
     return source
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
@@ -115,6 +115,36 @@ def converge(
     if failure:
         raise failure
     return [outcomes[step.name] for step in steps]
+
+
+def dismantle(steps: Sequence[Step[W]], wanted: Collection[str], world: W, report: Report) -> list[BootstrapError]:
+    """Undo those of the steps that are `wanted`, each after all that need it, the others side by side.
+
+    What fails is warned of, kept from nothing else, and answered. Raises Interrupted.
+    """
+    by_name = {step.name: step for step in order(steps)}
+    graph: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(by_name, ()))
+    for step in by_name.values():
+        for need in step.needs:
+            graph.add(need, step.name)
+    graph.prepare()
+    failures: list[BootstrapError] = []
+    crew: Crew[None] = Crew("undo")
+    while graph.is_active():
+        for name in graph.get_ready():
+            crew.start(name, partial(by_name[name].undo if name in wanted else _nothing, world))
+        name, error = crew.next()
+        if isinstance(error, BootstrapError) and not isinstance(error, Interrupted):
+            report.warn(f"{name}: {error.message}")
+            failures.append(error)
+        elif error is not None:
+            raise error
+        graph.done(name)
+    return failures
+
+
+def _nothing(_: object) -> None:
+    """What a step that stays needs no undoing."""
 
 
 def _stopped(crew: Crew[Outcome], cancel: Cancel) -> Interrupted:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bootstrap import cloning, doctor, names
-from bootstrap.converge import Outcome, Step, converge, look, order
-from bootstrap.errors import BootstrapError, Interrupted, PreconditionError
-from bootstrap.locks import environment_lock
+from bootstrap.converge import Outcome, Step, converge, dismantle, look
+from bootstrap.errors import BootstrapError, PreconditionError
+from bootstrap.locks import engine_in_use, environment_lock
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
 from bootstrap.steps.cluster import KindCluster, PreloadStep, configuration
 from bootstrap.steps.credentials import CredentialsStep
@@ -53,7 +53,7 @@ def up(world: World, *, dry_run: bool = False) -> int:
     if dry_run:
         return _plan(world, look(todo, world, world.clock))
     doctor.preflight(world.shell, world.engine, world.config, world.paths, cold=is_cold(world))
-    with environment_lock(world, "up"):
+    with environment_lock(world, "up"), engine_in_use(world):
         outcomes = converge(todo, world, world.clock, world.report, world.cancel)
     seconds = world.clock.now() - start
     changed = [outcome for outcome in outcomes if outcome.changed]
@@ -148,23 +148,26 @@ def down(world: World, *, purge: bool = False) -> int:
     What cannot be removed does not keep the rest from being; the first such error is raised at the end.
     """
     start = world.clock.now()
-    with environment_lock(world, "down", last=True):
+    what = f"environment {world.config.name} is gone"
+    with environment_lock(world, "down", last=True), engine_in_use(world) as alone:
         failures = _undo(world, engine=world.engine.revive(lambda _: None))
         world.identity.forget()
-        world.engine.stop_if_idle()
+        last = alone()
+        if last:
+            world.engine.stop_if_idle()
+        if purge and not failures:
+            what += _purge(world, last)
+    world.paths.tidy()
     if failures:
         raise failures[0]
-    what = f"environment {world.config.name} is gone"
-    if purge:
-        what += _purge(world)
     hint = "" if purge else "; caches stay: invoke down --purge"
     world.report.line(f"{what} ({world.clock.now() - start:.1f} s){hint}")
     return 0
 
 
-def _purge(world: World) -> str:
-    """Delete caches and private engine, unless another environment lives on them."""
-    others = world.paths.others()
+def _purge(world: World, alone: bool) -> str:
+    """Delete caches and private engine, unless another environment lives on them, or another command uses them."""
+    others = world.paths.others() or ([] if alone else ["another command"])
     if others:
         world.report.warn(f"caches and engine stay, for they are also those of {', '.join(others)}")
         return ""
@@ -180,16 +183,8 @@ def _undo(world: World, *, engine: bool) -> list[BootstrapError]:
 
     engine: whether it can be asked; if not, nothing of ours is in it.
     """
+    todo = steps(world)
     outside = {"engine", "images", "registry", "cluster"}
-    failures: list[BootstrapError] = []
-    for step in reversed(order(steps(world))):
-        if not (engine if step.name in outside else world.config.context):
-            continue
-        try:
-            step.undo(world)
-        except Interrupted:
-            raise
-        except BootstrapError as error:
-            world.report.warn(f"{step.name}: {error.message}")
-            failures.append(error)
-    return failures
+    inside = {step.name for step in todo} - outside
+    wanted = (outside if engine else set()) | (inside if world.config.context else set())
+    return dismantle(todo, wanted, world, world.report)

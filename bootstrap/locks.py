@@ -1,11 +1,12 @@
-"""One command at a time changes an environment; the kernel frees the lock however the command ends."""
+"""One command at a time changes an environment, and none loses its engine to another; the kernel frees the locks
+however a command ends."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from bootstrap.world import World
 
 LIMIT = 1800.0
+ENGINE = "_engine.lock"
+"""Not the name of an environment's lock: no environment's name begins so."""
+ENGINE_LIMIT = 120.0
 
 
 @contextlib.contextmanager
@@ -54,12 +58,48 @@ def environment_lock(world: World, command: str, *, last: bool = False) -> Itera
                 path.unlink(missing_ok=True)
 
 
-def _take(path: Path) -> IO[str] | None:
+@contextlib.contextmanager
+def engine_in_use(world: World) -> Iterator[Callable[[], bool]]:
+    """Keep other commands from ending the private engine meanwhile: it may hold no container yet, or no more.
+
+    Yields what answers whether no other command uses the engine; once it has said so, others wait for the end of
+    the block. Raises TimedOut if another command ends the engine for longer than ENGINE_LIMIT.
+    """
+    path = world.paths.state / "locks" / ENGINE
+    held: list[IO[str]] = []
+    last = False
+
+    def attempt() -> Verdict:
+        handle = _take(path, fcntl.LOCK_SH)
+        if handle is None:
+            return Pending("another command ends the private Docker")
+        held.append(handle)
+        return Ready()
+
+    def alone() -> bool:
+        nonlocal last
+        try:
+            fcntl.flock(held[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        last = True
+        return True
+
+    until(attempt, clock=world.clock, limit=ENGINE_LIMIT, what="the private Docker", every=0.2)
+    with held[0]:
+        try:
+            yield alone
+        finally:
+            if last:
+                path.unlink(missing_ok=True)  # who waits for it sees that, and makes another
+
+
+def _take(path: Path, how: int = fcntl.LOCK_EX) -> IO[str] | None:
     """The open and locked file; None if another process has it, or has just deleted it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = path.open("a")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
         if os.fstat(handle.fileno()).st_ino == path.stat().st_ino:
             return handle
     except (BlockingIOError, FileNotFoundError):

@@ -42,11 +42,14 @@ class Paths:
         return sorted(each.name for each in folder.iterdir() if each != self.env) if folder.is_dir() else []
 
     def purge(self) -> None:
-        """Delete the caches, and what is left of the state."""
+        """Delete the caches."""
         # Go keeps its module folders read-only.
         for folder, _, _ in os.walk(self.cache):
             Path(folder).chmod(0o700)
         shutil.rmtree(self.cache, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Delete the folders of the state that nothing is in any more."""
         for path in (self.state / "locks", self.state / "environments", self.state):
-            with contextlib.suppress(OSError):  # not empty: another command runs
+            with contextlib.suppress(OSError):  # not empty, or never there
                 path.rmdir()

@@ -27,6 +27,11 @@ KIND_LABEL = "io.x-k8s.kind.cluster"
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 CERTS = f"/etc/containerd/certs.d/{names.REGISTRY}"
 TRUSTED = ("hosts.toml", "ca.crt")
+KUBECONFIGS = "kubeconfigs"
+"""A file of the environment's folder: the user's kubeconfig files that were given the context, one a line.
+
+`down` may be called with another KUBECONFIG than `up` was.
+"""
 
 
 def configuration(world: World, node_image: str = "") -> Object:
@@ -88,7 +93,7 @@ class KindCluster:
         if stopped:
             world.engine.docker("start", *stopped, limit=120)
         if nodes and not self._mark(world, files_of(world, nodes)):
-            world.kind.delete(world.config.name)
+            delete(world)
             nodes, stopped = [], []
         if not nodes:
             self._create(world)
@@ -97,6 +102,7 @@ class KindCluster:
         world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
         if not _known_to_user(world):
             world.kind.export(world.config.name)
+        remember_kubeconfig(world)
         if stopped:
             await_pods(world, stopped, since)
 
@@ -105,7 +111,7 @@ class KindCluster:
         if not nodes or self._foreign(world, nodes):
             return
         try:
-            world.kind.delete(world.config.name)
+            delete(world)
         except PreconditionError:  # kind went with the caches
             world.engine.docker("rm", "--force", "--volumes", *(node.name for node in nodes))
             world.report.warn(f"context {world.context} stays: kubectl config delete-context {world.context}")
@@ -174,6 +180,25 @@ class KindCluster:
             if not isinstance(verdict, Ready):
                 return Pending(f"node {node['metadata']['name']}: {verdict.why}")
         return Ready(f"kind {world.config.name}, {count} nodes, Kubernetes {version.removeprefix('v')}")
+
+
+def delete(world: World) -> None:
+    """Delete the nodes, and the context in every file that it was written to."""
+    for file in _kubeconfigs(world) or [""]:
+        world.kind.delete(world.config.name, file)
+
+
+def remember_kubeconfig(world: World) -> None:
+    """Keep in mind which of the user's files has the context now."""
+    file, known = str(kubeconfig.locate(world.context).absolute()), _kubeconfigs(world)
+    if file not in known:
+        world.identity.write(KUBECONFIGS, "\n".join([*known, file]).encode())
+
+
+def _kubeconfigs(world: World) -> list[str]:
+    path = world.identity.folder / KUBECONFIGS
+    known = path.read_text().splitlines() if path.exists() else []
+    return [file for file in known if Path(file).exists()]
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ class Kind:
         argv = ["create", "cluster", "--name", name, "--image", node_image, "--config", "-", "--wait", "0s", "--retain"]
         self._run(*argv, stdin=config, limit=CREATE_LIMIT)
 
-    def delete(self, name: str) -> None:
-        """Delete nodes and context; fine when there is nothing."""
-        self._run("delete", "cluster", "--name", name, limit=120)
+    def delete(self, name: str, kubeconfig: str = "") -> None:
+        """Delete nodes and context; fine when there is nothing. kubeconfig: which file has the context."""
+        file = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
+        self._run("delete", "cluster", "--name", name, *file, limit=120)
 
     def export(self, name: str) -> None:
         """Add the context kind-NAME to the user's kubeconfig again, as `create` did."""

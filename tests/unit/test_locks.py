@@ -19,7 +19,7 @@ from bootstrap import locks
 from bootstrap.cancel import Cancel
 from bootstrap.config import Config
 from bootstrap.errors import Interrupted, LockedError, PreconditionError
-from bootstrap.locks import environment_lock
+from bootstrap.locks import engine_in_use, environment_lock
 from bootstrap.paths import Paths
 from bootstrap.world import World
 from bootstrap.world.clock import SystemClock
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys, time
 from types import SimpleNamespace
-from bootstrap.locks import environment_lock
+from bootstrap.locks import engine_in_use, environment_lock
 from bootstrap.paths import Paths
 from bootstrap.world.clock import SystemClock
 
@@ -152,3 +152,23 @@ def test_a_folder_that_is_not_ours_is_named(tmp_path: Path) -> None:
     (tmp_path / ".local").write_text("a file where a folder should be")
     with pytest.raises(PreconditionError, match="cannot be written"), environment_lock(make_world(tmp_path), "up"):
         pass
+
+
+def test_the_engine_is_not_ended_under_another_command(tmp_path: Path) -> None:
+    one, other = make_world(tmp_path), make_world(tmp_path, "other")
+    with engine_in_use(one) as alone:
+        with engine_in_use(other):
+            assert not alone()
+        assert alone()
+        assert alone(), "it may be asked again"
+    assert list((one.paths.state / "locks").iterdir()) == []
+
+
+def test_who_wants_the_engine_waits_for_its_end(tmp_path: Path) -> None:
+    clock = FakeClock()
+    ending = contextlib.ExitStack()
+    assert ending.enter_context(engine_in_use(make_world(tmp_path)))()
+    clock.on_sleep = lambda _: ending.close()
+    with engine_in_use(make_world(tmp_path, "other", clock=clock)) as alone:
+        assert clock.slept
+        assert alone()

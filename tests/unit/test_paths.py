@@ -44,15 +44,17 @@ def test_purge_deletes_read_only_folders_too(tmp_path: Path) -> None:
     (paths.state / "locks").mkdir(parents=True)
     paths.purge()
     paths.purge()
+    paths.tidy()
+    paths.tidy()
     assert not paths.cache.exists()
     assert not paths.state.exists()
     assert Path("/etc").exists()
 
 
-def test_purge_leaves_the_state_of_a_command_that_runs(tmp_path: Path) -> None:
+def test_tidying_leaves_the_state_of_a_command_that_runs(tmp_path: Path) -> None:
     paths = of(tmp_path)
     lock = paths.state / "locks/other.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
-    paths.purge()
+    paths.tidy()
     assert lock.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,14 +71,15 @@ class FakeKind:
         ready = {"type": "Ready", "status": "True"}
         self.world.kube.put({"kind": "Node", "metadata": {"name": name}, "status": {"conditions": [ready]}})
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, kubeconfig: str = "") -> None:
         if self.gone:
             raise PreconditionError("the program kind was not found")
         self.deleted += 1
         boxes = self.world.engine.boxes
         for box in [box for box in boxes.values() if box.labels.get(KIND_LABEL) == name]:
             del boxes[box.name]
-        self.file.unlink(missing_ok=True)
+        assert kubeconfig in ("", str(self.file))
+        Path(kubeconfig or os.environ["KUBECONFIG"]).unlink(missing_ok=True)
 
     def kubeconfig(self, name: str) -> str:
         return kubeconfig()
@@ -312,6 +314,14 @@ def test_undo_deletes_and_may_be_done_twice(running: StepWorld) -> None:
     STEP.undo(running.open())
     STEP.undo(running.open())
     assert running.kind.deleted == 1
+
+
+def test_undo_takes_the_context_from_the_file_that_apply_wrote_to(
+    running: StepWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "another"))
+    STEP.undo(running.open())
+    assert not running.kind.file.exists()
 
 
 def test_undo_works_without_kind(running: StepWorld) -> None:
