@@ -160,6 +160,8 @@ class Go:
         for target, batch in batches:
             argv = [str(self.toolchain.go), "build", *flags, "-o", target, *batch]
             self._shell.run(argv, env=environ, cwd=module, limit=BUILD_LIMIT, on_line=on_line)
+        for program in out.iterdir():
+            program.chmod(0o755)  # whatever our umask: an image would need a second copy of it to change the mode
 
     def module_folder(self, module: Path, name: str) -> Path:
         """Where the sources of dependency `name` lie, downloading them if they are not there."""

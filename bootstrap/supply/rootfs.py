@@ -12,6 +12,8 @@ from bootstrap.world.shell import Shell
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 PACKAGES = "ca-certificates"
+EXCLUDED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+"""Files of packages that no image needs; the setting stays in the image, for packages installed later."""
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -75,6 +77,6 @@ def build(shell: Shell, target: Path, arch: str, on_cause: Callable[[str], None]
             raise PreconditionError("mmdebstrap is not installed", hint="sudo apt-get install mmdebstrap")
         apt.install(shell, ["mmdebstrap"], on_cause)
     argv = ["mmdebstrap", "--variant=minbase", f"--architectures={arch}", f"--include={PACKAGES}", "--quiet"]
-    keep_small = ["--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*"]
+    keep_small = [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
     trim = ["--customize-hook=rm -rf $1/var/cache/apt/*.bin $1/var/log/*"]
     shell.run([*argv, *keep_small, *trim, codename, str(target), "-"], stdin="\n".join(sources) + "\n", limit=900)

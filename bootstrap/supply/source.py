@@ -270,7 +270,7 @@ class Source:
 
     def _special_inputs(self, name: str) -> Sequence[str | bytes]:
         if name == "rootfs":
-            return repr(rootfs.machine_sources()), self._arch, rootfs.PACKAGES
+            return repr(rootfs.machine_sources()), self._arch, rootfs.PACKAGES, *rootfs.EXCLUDED
         if name == "base":
             return self._tree("images/base"), self._key("rootfs"), rootfs.CA_BUNDLE.read_bytes()
         if name == "static":

@@ -199,22 +199,24 @@ def test_caches_are_our_own_and_modules_are_not_changed() -> None:
     assert environ["GOARCH"] == "arm64"
 
 
-def test_programs_called_as_their_packages_are_built_together() -> None:
+def test_programs_called_as_their_packages_are_built_together(tmp_path: Path) -> None:
     shell = Compiler()
+    (tmp_path / "kube").touch(mode=0o700)
     packages = {"kube": "./cmd/kube", "kubectl": "k8s.io/kubernetes/cmd/kubectl", "etcd": "go.etcd.io/etcd/server/v3"}
-    go(shell).build(Path("/module"), Path("/out"), packages, ldflags="-X a=b", tags="netgo")
+    go(shell).build(Path("/module"), tmp_path, packages, ldflags="-X a=b", tags="netgo")
     [(first, _, cwd), (second, _, _)] = shell.ran
     assert first == [
         *("/go/bin/go", "build", "-v", "-ldflags=-s -w -X a=b", "-tags=netgo"),
-        *("-o", "/out/", "./cmd/kube", "k8s.io/kubernetes/cmd/kubectl"),
+        *("-o", f"{tmp_path}/", "./cmd/kube", "k8s.io/kubernetes/cmd/kubectl"),
     ]
-    assert second[-3:] == ["-o", "/out/etcd", "go.etcd.io/etcd/server/v3"]
+    assert second[-3:] == ["-o", f"{tmp_path}/etcd", "go.etcd.io/etcd/server/v3"]
     assert cwd == Path("/module")
+    assert (tmp_path / "kube").stat().st_mode & 0o777 == 0o755, "whoever a container runs as"
 
 
-def test_tools_for_this_machine_are_not_built_for_the_nodes() -> None:
+def test_tools_for_this_machine_are_not_built_for_the_nodes(tmp_path: Path) -> None:
     shell = Compiler()
-    go(shell).build(Path("/m"), Path("/out"), {"kind": "sigs.k8s.io/kind"}, native=True)
+    go(shell).build(Path("/m"), tmp_path, {"kind": "sigs.k8s.io/kind"}, native=True)
     assert (shell.ran[0][1]["GOOS"], shell.ran[0][1]["GOARCH"]) == ("", "")
 
 
