@@ -70,10 +70,27 @@ def status(_: Context, name: str = "", json: bool = False, set: Sets = None) -> 
     return cli.flow("status", name, set, {}, as_json=json)
 
 
-@command(help={"limit": "how many, newest first", **JSON})
-def runs(_: Context, name: str = "", limit: int = 20, json: bool = False, set: Sets = None) -> Flow:
+@command(
+    help={
+        "limit": "how many, newest first",
+        "state": "only these: pending, running, succeeded, failed, cancelled or timedout",
+        "branch": "only those of this branch",
+        "by": "only those that came by push, poll or hand",
+        **JSON,
+    }
+)
+def runs(
+    _: Context,
+    name: str = "",
+    limit: int = 20,
+    state: str = "",
+    branch: str = "",
+    by: str = "",
+    json: bool = False,
+    set: Sets = None,
+) -> Flow:
     """List the runs, newest first."""
-    return cli.flow("runs", name, set, {}, limit=limit, as_json=json)
+    return cli.flow("runs", name, set, {}, limit=limit, state=state, branch=branch, by=by, as_json=json)
 
 
 @command(help={"run": "name of the run (default: the newest)"}, positional=["run"])
@@ -104,6 +121,71 @@ def clone(_: Context, name: str = "", into: str = "go-echo", set: Sets = None) -
 def listener(_: Context, name: str = "", port: int = 0, set: Sets = None) -> Flow:
     """Forward the webhook listener until Ctrl-C."""
     return cli.flow("listener", name, set, {}, port=port)
+
+
+@command(
+    help={
+        "show-secret": "print the secret that deliveries are signed with, and nothing else",
+        "test": "send a signed push, and follow it to its run",
+        "branch": "with --test: the branch (default: git.revision)",
+        "commit": "with --test: the commit in full (default: the branch's newest)",
+        "follow": "with --test: until the run is over",
+        "why": "id of a delivery, as the git host shows it: what became of it, and why",
+        **JSON,
+    }
+)
+def webhook(
+    _: Context,
+    name: str = "",
+    show_secret: bool = False,
+    test: bool = False,
+    branch: str = "",
+    commit: str = "",
+    follow: bool = False,
+    why: str = "",
+    json: bool = False,
+    set: Sets = None,
+) -> Flow:
+    """Set up, try and explain deliveries."""
+    return cli.flow(
+        "webhook",
+        name,
+        set,
+        {},
+        show_secret=show_secret,
+        test=test,
+        branch=branch,
+        commit=commit,
+        follow=follow,
+        why=why,
+        as_json=json,
+    )
+
+
+@command(
+    help={
+        "to": "user@host: the machine that the git host can reach",
+        "port": "port of that machine (default: 9080)",
+        "ssh-port": "port of its sshd (default: as ssh is configured)",
+        "identity": "file with the private key (default: as ssh is configured)",
+        "ssh-config": "file to use in place of ~/.ssh/config",
+    },
+    positional=["to"],
+)
+def tunnel(
+    _: Context,
+    to: str = "",
+    name: str = "",
+    port: int = 9080,
+    ssh_port: int = 0,
+    identity: str = "",
+    ssh_config: str = "",
+    set: Sets = None,
+) -> Flow:
+    """Let webhooks in by a host of yours until Ctrl-C."""
+    return cli.flow(
+        "tunnel", name, set, {}, to=to, port=port, ssh_port=ssh_port, identity=identity, ssh_config=ssh_config
+    )
 
 
 @command(help={"port": "local port (default: dashboard.port, 9097)", "open": "open the browser"})
@@ -158,6 +240,8 @@ namespace = Collection(
     cancel,
     clone,
     listener,
+    webhook,
+    tunnel,
     dashboard,
     down,
     doctor,

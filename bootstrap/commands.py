@@ -25,6 +25,8 @@ MODULES = {
     "cancel": "running",
     "clone": "cloning",
     "listener": "serving",
+    "tunnel": "tunnelling",
+    "webhook": "delivering",
     "dashboard": "serving",
     "doctor": "looking",
     "config": "looking",

@@ -25,6 +25,7 @@ from bootstrap.runs import (
     parse_run,
     run_name,
 )
+from bootstrap.text import meant
 from bootstrap.wait import until
 from bootstrap.world import World, git
 from bootstrap.world.report import StepLine
@@ -70,7 +71,8 @@ def read(world: World, name: str) -> Run:
     """The run and its tasks as they are now. Raises NotFound if there is no such run."""
     found = world.kube.get(API, "PipelineRun", name, names.RUNS)
     if found is None:
-        raise NotFound(f"there is no run {name}", hint="invoke runs")
+        known = [str(each["metadata"]["name"]) for each in world.kube.list(API, "PipelineRun", names.RUNS)]
+        raise NotFound(f"there is no run {name}{meant(name, known)}", hint="invoke runs")
     return parse_run(found, world.kube.list(API, "TaskRun", names.RUNS, labels=f"{PIPELINE_RUN}={name}"))
 
 

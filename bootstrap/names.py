@@ -19,7 +19,8 @@ DEMO = "demo"
 TEKTON = "tekton-pipelines"
 
 PIPELINE = "git-cicd"
-LISTENER = "el-demo-listener"
+EVENT_LISTENER = "demo-listener"
+LISTENER = f"el-{EVENT_LISTENER}"
 """Service and Deployment that Tekton makes for the EventListener demo-listener."""
 GIT_URL = f"http://git.{GIT}.svc.cluster.local/go-echo.git"
 GIT_NODE_PORT = 30300

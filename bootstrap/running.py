@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bootstrap import following, names
-from bootstrap.errors import BootstrapError, Interrupted, RunFailed, TimedOut
+from bootstrap import following, layout, names
+from bootstrap.errors import BootstrapError, Interrupted, RunFailed, TimedOut, UsageError
 from bootstrap.model import Ready
 from bootstrap.runs import PIPELINE_RUN, Run, State, parse_runs
 from bootstrap.steps.target import TargetStep
+from bootstrap.text import meant
 from bootstrap.world import World
 
+COLUMNS = ["run", "commit", "branch", "by", "state", "sec", "image"]
+NAME_WIDTH, BRANCH_WIDTH = 20, 14
+"""Of a run's name as it usually is, and what that leaves for the branch; a longer name takes it from the branch."""
+WAYS = ("push", "poll", "hand")
 CANCEL = {"spec": {"status": "CancelledRunFinally"}}
 
 
@@ -87,22 +93,44 @@ def all_runs(world: World) -> list[Run]:
     return parse_runs(pipeline_runs, world.kube.list(following.API, "TaskRun", names.RUNS, labels=PIPELINE_RUN))
 
 
-def runs(world: World, *, limit: int = 20, as_json: bool = False) -> int:
-    found = all_runs(world)[:limit]
+def runs(
+    world: World, *, limit: int = 20, state: str = "", branch: str = "", by: str = "", as_json: bool = False
+) -> int:
+    """The newest `limit` of those that all filters let pass. Raises UsageError for a filter that can match nothing."""
+    if limit < 1:
+        raise UsageError(f"--limit: {limit} is less than 1")
+    wanted = [_among("--state", state, [each.value for each in State]), branch, _among("--by", by, WAYS)]
+    found = [run for run in all_runs(world) if _matches(wanted, [run.state.value, run.branch, run.trigger])][:limit]
     now = datetime.now(UTC)
     if as_json:
         world.report.json([as_row(run, now) for run in found])
         return 0
     if not found:
-        world.report.line("no run yet.  next: invoke test-run")
+        world.report.line("no such run.  next: invoke runs" if any(wanted) else "no run yet.  next: invoke test-run")
         return 0
-    columns = ["run", "commit", "branch", "by", "state", "seconds", "image"]
-    rows = [as_row(run, now) for run in found]
-    table = [[str(row[column]) for column in columns] for row in rows]
-    for row in table:
-        row[1], row[6] = row[1][:7], row[6].rpartition("@")[2][:19]
-    world.report.table(columns, table)
+    world.report.table(COLUMNS, [shown(as_row(run, now)) for run in found])
     return 0
+
+
+def _among(flag: str, word: str, words: Sequence[str]) -> str:
+    """The one of `words` that is meant, in whatever case. "" stays."""
+    found = next((each for each in words if each.lower() == word.lower()), "")
+    if word and not found:
+        raise UsageError(
+            f"{flag}: {word} is none of {', '.join(words).lower()}{meant(word, words)}", hint="invoke runs"
+        )
+    return found
+
+
+def _matches(wanted: Sequence[str], values: Sequence[str]) -> bool:
+    return all(not each or each == value for each, value in zip(wanted, values, strict=True))
+
+
+def shown(row: Mapping[str, Any]) -> list[str]:
+    """A row for 80 columns: the run's name in full, because it is what one types next; digits of commit and image."""
+    image = row["image"].rpartition("@")[2].removeprefix("sha256:")[:12]
+    branch = layout.shortened(row["branch"], max(8, BRANCH_WIDTH + NAME_WIDTH - len(row["run"])))
+    return [row["run"], row["commit"][:7], branch, row["by"], row["state"], str(row["seconds"]), image]
 
 
 def as_row(run: Run, now: datetime) -> dict[str, Any]:

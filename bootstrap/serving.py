@@ -60,11 +60,7 @@ def listener(world: World, *, port: int = 0) -> int:
 
     Raises PreconditionError when there is no listener, or the port is taken.
     """
-    if world.kube.get("v1", "Service", LISTENER, names.RUNS) is None:
-        raise PreconditionError(
-            f"environment {world.config.name} has no webhook listener (Service {names.RUNS}/{LISTENER})",
-            hint="invoke up · invoke status",
-        )
+    require_listener(world)
     wanted = port or world.config.listener.port
     forward = Forward(world.kube, names.RUNS, LISTENER, LISTENER_PORT, wanted)
     try:
@@ -80,6 +76,15 @@ def listener(world: World, *, port: int = 0) -> int:
     stats = forward.stats
     world.report.line(f"ended after {count(stats.connections, 'connection')}, {stats.dropped} dropped")
     return 0
+
+
+def require_listener(world: World) -> None:
+    """Raises PreconditionError when the environment has none."""
+    if world.kube.get("v1", "Service", LISTENER, names.RUNS) is None:
+        raise PreconditionError(
+            f"environment {world.config.name} has no webhook listener (Service {names.RUNS}/{LISTENER})",
+            hint="invoke up · invoke status",
+        )
 
 
 def _supervise(world: World, forward: Forward) -> None:

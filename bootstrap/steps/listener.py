@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bootstrap import composing, manifests, names
+from bootstrap import composing, deliveries, manifests, names
 from bootstrap.config import Config
 from bootstrap.model import Lock, Object, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
@@ -39,6 +39,8 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
         Patch(Select("EventListener"), put(*FILTER, value=watched(config))),
         Patch(template, put(*run, "metadata", "name", value=pushed_run_name(config, "$(tt.params.short)"))),
         Patch(template, put(*run, "spec", value=_run_spec(project, config))),
+        Patch(template, deliveries.name_runs),
+        Patch(Select("EventListener"), deliveries.leave_notes),
     ]
     return render(lock, project / "manifests/listener", patches=patches)
 

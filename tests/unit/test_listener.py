@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap import composing, following, names
+from bootstrap import composing, deliveries, following, names
 from bootstrap.config import AppSettings, Config, GitSettings, PipelineSettings, WebhookSettings, load
 from bootstrap.errors import UsageError
 from bootstrap.manifests import load as load_manifests
@@ -29,6 +29,7 @@ def rendered(config: Config, kind: str) -> Object:
 
 def test_the_filter_in_the_manifest_is_that_of_the_defaults() -> None:
     [written] = [each for each in load_manifests(PROJECT / "manifests/listener") if each["kind"] == "EventListener"]
+    deliveries.leave_notes(written)
     assert written["spec"] == rendered(Config(), "EventListener")["spec"]
 
 
@@ -108,7 +109,9 @@ def test_a_pushed_run_is_like_one_started_by_hand() -> None:
 def test_every_parameter_of_the_template_is_bound_and_used() -> None:
     template, binding = rendered(Config(), "TriggerTemplate"), rendered(Config(), "TriggerBinding")
     declared = {each["name"] for each in template["spec"]["params"]}
-    assert {each["name"] for each in binding["spec"]["params"]} == declared
+    [trigger] = rendered(Config(), "EventListener")["spec"]["triggers"]
+    inline = {each["name"] for each in trigger["bindings"] if "name" in each}
+    assert {each["name"] for each in binding["spec"]["params"]} | inline == declared
     text = str(template["spec"]["resourcetemplates"])
     assert declared == {name for name in declared if f"$(tt.params.{name})" in text}
     assert text.count("$(tt.params.") == len(declared)
