@@ -168,7 +168,7 @@ def read(interceptors: Iterable[str], listener: Iterable[str], server: Iterable[
     found: dict[str, Delivery] = {}
     times = []
     for line in _objects(interceptors):
-        message, when = str(line.get("message") or ""), _time(line)
+        message, when = _message(line), _time(line)
         times += [when] if when else []
         if not message.startswith("Interceptor response is: "):
             continue
@@ -188,14 +188,14 @@ def _hear_listener(lines: Iterable[Mapping[str, Any]], found: dict[str, Delivery
     ids: dict[str, str] = {}
     strangers = []
     for line in lines:
-        message, event, when = str(line.get("message") or ""), str(line.get("/triggers-eventid") or ""), _time(line)
+        message, event, when = _message(line), str(line.get("/triggers-eventid") or ""), _time(line)
         if event and (param := _PARAM.search(message)):
             before = found.get(param[1]) or Delivery(param[1], when, trigger=str(line.get("/trigger") or ""))
             if before.when and when and when < before.when:  # of an earlier try
                 continue
             ids[event] = before.id
             found[before.id] = replace(before, event_id=event, refusal="", seen=when)
-        elif line.get("severity") == "error" and not message.startswith("problem creating obj"):
+        elif "error" in (line.get("severity"), line.get("level")) and not message.startswith("problem creating obj"):
             if event in ids:
                 found[ids[event]] = replace(found[ids[event]], refusal=message, seen=when)
             elif not event:
@@ -217,9 +217,14 @@ def _objects(lines: Iterable[str]) -> list[Mapping[str, Any]]:
     return sorted(found, key=lambda each: _time(each) or datetime.min.replace(tzinfo=UTC))
 
 
+def _message(line: Mapping[str, Any]) -> str:
+    """Named by Tekton's logging configuration; the second is the name without one."""
+    return str(line.get("message") or line.get("msg") or "")
+
+
 def _time(line: Mapping[str, Any]) -> datetime | None:
     try:
-        when = datetime.fromisoformat(str(line.get("timestamp") or ""))
+        when = datetime.fromisoformat(str(line.get("timestamp") or line.get("ts") or ""))
     except ValueError:
         return None
     return when if when.tzinfo else None

@@ -94,8 +94,7 @@ def refusal(said: str, login: Login, far: int) -> Refusal:
     if "Bad configuration option" in said or "terminating," in said:
         return Refusal(f"ssh cannot use its configuration: {_last(said)}", login.typed("true"), lasting=True)
     if "remote port forwarding failed" in said:
-        why = "it is taken there, or its sshd forbids it (AllowTcpForwarding, PermitListen)"
-        return Refusal(f"port {far} of {host} cannot be had: {why}", f"invoke tunnel {login.to} --port {_other(far)}")
+        return taken(login, far)
     if "Could not resolve hostname" in said:
         return Refusal(f"there is no host {host}")
     if "Connection refused" in said:
@@ -103,12 +102,15 @@ def refusal(said: str, login: Login, far: int) -> Refusal:
     return Refusal(f"ssh ended: {_last(said) or 'without a word'}", login.typed("true"))
 
 
+def taken(login: Login, far: int) -> Refusal:
+    """Of a port; sshd gives the same answer for one that is taken and one that it forbids."""
+    why = "it is taken there, or its sshd forbids it (AllowTcpForwarding, PermitListen)"
+    hint = f"invoke tunnel {login.to} --port {far + 1 if far < 65535 else 1024}"
+    return Refusal(f"port {far} of {login.host} cannot be had: {why}", hint)
+
+
 def _last(said: str) -> str:
     return said.strip().rpartition("\n")[2]
-
-
-def _other(port: int) -> int:
-    return port + 1 if port < 65535 else 1024
 
 
 # -- the far side ------------------------------------------------------------------------------------
@@ -120,17 +122,17 @@ request='GET /live HTTP/1.0\r\nHost: localhost\r\n\r\n'
 for tool in curl python3 bash nc; do
   command -v "$tool" >/dev/null 2>&1 || continue
   case $tool in
-  curl) got=$(curl --silent --noproxy '*' --max-time 8 --output /dev/null --write-out '%{http_code}' "$url") ;;
+  curl) got=$(curl --silent --noproxy '*' --max-time 5 --output /dev/null --write-out '%{http_code}' "$url") ;;
   python3) got=$(python3 -c 'import http.client, sys
-connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=8)
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=5)
 connection.request("GET", "/live")
 print(connection.getresponse().status)' "$port" 2>/dev/null) ;;
-  bash) got=$(bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "$2" >&3 && read -r -t 8 _ code _ <&3
+  bash) got=$(bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "$2" >&3 && read -r -t 5 _ code _ <&3
 echo "$code"' bash "$port" "$request" 2>/dev/null) ;;
-  nc) got=$(printf "$request" | nc -w 8 127.0.0.1 "$port" 2>/dev/null | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p') ;;
+  nc) got=$(printf "$request" | nc -w 5 127.0.0.1 "$port" 2>/dev/null | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p') ;;
   esac
   echo "answer $tool ${got:-0}"
-  [ "${got:-0}" -gt 0 ] 2>/dev/null && break
+  break
 done
 grep -h -i ":$(printf %04X "$port") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null
 exit 0
@@ -153,8 +155,8 @@ class View:
 
 def view(printed: str) -> View:
     """What CHECK printed."""
-    answers = [(tool, int(status)) for tool, status in _ANSWER.findall(printed)]
-    tool, status = max(answers, key=lambda each: each[1] > 0, default=("", 0))
+    answer = _ANSWER.search(printed)
+    tool, status = (answer[1], int(answer[2])) if answer else ("", 0)
     addresses = [_address(each) for each in _LISTENS.findall(printed)]
     if not addresses:
         return View(tool, status)

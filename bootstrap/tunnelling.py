@@ -14,7 +14,7 @@ from bootstrap.ssh import Login, View
 from bootstrap.text import count, duration
 from bootstrap.wait import until
 from bootstrap.world import World
-from bootstrap.world.forward import Forward
+from bootstrap.world.forward import Forward, Stats
 from bootstrap.world.shell import Process, running
 
 PAUSES = (1, 2, 5, 10, 20, 30)
@@ -43,7 +43,7 @@ def tunnel(
     with Forward(world.kube, names.RUNS, LISTENER, LISTENER_PORT, 0) as forward:
         world.report.line(f"connecting to {login.to}   (Ctrl-C ends it)")
         try:
-            _supervise(world, login, port, forward.local_port)
+            _supervise(world, login, port, forward)
         except (KeyboardInterrupt, Interrupted):
             world.report.line(f"ended after {count(forward.stats.connections, 'connection')}")
     return 0
@@ -58,12 +58,12 @@ def _file(flag: str, name: str) -> str:
     return str(path)
 
 
-def _supervise(world: World, login: Login, far: int, near: int) -> None:
+def _supervise(world: World, login: Login, far: int, forward: Forward) -> None:
     """Start ssh, and again whenever it ends; never returns. Raises PreconditionError when there is no point in that."""
     held, pauses = False, iter(PAUSES)
     while True:
-        with running(world.shell, login.reverse(far, near)) as process:
-            if _watch(world, login, far, process):
+        with running(world.shell, login.reverse(far, forward.local_port)) as process:
+            if _watch(world, login, far, process, forward.stats):
                 held, pauses = True, iter(PAUSES)
         refusal = ssh.refusal(process.tail(), login, far)
         if refusal.lasting or not held:
@@ -73,16 +73,25 @@ def _supervise(world: World, login: Login, far: int, near: int) -> None:
         world.clock.sleep(pause)
 
 
-def _watch(world: World, login: Login, far: int, process: Process) -> bool:
-    """Say how the far host sees the port, and wait until ssh ends. Whether the tunnel ever held."""
+def _watch(world: World, login: Login, far: int, process: Process, stats: Stats) -> bool:
+    """Say how the far host sees the port, and wait until ssh ends. Whether the tunnel ever held.
+
+    An answer counts if it came by us: where sshd gets the port of one loopback address only, another program may have
+    that of the other. Raises PreconditionError then.
+    """
     for number, pause in enumerate(itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])), start=1):
+        before = stats.connections
         view, why = _look(world, login, far)
         if not process.alive():
             return False
-        if view.status:
+        by_us = stats.connections > before
+        if view.status and by_us:
             for line in told(login, far, view):
                 world.report.line(line)
             break
+        if view.tool and not by_us and (view.status or number >= PATIENCE):
+            refusal = ssh.taken(login, far)
+            raise PreconditionError(refusal.message, hint=refusal.hint)
         if why and number >= PATIENCE:
             world.report.warn(f"the tunnel stands, but from {login.host} it cannot be checked: {why}")
             break
