@@ -15,8 +15,9 @@ from bootstrap.text import meant
 from bootstrap.world import World
 
 COLUMNS = ["run", "commit", "branch", "by", "state", "sec", "image"]
-NAME_WIDTH, BRANCH_WIDTH = 20, 14
-"""Of a run's name as it usually is, and what that leaves for the branch; a longer name takes it from the branch."""
+KEYS = {"sec": "seconds"}
+WIDTH, NARROWEST = 80, 8
+"""Of the table, and of a branch in it."""
 WAYS = ("push", "poll", "hand")
 CANCEL = {"spec": {"status": "CancelledRunFinally"}}
 
@@ -108,7 +109,8 @@ def runs(
     if not found:
         world.report.line("no such run.  next: invoke runs" if any(wanted) else "no run yet.  next: invoke test-run")
         return 0
-    world.report.table(COLUMNS, [shown(as_row(run, now)) for run in found])
+    columns, *rows = table([as_row(run, now) for run in found])
+    world.report.table(columns, rows)
     return 0
 
 
@@ -126,11 +128,28 @@ def _matches(wanted: Sequence[str], values: Sequence[str]) -> bool:
     return all(not each or each == value for each, value in zip(wanted, values, strict=True))
 
 
-def shown(row: Mapping[str, Any]) -> list[str]:
-    """A row for 80 columns: the run's name in full, because it is what one types next; digits of commit and image."""
-    image = row["image"].rpartition("@")[2].removeprefix("sha256:")[:12]
-    branch = layout.shortened(row["branch"], max(8, BRANCH_WIDTH + NAME_WIDTH - len(row["run"])))
-    return [row["run"], row["commit"][:7], branch, row["by"], row["state"], str(row["seconds"]), image]
+def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Header and rows for 80 columns. A run's name stays whole: it is what one types next.
+
+    Branches are shortened to what is left; the images go first where names are so long that nothing is.
+    """
+    lines = [COLUMNS, *([_cell(row, column) for column in COLUMNS] for row in rows)]
+    branch = COLUMNS.index("branch")
+    for count in (len(COLUMNS), len(COLUMNS) - 1):
+        lines = [line[:count] for line in lines]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        room = WIDTH - (sum(widths) + 2 * (count - 1) - widths[branch])
+        if room >= NARROWEST:
+            break
+    return [
+        [*line[:branch], layout.shortened(line[branch], max(room, NARROWEST)), *line[branch + 1 :]] for line in lines
+    ]
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    if column == "image":
+        return str(row["image"]).rpartition("@")[2].removeprefix("sha256:")[:12]
+    return str(row["commit"])[:7] if column == "commit" else str(row[KEYS.get(column, column)])
 
 
 def as_row(run: Run, now: datetime) -> dict[str, Any]:

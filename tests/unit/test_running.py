@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap import following, names, running
+from bootstrap import following, layout, names, running
 from bootstrap.config import Config, GitSettings, PipelineSettings
 from bootstrap.errors import (
     ApiError,
@@ -22,6 +22,7 @@ from bootstrap.errors import (
     PreconditionError,
     RunFailed,
     TimedOut,
+    UsageError,
 )
 from bootstrap.model import Object, Ready
 from bootstrap.runs import Run, State
@@ -405,6 +406,87 @@ def test_runs_are_listed_newest_first(world: StepWorld, kube: RunKube) -> None:
     assert set(row) == {"run", "commit", "branch", "by", "state", "why", "seconds", "image", "created"}
     assert running.runs(world.open()) == 0
     assert said(world, "table")[0][:2] == ["run", "commit"]
+
+
+MANY = [
+    ("go-echo-aaaaaaaaaaaa", "push", "True", "main"),
+    ("go-echo-bbbbbbbbbbbb", "poll", "False", "main"),
+    ("go-echo-ccccccc-x7k2p", "hand", "True", "feature/x"),
+]
+
+
+def arrived(name: str, way: str, status: str, branch: str) -> Object:
+    made = run(name)
+    made["metadata"]["labels"] = {"tekton-bootstrap.dev/trigger": way, "tekton-bootstrap.dev/branch": branch}
+    return {**made, "status": {"conditions": succeeded(status, "Failed" if status == "False" else "")}}
+
+
+@pytest.mark.parametrize(
+    ("filters", "digits"),
+    [
+        ({}, "abc"),
+        ({"state": "failed"}, "b"),
+        ({"state": "Succeeded"}, "ac"),
+        ({"branch": "main"}, "ab"),
+        ({"by": "PUSH"}, "a"),
+        ({"by": "hand", "branch": "feature/x", "state": "succeeded"}, "c"),
+        ({"branch": "main", "limit": 1}, "a"),
+    ],
+)
+def test_runs_are_filtered_before_they_are_counted(
+    world: StepWorld, kube: RunKube, filters: dict[str, Any], digits: str
+) -> None:
+    kube.put(*(arrived(*each) for each in MANY))
+    assert running.runs(world.open(), **filters) == 0
+    [table] = [each for each in world.report.printed if each[0] == "table"]
+    assert "".join(row[0][8] for row in table[2]) == digits
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        ({"state": "fialed"}, "--state: fialed is none of pending, running, succeeded, failed"),
+        ({"state": "Succeded"}, "did you mean Succeeded?"),
+        ({"by": "cron"}, "--by: cron is none of push, poll, hand"),
+        ({"limit": 0}, "--limit: 0 is less than 1"),
+    ],
+)
+def test_a_filter_that_matches_nothing_ever_is_refused(
+    world: StepWorld, kube: RunKube, filters: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        running.runs(world.open(), **filters)
+    assert words in caught.value.message
+
+
+def test_a_filter_may_find_nothing_now(world: StepWorld, kube: RunKube) -> None:
+    kube.put(arrived(*MANY[0]))
+    assert running.runs(world.open(), branch="gone") == 0
+    assert said(world) == ["no such run.  next: invoke runs"]
+
+
+@pytest.mark.parametrize("branch", ["main", "release/2026.11", "feature/a-branch-whose-name-does-not-end"])
+@pytest.mark.parametrize("name", ["go-echo-3f9c2e100000", "r", "somebody-my-application-3f9c2e1000"])
+def test_a_row_fits_80_columns(name: str, branch: str) -> None:
+    values = finished(name=name, branch=branch, trigger="push", started=None)
+    row = running.as_row(values, datetime.now(UTC)) | {"seconds": 1234, "state": "Succeeded"}
+    columns, *rows = running.table([row, row | {"branch": "main"}])
+    lines = layout.table(columns, rows)
+    assert max(map(len, lines)) <= 80
+    assert name in lines[1]
+    assert branch[:7] in lines[1]
+    assert ("888888888888" in lines[1]) == (len(name) < 34)
+
+
+@pytest.mark.parametrize("command", [running.logs, running.rerun, running.cancel])
+def test_an_unknown_run_brings_the_one_that_may_be_meant(
+    world: StepWorld, kube: RunKube, command: Callable[..., int]
+) -> None:
+    kube.put(run("go-echo-3f9c2e100000"))
+    kube.moments = [NotFound("gone")]
+    with pytest.raises(NotFound) as caught:
+        command(world.open(), run="go-echo-3f9c2e10000")
+    assert caught.value.message == "there is no run go-echo-3f9c2e10000; did you mean go-echo-3f9c2e100000?"
 
 
 def test_a_row_is_json(world: StepWorld) -> None:
