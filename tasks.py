@@ -168,7 +168,7 @@ def webhook(
         "port": "port of that machine (default: 9080)",
         "ssh-port": "port of its sshd (default: as ssh is configured)",
         "identity": "file with the private key (default: as ssh is configured)",
-        "ssh-config": "file to use in place of ~/.ssh/config",
+        "config": "file to use in place of ~/.ssh/config",
     },
     positional=["to"],
 )
@@ -179,13 +179,11 @@ def tunnel(
     port: int = 9080,
     ssh_port: int = 0,
     identity: str = "",
-    ssh_config: str = "",
+    config: str = "",
     set: Sets = None,
 ) -> Flow:
     """Let webhooks in by a host of yours until Ctrl-C."""
-    return cli.flow(
-        "tunnel", name, set, {}, to=to, port=port, ssh_port=ssh_port, identity=identity, ssh_config=ssh_config
-    )
+    return cli.flow("tunnel", name, set, {}, to=to, port=port, ssh_port=ssh_port, identity=identity, config=config)
 
 
 @command(help={"port": "local port (default: dashboard.port, 9097)", "open": "open the browser"})

@@ -26,9 +26,7 @@ PATIENCE = 3
 LOOK_LIMIT = 60.0
 
 
-def tunnel(
-    world: World, *, to: str, port: int = 9080, ssh_port: int = 0, identity: str = "", ssh_config: str = ""
-) -> int:
+def tunnel(world: World, *, to: str, port: int = 9080, ssh_port: int = 0, identity: str = "", config: str = "") -> int:
     """Port `port` of the host leads to the listener, until Ctrl-C or SIGTERM.
 
     Raises UsageError for a login that is none; PreconditionError when there is no listener, no ssh, or the first
@@ -36,7 +34,7 @@ def tunnel(
     """
     if not 1 <= port <= 65535:
         raise UsageError(f"--port: {port} is not a port", hint="invoke tunnel user@host --port 9080")
-    login = Login(to, ssh_port, _file("--identity", identity), _file("--ssh-config", ssh_config))
+    login = Login(to, ssh_port, _file("--identity", identity), _file("--config", config))
     if not world.shell.which("ssh"):
         raise PreconditionError("the program ssh was not found", hint="apt-get install openssh-client")
     require_listener(world)

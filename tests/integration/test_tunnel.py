@@ -135,7 +135,7 @@ def answer(port: int) -> int:
 def test_a_tunnel_is_checked_from_the_far_side_and_comes_back(tmp_path: Path, near: int) -> None:
     far = free_port()
     with sshd.serving(tmp_path / "sshd") as server:
-        with Tunnel(tmp_path, server.login, {"port": far, "ssh_config": server.config}) as tunnel:
+        with Tunnel(tmp_path, server.login, {"port": far, "config": server.config}) as tunnel:
             tunnel.until("GatewayPorts clientspecified")
             assert f"127.0.0.1:{far} leads to cicd/el-demo-listener: HTTP 200, asked from there by " in tunnel.said
             assert answer(far) == 200
@@ -152,14 +152,14 @@ def test_a_host_that_lets_others_in_needs_no_hint(tmp_path: Path, near: int) -> 
     options = {"GatewayPorts": "clientspecified"}
     with (
         sshd.serving(tmp_path / "sshd", **options) as server,
-        Tunnel(tmp_path, server.login, {"port": free_port(), "ssh_config": server.config}) as tunnel,
+        Tunnel(tmp_path, server.login, {"port": free_port(), "config": server.config}) as tunnel,
     ):
         tunnel.until("enter at the git host: http://127.0.0.1:")
         assert "GatewayPorts" not in tunnel.said
 
 
 def refused(tmp_path: Path, server: sshd.Sshd, **options: Any) -> PreconditionError:
-    with Tunnel(tmp_path, server.login, {"port": free_port(), "ssh_config": server.config} | options) as tunnel:
+    with Tunnel(tmp_path, server.login, {"port": free_port(), "config": server.config} | options) as tunnel:
         until(lambda: tunnel.error, lambda: tunnel.said)
     assert isinstance(tunnel.error, PreconditionError)
     assert "HTTP" not in tunnel.said
@@ -168,13 +168,13 @@ def refused(tmp_path: Path, server: sshd.Sshd, **options: Any) -> PreconditionEr
 
 def test_each_refusal_has_its_own_words(tmp_path: Path, near: int) -> None:
     with sshd.serving(tmp_path / "sshd") as server:
-        unknown = refused(tmp_path, server, ssh_config=server.client(known="/dev/null"))
+        unknown = refused(tmp_path, server, config=server.client(known="/dev/null"))
         assert unknown.message == "ssh does not know the key of host 127.0.0.1 yet"
         other = tmp_path / "other"
         other.write_text(f"[127.0.0.1]:{server.port} {(server.folder / 'stranger.pub').read_text()}")
-        changed = refused(tmp_path, server, ssh_config=server.client(known=str(other)))
+        changed = refused(tmp_path, server, config=server.client(known=str(other)))
         assert changed.message == "the key of host 127.0.0.1 is not the one that ssh knows"
-        assert "does not let us in" in refused(tmp_path, server, ssh_config=server.client(identity="stranger")).message
+        assert "does not let us in" in refused(tmp_path, server, config=server.client(identity="stranger")).message
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = int(taken.getsockname()[1])
             error = refused(tmp_path, server, port=port)

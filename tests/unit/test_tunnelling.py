@@ -148,7 +148,7 @@ def test_a_listener_that_does_not_answer_is_waited_for(tmp_path: Path, monkeypat
         ({"port": 65536}, "--port: 65536 is not a port"),
         ({"ssh_port": -1}, "--ssh-port: -1 is not a port"),
         ({"identity": "/no/such/key"}, "--identity: there is no file /no/such/key"),
-        ({"ssh_config": "/no/such/config"}, "--ssh-config: there is no file /no/such/config"),
+        ({"config": "/no/such/config"}, "--config: there is no file /no/such/config"),
     ],
 )
 def test_wrong_flags_are_named(
