@@ -47,19 +47,17 @@ def test_the_port_of_sshd_must_be_one() -> None:
 
 
 def test_what_was_chosen_is_in_every_command_line() -> None:
-    login = Login("ada@host", 2222, "/home/ada/key one", "/home/ada/config")
+    login = Login("ada@host", 2222, "/keys/key one", "/keys/config")
     for words in (login.reverse(9080, 40000), login.check(9080)):
         text = " ".join(words)
-        assert "-F /home/ada/config -p 2222 -i /home/ada/key one -o IdentitiesOnly=yes" in text
+        assert "-F /keys/config -p 2222 -i /keys/key one -o IdentitiesOnly=yes" in text
         assert "BatchMode=yes" in text
         assert "ControlPath=none" in text
     assert "-N -o ExitOnForwardFailure=yes -R *:9080:127.0.0.1:40000 -- ada@host" in " ".join(
         login.reverse(9080, 40000)
     )
     assert login.check(9080)[-5:] == ["--", "ada@host", "sh", "-s", "9080"]
-    assert login.typed("true") == (
-        "ssh -F /home/ada/config -p 2222 -i '/home/ada/key one' -o IdentitiesOnly=yes ada@host true"
-    )
+    assert login.typed("true") == ("ssh -F /keys/config -p 2222 -i '/keys/key one' -o IdentitiesOnly=yes ada@host true")
 
 
 @pytest.mark.parametrize(
