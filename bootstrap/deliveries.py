@@ -24,7 +24,8 @@ DELIVERY = "tekton-bootstrap.dev/delivery"
 """Annotation of a run: the id that the git host gave to the delivery that made it."""
 EVENT = "triggers.tekton.dev/triggers-eventid"
 """Label of a run: the listener's own id of that delivery. Triggers sets it."""
-HEARD, NOTED, SIGNED = "heard", "noted", "signed"
+HEARD, NOTED, SIGNED, BUILDABLE, WATCHED = "heard", "noted", "signed", "buildable", "watched"
+"""Interceptors: the first two are ours and let everything pass."""
 
 # -- leaving notes -----------------------------------------------------------------------------------
 
@@ -38,20 +39,21 @@ _SIGNATURE = "header.canonical('X-Hub-Signature-256') + header.canonical('X-Gitl
 def leave_notes(listener: Object) -> None:
     """Edit an EventListener so that deliveries leave notes, and each run is given the parameter `delivery`.
 
-    Of its triggers those count that have an interceptor called `signed`; what follows that one may be trusted.
+    Of its triggers those count that have interceptors called `signed` and `watched`: they lead to runs. What follows
+    `signed` may be trusted.
     """
-    signed = [each for each in listener["spec"]["triggers"] if SIGNED in gates_of(each)]
-    for trigger in signed:
+    leading = [each for each in listener["spec"]["triggers"] if {SIGNED, WATCHED} <= {*gates_of(each)}]
+    for trigger in leading:
         interceptors = trigger["interceptors"]
-        for each in interceptors:
+        place = gates_of(trigger).index(SIGNED) + 1
+        for each in interceptors[place:]:
             if at(each, "ref", "name") == "cel":
                 _overlay(each, "note", f"extensions.delivery + '/{trigger['name']}/{each['name']}'")
-        place = gates_of(trigger).index(SIGNED) + 1
         note = f"{_ID} + '/{trigger['name']}/{SIGNED}'"
         interceptors.insert(place, _cel(NOTED, delivery=_ID, note=note))
         trigger.setdefault("bindings", []).append({"name": "delivery", "value": "$(extensions.delivery)"})
     # Of every delivery, before anything is known of it: nothing but letters and signs that cannot forge a log.
-    signed[0]["interceptors"].insert(0, _cel(HEARD, heard=_facts()))
+    leading[0]["interceptors"].insert(0, _cel(HEARD, heard=_facts()))
 
 
 def name_runs(template: Object) -> None:
@@ -306,9 +308,9 @@ def _dropped(delivery: Delivery, known: Rules) -> tuple[str, str]:
     gates = [*known.gates.get(delivery.trigger, ())]
     rest = gates[gates.index(delivery.gate) + 1 :] if delivery.gate in gates else []
     gate = next((each for each in rest if each != NOTED), "")
-    if gate == "buildable":
+    if gate == BUILDABLE:
         return gate, "a deletion, or a commit id or an address that is none"
-    if gate == "watched":
+    if gate == WATCHED:
         return gate, f"{delivery.ref or 'its branch'} of {delivery.repository or 'its repository'} is not watched"
     if gate:
         return gate, "that gate's condition is not met"

@@ -196,7 +196,8 @@ def rendered(kind: str) -> list[Object]:
 
 def test_every_gate_of_the_listener_leaves_a_note() -> None:
     [made] = rendered("EventListener")
-    for place, trigger in enumerate(made["spec"]["triggers"]):
+    leading = [each for each in made["spec"]["triggers"] if "watched" in deliveries.gates_of(each)]
+    for place, trigger in enumerate(leading):
         gates = deliveries.gates_of(trigger)
         assert gates.count("noted") == 1
         assert gates[gates.index("noted") - 1] == "signed"
@@ -217,10 +218,15 @@ def test_every_run_of_the_listener_carries_its_delivery() -> None:
                 assert each["metadata"]["annotations"][deliveries.DELIVERY] == "$(tt.params.delivery)"
 
 
-def test_a_trigger_without_a_signature_leaves_none() -> None:
-    signed = {"name": "push", "interceptors": [{"name": "signed", "ref": {"name": "gitlab"}}]}
-    other: Object = {"name": "debug", "interceptors": [{"name": "any", "ref": {"name": "cel"}}]}
-    made = {"spec": {"triggers": [other, signed]}}
+def test_a_trigger_that_leads_to_no_run_leaves_none() -> None:
+    def trigger(name: str, *gates: str) -> Object:
+        interceptors = [{"name": gate, "ref": {"name": "gitlab" if gate == "signed" else "cel"}} for gate in gates]
+        return {"name": name, "interceptors": interceptors}
+
+    made = {"spec": {"triggers": [trigger("debug", "signed", "any"), trigger("push", "early", "signed", "watched")]}}
     deliveries.leave_notes(made)
-    assert made["spec"]["triggers"][0] == {"name": "debug", "interceptors": [{"name": "any", "ref": {"name": "cel"}}]}
-    assert deliveries.gates_of(made["spec"]["triggers"][1]) == ["heard", "signed", "noted"]
+    debug, push = made["spec"]["triggers"]
+    assert debug == trigger("debug", "signed", "any")
+    assert deliveries.gates_of(push) == ["heard", "early", "signed", "noted", "watched"]
+    assert push["interceptors"][1] == trigger("", "early")["interceptors"][0], "it knows no id yet"
+    assert push["bindings"] == [{"name": "delivery", "value": "$(extensions.delivery)"}]
