@@ -12,25 +12,39 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bootstrap import checking, names, serial
+from bootstrap import checking, following, names, serial
 from bootstrap.config import NotifySettings, TargetSettings
-from bootstrap.errors import BootstrapError, UsageError
+from bootstrap.errors import ApiError, BootstrapError, UsageError
 from bootstrap.locks import engine_in_use
+from bootstrap.model import Pending, Ready, Verdict
 from bootstrap.paths import Paths
 from bootstrap.supply.source import Source
 from bootstrap.text import meant
+from bootstrap.wait import until
 from bootstrap.world import World
 from bootstrap.world.identity import Identity
 
-NAMES = ("list", "up", "again", "test-run", "down")
+NAMES = ("list", "up", "again", "test-run", "push", "down")
 SCRIPT = "benchmarks/serial.sh"
 LIMIT = 900.0
-OWN_PORTS = {f"INVOKE_{name}_PORT": "0" for name in ("CLUSTER_API", "REGISTRY", "GIT", "APP")}
-"""Free ones, whatever the settings say: another environment may have those."""
+PUSH_LIMIT = 300.0
+OWN = {f"INVOKE_{name}_PORT": "0" for name in ("CLUSTER_API", "REGISTRY", "GIT", "APP")} | {
+    "INVOKE_GIT_URL": "",
+    "INVOKE_GIT_WEBHOOK": "on",
+    "INVOKE_TARGET_KUBECONFIG": "",
+    "INVOKE_TARGET_NAMESPACE": names.DEMO,
+}
+"""Whatever the settings say: free ports, for another environment may have those; and all that is used is its own."""
+
+AUTHOR = {
+    f"GIT_{role}_{key}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for key, value in (("NAME", "bench"), ("EMAIL", "bench@localhost"))
+}
 
 Measured = dict[str, dict[str, Any]]
 """Benchmark -> what was measured; seconds in all cases."""
@@ -116,28 +130,45 @@ class Bench:
         self._keep("down", "seconds", self._invoke("down"))
 
     def _alive(self) -> None:
-        if "test-run" in self._wanted:
+        if self._wanted & {"test-run", "push"}:
             self._invoke("test-run")
-            commit = self._committer()
-            for number in range(self._times):
-                commit(number)
-                self._keep("test-run", "seconds", self._invoke("test-run"))
+            self._runs(Clone(self._world, self._folder / "clone"))
         if "again" in self._wanted:
             for _ in range(self._times):
                 self._keep("again", "seconds", self._invoke("up"))
 
-    def _committer(self) -> Any:
-        """A clone, and what pushes one more commit of it: a run of the same commit would prove less."""
-        clone = self._folder / "clone"
-        self._invoke("clone", "--into", str(clone))
-        who = {"GIT_AUTHOR_NAME": "bench", "GIT_AUTHOR_EMAIL": "bench@localhost"}
-        who |= {"GIT_COMMITTER_NAME": "bench", "GIT_COMMITTER_EMAIL": "bench@localhost"}
+    def _runs(self, clone: Clone) -> None:
+        """Each of another commit: a run of the same one would prove less."""
+        self._invoke("clone", "--into", str(clone.folder))
+        for _ in range(self._times if "test-run" in self._wanted else 0):
+            clone.commit()
+            clone.git("push", "--quiet", "--push-option=no-webhook")
+            self._keep("test-run", "seconds", self._invoke("test-run"))
+        for _ in range(self._times if "push" in self._wanted else 0):
+            self._keep("push", "seconds", self._push(clone, _renamed(self._world, self._name)))
 
-        def commit(number: int) -> None:
-            for words in (["commit", "--quiet", "--allow-empty", f"--message=Commit {number}"], ["push", "--quiet"]):
-                self._world.shell.run(["git", *words], cwd=clone, env=who)
+    def _push(self, clone: Clone, world: World) -> float:
+        """Seconds from the start of `git push` until the commit serves. Raises TimedOut."""
+        commit = clone.commit()
+        self._world.report.line("git push")
 
-        return commit
+        def serves() -> Verdict:
+            try:
+                served = following.served_commit(world)
+            except (ApiError, ValueError) as error:  # between two versions
+                return Pending(str(error))
+            return Ready() if served == commit else Pending(f"/version answers {served[:7]}")
+
+        def over() -> Verdict:
+            return Ready() if following.read(world, following.newest(world)).state.over else Pending("its last task")
+
+        clock = self._world.clock
+        start = clock.now()
+        clone.git("push", "--quiet")
+        until(serves, clock=clock, limit=PUSH_LIMIT, what=f"the pushed commit {commit[:7]}", every=0.1)
+        seconds = clock.now() - start
+        until(over, clock=clock, limit=PUSH_LIMIT, what="the run")  # the next one is not to meet its last task
+        return seconds
 
     def _invoke(self, *words: str, hear: Any = None) -> float:
         """Seconds of a whole `invoke`. Raises CommandError, TimedOut."""
@@ -145,7 +176,7 @@ class Bench:
         if not verb.startswith("-"):
             words = (verb, "--name", self._name, *words[1:])
             self._world.report.line(f"invoke {' '.join(words)}")
-        environ = {**OWN_PORTS, "KUBECONFIG": str(self._folder / "kubeconfig"), "PYTHONUNBUFFERED": "1"}
+        environ = {**OWN, "KUBECONFIG": str(self._folder / "kubeconfig"), "PYTHONUNBUFFERED": "1"}
         return self._timed([sys.executable, "-m", "invoke", *words], environ, hear)
 
     def _run_serial(self, source: Source) -> float:
@@ -172,6 +203,22 @@ class Bench:
     def _keep(self, name: str, key: str, seconds: float) -> None:
         if name in self._wanted:
             self._found.setdefault(name, {}).setdefault(key, []).append(round(seconds, 3))
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone of the environment's repository, in `folder`, and its user."""
+
+    world: World
+    folder: Path
+
+    def commit(self) -> str:
+        """One more, without a change; its id."""
+        self.git("commit", "--quiet", "--allow-empty", "--message=Another commit")
+        return self.git("rev-parse", "HEAD")
+
+    def git(self, *words: str) -> str:
+        return self.world.shell.run(["git", *words], cwd=self.folder, env=AUTHOR).stdout.strip()
 
 
 def _renamed(world: World, name: str) -> World:

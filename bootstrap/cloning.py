@@ -25,7 +25,7 @@ def clone(world: World, *, into: str = "go-echo") -> int:
     for value in ("", helper):
         world.shell.run(["git", "config", "--add", "credential.helper", value], cwd=target)
     world.report.line(f"cloned {url} into {into}")
-    world.report.line(f"next: cd {into} · git commit · git push · then, here again: invoke test-run")
+    world.report.line(f"next: cd {into} · git commit · git push · then, here again: invoke test-run follows the run")
     return 0
 
 

@@ -43,6 +43,7 @@ class GitSettings:
     port: int = rules.port(0, "the environment's own server on 127.0.0.1; 0: a free one")
     username: str = rules.text("developer", "who clones and pushes", rules.user, empty=False)
     password: Secret = rules.secret("empty: a random one; of a repository elsewhere: none", rules.at_most(72))
+    webhook: str = rules.choice("on", "the environment's own server tells the listener of a push", ("on", "off"))
 
 
 @dataclass(frozen=True)

@@ -219,16 +219,23 @@ def _other_images(pods: list[Object], run: Run) -> str:
     return ""
 
 
-def _version(world: World, run: Run) -> Verdict:
+def served_commit(world: World) -> str:
+    """The commit that /version answers. Raises ApiError; ValueError when it answers something else."""
     target, pipeline = world.config.target, world.config.pipeline
+    answer = world.target.proxy_get(target.namespace, pipeline.deployment, 80, "/version")
     try:
-        answer = world.target.proxy_get(target.namespace, pipeline.deployment, 80, "/version")
+        return str(json.loads(answer)["commit"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError("/version does not answer JSON with a commit") from None
+
+
+def _version(world: World, run: Run) -> Verdict:
+    try:
+        commit = served_commit(world)
     except ApiError as error:
         return Pending(f"/version: {error.message}")
-    try:
-        commit = str(json.loads(answer)["commit"])
-    except (ValueError, KeyError, TypeError):
-        return Failed("/version does not answer JSON with a commit")
+    except ValueError as error:
+        return Failed(str(error))
     return Ready(commit) if commit == run.commit else Pending(f"/version answers {commit[:7]}, not {run.commit[:7]}")
 
 

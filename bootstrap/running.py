@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bootstrap import following, layout, names
-from bootstrap.errors import BootstrapError, Interrupted, RunFailed, TimedOut, UsageError
+from bootstrap import composing, following, layout, names
+from bootstrap.errors import BootstrapError, Interrupted, NotFound, RunFailed, TimedOut, UsageError
 from bootstrap.model import Ready
-from bootstrap.runs import PIPELINE_RUN, Run, State, parse_runs
+from bootstrap.runs import PIPELINE_RUN, Run, State, arrived_name, parse_runs
 from bootstrap.steps.target import TargetStep
 from bootstrap.text import meant
 from bootstrap.world import World
@@ -19,30 +19,56 @@ KEYS = {"sec": "seconds"}
 WIDTH, NARROWEST = 80, 8
 """Of the table, and of a branch in it."""
 WAYS = ("push", "poll", "hand")
+ARRIVED = {"push": "started by your push", "poll": "started by the poller"}
+"""How a run may have come by itself, and how that is told."""
 CANCEL = {"spec": {"status": "CancelledRunFinally"}}
 
 
 def test_run(world: World, *, revision: str = "", minutes: int = 0) -> int:
-    """0: it serves. 1: it failed. 124: it took too long. 130: interrupted (the run goes on)."""
+    """0: it serves. 1: it failed. 124: it took too long. 130: interrupted (the run goes on).
+
+    A run of that commit that a push, say, has started and that is not over yet is followed in place of a new one.
+    """
     wanted = revision or world.config.git.revision
-    return start(world, wanted, following.commit_of(world, wanted), minutes)
+    commit = following.commit_of(world, wanted)
+    _renew_target(world)
+    arrived = _arrived(world, commit)
+    if arrived is None:
+        return start(world, wanted, commit, minutes)
+    begun = world.clock.now() - following.seconds_of(arrived)
+    return follow(world, arrived.name, commit, ARRIVED[arrived.trigger], minutes, begun)
 
 
 def rerun(world: World, *, run: str = "") -> int:
     """The same repository and commit as an earlier run."""
     earlier = following.read(world, run or following.newest(world))
     revision = earlier.branch or earlier.params.get("REVISION", "")
+    _renew_target(world)
     return start(world, revision, earlier.commit, 0, repository=earlier.params.get("REPO", ""))
 
 
 def start(world: World, revision: str, commit: str, minutes: int, *, repository: str = "") -> int:
     """Create a run, follow it, prove it. repository: "" is that of the settings."""
     begun = world.clock.now()
-    _renew_target(world)
     created = world.kube.create(following.compose(world, revision, commit, repository=repository))
-    name = created["metadata"]["name"]
+    return follow(world, created["metadata"]["name"], commit, revision, minutes, begun)
+
+
+def _arrived(world: World, commit: str) -> Run | None:
+    """The run of the commit that nobody started by hand, while it is not over."""
+    if not commit:
+        return None
+    try:
+        run = following.read(world, arrived_name(composing.repository(world.config), commit))
+    except NotFound:
+        return None
+    return run if run.trigger in ARRIVED and not run.state.over else None
+
+
+def follow(world: World, name: str, commit: str, about: str, minutes: int, begun: float) -> int:
+    """Follow a run to its end, and prove it. about: what its first line ends with. begun: when, by our clock."""
     shown = f" · commit {commit[:7]}" if commit else ""
-    world.report.line(f"run {name}{shown} · {revision}")
+    world.report.line(f"run {name}{shown} · {about}")
     limit = (minutes or world.config.pipeline.timeout_minutes) * 60
     goes_on = f"it goes on: invoke logs --run {name} · invoke cancel --run {name}"
     try:
@@ -78,13 +104,9 @@ def _failure(world: World, run: Run) -> BootstrapError:
 
 def _serving(world: World) -> str:
     """What still serves, for the last line of a failure."""
-    import json
-
-    target, pipeline = world.config.target, world.config.pipeline
     try:
-        answer = json.loads(world.target.proxy_get(target.namespace, pipeline.deployment, 80, "/version"))
-        return f"{pipeline.deployment} still serves {str(answer['commit'])[:7]}"
-    except (BootstrapError, ValueError, KeyError, TypeError):
+        return f"{world.config.pipeline.deployment} still serves {following.served_commit(world)[:7]}"
+    except (BootstrapError, ValueError):
         return ""
 
 

@@ -19,6 +19,7 @@ TRIGGER = "tekton-bootstrap.dev/trigger"
 PIPELINE_RUN = "tekton.dev/pipelineRun"
 PIPELINE_TASK = "tekton.dev/pipelineTask"
 LABEL_LENGTH = 63
+SLUG_LENGTH, SHORT_COMMIT = 40, 12
 SHA = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -122,6 +123,16 @@ def run_name(app: str, commit: str, suffix: str) -> str:
     head = dns_label(app, LABEL_LENGTH - len(tail) - 1) or "run"
     name = f"{head}-{tail}" if tail else head
     return name if name[0].isalpha() else dns_label(f"r{name}")
+
+
+def arrived_name(url: str, commit: str) -> str:
+    """The name of a run that a push or the poller starts: "you-my-app-5b8ca62f01d3", always the same for the same.
+
+    url: of the repository, http(s); commit: in full. manifests/listener/listener.yaml says the same in CEL.
+    """
+    path = re.sub(r"(\.git)?/*\Z", "", re.sub(r"^[a-z]+://[^/]*", "", url))
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", path).lower().strip("-")[:SLUG_LENGTH].rstrip("-")
+    return f"{slug}-{commit[:SHORT_COMMIT]}".lstrip("-")
 
 
 def dns_label(text: str, length: int = LABEL_LENGTH) -> str:

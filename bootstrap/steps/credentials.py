@@ -91,6 +91,7 @@ def credentials(world: World) -> list[Object]:
         secret("buildkit-server", names.BUILD, _tls(ca, server.certificate, server.key)),
         secret("buildkit-client", names.RUNS, _tls(ca, client.certificate, client.key)),
         secret("webhook", names.RUNS, hook),
+        secret("webhook", names.GIT, hook),
         secret("notify", names.RUNS, {"kind": config.notify.kind, "url": reveal(config.notify.url)}),
     ]
     for namespace in (names.RUNS, names.BUILD):

@@ -20,6 +20,7 @@ from bootstrap.steps.manifest import Keep, ManifestStep, render
 from bootstrap.world import World
 
 APP = "demo/go-echo"
+WEBHOOK_URL = ("spec", "template", "spec", "containers", "git-server", "env", "WEBHOOK_URL", "value")
 
 
 def namespaces() -> ManifestStep:
@@ -115,11 +116,10 @@ def _move(obj: Object, *, namespace: str) -> None:
 def git_objects(world: World) -> list[Object]:
     archive = source_archive(world.project / APP)
     packed = b64encode(archive).decode()
-    rendered = render(
-        world.images.lock(),
-        world.project / "manifests/git",
-        patches=[Patch(Select("ConfigMap", "seed"), put("binaryData", "source.tar.gz", value=packed))],
-    )
+    patches = [Patch(Select("ConfigMap", "seed"), put("binaryData", "source.tar.gz", value=packed))]
+    if world.config.git.webhook == "off":
+        patches.append(Patch(Select("Deployment", "git"), put(*WEBHOOK_URL, value="")))
+    rendered = render(world.images.lock(), world.project / "manifests/git", patches=patches)
     job = next(each for each in rendered if each["kind"] == "Job")
     # A Job cannot be changed: another source or image is another Job.
     mark = hashlib.sha256(archive + repr(job["spec"]).encode()).hexdigest()[:8]

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,8 @@ var gitConfig = [][2]string{
 	{"http.receivepack", "true"},
 	{"receive.denyNonFastForwards", "false"},
 	{"receive.maxInputSize", "1g"},
+	// git push -o no-webhook, see webhook.go.
+	{"receive.advertisePushOptions", "true"},
 	// A pipeline fetches a commit by its hash, also when the branch has moved away meanwhile.
 	{"uploadpack.allowAnySHA1InWant", "true"},
 	// Housekeeping within the push that made it necessary: a detached one would outlive its request.
@@ -29,17 +32,18 @@ var gitConfig = [][2]string{
 	{"pack.windowMemory", "64m"},
 }
 
-// gitEnvironment is the whole environment of a git process, PATH aside.
-func gitEnvironment() []string {
+// gitEnvironment is the whole environment of a git process, PATH aside. more: further configuration.
+func gitEnvironment(more ...[2]string) []string {
+	config := slices.Concat(gitConfig, more)
 	env := []string{
 		"GIT_CONFIG_NOSYSTEM=1",
 		"GIT_CONFIG_GLOBAL=" + os.DevNull,
-		fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(gitConfig)),
+		fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(config)),
 		"GIT_TERMINAL_PROMPT=0",
 		"HOME=" + os.TempDir(),
 		"LC_ALL=C.UTF-8",
 	}
-	for i, entry := range gitConfig {
+	for i, entry := range config {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, entry[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, entry[1]))
 	}
 	return env
@@ -47,14 +51,18 @@ func gitEnvironment() []string {
 
 // git runs one git command and gives back its output; an error ends with what git said.
 func git(ctx context.Context, args ...string) (string, error) {
-	command := exec.CommandContext(ctx, "git", args...)
-	command.Env = append(gitEnvironment(), "PATH="+os.Getenv("PATH"))
-	output, err := command.CombinedOutput()
+	output, err := gitCommand(ctx, args...).CombinedOutput()
 	text := strings.TrimSpace(string(output))
 	if err != nil {
 		return "", fmt.Errorf("git %s: %w: %s", args[0], err, text)
 	}
 	return text, nil
+}
+
+func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, "git", args...)
+	command.Env = append(gitEnvironment(), "PATH="+os.Getenv("PATH"))
+	return command
 }
 
 // backendPath is where this git keeps its http-backend.

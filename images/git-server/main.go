@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"regexp"
@@ -19,6 +20,10 @@ import (
 )
 
 func main() {
+	if calledAsHook() {
+		runHook()
+		return
+	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 	if os.Getpid() == 1 {
 		os.Exit(superviseAsProcess1(log))
@@ -48,6 +53,7 @@ func run(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	defer server.close()
 	listener, err := net.Listen("tcp", net.JoinHostPort("", cfg.port))
 	if err != nil {
 		return err
@@ -92,6 +98,7 @@ type settings struct {
 	queueLimit     time.Duration // QUEUE_LIMIT: how long a request waits for its turn
 	idleLimit      time.Duration // IDLE_LIMIT: how long a client may neither send nor take a byte
 	stopLimit      time.Duration // STOP_LIMIT: for requests that are running when the program must stop
+	webhook        webhookSettings
 }
 
 // repositoryName is what comes before ".git" in an address and in the directory.
@@ -114,6 +121,19 @@ func readSettings(getenv func(string) string) (settings, error) {
 		}
 		return value
 	}
+	hook := webhookSettings{
+		url:        getenv("WEBHOOK_URL"),
+		secretFile: text("WEBHOOK_SECRET_FILE", "/etc/webhook/secret"),
+		cloneBase:  strings.TrimSuffix(getenv("CLONE_URL"), "/"),
+		tryLimit:   duration("WEBHOOK_TRY_LIMIT", "10s"),
+		ageLimit:   duration("WEBHOOK_AGE_LIMIT", "1h"),
+		patience:   3 * time.Second,
+		firstPause: time.Second,
+		lastPause:  time.Minute,
+	}
+	if hook.url != "" {
+		faults = append(faults, webAddress("WEBHOOK_URL", hook.url), webAddress("CLONE_URL", hook.cloneBase))
+	}
 	cfg := settings{
 		port:           text("PORT", "8080"),
 		root:           text("GIT_PROJECT_ROOT", "/data"),
@@ -121,6 +141,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 		queueLimit:     duration("QUEUE_LIMIT", "30s"),
 		idleLimit:      duration("IDLE_LIMIT", "2m"),
 		stopLimit:      duration("STOP_LIMIT", "20s"),
+		webhook:        hook,
 	}
 	var err error
 	if cfg.concurrency, err = strconv.Atoi(text("MAX_CONCURRENT", "16")); err != nil || cfg.concurrency < 1 {
@@ -133,4 +154,13 @@ func readSettings(getenv func(string) string) (settings, error) {
 		}
 	}
 	return cfg, errors.Join(faults...)
+}
+
+// webAddress does not repeat the value: it may hold a token.
+func webAddress(name, value string) error {
+	parsed, err := url.Parse(value)
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
+		return fmt.Errorf("%s: expected an address such as http://listener:8080", name)
+	}
+	return nil
 }

@@ -16,8 +16,9 @@ func TestProgramAsProcess1(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("a PID namespace needs root")
 	}
-	f := startPlain(t)
-	f.seeded()
+	told, url := listen(t, accept)
+	f := telling(t, url)
+	dir := f.seeded()
 	binary := filepath.Join(t.TempDir(), "git-server")
 	if output, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
@@ -32,7 +33,8 @@ func TestProgramAsProcess1(t *testing.T) {
 	// The shell's child outlives the shell's own program, so git-server inherits it as an orphan.
 	program := exec.Command("/bin/sh", "-c", "sleep 0.2 & exec "+binary)
 	program.Env = append(os.Environ(), "PORT="+f.base.Port(), "GIT_PROJECT_ROOT="+f.cfg.root,
-		"CREDENTIALS_DIR="+f.cfg.credentialsDir, "REPOSITORIES=app,second")
+		"CREDENTIALS_DIR="+f.cfg.credentialsDir, "REPOSITORIES=app,second",
+		"WEBHOOK_URL="+url, "WEBHOOK_SECRET_FILE="+f.cfg.webhook.secretFile, "CLONE_URL=http://git.cluster")
 	program.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if err := program.Start(); err != nil {
 		t.Skipf("no PID namespace on this machine: %v", err)
@@ -47,6 +49,10 @@ func TestProgramAsProcess1(t *testing.T) {
 		return err == nil
 	})
 	must(t, t.TempDir(), "clone", "-q", f.url("second"))
+	must(t, dir, "push", "-q", f.url("second"), "main")
+	if told := told.await(2)[1].event; told.Repository.Name != "second" {
+		t.Errorf("told of %+v", told)
+	}
 	await(t, "one child is left, the server itself", func() bool {
 		return len(children(t, program.Process.Pid)) == 1
 	})

@@ -22,15 +22,33 @@ type server struct {
 	log     *slog.Logger
 	backend string
 	slots   chan struct{}
+	hooks   *hookServer // nil: nobody is told of a push
 }
 
 // newServer looks for git's http-backend and raises an error where git is not installed.
+// What it starts to tell of pushes ends with ctx and close.
 func newServer(ctx context.Context, cfg settings, log *slog.Logger) (*server, error) {
 	backend, err := backendPath(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &server{cfg: cfg, log: log, backend: backend, slots: make(chan struct{}, cfg.concurrency)}, nil
+	s := &server{cfg: cfg, log: log, backend: backend, slots: make(chan struct{}, cfg.concurrency)}
+	if cfg.webhook.url == "" {
+		return s, nil
+	}
+	told, err := newWebhook(cfg.webhook, cfg.root, log)
+	if err != nil {
+		return nil, err
+	}
+	s.hooks, err = serveHook(log, told.tell)
+	go told.run(ctx)
+	return s, err
+}
+
+func (s *server) close() {
+	if s.hooks != nil {
+		s.hooks.close()
+	}
 }
 
 func (s *server) handler() http.Handler {
@@ -131,7 +149,7 @@ func (s *server) runBackend(w *movingAnswer, r *http.Request, username string, s
 	backend := &cgi.Handler{
 		Path:   s.backend,
 		Dir:    s.cfg.root,
-		Env:    append(gitEnvironment(), "GIT_PROJECT_ROOT="+s.cfg.root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER="+username),
+		Env:    append(gitEnvironment(s.hooks.config()...), "GIT_PROJECT_ROOT="+s.cfg.root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER="+username),
 		Logger: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		Stderr: said,
 	}

@@ -72,6 +72,15 @@ func (s *requests) wrap(next http.Handler) http.Handler {
 	})
 }
 
+// TestMain lets git call the tests' own program as its hook.
+func TestMain(m *testing.M) {
+	if calledAsHook() {
+		runHook()
+		return
+	}
+	os.Exit(m.Run())
+}
+
 func start(t *testing.T, edit func(*settings)) *fixture {
 	t.Helper()
 	cfg, err := readSettings(func(string) string { return "" })
@@ -90,6 +99,7 @@ func start(t *testing.T, edit func(*settings)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.close)
 	web := httptest.NewServer(f.seen.wrap(s.handler()))
 	t.Cleanup(web.Close)
 	f.base, _ = url.Parse(web.URL)
@@ -429,12 +439,13 @@ func TestCreateRepositoryKeepsWhatIsThere(t *testing.T) {
 }
 
 func TestSettingsNameEveryFault(t *testing.T) {
-	env := map[string]string{"REPOSITORIES": "ok, ../x a.git", "MAX_CONCURRENT": "0", "IDLE_LIMIT": "long"}
+	env := map[string]string{"REPOSITORIES": "ok, ../x a.git", "MAX_CONCURRENT": "0", "IDLE_LIMIT": "long",
+		"WEBHOOK_URL": "listener:8080"}
 	_, err := readSettings(func(name string) string { return env[name] })
 	if err == nil {
 		t.Fatal("no fault found")
 	}
-	for _, part := range []string{`"../x"`, `"a.git"`, "MAX_CONCURRENT", "IDLE_LIMIT"} {
+	for _, part := range []string{`"../x"`, `"a.git"`, "MAX_CONCURRENT", "IDLE_LIMIT", "WEBHOOK_URL", "CLONE_URL"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%s is not named in %v", part, err)
 		}

@@ -15,6 +15,7 @@ from bootstrap.errors import UsageError
 from bootstrap.paths import PROJECT
 from bootstrap.supply.source import Source
 from bootstrap.world import World
+from tests.unit import page_world
 from tests.unit.fake_shell import FakeShell
 from tests.unit.fakes import FakeClock, FakeReport
 from tests.unit.page_world import FakeKube, make_world
@@ -38,6 +39,30 @@ def test_another_name_is_refused_with_those_that_there_are(tmp_path: Path) -> No
         bench.bench(world_of(tmp_path)[0], only="agian")
     assert "did you mean again" in wrong.value.message
     assert "test-run" in wrong.value.hint
+
+
+COMMIT, OLD = "3f9c2e1" + "0" * 33, "1111111" + "0" * 33
+
+
+def test_push_is_measured_until_the_commit_serves(tmp_path: Path) -> None:
+    """A push that takes a second, and a version that serves two seconds later."""
+    clock = FakeClock()
+    answers = {"git commit": "", "git rev-parse HEAD": COMMIT, "git push": ""}
+    shell = FakeShell(answers, on_run=lambda _: clock.sleep(1))
+    done = {"type": "Succeeded", "status": "True"}
+    metadata = {"name": "go-echo-1", "namespace": "cicd"}
+
+    class Serving(page_world.FakeKube):
+        def proxy_get(self, namespace: str, service: str, port: int, path: str) -> str:
+            return f'{{"commit": "{COMMIT if clock.now() >= pushed + 3 else OLD}"}}'
+
+    kube = Serving({"PipelineRun": [{"metadata": metadata, "spec": {}, "status": {"conditions": [done]}}]})
+    world = replace(make_world(tmp_path, kube, report=FakeReport(), clock=clock), shell=shell)
+    world.__dict__["kube"] = world.__dict__["target"] = kube
+    pushed = clock.now() + 2  # after `commit` and `rev-parse`
+    measured = bench.Bench(world, tmp_path, {"push"}, 1)._push(bench.Clone(world, tmp_path), world)
+    assert measured == pytest.approx(3, abs=0.11)
+    assert shell.ran[-1] == "git push --quiet"
 
 
 def test_up_is_told_as_a_ratio_of_medians() -> None:

@@ -25,7 +25,7 @@ from bootstrap.errors import (
     UsageError,
 )
 from bootstrap.model import Object, Ready
-from bootstrap.runs import Run, State
+from bootstrap.runs import Run, State, arrived_name
 from bootstrap.steps.target import TargetStep
 from bootstrap.world import git
 from tests.unit.step_world import FakeKube, StepWorld, make
@@ -34,6 +34,7 @@ COMMIT, OLD = "3f9c2e1" + "0" * 33, "1111111" + "0" * 33
 DIGEST = "sha256:" + "8" * 64
 IMAGE = f"registry.tekton.internal:5000/demo/go-echo@{DIGEST}"
 LABELS = {"app.kubernetes.io/name": "go-echo"}
+ARRIVED = arrived_name(names.GIT_URL, COMMIT)
 PLAN = {"tasks": [{"name": "git-clone"}, {"name": "build-image", "runAfter": ["git-clone"]}]}
 
 
@@ -62,6 +63,7 @@ class RunKube(FakeKube):
     """moments: what a run looks like each time it is read, (status, TaskRuns); the last one stays.
 
     logs: "pod/container" -> text. versions: answers of /version. pods: of the application.
+    arrived: how the commit's own run came, "" if it has none.
     """
 
     moments: list[tuple[Object, list[Object]] | BaseException] = field(default_factory=list)
@@ -69,10 +71,13 @@ class RunKube(FakeKube):
     versions: list[str | ApiError] = field(default_factory=lambda: [json.dumps({"commit": COMMIT})])
     images: list[str] = field(default_factory=lambda: [IMAGE, IMAGE])
     task_runs: list[Object] = field(default_factory=list)
+    arrived: str = ""
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
         if kind != "PipelineRun":
             return super().get(api_version, kind, name, namespace)
+        if name == ARRIVED and not self.arrived:
+            return None
         moment = self.moments.pop(0) if len(self.moments) > 1 else self.moments[0]
         if isinstance(moment, NotFound):
             return None
@@ -80,6 +85,8 @@ class RunKube(FakeKube):
             raise moment
         status, self.task_runs = moment
         made = next((each for each in self.created if each["metadata"]["name"] == name), run(name))
+        if name == ARRIVED:
+            made["metadata"]["labels"] = {"tekton-bootstrap.dev/trigger": self.arrived}
         return {**copy.deepcopy(made), "status": status}
 
     def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Any:
@@ -207,6 +214,50 @@ def test_two_runs_of_a_commit_have_different_names(world: StepWorld, kube: RunKu
     running.test_run(world.open())
     first, second = (each["metadata"]["name"] for each in kube.created)
     assert first != second
+
+
+@pytest.mark.parametrize(("trigger", "told"), [("push", "your push"), ("poll", "the poller")])
+def test_a_run_that_came_by_itself_is_followed_in_place_of_a_new_one(
+    world: StepWorld, kube: RunKube, trigger: str, told: str
+) -> None:
+    kube.arrived = trigger
+    kube.moments = [going(), going(CLONED), GOOD]
+    assert running.test_run(world.open()) == 0
+    assert kube.created == []
+    assert said(world)[0] == f"run go-echo-3f9c2e100000 · commit 3f9c2e1 · started by {told}"
+    assert said(world)[-1].endswith("/version answers 3f9c2e1")
+
+
+def test_a_run_that_came_by_itself_and_fails_is_a_failure(world: StepWorld, kube: RunKube) -> None:
+    kube.arrived = "push"
+    kube.moments = [going(CLONED), BAD]
+    with pytest.raises(RunFailed) as failure:
+        running.test_run(world.open())
+    assert f"invoke logs --run {ARRIVED}" in failure.value.hint
+
+
+@pytest.mark.parametrize(("trigger", "moment"), [("push", GOOD), ("push", BAD), ("hand", going())])
+def test_a_run_that_is_over_or_somebodys_own_is_not_followed(
+    world: StepWorld, kube: RunKube, trigger: str, moment: tuple[Object, list[Object]]
+) -> None:
+    kube.arrived = trigger
+    kube.moments = [moment, GOOD]
+    assert running.test_run(world.open()) == 0
+    [created] = kube.created
+    assert created["metadata"]["name"] != ARRIVED
+
+
+def test_the_run_of_a_commit_that_cannot_be_told_is_not_looked_for(world: StepWorld, kube: RunKube) -> None:
+    kube.arrived = "push"
+    assert running.test_run(world.open(), revision="no-such-branch") == 0
+    assert len(kube.created) == 1
+
+
+def test_a_rerun_is_another_run(world: StepWorld, kube: RunKube) -> None:
+    kube.arrived = "push"
+    kube.moments = [going(CLONED), GOOD]
+    running.rerun(world.open(), run=ARRIVED)
+    assert len(kube.created) == 1
 
 
 def test_no_secret_is_in_a_run(world: StepWorld, kube: RunKube) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bootstrap.model import Object
-from bootstrap.runs import State, dns_label, label_value, parse_run, parse_runs, run_name, task_state
+from bootstrap.runs import State, arrived_name, dns_label, label_value, parse_run, parse_runs, run_name, task_state
 
 COMMIT = "3f9c2e1" + "0" * 33
 DIGEST = "sha256:" + "8" * 64
@@ -230,6 +230,21 @@ def test_run_names_are_dns_labels(app: str, commit: str, suffix: str) -> None:
     name = run_name(app, commit, suffix)
     assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name)
     assert name.endswith(suffix.lower()[:20]) or len(name) == 63
+
+
+@pytest.mark.parametrize(
+    ("url", "slug"),
+    [
+        ("http://git.git.svc.cluster.local/go-echo.git", "go-echo"),
+        ("https://github.com/You/My_App.git", "you-my-app"),
+        ("https://github.com/you/my-app/", "you-my-app"),
+        ("https://user:secret@host:8443/~you//app.git/", "you-app"),
+        ("https://host/" + "x" * 39 + "/app", "x" * 39),
+        ("https://host/" + "x" * 50, "x" * 40),
+    ],
+)
+def test_a_run_that_comes_by_itself_is_named_after_repository_and_commit(url: str, slug: str) -> None:
+    assert arrived_name(url, COMMIT) == f"{slug}-{COMMIT[:12]}"
 
 
 def test_the_run_name_people_see() -> None:

@@ -82,6 +82,11 @@ def test_server_and_client_agree(applied: StepWorld) -> None:
     assert pki.is_current(pair, server["ca.crt"].encode(), (BUILDKIT,), _now())
 
 
+def test_who_sends_webhooks_and_who_checks_them_share_a_secret(applied: StepWorld) -> None:
+    wanted = {"secret": applied.identity.password("webhook", Secret("")).reveal()}
+    assert data(applied, "webhook") == data(applied, "webhook", names.GIT) == wanted
+
+
 def test_a_repository_elsewhere_gets_its_own_login_and_the_server_keeps_its_own(world: StepWorld) -> None:
     git = GitSettings(url="https://github.com/you/app.git", username="you", password=Secret("token"))
     world.config = Config(git=git)

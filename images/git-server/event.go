@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Branch names, messages and authors are somebody else's text: they are encoded as JSON, cut to
+// these many bytes, and whatever is not UTF-8 in them is replaced.
+const (
+	refLimit     = 1000
+	nameLimit    = 200
+	messageLimit = 4096
+	headLimit    = 16 << 10 // of all that git tells about a commit
+	headTime     = 5 * time.Second
+)
+
+// pushEvent is GitHub's event "push", as far as a listener here makes use of it.
+type pushEvent struct {
+	Ref        string      `json:"ref"`
+	Before     string      `json:"before"`
+	After      string      `json:"after"`
+	Created    bool        `json:"created"`
+	Deleted    bool        `json:"deleted"`
+	Repository repository  `json:"repository"`
+	HeadCommit *headCommit `json:"head_commit"` // null for a deletion, and for a tag of what is no commit
+	Pusher     person      `json:"pusher"`
+}
+
+type repository struct {
+	Name     string `json:"name"`
+	FullName string `json:"full_name"`
+	CloneURL string `json:"clone_url"`
+}
+
+type headCommit struct {
+	ID      string `json:"id"`
+	Message string `json:"message"`
+	Author  person `json:"author"`
+}
+
+type person struct {
+	Name  string `json:"name"`
+	Email string `json:"email,omitempty"`
+}
+
+// change is one ref of a push; an id of zeros stands for "none".
+type change struct{ before, after, ref string }
+
+// parseChanges keeps branches and tags, the only refs that a push event is about.
+func parseChanges(lines string) []change {
+	var found []change
+	for line := range strings.Lines(lines) {
+		before, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		after, ref, complete := strings.Cut(rest, " ")
+		if complete && (strings.HasPrefix(ref, "refs/heads/") || strings.HasPrefix(ref, "refs/tags/")) {
+			found = append(found, change{before, after, ref})
+		}
+	}
+	return found
+}
+
+func (c change) deleted() bool { return isNone(c.after) }
+
+func isNone(id string) bool { return strings.Trim(id, "0") == "" }
+
+// String is how the pusher knows it: "main 5b8ca62", "tag v1 5b8ca62", "main deleted".
+func (c change) String() string {
+	name := strings.TrimPrefix(c.ref, "refs/heads/")
+	if tag, isTag := strings.CutPrefix(c.ref, "refs/tags/"); isTag {
+		name = "tag " + tag
+	}
+	if c.deleted() {
+		return clean(name, nameLimit) + " deleted"
+	}
+	return clean(name, nameLimit) + " " + c.after[:min(7, len(c.after))]
+}
+
+// newDelivery is the event of one change of the repository name below root, ready to be sent.
+func newDelivery(root, cloneBase string, push pushed, c change) (delivery, error) {
+	body, err := json.Marshal(pushEvent{
+		Ref:     clean(c.ref, refLimit),
+		Before:  c.before,
+		After:   c.after,
+		Created: isNone(c.before),
+		Deleted: c.deleted(),
+		Repository: repository{
+			Name:     push.Repository,
+			FullName: push.Pusher + "/" + push.Repository,
+			CloneURL: cloneBase + "/" + push.Repository + ".git",
+		},
+		HeadCommit: readHead(repositoryPath(root, push.Repository), c.after),
+		Pusher:     person{Name: push.Pusher},
+	})
+	return delivery{
+		ID:         newUUID(),
+		Repository: push.Repository,
+		Ref:        clean(c.ref, refLimit),
+		Commit:     c.after,
+		Made:       time.Now(),
+		Body:       body,
+	}, err
+}
+
+// readHead is the commit that id names, itself or by a tag; nil if it names none.
+func readHead(repository, id string) *headCommit {
+	if isNone(id) {
+		return nil
+	}
+	limited, cancel := context.WithTimeout(context.Background(), headTime)
+	defer cancel()
+	said := &head{limit: headLimit}
+	command := gitCommand(limited, "--git-dir="+repository, "log", "--no-walk", "--encoding=UTF-8",
+		"--format=%H%x00%an%x00%ae%x00%B", id, "--")
+	command.Stdout = said
+	if err := command.Run(); err != nil {
+		return nil
+	}
+	parts := strings.SplitN(string(said.kept), "\x00", 4)
+	for len(parts) < 4 {
+		parts = append(parts, "")
+	}
+	return &headCommit{
+		ID:      parts[0],
+		Message: clean(strings.TrimRight(parts[3], "\n"), messageLimit),
+		Author:  person{Name: clean(parts[1], nameLimit), Email: clean(parts[2], nameLimit)},
+	}
+}
+
+// head keeps the beginning of what is written to it, and lets the rest go.
+type head struct {
+	kept  []byte
+	limit int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.kept = append(h.kept, p[:min(len(p), h.limit-len(h.kept))]...)
+	return len(p), nil
+}
+
+// clean is text as UTF-8, of at most limit bytes and with no character cut in two.
+func clean(text string, limit int) string {
+	text = strings.ToValidUTF8(text, string(utf8.RuneError))
+	if len(text) <= limit {
+		return text
+	}
+	for !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}
+
+// newUUID is a random one (version 4).
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,52 @@
+"""The git server's manifests with the settings put in: whom it tells of a push, and that it names what others name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bootstrap import names
+from bootstrap.config import Config, GitSettings
+from bootstrap.model import LockedImage, Object
+from bootstrap.steps.parts import git_objects
+from tests.unit.step_world import StepWorld, make
+
+LISTENER = "http://el-demo-listener.cicd.svc.cluster.local:8080"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> StepWorld:
+    world = make(tmp_path)
+    for name in ("git-server", "toolbox"):
+        world.images.images[name] = LockedImage(name, f"{names.REPOSITORY}/{name}", "sha256:" + "c" * 64)
+    return world
+
+
+def container(world: StepWorld, kind: str) -> Object:
+    [found] = [each for each in git_objects(world.open()) if each["kind"] == kind]
+    [only] = found["spec"]["template"]["spec"]["containers"]
+    assert isinstance(only, dict)
+    return only
+
+
+def environment(world: StepWorld) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in container(world, "Deployment")["env"]}
+
+
+@pytest.mark.parametrize(("webhook", "address"), [("on", LISTENER), ("off", "")])
+def test_whom_it_tells_of_a_push(world: StepWorld, webhook: str, address: str) -> None:
+    world.config = Config(git=GitSettings(webhook=webhook))
+    assert environment(world)["WEBHOOK_URL"] == address
+
+
+def test_names_agree(world: StepWorld) -> None:
+    found = environment(world)
+    assert found["WEBHOOK_URL"] == f"http://{names.LISTENER}.{names.RUNS}.svc.cluster.local:8080"
+    assert f"{found['CLONE_URL']}/{found['REPOSITORIES']}.git" == names.GIT_URL
+
+
+def test_the_first_commit_starts_no_run(world: StepWorld) -> None:
+    [script] = container(world, "Job")["args"]
+    [push] = [line for line in script.splitlines() if "git push" in line]
+    assert "--push-option=no-webhook" in push
