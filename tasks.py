@@ -93,19 +93,19 @@ def runs(
     return cli.flow("runs", name, set, {}, limit=limit, state=state, branch=branch, by=by, as_json=json)
 
 
-@command(help={"run": "name of the run (default: the newest)"}, positional=["run"])
+@command(help={"run": "name of the run (default: the newest)"})
 def logs(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
     """Print everything that a run printed."""
     return cli.flow("logs", name, set, {}, run=run)
 
 
-@command(help={"run": "name of the run (default: the newest)"}, positional=["run"])
+@command(help={"run": "name of the run (default: the newest)"})
 def rerun(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
     """Run again the commit of a run."""
     return cli.flow("rerun", name, set, {}, run=run)
 
 
-@command(help={"run": "name of the run (default: the newest)"}, positional=["run"])
+@command(help={"run": "name of the run (default: the newest)"})
 def cancel(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
     """Cancel a run that is under way."""
     return cli.flow("cancel", name, set, {}, run=run)
@@ -174,7 +174,7 @@ def webhook(
 )
 def tunnel(
     _: Context,
-    to: str = "",
+    to: str,
     name: str = "",
     port: int = 9080,
     ssh_port: int = 0,

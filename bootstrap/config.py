@@ -90,8 +90,14 @@ class ListenerSettings:
 
 @dataclass(frozen=True)
 class WebhookSettings:
-    branch: str = rules.text("main", "branch whose pushes start a run", rules.revision, empty=False)
-    repository: str = rules.text("", "OWNER/NAME whose pushes do; empty: the one that test-run builds", rules.full_name)
+    branches: tuple[str, ...] = rules.texts(
+        ("main",), "branches whose pushes start a run: names, or patterns like release/*", rules.branch, empty=False
+    )
+    repositories: tuple[str, ...] = rules.texts(
+        (), "addresses or OWNER/NAME whose pushes do; empty: the one that test-run builds", rules.source
+    )
+    debug: str = rules.choice("off", "on: a TaskRun prints each event that is accepted", ("off", "on"))
+    replicas: int = rules.whole(2, "pods of the listener", 1, 10)
 
 
 @dataclass(frozen=True)
@@ -243,4 +249,5 @@ def _get(config: Config, key: str) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, Secret):
         return "***" if value else '""'
-    return str(value) if value != "" else '""'
+    text = ", ".join(value) if isinstance(value, tuple) else str(value)
+    return text or '""'

@@ -24,7 +24,7 @@ DELIVERY = "tekton-bootstrap.dev/delivery"
 """Annotation of a run: the id that the git host gave to the delivery that made it."""
 EVENT = "triggers.tekton.dev/triggers-eventid"
 """Label of a run: the listener's own id of that delivery. Triggers sets it."""
-HEARD, NOTED, SIGNED, BUILDABLE, WATCHED = "heard", "noted", "signed", "buildable", "watched"
+HEARD, NOTED, SIGNED, ARRIVED, BUILDABLE, WATCHED = "heard", "noted", "signed", "arrived", "buildable", "watched"
 """Interceptors: the first two are ours and let everything pass."""
 
 # -- leaving notes -----------------------------------------------------------------------------------
@@ -308,8 +308,10 @@ def _dropped(delivery: Delivery, known: Rules) -> tuple[str, str]:
     gates = [*known.gates.get(delivery.trigger, ())]
     rest = gates[gates.index(delivery.gate) + 1 :] if delivery.gate in gates else []
     gate = next((each for each in rest if each != NOTED), "")
+    if gate == ARRIVED:
+        return gate, "it brought no commit to a branch: a deletion, or a pull request that was not merged"
     if gate == BUILDABLE:
-        return gate, "a deletion, or a commit id or an address that is none"
+        return gate, "its commit id, address or branch is none"
     if gate == WATCHED:
         return gate, f"{delivery.ref or 'its branch'} of {delivery.repository or 'its repository'} is not watched"
     if gate:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bootstrap import composing, deliveries, following, names
+from bootstrap.config import Config
 from bootstrap.deliveries import Delivery, Evidence, Outcome, Rules
 from bootstrap.errors import ApiError, NotFound, PreconditionError, RunFailed, TimedOut, UsageError
 from bootstrap.model import Object, Pending, Ready, Secret, Verdict
@@ -79,7 +80,7 @@ def send(world: World, branch: str, commit: str, *, follow: bool) -> int:
     """
     key, known = secret(world), _rules(world)
     commit = _commit(world, branch, commit)
-    event = push(composing.repository(world.config), world.config.webhook.repository, branch, commit)
+    event = push(*_watched(world.config), branch, commit)
     body = json.dumps(event).encode()
     id_ = str(uuid.uuid4())
     with Forward(world.kube, names.RUNS, names.LISTENER, LISTENER_PORT, 0) as forward:
@@ -95,6 +96,12 @@ def send(world: World, branch: str, commit: str, *, follow: bool) -> int:
         return 1
     world.report.line(f"run {told.run} created" if told.stage == "run" else f"{told}: the commit has its run")
     return _over(world, told.run) if follow else 0
+
+
+def _watched(config: Config) -> tuple[str, str]:
+    """(address, full name) of a repository that is watched; "" is the name that the address tells."""
+    first = next(iter(config.webhook.repositories), "")
+    return (first, "") if "://" in first else (composing.repository(config), first)
 
 
 def push(address: str, full_name: str, branch: str, commit: str) -> dict[str, Any]:

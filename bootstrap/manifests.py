@@ -120,7 +120,7 @@ def _documents(text: str, where: str, faults: list[Fault]) -> Iterator[Object]:
         while loader.check_node():
             node = loader.get_node()
             line = node.start_mark.line + 1
-            for found in _objects(loader.construct_document(node)):
+            for found in _objects(_unshared(loader.construct_document(node))):
                 wrong = _shape(found)
                 if wrong:
                     faults.append(Fault(where, line, wrong))
@@ -131,6 +131,13 @@ def _documents(text: str, where: str, faults: list[Fault]) -> Iterator[Object]:
         faults.append(Fault(where, mark.line + 1 if mark else 0, error.problem or "not YAML"))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         faults.append(Fault(where, 0, f"not YAML: {str(error).splitlines()[0] if str(error) else 'unreadable'}"))
+
+
+def _unshared(value: Any) -> Any:
+    """What an alias names is a value of its own in each place: patches edit one and mean one."""
+    if isinstance(value, dict):
+        return {key: _unshared(each) for key, each in value.items()}
+    return [_unshared(each) for each in value] if isinstance(value, list) else value
 
 
 def _objects(document: Any) -> Iterator[Any]:

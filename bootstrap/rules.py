@@ -17,6 +17,7 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 _FULL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)+")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
+_BRANCH = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9._/+@*-]{0,199}")
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
@@ -50,6 +51,20 @@ def text(default: str, doc: str, check: Rule | None = None, *, empty: bool = Tru
                 raise Wrong("must not be empty")
             return ""
         return str((check or line)(value))
+
+    return _field(default, doc, rule)
+
+
+def texts(default: tuple[str, ...], doc: str, check: Rule, *, empty: bool = True) -> Any:
+    """Texts separated by commas, as a tuple. check: the rule for each. empty: whether there may be none."""
+
+    def rule(value: str) -> tuple[str, ...]:
+        found = [each.strip() for each in value.split(",")] if value.strip() else []
+        if not found and not empty:
+            raise Wrong("must not be empty")
+        if "" in found:
+            raise Wrong(f"{quoted(value)} has nothing beside a comma")
+        return tuple(dict.fromkeys(str(check(each)) for each in found))
 
     return _field(default, doc, rule)
 
@@ -150,6 +165,18 @@ def revision(value: str) -> str:
     if not _REVISION.fullmatch(value) or ".." in value:
         raise Wrong(f"{quoted(value)} is not a branch, tag or commit")
     return value
+
+
+def branch(value: str) -> str:
+    """A name, or a pattern with `*`."""
+    if not _BRANCH.fullmatch(value) or ".." in value or "//" in value:
+        raise Wrong(f"{quoted(value)} is not a branch, nor a pattern like release/*")
+    return value
+
+
+def source(value: str) -> str:
+    """A repository: its address, or its name at the git host."""
+    return str(url("http", "https")(value)) if "://" in value else full_name(value)
 
 
 def user(value: str) -> str:

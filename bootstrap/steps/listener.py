@@ -1,23 +1,22 @@
-"""The webhook listener: a signed push to the watched branch becomes a run of the pipeline."""
+"""The webhook listener: a signed event that brings a commit to a watched branch becomes a run of the pipeline."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from bootstrap import composing, deliveries, manifests, names
+from bootstrap import branches, composing, deliveries, manifests, names
 from bootstrap.config import Config
 from bootstrap.model import Lock, Object, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
 from bootstrap.readiness import readiness
-from bootstrap.runs import run_name
 from bootstrap.steps.manifest import ManifestStep, render
 from bootstrap.steps.tekton import certify_interceptors
 from bootstrap.world import World
 
-SHORT = 12
-"""Digits of the commit in a run's name; manifests/listener/listener.yaml cuts it to as many."""
-FILTER = ("spec", "triggers", "push", "interceptors", "watched", "params", "filter", "value")
+FOLDER = "manifests/listener"
+REPLICAS = ("spec", "resources", "kubernetesResource", "replicas")
 
 
 def listener() -> ManifestStep:
@@ -34,36 +33,56 @@ def listener() -> ManifestStep:
 
 def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     """manifests/listener with the settings put in."""
-    template, run = Select("TriggerTemplate"), ("spec", "resourcetemplates", 0)
+    listener, template = Select("EventListener"), Select("TriggerTemplate")
+    condition = watched(config)
     patches = [
-        Patch(Select("EventListener"), put(*FILTER, value=watched(config))),
-        Patch(template, put(*run, "metadata", "name", value=pushed_run_name(config, "$(tt.params.short)"))),
-        Patch(template, put(*run, "spec", value=_run_spec(project, config))),
+        *(Patch(listener, put(*_gate(host, "watched"), value=condition)) for host in ("github", "gitlab")),
+        Patch(listener, put(*REPLICAS, value=config.webhook.replicas)),
+        Patch(template, put("spec", "resourcetemplates", 0, "spec", value=_run_spec(project, config))),
         Patch(template, deliveries.name_runs),
-        Patch(Select("EventListener"), deliveries.leave_notes),
+        Patch(listener, deliveries.leave_notes),
     ]
-    return render(lock, project / "manifests/listener", patches=patches)
+    if config.webhook.debug == "on":
+        patches += _debug(project)
+    return render(lock, project / FOLDER, patches=patches)
 
 
-def pushed_run_name(config: Config, short: str) -> str:
-    """The same for the same commit, so that one that is delivered again finds its run made. short: its first digits."""
-    return run_name(config.pipeline.deployment, "", "0" * SHORT).removesuffix("0" * SHORT) + short
+def _gate(trigger: str, interceptor: str) -> tuple[str, ...]:
+    return ("spec", "triggers", trigger, "interceptors", interceptor, "params", "filter", "value")
 
 
 def watched(config: Config) -> str:
-    """The condition, in CEL, that a push is to the branch and the repository of the settings."""
-    settings = config.webhook
-    branch = f"body.ref == {_literal(f'refs/heads/{settings.branch}')}"
-    if settings.repository:
-        return f"{branch} && body.repository.full_name == {_literal(settings.repository)}"
-    bare = composing.repository(config).removesuffix("/").removesuffix(".git")
-    addresses = ", ".join(_literal(each) for each in (f"{bare}.git", bare))
-    return f"{branch} && body.repository.clone_url in [{addresses}]"
+    """The condition, in CEL, that an event is of a branch and a repository of the settings."""
+    settings, event = config.webhook, "extensions.event"
+    branch = f"{event}.ref.matches({_literal(f'^refs/heads/(?:{branches.expression(settings.branches)})$')})"
+    wanted = settings.repositories or (composing.repository(config),)
+    bare = [each.rstrip("/").removesuffix(".git") for each in wanted if "://" in each]
+    addresses = [address for each in bare for address in (f"{each}.git", each)]
+    lists = {"url": addresses, "name": [each for each in wanted if "://" not in each]}
+    repository = " || ".join(f"{event}.{key} in {_literals(values)}" for key, values in lists.items() if values)
+    return f"{branch} && ({repository})"
 
 
 def _literal(text: str) -> str:
     """A text in CEL: its strings are written as in JSON."""
-    return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _literals(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_literal, texts))}]"
+
+
+def _debug(project: Path) -> list[Patch]:
+    """What it takes to print each event."""
+    [run] = manifests.load(project / FOLDER / "debug")
+
+    def print_first(template: Object) -> None:
+        template["spec"]["resourcetemplates"].insert(0, run)
+
+    def may_print(role: Object) -> None:
+        role["rules"][0]["resources"].append("taskruns")
+
+    return [Patch(Select("TriggerTemplate"), print_first), Patch(Select("Role", "starter"), may_print)]
 
 
 def _run_spec(project: Path, config: Config) -> Object:
@@ -78,4 +97,4 @@ def _serves(world: World) -> Verdict:
     verdict = readiness(world.kube.get("apps/v1", "Deployment", names.LISTENER, names.RUNS))
     if not isinstance(verdict, Ready):
         return verdict
-    return Ready(f"pushes to {world.config.webhook.branch} start a run")
+    return Ready(f"pushes to {', '.join(world.config.webhook.branches)} start a run")

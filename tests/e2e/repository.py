@@ -20,7 +20,7 @@ class Repository:
         self.folder = folder
         self._environ = {**environ, **WHO}
         self.said = ""
-        """What the last command wrote for people."""
+        """What was last written for people; not every command writes something."""
 
     def git(self, *words: str) -> str:
         """Raises AssertionError with what git said when it fails."""
@@ -33,7 +33,7 @@ class Repository:
             timeout=60,
             check=False,
         )
-        self.said = done.stderr
+        self.said = done.stderr or self.said
         assert done.returncode == 0, f"git {words[0]} failed:\n{done.stderr}"
         return done.stdout.strip()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.config import Config
+from bootstrap.config import Config, WebhookSettings
 from bootstrap.model import Lock, LockedImage, Object
 from bootstrap.names import REPOSITORY
 from bootstrap.paths import PROJECT
@@ -22,17 +22,32 @@ FOLDERS = {
     "demo": PROJECT / "manifests/demo",
     "go-echo": PROJECT / "demo/go-echo/deploy",
     "pipeline": PROJECT / "manifests/pipeline",
-    "listener": PROJECT / "manifests/listener",
     "test": PROJECT / "manifests/test",
 }
+"""As they are."""
+LISTENERS = {
+    "listener": Config(),
+    "listener-more": Config(
+        webhook=WebhookSettings(
+            branches=("main", "release/*", "v.1"),
+            repositories=("You/My_App", "team/sub/app", "https://git.example.org:8443/a/go-echo.git"),
+            debug="on",
+            replicas=3,
+        )
+    ),
+}
+"""Made with settings; images/tekton/listener_test.go looks at what is expected of them."""
+PARTS = (*FOLDERS, *LISTENERS)
 
 
 def rendered(name: str) -> list[Object]:
-    return listener.objects(LOCK, PROJECT, Config()) if name == "listener" else render(LOCK, FOLDERS[name])
+    if name in LISTENERS:
+        return listener.objects(LOCK, PROJECT, LISTENERS[name])
+    return render(LOCK, FOLDERS[name])
 
 
 def everything() -> list[Object]:
-    return [each for name in FOLDERS for each in rendered(name)]
+    return [each for name in PARTS for each in rendered(name)]
 
 
 @dataclass(frozen=True)

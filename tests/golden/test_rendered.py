@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.golden.rendered import FOLDERS, rendered
+from tests.golden.rendered import PARTS, rendered
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -26,7 +26,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", PARTS)
 def test_rendered_manifests_are_as_accepted(name: str, request: pytest.FixtureRequest) -> None:
     text = yaml.dump_all(rendered(name), Dumper=_Dumper, sort_keys=False, width=120)
     file = EXPECTED / f"{name}.yaml"
@@ -36,4 +36,4 @@ def test_rendered_manifests_are_as_accepted(name: str, request: pytest.FixtureRe
 
 
 def test_no_expected_file_is_left_over() -> None:
-    assert {file.stem for file in EXPECTED.iterdir()} == set(FOLDERS)
+    assert {file.stem for file in EXPECTED.iterdir()} == set(PARTS)

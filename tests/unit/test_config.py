@@ -193,6 +193,35 @@ def test_files_that_cannot_be_read_are_faults(tmp_path: Path) -> None:
         ("pipeline.directory", [".", "services/api"], ["", "/", ".."]),
         ("registry.password", ["", "correct horse"], ["a\nb", "x" * 73]),
         ("registry.username", ["builder"], ["", "a:b", "a b"]),
+        (
+            "webhook.branches",
+            ["main", "main, release/*", "*", "v1.*,feature/x_y-z"],
+            [
+                "",
+                " ",
+                "main,",
+                ",",
+                "a,,b",
+                "-x",
+                "a..b",
+                "a b",
+                "a//b",
+                "/a",
+                'a"',
+                "a;b",
+                "refs(x)",
+                "a$",
+                "a|b",
+                "[a]",
+            ],
+        ),
+        (
+            "webhook.repositories",
+            ["", "you/app", "you/app, group/sub/app", "https://git.example.org:8443/a/b.git, you/app"],
+            ["app", "/app", "you/", "-you/app", "you/app x", 'you/"', "git@h:a/b", "ssh://h/a", "https://u:p@h/a", ","],
+        ),
+        ("webhook.debug", ["on", "off"], ["", "true", "yes", "1"]),
+        ("webhook.replicas", ["1", "10"], ["0", "11", ""]),
         ("notify.url", ["https://hooks.example.com/T0/x"], ["hooks.example.com", "file:///etc/passwd"]),
     ],
 )
@@ -202,6 +231,13 @@ def test_what_each_setting_accepts(write: Write, key: str, good: list[str], bad:
     for text in bad:
         found = faults(write(""), {}, [f"{key}={text}"])
         assert [where for where, _, _ in found] == [f"--set {key}"], text
+
+
+def test_texts_between_commas_are_kept_in_order_and_once(write: Write) -> None:
+    config = load(write("webhook:\n  branches: main , release/*,main\n"), {})
+    assert config.webhook.branches == ("main", "release/*")
+    assert [row.value for row in describe(config) if row.key == "webhook.branches"] == ["main, release/*"]
+    assert [row.value for row in describe(config) if row.key == "webhook.repositories"] == ['""']
 
 
 def test_credentials_in_an_address_are_refused_and_not_repeated(write: Write) -> None:

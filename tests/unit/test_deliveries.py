@@ -14,6 +14,7 @@ from bootstrap.deliveries import Delivery, Evidence, Outcome, Rules
 from bootstrap.model import Lock, Object
 from bootstrap.paths import PROJECT
 from bootstrap.steps import listener
+from tests.unit.step_world import TOOLBOX
 
 ID, EVENT = "72d3162e-cc78-11e3-81ab-4c9367dc0958", "5f2c8a3e-0d2b-4b33-9a53-0c5a8a8e6a11"
 COMMIT = "3f9c2e1" + "0" * 33
@@ -86,7 +87,7 @@ def told(
         ([heard(event=""), NO], [], [], "event", "type none"),
         ([heard(signed="unsigned"), NO], [], [], "signed", "no signature"),
         ([heard(), NO], [], [], "signed", "another secret"),
-        ([heard(), note("signed"), NO], [], [], "buildable", "deletion"),
+        ([heard(), note("signed"), NO], [], [], "buildable", "is none"),
         ([heard(), note("signed"), note("buildable"), NO], [], [], "watched", f"{REF} of {URL}"),
     ],
 )
@@ -191,7 +192,7 @@ def test_a_run_is_enough_to_tell() -> None:
 
 
 def rendered(kind: str) -> list[Object]:
-    return [each for each in listener.objects(Lock({}), PROJECT, Config()) if each["kind"] == kind]
+    return [each for each in listener.objects(Lock({"toolbox": TOOLBOX}), PROJECT, Config()) if each["kind"] == kind]
 
 
 def test_every_gate_of_the_listener_leaves_a_note() -> None:

@@ -20,7 +20,7 @@ from bootstrap.paths import PROJECT
 from bootstrap.runs import Run, State
 from bootstrap.steps import listener
 from bootstrap.world import hook
-from tests.unit.step_world import FakeKube, StepWorld, make
+from tests.unit.step_world import TOOLBOX, FakeKube, StepWorld, make
 
 COMMIT = "3f9c2e1" + "0" * 33
 EVENT = "5f2c8a3e-0d2b-4b33-9a53-0c5a8a8e6a11"
@@ -63,7 +63,13 @@ class LogKube(FakeKube):
 @pytest.fixture
 def kube() -> LogKube:
     found = LogKube()
-    found.put(*(each for each in listener.objects(Lock({}), PROJECT, Config()) if each["kind"] == "EventListener"))
+    found.put(
+        *(
+            each
+            for each in listener.objects(Lock({"toolbox": TOOLBOX}), PROJECT, Config())
+            if each["kind"] == "EventListener"
+        )
+    )
     return found
 
 
@@ -202,7 +208,7 @@ def test_a_commit_that_has_its_run_is_good_too(world: StepWorld, host: Host) -> 
     ("gates", "last"),
     [
         ((), "dropped at signed: its signature was made with another secret"),
-        (("signed",), "dropped at buildable: a deletion"),
+        (("signed",), "dropped at buildable: its commit id"),
         (("signed", "buildable"), "dropped at watched: refs/heads/main of http://git/go-echo.git is not watched"),
     ],
 )
@@ -265,7 +271,7 @@ def test_the_repository_is_named_as_the_git_host_does(url: str, name: str, wante
 
 
 def test_the_settings_say_what_is_sent(world: StepWorld, host: Host) -> None:
-    settings = WebhookSettings(repository="you/app")
+    settings = WebhookSettings(repositories=("you/app",))
     world.config = Config(git=GitSettings(url="https://github.com/you/app", revision="next"), webhook=settings)
     assert delivering.webhook(world.open(), test=True) == 0
     event = json.loads(host.sent[0][0])

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("model", "errors"),
     (
+        "branches",
         "cancel",
         "composing",
         "config",

@@ -1,98 +1,154 @@
-"""What the listener is made of: its filter, its runs' names, and that such a run is like one started by hand."""
+"""What the listener is made of: its gates, and that a run of its is like one started by hand.
+
+What the gates make of events is in tests/events.yaml, and asked of Triggers itself (images/tekton/listener_test.go).
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import re
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from bootstrap import composing, deliveries, following, names
-from bootstrap.config import AppSettings, Config, GitSettings, PipelineSettings, WebhookSettings, load
-from bootstrap.errors import UsageError
+from bootstrap import branches, composing, deliveries, following, names
+from bootstrap.config import AppSettings, Config, GitSettings, PipelineSettings, WebhookSettings
 from bootstrap.manifests import load as load_manifests
-from bootstrap.model import Lock, Object, Pending, Ready, Verdict
+from bootstrap.model import Lock, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.paths import PROJECT
 from bootstrap.steps import listener
 from bootstrap.steps.manifest import ManifestStep
 from bootstrap.world import World
 
 OWN = '["http://git.git.svc.cluster.local/go-echo.git", "http://git.git.svc.cluster.local/go-echo"]'
-SHORT = "0123456789ab"
+LOCK = Lock({"toolbox": LockedImage("toolbox", "registry/toolbox", f"sha256:{1:064x}")})
 
 
 def rendered(config: Config, kind: str) -> Object:
-    [found] = [each for each in listener.objects(Lock({}), PROJECT, config) if each["kind"] == kind]
+    [found] = [each for each in listener.objects(LOCK, PROJECT, config) if each["kind"] == kind]
     return found
 
 
-def test_the_filter_in_the_manifest_is_that_of_the_defaults() -> None:
+def filters(config: Config) -> list[list[str]]:
+    """The conditions of each trigger, in order."""
+    return [
+        [param["value"] for each in trigger["interceptors"] for param in each["params"] if param["name"] == "filter"]
+        for trigger in rendered(config, "EventListener")["spec"]["triggers"]
+    ]
+
+
+def test_the_listener_in_the_manifest_is_that_of_the_defaults() -> None:
     [written] = [each for each in load_manifests(PROJECT / "manifests/listener") if each["kind"] == "EventListener"]
     deliveries.leave_notes(written)
     assert written["spec"] == rendered(Config(), "EventListener")["spec"]
 
 
 @pytest.mark.parametrize(
-    ("webhook", "url", "wanted"),
+    ("webhook", "url", "branches", "repositories"),
     [
-        (WebhookSettings(), "", f'body.ref == "refs/heads/main" && body.repository.clone_url in {OWN}'),
+        (WebhookSettings(), "", "main", f"(extensions.event.url in {OWN})"),
         (
-            WebhookSettings(branch="release/1.x"),
+            WebhookSettings(branches=("main", "release/*", "v1.*")),
             "https://github.com/you/app",
-            'body.ref == "refs/heads/release/1.x" && body.repository.clone_url in '
-            '["https://github.com/you/app.git", "https://github.com/you/app"]',
+            r"main|release/[^/]*|v1\\.[^/]*",
+            '(extensions.event.url in ["https://github.com/you/app.git", "https://github.com/you/app"])',
         ),
         (
-            WebhookSettings(repository="you/app"),
+            WebhookSettings(repositories=("you/app", "https://example.org/x.git/", "you/b")),
             "https://example.org/other.git",
-            'body.ref == "refs/heads/main" && body.repository.full_name == "you/app"',
+            "main",
+            '(extensions.event.url in ["https://example.org/x.git", "https://example.org/x"]'
+            ' || extensions.event.name in ["you/app", "you/b"])',
+        ),
+        (
+            WebhookSettings(repositories=("you/app",)),
+            "https://example.org/other.git",
+            "main",
+            '(extensions.event.name in ["you/app"])',
         ),
     ],
 )
-def test_what_is_watched(webhook: WebhookSettings, url: str, wanted: str) -> None:
+def test_what_is_watched(webhook: WebhookSettings, url: str, branches: str, repositories: str) -> None:
     config = Config(webhook=webhook, git=GitSettings(url=url))
+    wanted = f'extensions.event.ref.matches("^refs/heads/(?:{branches})$") && {repositories}'
     assert listener.watched(config) == wanted
-    filters = [
-        param["value"]
-        for each in rendered(config, "EventListener")["spec"]["triggers"][0]["interceptors"]
-        for param in each["params"]
-        if param["name"] == "filter"
-    ]
-    assert filters[-1] == wanted
+    assert [each[-1] for each in filters(config)] == [wanted, wanted]
+
+
+def test_every_trigger_has_the_same_gates_in_the_same_order() -> None:
+    triggers = rendered(Config(), "EventListener")["spec"]["triggers"]
+    gates = ["signed", "noted", "arrived", "buildable", "watched"]
+    assert [deliveries.gates_of(trigger) for trigger in triggers] == [["heard", *gates], gates]
+    signed = [each for trigger in triggers for each in trigger["interceptors"] if each["name"] == "signed"]
+    hosts = [each["ref"]["name"] for each in signed]
+    assert hosts == [trigger["name"] for trigger in triggers] == ["github", "gitlab"]
+    github, gitlab = filters(Config())
+    assert github[1:] == gitlab[1:]
+    assert {trigger["serviceAccountName"] for trigger in triggers} == {"starter"}
 
 
 def test_nothing_of_a_setting_becomes_code() -> None:
-    config = Config(webhook=WebhookSettings(branch='a" || true || "', repository="\\"))
+    """Neither of CEL nor of the expression, even if it came past the rules."""
+    config = Config(webhook=WebhookSettings(branches=('a" || true || "', "(.+)"), repositories=('you/"]',)))
     assert listener.watched(config) == (
-        'body.ref == "refs/heads/a\\" || true || \\"" && body.repository.full_name == "\\\\"'
+        r'extensions.event.ref.matches("^refs/heads/(?:a\"\\ \\|\\|\\ true\\ \\|\\|\\ \"|\\(\\.\\+\\))$")'
+        r' && (extensions.event.name in ["you/\"]"])'
     )
 
 
 @pytest.mark.parametrize(
-    "value", ["app", "/app", "you/", "-you/app", "you/app x", 'you/"', "https://github.com/you/app"]
-)
-def test_a_repository_that_is_none_is_refused(value: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        load(PROJECT / "invoke.yaml", {"INVOKE_WEBHOOK_REPOSITORY": value})
-    assert [fault.where for fault in caught.value.faults] == ["INVOKE_WEBHOOK_REPOSITORY"]
-
-
-@pytest.mark.parametrize(
-    ("deployment", "wanted"),
+    ("patterns", "matching", "others"),
     [
-        ("go-echo", f"go-echo-{SHORT}"),
-        ("1st", f"r1st-{SHORT}"),
-        ("a" * 63, f"{'a' * 50}-{SHORT}"),
-        ("a" * 49 + "-bc", f"{'a' * 49}-{SHORT}"),
+        (["main"], ["main"], ["Main", "main-2", "main/2", "mai", "feature/main", "main\n", ""]),
+        (["release/*"], ["release/1.x", "release/"], ["release", "release/1/2", "xrelease/1", "releases/1"]),
+        (["*"], ["main", "a.b"], ["a/b"]),
+        (["*/main", "v1.*"], ["ada/main", "v1.2"], ["main", "a/b/main", "v12"]),
+        (["a+b"], ["a+b"], ["aab"]),
     ],
 )
-def test_a_run_is_named_after_its_commit(deployment: str, wanted: str) -> None:
-    config = Config(pipeline=PipelineSettings(deployment=deployment))
-    assert listener.pushed_run_name(config, SHORT) == wanted
-    assert len(wanted) <= 63
-    made = rendered(config, "TriggerTemplate")["spec"]["resourcetemplates"][0]
-    assert made["metadata"]["name"] == wanted.replace(SHORT, "$(tt.params.short)")
+def test_which_branches_a_pattern_means(patterns: list[str], matching: list[str], others: list[str]) -> None:
+    expression = branches.expression(patterns)
+    assert [each for each in (*matching, *others) if re.fullmatch(expression, each)] == matching
+
+
+def test_events_are_printed_only_if_asked() -> None:
+    def kinds(config: Config) -> list[str]:
+        return [each["kind"] for each in rendered(config, "TriggerTemplate")["spec"]["resourcetemplates"]]
+
+    def creates(config: Config) -> list[str]:
+        [role] = [
+            each
+            for each in listener.objects(LOCK, PROJECT, config)
+            if (each["kind"], each["metadata"]["name"]) == ("Role", "starter")
+        ]
+        return [resource for rule in role["rules"] for resource in rule["resources"]]
+
+    on = Config(webhook=WebhookSettings(debug="on"))
+    assert (kinds(Config()), creates(Config())) == (["PipelineRun"], ["pipelineruns"])
+    assert (kinds(on), creates(on)) == (["TaskRun", "PipelineRun"], ["pipelineruns", "taskruns"])
+
+
+def test_the_task_that_prints_takes_all_that_its_run_gives() -> None:
+    task = rendered(Config(), "Task")["spec"]
+    [run] = load_manifests(PROJECT / "manifests/listener/debug")
+    names = {each["name"] for each in task["params"]}
+    [step] = task["steps"]
+    env = {each["name"]: each["value"] for each in step["env"]}
+    assert {each["name"] for each in run["spec"]["params"]} == names == set(env.pop("NAMES").split())
+    assert env == {name: f"$(params.{name})" for name in names}
+    odd = dict.fromkeys(names, 'a"\n$(id) \x1b[31m')
+    said = subprocess.run(
+        [sys.executable, "-c", *step["args"]],
+        env={"NAMES": " ".join(names), **odd},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said[:-1].isprintable()
+    assert json.loads(said) == odd
 
 
 def test_a_pushed_run_is_like_one_started_by_hand() -> None:
@@ -109,12 +165,20 @@ def test_a_pushed_run_is_like_one_started_by_hand() -> None:
 def test_every_parameter_of_the_template_is_bound_and_used() -> None:
     template, binding = rendered(Config(), "TriggerTemplate"), rendered(Config(), "TriggerBinding")
     declared = {each["name"] for each in template["spec"]["params"]}
-    [trigger] = rendered(Config(), "EventListener")["spec"]["triggers"]
-    inline = {each["name"] for each in trigger["bindings"] if "name" in each}
+    triggers = rendered(Config(), "EventListener")["spec"]["triggers"]
+    [inline] = {frozenset(each["name"] for each in one["bindings"] if "name" in each) for one in triggers}
     assert {each["name"] for each in binding["spec"]["params"]} | inline == declared
-    text = str(template["spec"]["resourcetemplates"])
-    assert declared == {name for name in declared if f"$(tt.params.{name})" in text}
-    assert text.count("$(tt.params.") == len(declared)
+    used = re.findall(r"\$\(tt\.params\.([a-z-]+)\)", str(template["spec"]["resourcetemplates"]))
+    assert sorted(used) == sorted(declared)
+    overlays = {
+        param["key"]
+        for each in rendered(Config(), "EventListener")["spec"]["triggers"][0]["interceptors"]
+        for params in each["params"]
+        if params["name"] == "overlays"
+        for param in params["value"]
+    }
+    bound = [each["value"] for each in binding["spec"]["params"]]
+    assert set(re.findall(r"\$\(extensions\.([a-z._]+)\)", str(bound))) <= overlays
 
 
 def test_a_run_again_is_of_the_repository_that_was_pushed_to() -> None:
@@ -145,8 +209,8 @@ def test_it_is_ready_when_its_pod_is() -> None:
     status: dict[str, Any] = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 0}
     meta = {"name": names.LISTENER, "namespace": names.RUNS, "generation": 1}
     deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": {}, "status": status}
-    config = Config(webhook=replace(WebhookSettings(), branch="next"))
+    config = Config(webhook=WebhookSettings(branches=("next", "v*")))
     assert isinstance(proof(None, config), Pending)
     assert isinstance(proof(deployment, config), Pending)
     status["availableReplicas"] = 1
-    assert proof(deployment, config) == Ready("pushes to next start a run")
+    assert proof(deployment, config) == Ready("pushes to next, v* start a run")

@@ -88,3 +88,11 @@ def test_secret_content_does_not_enter_the_digest() -> None:
     one: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"password": "a"}}
     assert digest(one) == digest({**one, "stringData": {"password": "b"}})
     assert digest(one) != digest({**one, "type": "kubernetes.io/basic-auth"})
+
+
+def test_what_an_alias_names_is_a_value_of_its_own_in_each_place() -> None:
+    """Else a patch of one would change the other as well."""
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {one: &same [{x: 1}], two: *same}\n"
+    [found] = parse(text)
+    found["data"]["one"][0]["x"] = 2
+    assert found["data"] == {"one": [{"x": 2}], "two": [{"x": 1}]}

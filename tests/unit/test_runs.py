@@ -7,9 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import yaml
 
 from bootstrap.model import Object
-from bootstrap.runs import State, arrived_name, dns_label, label_value, parse_run, parse_runs, run_name, task_state
+from bootstrap.paths import PROJECT
+from bootstrap.runs import (
+    State,
+    arrived_name,
+    dns_label,
+    label_value,
+    parse_run,
+    parse_runs,
+    run_name,
+    task_state,
+)
 
 COMMIT = "3f9c2e1" + "0" * 33
 DIGEST = "sha256:" + "8" * 64
@@ -263,3 +274,14 @@ def test_a_good_label_value_stays() -> None:
     assert label_value("release-1.2_x") == "release-1.2_x"
     assert label_value("feature/login") == "feature-login"
     assert dns_label("Go_Echo") == "go-echo"
+
+
+EVENTS = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
+
+
+@pytest.mark.parametrize(("url", "wanted"), EVENTS["names"].items())
+def test_what_arrives_is_named_after_repository_and_commit(url: str, wanted: str) -> None:
+    """The listener names by the same table (images/tekton/listener_test.go)."""
+    found = arrived_name(url, EVENTS["commit"])
+    assert found == wanted
+    assert found == dns_label(found)

@@ -1,0 +1,343 @@
+// Package tekton asks Triggers' own code what it makes of tests/events.yaml, by the listener of manifests/listener.
+package tekton
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/tektoncd/triggers/pkg/apis/triggers/contexts"
+	"github.com/tektoncd/triggers/pkg/apis/triggers/v1beta1"
+	"github.com/tektoncd/triggers/pkg/interceptors"
+	"github.com/tektoncd/triggers/pkg/interceptors/cel"
+	"github.com/tektoncd/triggers/pkg/interceptors/github"
+	"github.com/tektoncd/triggers/pkg/interceptors/gitlab"
+	"github.com/tektoncd/triggers/pkg/template"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	tests  = "../../tests"
+	secret = "open sesame"
+)
+
+type table struct {
+	Commit     string
+	Deliveries map[string]delivery
+	Events     []event
+	Names      map[string]string
+}
+
+type delivery struct {
+	Headers map[string]string
+	Body    json.RawMessage
+}
+
+type event struct {
+	Is, Of, Signature, Settings string
+	Headers                     map[string]string
+	Body                        json.RawMessage
+	Stops                       string
+	Run, Branch, Label          string
+}
+
+func TestEvents(t *testing.T) {
+	known := read(t)
+	for _, each := range known.Events {
+		t.Run(each.Is, func(t *testing.T) {
+			body, header := sent(t, known.Deliveries[each.Of], each)
+			gate, made := load(t, or(each.Settings, "listener")).handle(t, body, header)
+			if gate != each.Stops {
+				t.Fatalf("stops at %q, not at %q", gate, each.Stops)
+			}
+			if each.Stops != "" {
+				return
+			}
+			var sent struct {
+				Repository struct {
+					CloneURL string `json:"clone_url"`
+				}
+				Project struct {
+					URL string `json:"git_http_url"`
+				}
+				After string
+			}
+			if err := json.Unmarshal(body, &sent); err != nil {
+				t.Fatal(err)
+			}
+			url, commit := or(sent.Repository.CloneURL, sent.Project.URL), or(sent.After, known.Commit)
+			branch := or(each.Branch, "main")
+			run := made[len(made)-1]
+			run.is(t, "PipelineRun", each.Run, map[string]string{"REPO": url, "REVISION": commit})
+			equal(t, "label commit", run.Metadata.Labels["tekton-bootstrap.dev/commit"], commit[:min(63, len(commit))])
+			equal(t, "label branch", run.Metadata.Labels["tekton-bootstrap.dev/branch"], or(each.Label, branch))
+			equal(t, "annotation branch", run.Metadata.Annotations["tekton-bootstrap.dev/branch"], branch)
+			if each.Settings == "listener-more" {
+				made[0].is(t, "TaskRun", "", map[string]string{
+					"REPOSITORY": url, "COMMIT": commit, "BRANCH": branch, "RUN": each.Run,
+				})
+			} else if len(made) != 1 {
+				t.Errorf("made %d objects", len(made))
+			}
+		})
+	}
+}
+
+func TestNames(t *testing.T) {
+	known := read(t)
+	listener := load(t, "listener")
+	watched := listener.triggers[0].Interceptors[3]
+	for i, param := range watched.Params {
+		if param.Name == "filter" { // whatever the address is, it is the name that counts here
+			watched.Params[i].Value.Raw = []byte(`"true"`)
+		}
+	}
+	for url, wanted := range known.Names {
+		t.Run(url, func(t *testing.T) {
+			answer := process(t, watched, v1beta1.InterceptorRequest{Extensions: map[string]any{
+				"event": map[string]any{"url": url, "ref": "refs/heads/main", "commit": known.Commit},
+			}})
+			if !answer.Continue {
+				t.Fatal(answer.Status.Message)
+			}
+			equal(t, "name", answer.Extensions["run"], any(wanted))
+		})
+	}
+}
+
+func read(t *testing.T) (known table) {
+	t.Helper()
+	file(t, "events.yaml", &known)
+	return known
+}
+
+func file(t *testing.T, name string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(tests, name))
+	if err == nil {
+		err = yaml.UnmarshalStrict(text, into)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sent is the event as it arrives.
+func sent(t *testing.T, from delivery, each event) (body []byte, header http.Header) {
+	t.Helper()
+	body = from.Body
+	if each.Body != nil {
+		var err error
+		if body, err = jsonpatch.MergePatch(body, each.Body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	headers := from.Headers
+	if each.Headers != nil {
+		headers = each.Headers
+	}
+	header = http.Header{"Content-Type": {"application/json"}}
+	for name, value := range headers {
+		header.Set(name, value)
+	}
+	mac := hmac.New(sha256.New, []byte(secret))
+	token := secret
+	signed := body
+	name, prefix := "X-Hub-Signature-256", "sha256="
+	switch each.Signature {
+	case "none":
+		return body, header
+	case "wrong":
+		token = "another secret"
+		mac = hmac.New(sha256.New, []byte(token))
+	case "other":
+		token = "sha256=" + hex.EncodeToString(mac.Sum(nil))
+		signed = []byte("another body")
+	case "sha1":
+		mac = hmac.New(sha1.New, []byte(secret))
+		name, prefix = "X-Hub-Signature", "sha1="
+	case "gitea":
+		name, prefix = "X-Gitea-Signature", ""
+	}
+	mac.Write(signed)
+	signature := prefix + hex.EncodeToString(mac.Sum(nil))
+	if each.Signature == "empty" {
+		token, signature = "", ""
+	}
+	if strings.HasPrefix(each.Of, "gitlab") {
+		name, signature = "X-Gitlab-Token", token
+	}
+	header.Set(name, signature)
+	return body, header
+}
+
+// made is an object that a listener creates.
+type made struct {
+	Kind     string
+	Metadata struct {
+		Name                string
+		Labels, Annotations map[string]string
+	}
+	Spec struct {
+		Params []struct{ Name, Value string }
+	}
+}
+
+func (m made) is(t *testing.T, kind, name string, params map[string]string) {
+	t.Helper()
+	equal(t, "kind", m.Kind, kind)
+	equal(t, "name", m.Metadata.Name, name)
+	found := map[string]string{}
+	for _, each := range m.Spec.Params {
+		found[each.Name] = each.Value
+	}
+	for name, wanted := range params {
+		equal(t, "parameter "+name, found[name], wanted)
+	}
+}
+
+type listener struct {
+	triggers []v1beta1.EventListenerTrigger
+	binding  *v1beta1.TriggerBinding
+	template *v1beta1.TriggerTemplate
+}
+
+// load reads the manifests as they are applied.
+func load(t *testing.T, settings string) (found listener) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(tests, "golden/expected", settings+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var of v1beta1.EventListener
+	found.binding, found.template = &v1beta1.TriggerBinding{}, &v1beta1.TriggerTemplate{}
+	kinds := map[string]any{"EventListener": &of, "TriggerBinding": found.binding, "TriggerTemplate": found.template}
+	for _, document := range bytes.Split(text, []byte("\n---\n")) {
+		var of struct{ Kind string }
+		err := yaml.Unmarshal(document, &of)
+		if into, wanted := kinds[of.Kind]; wanted && err == nil {
+			err = yaml.UnmarshalStrict(document, into)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	of.SetDefaults(contexts.WithUpgradeViaDefaulting(context.Background()))
+	if err := of.Validate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	found.triggers = of.Spec.Triggers
+	return found
+}
+
+// handle is what the listener's program does with an event: the gate that it came to, "" if it passed all of some
+// trigger, and what that trigger makes of it.
+func (l listener) handle(t *testing.T, body []byte, header http.Header) (string, []made) {
+	t.Helper()
+	furthest, gate := -1, ""
+	for _, trigger := range l.triggers {
+		request := v1beta1.InterceptorRequest{Body: string(body), Header: header, Extensions: map[string]any{}}
+		passed := 0
+		for _, each := range trigger.Interceptors {
+			answer := process(t, each, request)
+			if !answer.Continue {
+				if passed > furthest {
+					furthest, gate = passed, *each.Name
+				}
+				break
+			}
+			passed++
+			for key, value := range answer.Extensions {
+				request.Extensions[key] = value
+			}
+		}
+		if passed == len(trigger.Interceptors) {
+			return "", l.create(t, trigger, body, header, request.Extensions)
+		}
+	}
+	return gate, nil
+}
+
+func (l listener) create(
+	t *testing.T, trigger v1beta1.EventListenerTrigger, body []byte, header http.Header, extensions map[string]any,
+) (found []made) {
+	t.Helper()
+	from := v1beta1.Trigger{Spec: v1beta1.TriggerSpec{Bindings: trigger.Bindings, Template: *trigger.Template}}
+	resolved, err := template.ResolveTrigger(from,
+		func(name string) (*v1beta1.TriggerBinding, error) { return l.binding, named(name, l.binding.Name) },
+		nil,
+		func(name string) (*v1beta1.TriggerTemplate, error) { return l.template, named(name, l.template.Name) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, err := template.ResolveParams(resolved, body, header, extensions, template.NewTriggerContext("some-id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range template.ResolveResources(resolved.TriggerTemplate, params) {
+		var one made
+		if err := json.Unmarshal(text, &one); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "$(tt.") {
+			t.Errorf("not filled in: %s", text)
+		}
+		found = append(found, one)
+	}
+	return found
+}
+
+func named(asked, there string) error {
+	if asked != there {
+		return fmt.Errorf("there is no %s", asked)
+	}
+	return nil
+}
+
+// process is the answer of Tekton's interceptor.
+func process(t *testing.T, each *v1beta1.TriggerInterceptor, request v1beta1.InterceptorRequest) *v1beta1.InterceptorResponse {
+	t.Helper()
+	request.Context = &v1beta1.TriggerContext{TriggerID: "namespaces/cicd/triggers/any"}
+	request.InterceptorParams = interceptors.GetInterceptorParams(each)
+	known := map[string]v1beta1.InterceptorInterface{
+		"github": github.NewInterceptor(keeper{}),
+		"gitlab": gitlab.NewInterceptor(keeper{}),
+		"cel":    cel.NewInterceptor(keeper{}),
+	}
+	return known[each.Ref.Name].Process(context.Background(), &request)
+}
+
+// keeper has the one Secret that a listener may have checked.
+type keeper struct{}
+
+func (keeper) Get(_ context.Context, namespace string, wanted *v1beta1.SecretRef) ([]byte, error) {
+	if namespace != "cicd" || wanted.SecretName != "webhook" || wanted.SecretKey != "secret" {
+		return nil, fmt.Errorf("there is no Secret %s/%s", namespace, wanted.SecretName)
+	}
+	return []byte(secret), nil
+}
+
+func or(text, otherwise string) string {
+	if text != "" {
+		return text
+	}
+	return otherwise
+}
+
+func equal[T comparable](t *testing.T, what string, found, wanted T) {
+	t.Helper()
+	if found != wanted {
+		t.Errorf("%s is %v, not %v", what, found, wanted)
+	}
+}
