@@ -39,7 +39,7 @@ def answer(extensions: str, ago: float = 60) -> str:
 
 def passed(id_: str, *gates: str, ago: float = 60) -> list[str]:
     heard = answer(f"heard:{id_}|push|signed|{COMMIT}|refs/heads/main|http://git/go-echo.git", ago)
-    return [heard, *(answer(f"note:{id_}/push/{gate}", ago) for gate in gates)]
+    return [heard, *(answer(f"note:{id_}/github/{gate}", ago) for gate in gates)]
 
 
 @dataclass
@@ -192,7 +192,7 @@ def test_a_try_is_signed_and_followed_to_its_run(world: StepWorld, host: Host) -
     id_ = headers["X-GitHub-Delivery"]
     assert said(world) == [
         f"sent      push of main at 3f9c2e1 · delivery {id_} · event {EVENT}",
-        "accepted  by trigger push",
+        "accepted  by trigger github",
         f"run {RUN} created",
     ]
     assert secret not in str(world.report.printed)
@@ -208,8 +208,12 @@ def test_a_commit_that_has_its_run_is_good_too(world: StepWorld, host: Host) -> 
     ("gates", "last"),
     [
         ((), "dropped at signed: its signature was made with another secret"),
-        (("signed",), "dropped at buildable: its commit id"),
-        (("signed", "buildable"), "dropped at watched: refs/heads/main of http://git/go-echo.git is not watched"),
+        (("signed",), "dropped at arrived: it brought no commit to a branch"),
+        (("signed", "arrived"), "dropped at buildable: its commit id"),
+        (
+            ("signed", "arrived", "buildable"),
+            "dropped at watched: refs/heads/main of http://git/go-echo.git is not watched",
+        ),
     ],
 )
 def test_a_try_that_is_dropped_ends_with_1_and_the_cause(
@@ -326,7 +330,7 @@ def test_what_to_enter_and_the_last_deliveries(world: StepWorld, kube: LogKube) 
     assert delivering.webhook(world.open()) == 0
     [table] = [each for each in world.report.printed if each[0] == "table"]
     assert [row[1] for row in table[2]] == [f"d{n:02}" for n in range(24, 4, -1)]
-    assert table[2][0][2] == "dropped at buildable"
+    assert table[2][0][2] == "dropped at arrived"
     assert said(world)[-1] == "and 1 without an id, the last: Invalid event body format : x"
     assert delivering.webhook(world.open(), as_json=True) == 0
     [document] = said(world, "json")
