@@ -111,6 +111,18 @@ def cancel(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
     return cli.flow("cancel", name, set, {}, run=run)
 
 
+@command()
+def poll(_: Context, name: str = "", set: Sets = None) -> Flow:
+    """Ask the repositories for new commits, now."""
+    return cli.flow("poll", name, set, {})
+
+
+@command(help={"dry-run": "say what would be deleted, delete nothing"})
+def cleanup(_: Context, name: str = "", dry_run: bool = False, set: Sets = None) -> Flow:
+    """Delete old runs, now."""
+    return cli.flow("cleanup", name, set, {}, dry_run=dry_run)
+
+
 @command(help={"into": "folder to clone into (default: go-echo)"})
 def clone(_: Context, name: str = "", into: str = "go-echo", set: Sets = None) -> Flow:
     """Clone the environment's repository, ready to push."""
@@ -236,6 +248,8 @@ namespace = Collection(
     logs,
     rerun,
     cancel,
+    poll,
+    cleanup,
     clone,
     listener,
     webhook,

@@ -23,6 +23,8 @@ MODULES = {
     "runs": "running",
     "logs": "running",
     "cancel": "running",
+    "poll": "jobs",
+    "cleanup": "jobs",
     "clone": "cloning",
     "listener": "serving",
     "tunnel": "tunnelling",

@@ -101,6 +101,28 @@ class WebhookSettings:
 
 
 @dataclass(frozen=True)
+class PollSettings:
+    minutes: int = rules.whole(0, "how often repositories are asked for new commits; 0: only by invoke poll", 0, 59)
+    repositories: tuple[str, ...] = rules.texts(
+        (), "addresses that are asked; empty: the one that test-run builds", rules.url("http", "https")
+    )
+    branches: tuple[str, ...] = rules.texts(
+        ("main",), "branches that are looked at: names, or patterns like release/*", rules.branch, empty=False
+    )
+    first: str = rules.choice("remember", "what a repository starts that is seen first", ("remember", "run"))
+
+
+@dataclass(frozen=True)
+class CleanupSettings:
+    hours: int = rules.whole(1, "how often old runs are deleted; 0: only by invoke cleanup", 0, 23)
+    keep: int = rules.whole(20, "newest runs of each pipeline and result that stay", 0, 10_000)
+    days: int = rules.whole(3, "younger runs stay as well", 0, 3650)
+    exclude: str = rules.text("", "label selector of runs that stay")
+    archive: str = rules.choice("off", "on: runs and their logs are kept in a volume", ("off", "on"))
+    dry_run: str = rules.choice("off", "on: it only says what it would delete", ("off", "on"))
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. origins: key -> layer, for those not at their default. warnings: to be shown once."""
 
@@ -119,6 +141,8 @@ class Config:
     dashboard: DashboardSettings = DashboardSettings()
     listener: ListenerSettings = ListenerSettings()
     webhook: WebhookSettings = WebhookSettings()
+    poll: PollSettings = PollSettings()
+    cleanup: CleanupSettings = CleanupSettings()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
 

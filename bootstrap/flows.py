@@ -10,6 +10,7 @@ from bootstrap.converge import Outcome, Step, converge, dismantle, look
 from bootstrap.errors import BootstrapError, PreconditionError
 from bootstrap.locks import engine_in_use, environment_lock
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap.steps.cleanup import cleanup
 from bootstrap.steps.cluster import KindCluster, PreloadStep, configuration
 from bootstrap.steps.credentials import CredentialsStep
 from bootstrap.steps.engine import EngineStep
@@ -17,6 +18,7 @@ from bootstrap.steps.existing import ExistingCluster
 from bootstrap.steps.images import ImagesStep
 from bootstrap.steps.listener import listener
 from bootstrap.steps.parts import builder, demo, git, namespaces, pipeline
+from bootstrap.steps.poller import poller
 from bootstrap.steps.registry import RegistryStep
 from bootstrap.steps.target import TargetStep
 from bootstrap.steps.tekton import tekton
@@ -41,6 +43,8 @@ def steps(world: World) -> list[Step[World]]:
         TargetStep(),
         pipeline(),
         listener(),
+        poller(),
+        cleanup(),
     ]
 
 

@@ -13,18 +13,8 @@ from bootstrap import cloning, composing, manifests, names
 from bootstrap.errors import ApiError, BootstrapError, NotFound, PreconditionError, RunFailed, TimedOut
 from bootstrap.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.readiness import at
-from bootstrap.runs import (
-    BRANCH,
-    COMMIT,
-    PIPELINE_RUN,
-    TRIGGER,
-    Run,
-    State,
-    TaskState,
-    label_value,
-    parse_run,
-    run_name,
-)
+from bootstrap.run_names import BRANCH, COMMIT, TRIGGER, label_value, run_name
+from bootstrap.runs import PIPELINE_RUN, Run, State, TaskState, parse_run
 from bootstrap.text import meant
 from bootstrap.wait import until
 from bootstrap.world import World, git

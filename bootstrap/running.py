@@ -9,7 +9,8 @@ from typing import Any
 from bootstrap import composing, following, layout, names
 from bootstrap.errors import BootstrapError, Interrupted, NotFound, RunFailed, TimedOut, UsageError
 from bootstrap.model import Ready
-from bootstrap.runs import PIPELINE_RUN, Run, State, arrived_name, parse_runs
+from bootstrap.run_names import arrived_name
+from bootstrap.runs import PIPELINE_RUN, Run, State, parse_runs
 from bootstrap.steps.target import TargetStep
 from bootstrap.text import meant
 from bootstrap.world import World

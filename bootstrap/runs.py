@@ -1,4 +1,4 @@
-"""PipelineRuns and TaskRuns as plain values, and the names that runs get. Pure."""
+"""PipelineRuns and TaskRuns as plain values. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ from typing import Any
 
 from bootstrap.model import Object
 from bootstrap.readiness import at, condition
+from bootstrap.run_names import BRANCH, COMMIT, TRIGGER
 
-COMMIT = "tekton-bootstrap.dev/commit"
-BRANCH = "tekton-bootstrap.dev/branch"
-TRIGGER = "tekton-bootstrap.dev/trigger"
-"""How a run arrived: push, poll or hand."""
 PIPELINE_RUN = "tekton.dev/pipelineRun"
 PIPELINE_TASK = "tekton.dev/pipelineTask"
-LABEL_LENGTH = 63
-SLUG_LENGTH, SHORT_COMMIT = 40, 12
 SHA = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -115,35 +110,6 @@ class Run:
     @property
     def failed_task(self) -> TaskState | None:
         return next((each for each in self.tasks if each.state.bad), None)
-
-
-def run_name(app: str, commit: str, suffix: str) -> str:
-    """ "go-echo-3f9c2e1-x7k2p": a DNS label of at most 63 characters whatever comes in; suffix makes it unique."""
-    tail = "-".join(part for part in (dns_label(commit[:7]), dns_label(suffix, 20)) if part)
-    head = dns_label(app, LABEL_LENGTH - len(tail) - 1) or "run"
-    name = f"{head}-{tail}" if tail else head
-    return name if name[0].isalpha() else dns_label(f"r{name}")
-
-
-def arrived_name(url: str, commit: str) -> str:
-    """The name of a run that a push or the poller starts: "you-my-app-5b8ca62f01d3", always the same for the same.
-
-    url: of the repository, http(s); commit: in full. manifests/listener/listener.yaml says the same in CEL.
-    """
-    path = re.sub(r"(\.git)?/*\Z", "", re.sub(r"^[a-z]+://[^/]*", "", url))
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", path).lower().strip("-")[:SLUG_LENGTH].rstrip("-")
-    return f"{slug}-{commit[:SHORT_COMMIT]}".lstrip("-")
-
-
-def dns_label(text: str, length: int = LABEL_LENGTH) -> str:
-    """Lower case letters, digits and inner dashes; "" when nothing of it is left."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower())[: max(0, length)].strip("-")
-
-
-def label_value(text: str) -> str:
-    """What may stand as a label's value: at most 63 of letters, digits, "-", "_" and ".", none of those at the ends."""
-    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("-_.")
-    return clean[:LABEL_LENGTH].rstrip("-_.")
 
 
 def parse_runs(pipeline_runs: Iterable[Object], task_runs: Iterable[Object]) -> list[Run]:

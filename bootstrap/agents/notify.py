@@ -27,13 +27,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
+from bootstrap.agents.api import Api
+
 Object = dict[str, Any]
 Get = Callable[[str], bytes]
 """Path and query on the API server -> body. Raises OSError (any failure, and any status but 200)."""
 Post = Callable[[str, bytes], int]
 """Address, JSON -> HTTP status. Raises OSError."""
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 TAIL_LINES = 10
 TAIL_BYTES = 4000
@@ -224,27 +225,6 @@ def remove_run(workspace: str, run: str) -> None:
 # -- the outside -------------------------------------------------------------------------------------
 
 
-def api(environ: Mapping[str, str], account: Path = ACCOUNT) -> Get:
-    """The API server as a pod's own ServiceAccount sees it. No proxy stands between."""
-
-    def get(path: str) -> bytes:
-        context = ssl.create_default_context(cafile=str(account / "ca.crt"))
-        host, port = environ["KUBERNETES_SERVICE_HOST"], int(environ.get("KUBERNETES_SERVICE_PORT", "443"))
-        connection = http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)
-        try:
-            token = (account / "token").read_text().strip()
-            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-            answer = connection.getresponse()
-            body = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise OSError(answer.status, f"HTTP {answer.status} from the API")
-        return body
-
-    return get
-
-
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirected POST would arrive as a GET without its body."""
 
@@ -272,9 +252,9 @@ def poster(extra_ca: str) -> Post:
 
 
 def main(environ: Mapping[str, str]) -> int:
-    get, post = api(environ), poster(environ.get("EXTRA_CA", ""))
+    post = poster(environ.get("EXTRA_CA", ""))
     try:
-        outcome = notify(environ, get, post, time.sleep, time.time())
+        outcome = notify(environ, Api.of(environ).read, post, time.sleep, time.time())
     except Exception as error:  # noqa: BLE001  whatever is wrong with a notification, the run is not
         outcome = f"failed: {reason(error)}"
     sys.stdout.write(line(outcome, environ.get("NOTIFY_URL", "")) + "\n")

@@ -110,6 +110,15 @@ GO_PARTS = (
     GoPart("go-echo-first", "demo/go-echo", {"go-echo": "."}, cost=5, ldflags="-X main.commit=first"),
 )
 
+AGENTS = (
+    "bootstrap/__init__.py",
+    "bootstrap/branches.py",
+    "bootstrap/polling.py",
+    "bootstrap/retention.py",
+    "bootstrap/run_names.py",
+    "bootstrap/agents",
+)
+"""What runs in the cluster of this package: programs, and the pure modules that they need."""
 IMAGE_PARTS = (
     ImagePart("kube", "images/kube", 20, {"BASE": "base"}, {"kube": "go-kubernetes/kube"}),
     ImagePart("etcd", "images/etcd", 3, {"STATIC": "static"}, {"etcd": "go-etcd/etcd"}),
@@ -131,7 +140,7 @@ IMAGE_PARTS = (
         20,
         {"BASE": "git"},
         {"kubectl": "go-kubernetes/kubectl", "buildctl": "go-buildkit/buildctl"},
-        {"bootstrap/__init__.py": "bootstrap/__init__.py", "bootstrap/agents": "bootstrap/agents"},
+        {path: path for path in AGENTS},
     ),
     ImagePart("git-server", "images/git-server", 3, {"BASE": "git"}, {"git-server": "go-git-server/git-server"}),
     ImagePart(

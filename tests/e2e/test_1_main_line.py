@@ -29,6 +29,8 @@ STEPS = [
     "target",
     "pipeline",
     "listener",
+    "poller",
+    "cleanup",
 ]
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.config import Config, WebhookSettings
+from bootstrap.config import CleanupSettings, Config, WebhookSettings
 from bootstrap.model import Lock, LockedImage, Object
 from bootstrap.names import REPOSITORY
 from bootstrap.paths import PROJECT
-from bootstrap.steps import listener
+from bootstrap.steps import cleanup, listener, poller
 from bootstrap.steps.manifest import render
 
 NAMES = ("toolbox", "buildkit", "git-server", "go-echo")
@@ -37,13 +37,18 @@ LISTENERS = {
     ),
 }
 """Made with settings; images/tekton/listener_test.go looks at what is expected of them."""
-PARTS = (*FOLDERS, *LISTENERS)
+MADE = {
+    "poller": poller.objects(LOCK, PROJECT, Config()),
+    "cleanup": cleanup.objects(LOCK, PROJECT, Config()),
+    "cleanup-archive": cleanup.objects(LOCK, PROJECT, Config(cleanup=CleanupSettings(archive="on", hours=0))),
+}
+PARTS = (*FOLDERS, *LISTENERS, *MADE)
 
 
 def rendered(name: str) -> list[Object]:
     if name in LISTENERS:
         return listener.objects(LOCK, PROJECT, LISTENERS[name])
-    return render(LOCK, FOLDERS[name])
+    return MADE[name] if name in MADE else render(LOCK, FOLDERS[name])
 
 
 def everything() -> list[Object]:

@@ -114,6 +114,11 @@ MORE = {
     ("starter", "taskruns"): "create",  # with webhook.debug only
     ("listener", "serviceaccounts"): "impersonate",
     ("deployer", "deployments"): "patch",
+    ("poller", "pipelineruns"): "create",
+    ("poller", "configmaps"): "patch",  # of one by its name
+    ("poller", "events"): "create",
+    ("cleanup", "pipelineruns"): "delete",
+    ("cleanup", "events"): "create",
 }
 """(Role, resource) -> what it may do beside reading."""
 CLUSTER_WIDE = {"clusterinterceptors", "clustertriggerbindings"}

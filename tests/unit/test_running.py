@@ -25,7 +25,8 @@ from bootstrap.errors import (
     UsageError,
 )
 from bootstrap.model import Object, Ready
-from bootstrap.runs import Run, State, arrived_name
+from bootstrap.run_names import arrived_name
+from bootstrap.runs import Run, State
 from bootstrap.steps.target import TargetStep
 from bootstrap.world import git
 from tests.unit.step_world import FakeKube, StepWorld, make

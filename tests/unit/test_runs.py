@@ -11,16 +11,8 @@ import yaml
 
 from bootstrap.model import Object
 from bootstrap.paths import PROJECT
-from bootstrap.runs import (
-    State,
-    arrived_name,
-    dns_label,
-    label_value,
-    parse_run,
-    parse_runs,
-    run_name,
-    task_state,
-)
+from bootstrap.run_names import arrived_name, dns_label, label_value, run_name
+from bootstrap.runs import State, parse_run, parse_runs, task_state
 
 COMMIT = "3f9c2e1" + "0" * 33
 DIGEST = "sha256:" + "8" * 64

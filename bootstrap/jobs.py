@@ -1,0 +1,89 @@
+"""Runs the Job of a CronJob now: commands that do by hand what the cluster does by the clock."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from copy import deepcopy
+
+from bootstrap import names
+from bootstrap.errors import ApiError, PreconditionError
+from bootstrap.model import Object, Pending, Ready, Verdict
+from bootstrap.readiness import at
+from bootstrap.wait import until
+from bootstrap.world import World
+
+START_LIMIT = 60.0
+KEPT = 600
+"""Seconds that the Job stays after its end, for a look."""
+
+
+def poll(world: World) -> int:
+    """One poll now. 1 if a repository could not be read."""
+    return run_now(world, "poller", {})
+
+
+def cleanup(world: World, *, dry_run: bool = False) -> int:
+    """One cleanup now. 1 if something stayed that was to go."""
+    return run_now(world, "cleanup", {"DRY_RUN": "on"} if dry_run else {})
+
+
+def run_now(world: World, name: str, environ: Mapping[str, str]) -> int:
+    """Run it to its end, with these variables changed, and print what it prints; its exit code.
+
+    Raises PreconditionError where there is no such CronJob, TimedOut if its pod does not come to run.
+    """
+    cron = world.kube.get("batch/v1", "CronJob", name, names.RUNS)
+    if cron is None:
+        raise PreconditionError(f"environment {world.config.name} has no {name}", hint="invoke up")
+    job = job_of(cron, f"{name}-{secrets.token_hex(3)}", environ)
+    world.kube.create(job)
+    pod = _started(world, job["metadata"]["name"])
+    for line in world.kube.follow_log(names.RUNS, pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]):
+        world.report.line(line)
+    return _exit_code(world, pod["metadata"]["name"])
+
+
+def job_of(cron: Object, name: str, environ: Mapping[str, str]) -> Object:
+    """The Job that the CronJob would start, called `name`."""
+    spec = deepcopy(cron["spec"]["jobTemplate"]["spec"])
+    spec["ttlSecondsAfterFinished"] = KEPT
+    for container in spec["template"]["spec"]["containers"]:
+        kept = [each for each in container.get("env") or () if each["name"] not in environ]
+        container["env"] = [*kept, *({"name": key, "value": value} for key, value in environ.items())]
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": names.RUNS}, "spec": spec}
+
+
+def _started(world: World, job: str) -> Object:
+    """Its pod, once it runs or is over."""
+    found: list[Object] = []
+
+    def probe() -> Verdict:
+        found[:] = world.kube.list("v1", "Pod", names.RUNS, labels=f"batch.kubernetes.io/job-name={job}")
+        if not found:
+            return Pending(f"{job} has no pod yet")
+        phase = at(found[0], "status", "phase") or "Pending"
+        return Ready() if phase in ("Running", "Succeeded", "Failed") else Pending(f"{job} is {phase}")
+
+    until(probe, clock=world.clock, limit=START_LIMIT, what=job, every=0.3)
+    return found[0]
+
+
+def _exit_code(world: World, pod: str) -> int:
+    """Of its container; the log ends a moment before that is known."""
+    codes: list[int] = []
+
+    def probe() -> Verdict:
+        try:
+            live = world.kube.get("v1", "Pod", pod, names.RUNS) or {}
+        except ApiError as error:
+            return Pending(error.message)
+        for status in at(live, "status", "containerStatuses") or ():
+            code = at(status, "state", "terminated", "exitCode")
+            if code is not None:
+                codes.append(int(code))
+                return Ready()
+        return Pending(f"{pod} ends")
+
+    until(probe, clock=world.clock, limit=START_LIMIT, what=pod, every=0.3)
+    return 1 if codes[0] else 0

@@ -1,0 +1,69 @@
+"""The poller: a CronJob that asks repositories for new commits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bootstrap import composing, manifests, names, polling
+from bootstrap.config import Config
+from bootstrap.model import Lock, Object, Ready, Verdict
+from bootstrap.patches import Patch, Select, put
+from bootstrap.readiness import at
+from bootstrap.steps.manifest import ManifestStep, render
+from bootstrap.world import World
+
+NAME, STATE = "poller", "poller-state"
+FOLDER = "manifests/poller"
+
+
+def poller() -> ManifestStep:
+    return ManifestStep(
+        NAME,
+        lambda world: objects(world.images.lock(), world.project, world.config),
+        needs=("tekton", "credentials"),
+        limit=60,
+        prove=_went_well,
+    )
+
+
+def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
+    """manifests/poller with the settings put in. With `poll.minutes` 0 the CronJob only waits for `invoke poll`."""
+    cron, minutes = Select("CronJob"), config.poll.minutes
+    patches = [
+        Patch(Select("ConfigMap", NAME), put("data", "settings.json", value=json.dumps(settings(project, config)))),
+        Patch(cron, put("spec", "suspend", value=minutes == 0)),
+        Patch(cron, put("spec", "schedule", value=f"*/{minutes or 1} * * * *")),
+    ]
+    return render(lock, project / FOLDER, patches=patches)
+
+
+def settings(project: Path, config: Config) -> Mapping[str, object]:
+    """What the program is given; see bootstrap.agents.poll."""
+    [run] = manifests.load(project / composing.MANIFEST)
+    run["metadata"] = {"namespace": names.RUNS}
+    composing.fill(run, config, "", "")
+    parts = urlsplit(composing.repository(config))
+    return {
+        "repositories": repositories(config),
+        "branches": list(config.poll.branches),
+        "first": config.poll.first,
+        "credentialsFor": f"{parts.scheme}://{parts.netloc}",
+        "run": run,
+    }
+
+
+def repositories(config: Config) -> list[str]:
+    return list(config.poll.repositories) or [composing.repository(config)]
+
+
+def _went_well(world: World) -> Verdict:
+    """Ready in any case: what a repository answers is not the environment's fault. But it is said."""
+    minutes, wanted = world.config.poll.minutes, repositories(world.config)
+    kept = at(world.kube.get("v1", "ConfigMap", STATE, names.RUNS) or {}, "data") or {}
+    failed = [(url, polling.load(kept.get(polling.key_of(url)))[0].why) for url in wanted]
+    bad = [f"{url}: {why}" for url, why in failed if why]
+    when = f"every {minutes} min" if minutes else "only by hand (invoke poll)"
+    return Ready(f"asks {when}" + (f"; {len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else ""))

@@ -1,0 +1,295 @@
+"""The poller and the cleanup, against an API server that behaves badly where a real one may."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from bootstrap import polling
+from bootstrap.agents import poll
+from bootstrap.agents.api import Api, ApiFailure
+from bootstrap.agents.cleanup import Cleanup, Settings, settings_of
+from bootstrap.polling import State
+from bootstrap.run_names import arrived_name
+from tests.unit.test_retention import run
+
+Object = dict[str, Any]
+A, B = "a" * 40, "b" * 40
+URL = "http://git.test/you/app.git"
+RUNS = "/apis/tekton.dev/v1/namespaces/cicd/pipelineruns"
+STATE = "/api/v1/namespaces/cicd/configmaps/poller-state"
+NOW = 1_000_000.0
+
+
+class FakeApi:
+    """Runs and one ConfigMap. fail: (method, beginning of a path) -> raised once each, in order."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, Object] = {}
+        self.state: dict[str, str] = {}
+        self.events: list[str] = []
+        self.logs: dict[str, bytes] = {}
+        self.fail: list[tuple[str, str, ApiFailure]] = []
+        self.asked: list[str] = []
+        self.page = 2
+        self._lock = threading.Lock()
+
+    def read(self, path: str) -> bytes:
+        pod = urlsplit(path).path.split("/")[-2]
+        if pod not in self.logs:
+            raise ApiFailure(404, "not found")
+        return self.logs[pod]
+
+    def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Object:
+        with self._lock:
+            self.asked.append(f"{method} {path}")
+            for number, (wanted, begin, failure) in enumerate(self.fail):
+                if method == wanted and path.startswith(begin):
+                    del self.fail[number]
+                    raise failure
+            return self._answer(method, urlsplit(path), body)
+
+    def _answer(self, method: str, parts: Any, body: Any) -> Object:
+        path = parts.path
+        if path.endswith("/events"):
+            self.events.append(body["message"])
+            return {}
+        if path == STATE:
+            if method == "PATCH":
+                self.state |= body["data"]
+            return {"data": dict(self.state)}
+        if method == "POST":
+            name = body["metadata"]["name"]
+            if name in self.runs:
+                raise ApiFailure(409, "already exists")
+            self.runs[name] = body
+            return cast(Object, body)
+        if method == "DELETE":
+            found = self.runs.get(path.rpartition("/")[2])
+            if found is None:
+                raise ApiFailure(404, "not found")
+            if body["preconditions"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
+                raise ApiFailure(409, "it has changed")
+            del self.runs[found["metadata"]["name"]]
+            return {}
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        listed = (
+            [] if path.endswith("/taskruns") else sorted(self.runs.values(), key=lambda each: each["metadata"]["name"])
+        )
+        if query.get("labelSelector"):
+            listed = [each for each in listed if each["metadata"]["labels"].get("keep") == "yes"]
+        start = int(query.get("continue", 0))
+        more = str(start + self.page) if start + self.page < len(listed) else ""
+        return {"items": copy.deepcopy(listed[start : start + self.page]), "metadata": {"continue": more}}
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+# -- the poller ------------------------------------------------------------------------------------
+
+TEMPLATE: Object = {
+    "apiVersion": "tekton.dev/v1",
+    "metadata": {"namespace": "cicd"},
+    "spec": {"params": [{"name": name, "value": "x"} for name in ("REPO", "REVISION", "IMAGE")]},
+}
+
+
+class Refs:
+    def __init__(self, **found: str | Exception) -> None:
+        self.found = found
+
+    def __call__(self, url: str, patterns: Any) -> str:
+        answer = self.found[url.rpartition("/")[2].removesuffix(".git")]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def listing(**branches: str) -> str:
+    return "".join(f"{commit}\trefs/heads/{name}\n" for name, commit in branches.items())
+
+
+def polled(api: FakeApi, refs: Refs, *urls: str, first: str = "remember", now: float = NOW) -> tuple[int, list[str]]:
+    said: list[str] = []
+    poller = poll.Poller(cast(Api, api), "cicd", refs, lambda: now, said.append)
+    return poller.poll(poll.Settings(urls or (URL,), ["main", "release/*"], first, TEMPLATE)), said
+
+
+def kept(api: FakeApi, url: str = URL) -> State:
+    return polling.load(api.state.get(polling.key_of(url)))[0]
+
+
+def test_a_new_commit_becomes_one_run(api: FakeApi) -> None:
+    assert polled(api, Refs(app=listing(main=A)))[0] == 0
+    assert api.runs == {}, "at first it only looks"
+    for _ in range(2):
+        assert polled(api, Refs(app=listing(main=B)))[0] == 0
+    [made] = api.runs.values()
+    assert made["metadata"]["name"] == arrived_name(URL, B)
+    assert made["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] == "poll"
+    values = {each["name"]: each["value"] for each in made["spec"]["params"]}
+    assert values == {"REPO": URL, "REVISION": B, "IMAGE": "x"}
+    assert TEMPLATE["spec"]["params"][0]["value"] == "x"
+
+
+def test_an_end_between_run_and_state_loses_and_doubles_nothing(api: FakeApi) -> None:
+    polled(api, Refs(app=listing(main=A)))
+    api.fail = [("PATCH", STATE, ApiFailure(0, "killed"))]
+    assert polled(api, Refs(app=listing(main=B)))[0] == 1
+    assert kept(api).branches == {"main": A}
+    assert polled(api, Refs(app=listing(main=B)))[0] == 0
+    assert list(api.runs) == [arrived_name(URL, B)]
+    assert kept(api).branches == {"main": B}
+
+
+def test_a_run_that_could_not_be_made_is_made_the_next_time(api: FakeApi) -> None:
+    polled(api, Refs(app=listing(main=A)))
+    api.fail = [("POST", RUNS, ApiFailure(500, "HTTP 500 from the API"))]
+    code, said = polled(api, Refs(app=listing(main=B)))
+    assert code == 1
+    assert "no run for main" in said[-1]
+    assert polled(api, Refs(app=listing(main=B)))[0] == 0
+    assert list(api.runs) == [arrived_name(URL, B)]
+
+
+def test_one_bad_repository_does_not_stop_the_others(api: FakeApi) -> None:
+    good, bad = "http://git.test/good.git", "http://git.test/bad.git"
+    refs = Refs(good=listing(main=A), bad=poll.Unread("Authentication failed"))
+    assert polled(api, refs, good, bad, first="run")[0] == 1
+    assert list(api.runs) == [arrived_name(good, A)]
+    assert api.events == [f"{bad}: Authentication failed"]
+    assert kept(api, bad).why == "Authentication failed"
+
+
+def test_a_failure_forgets_no_commit(api: FakeApi) -> None:
+    polled(api, Refs(app=listing(main=A)))
+    polled(api, Refs(app=poll.Unread("no answer within 20 s")))
+    assert kept(api) == State({"main": A}, "no answer within 20 s", seen=True)
+    code, said = polled(api, Refs(app=""))
+    assert (code, said[-1]) == (1, f"{URL}: there is no branch main")
+    assert polled(api, Refs(app=listing(main=A)))[0] == 0
+    assert kept(api).why == ""
+    assert api.runs == {}
+
+
+def test_an_overloaded_server_is_left_alone_as_long_as_it_wants(api: FakeApi) -> None:
+    polled(api, Refs(app=poll.Unread("error: 429", 120.0)))
+    code, said = polled(api, Refs(), now=NOW + 60)
+    assert (code, said) == (1, [f"{URL}: not asked: its server wants to be left alone for 60 s"])
+    assert polled(api, Refs(app=listing(main=A)), now=NOW + 121)[0] == 0
+
+
+def test_rubbish_in_the_state_is_told_and_begun_anew(api: FakeApi) -> None:
+    api.state[polling.key_of(URL)] = "rubbish"
+    code, said = polled(api, Refs(app=listing(main=A)))
+    assert (code, api.runs) == (0, {})
+    assert "begun anew" in said[0]
+    assert kept(api).branches == {"main": A}
+
+
+def test_texts_of_others_are_values_and_nothing_more(api: FakeApi) -> None:
+    branch = "release/$(params.IMAGE)`id`"
+    assert polled(api, Refs(app=listing(**{branch: A})), first="run")[0] == 1  # there is no main
+    [made] = api.runs.values()
+    assert made["metadata"]["labels"]["tekton-bootstrap.dev/branch"] == "release-params.IMAGE-id"
+
+
+def test_the_password_is_for_one_host_and_stays_in_its_file(tmp_path: Path) -> None:
+    settings = {"credentialsFor": "https://git.test"}
+    made = poll.git_environ({"CREDENTIALS": "/etc/git-auth", "HTTPS_PROXY": "p", "TOKEN": "t"}, settings, tmp_path)
+    helpers = [value for key, value in made.items() if key.startswith("GIT_CONFIG_VALUE") and "password" in value]
+    assert len(helpers) == 1
+    assert "/etc/git-auth/password" in helpers[0]
+    assert "credential.https://git.test.helper" in made.values()
+    assert (made["HTTPS_PROXY"], made.get("TOKEN")) == ("p", None)
+
+
+# -- the cleanup -----------------------------------------------------------------------------------
+
+
+def cleaned(api: FakeApi, slept: Callable[[float], None] = lambda _: None, **settings: Any) -> tuple[int, list[str]]:
+    said: list[str] = []
+    now = 1_795_000_000.0  # 2026-11-18
+    cleanup = Cleanup(cast(Api, api), "cicd", said.append, lambda: now, slept)
+    return cleanup.clean(Settings(**({"keep": 1, "days": 0} | settings))), said
+
+
+@pytest.fixture
+def full(api: FakeApi) -> FakeApi:
+    """Five old runs, one that is kept by its label, and one under way."""
+    for number in range(1, 6):
+        api.runs[f"r{number}"] = run(f"r{number}", number)
+    api.runs["kept"] = run("kept", 1)
+    api.runs["kept"]["metadata"]["labels"]["keep"] = "yes"
+    api.runs["running"] = run("running", 1, "Unknown")
+    for each in api.runs.values():
+        each["metadata"]["resourceVersion"] = "1"
+    return api
+
+
+def test_old_runs_are_deleted_page_by_page(full: FakeApi) -> None:
+    code, said = cleaned(full, exclude="keep=yes")
+    assert (code, said[-1]) == (0, "7 runs, 4 deleted")
+    assert set(full.runs) == {"r5", "kept", "running"}
+
+
+def test_a_dry_run_deletes_nothing(full: FakeApi) -> None:
+    code, said = cleaned(full, dry_run=True)
+    assert (code, said[-1], len(full.runs)) == (0, "7 runs, 5 to delete", 7)
+    assert all(line.startswith("would delete ") for line in said[:-1])
+    assert not any(asked.startswith("DELETE") for asked in full.asked)
+
+
+def test_a_run_that_changes_meanwhile_stays_and_is_told(full: FakeApi) -> None:
+    full.fail = [("DELETE", f"{RUNS}/r2", ApiFailure(409, "it has changed"))]
+    code, said = cleaned(full)
+    assert (code, said[-1]) == (1, "7 runs, 4 deleted, 1 failed")
+    assert "r2" in full.runs
+    assert full.events == ["1 runs stay: r2: it has changed"]
+
+
+def test_a_busy_server_is_asked_again_when_it_says(full: FakeApi) -> None:
+    slept: list[float] = []
+    full.fail = [
+        ("GET", RUNS, ApiFailure(429, "busy", 7.0)),
+        ("GET", RUNS, ApiFailure(503, "busy")),
+        ("DELETE", RUNS, ApiFailure(0, "no answer")),
+    ]
+    assert cleaned(full, slept.append)[0] == 0
+    assert slept[0] == 7.0
+    assert len(slept) == 3
+
+
+def test_a_list_that_got_too_old_is_begun_anew(full: FakeApi) -> None:
+    full.fail = [("GET", f"{RUNS}?limit=500&labelSelector=&continue=4", ApiFailure(410, "expired"))]
+    assert cleaned(full)[1][-1] == "7 runs, 5 deleted"
+
+
+def test_a_run_is_archived_before_it_goes(full: FakeApi, tmp_path: Path) -> None:
+    assert cleaned(full, archive=tmp_path)[0] == 0
+    with gzip.open(tmp_path / "r1-r1.json.gz", "rt") as file:
+        assert json.load(file)["run"]["metadata"]["name"] == "r1"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_cannot_be_archived_stays(full: FakeApi, tmp_path: Path) -> None:
+    code, said = cleaned(full, archive=tmp_path / "gone")
+    assert (code, len(full.runs)) == (1, 7)
+    assert said[-1] == "7 runs, 0 deleted, 5 failed"
+
+
+def test_settings_come_from_the_environment() -> None:
+    environ = {"KEEP": "5", "DAYS": "3", "EXCLUDE": "a=b", "ARCHIVE": "/archive", "DRY_RUN": "on"}
+    assert settings_of(environ) == Settings(5, 3.0, "a=b", Path("/archive"), dry_run=True)
+    assert settings_of({"KEEP": "0", "DAYS": "0"}) == Settings(0, 0.0)

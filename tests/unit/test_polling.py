@@ -1,0 +1,90 @@
+"""What a poll finds and starts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bootstrap import polling
+from bootstrap.polling import State
+
+A, B, LONG = "a" * 40, "b" * 40, "c" * 64
+SEEN = State({"main": A}, seen=True)
+
+
+def test_heads_are_read_from_what_git_lists() -> None:
+    listing = "\n".join(
+        [
+            f"{A}\trefs/heads/main",
+            f"{B}\trefs/heads/release/1.0",
+            f"{LONG}\trefs/heads/sha-256",
+            f"{A}\trefs/tags/v1",
+            f"{B}\trefs/tags/v1^{{}}",
+            f"{A}\tHEAD",
+            "1234\trefs/heads/short",
+            "warning: redirecting to elsewhere",
+            "",
+        ]
+    )
+    assert polling.heads(listing) == {"main": A, "release/1.0": B, "sha-256": LONG}
+    assert polling.heads("") == {}
+
+
+def test_a_star_does_not_cross_a_slash() -> None:
+    found = dict.fromkeys(("main", "main-2", "feature/main", "release/1", "release/1/x", "release/"), A)
+    assert set(polling.watched(found, ["main", "release/*"])) == {"main", "release/1", "release/"}
+    assert polling.absent(found, ["main", "gone", "none/*"]) == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "first", "started"),
+    [
+        (State(), {"main": A}, "remember", {}),
+        (State(), {"main": A}, "run", {"main": A}),
+        (SEEN, {"main": A}, "run", {}),
+        (SEEN, {"main": B}, "remember", {"main": B}),
+        (SEEN, {"main": A, "new/one": B}, "remember", {"new/one": B}),
+        (SEEN, {}, "run", {}),
+        (State(seen=True), {"main": A}, "remember", {"main": A}),  # it was empty
+    ],
+)
+def test_what_is_started(state: State, found: dict[str, str], first: str, started: dict[str, str]) -> None:
+    assert polling.changed(state, found, first) == started
+
+
+def test_what_was_not_made_is_made_the_next_time() -> None:
+    state = polling.after(SEEN, {"main": B, "next": B}, ["main"], "no run for main")
+    assert state == State({"main": A, "next": B}, "no run for main", 0.0, True)
+    assert polling.changed(state, {"main": B, "next": B}, "remember") == {"main": B}
+
+
+def test_a_branch_that_is_gone_and_comes_back_unchanged_starts_nothing() -> None:
+    gone = polling.after(SEEN, {}, [], "there is no branch main")
+    assert polling.changed(gone, {"main": A}, "remember") == {}
+
+
+def test_a_state_is_read_as_it_was_written() -> None:
+    state = State({"main": A, "x/y": LONG}, "no answer", 17.0, True)
+    assert polling.load(polling.dump("https://example.org/x", state)) == (state, "")
+    assert polling.load(None) == (State(), "")
+
+
+@pytest.mark.parametrize(
+    "text", ["rubbish", "[]", "{}", '{"branches": [], "seen": true}', '{"branches": {}, "seen"', "7"]
+)
+def test_rubbish_counts_as_never_seen(text: str) -> None:
+    state, told = polling.load(text)
+    assert state == State()
+    assert "could not be read" in told
+
+
+def test_a_commit_that_is_none_is_forgotten() -> None:
+    state, told = polling.load(json.dumps({"branches": {"main": "$(id)", "next": B}, "seen": True}))
+    assert state.branches == {"next": B}
+    assert "main" in told
+
+
+def test_six_thousand_branches_fit_into_a_config_map() -> None:
+    branches = {f"feature/some-longer-name-{number:05}": LONG for number in range(6000)}
+    assert len(polling.dump("https://example.org/" + "x" * 200, State(branches, seen=True))) < 1_000_000
