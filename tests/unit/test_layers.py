@@ -51,6 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "looking",
         "running",
         "serving",
+        "volleys",
         "checking",
         "cloning",
         "delivering",
