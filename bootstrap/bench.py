@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bootstrap import checking, following, names, serial
+from bootstrap import checking, following, names, serial, volleys
 from bootstrap.config import NotifySettings, TargetSettings
 from bootstrap.errors import ApiError, BootstrapError, UsageError
 from bootstrap.locks import engine_in_use
@@ -28,13 +28,15 @@ from bootstrap.wait import until
 from bootstrap.world import World
 from bootstrap.world.identity import Identity
 
-NAMES = ("list", "up", "again", "test-run", "push", "down")
+NAMES = ("list", "up", "again", "test-run", "push", "webhook", "down")
 SCRIPT = "benchmarks/serial.sh"
 LIMIT = 900.0
 PUSH_LIMIT = 300.0
 OWN = {f"INVOKE_{name}_PORT": "0" for name in ("CLUSTER_API", "REGISTRY", "GIT", "APP")} | {
     "INVOKE_GIT_URL": "",
     "INVOKE_GIT_WEBHOOK": "on",
+    "INVOKE_WEBHOOK_BRANCHES": "main",
+    "INVOKE_WEBHOOK_REPOSITORIES": "",
     "INVOKE_TARGET_KUBECONFIG": "",
     "INVOKE_TARGET_NAMESPACE": names.DEMO,
 }
@@ -69,6 +71,9 @@ def bench(world: World, *, only: str = "", times: int = 3, as_json: bool = False
 def table(found: Measured) -> list[list[str]]:
     rows = []
     for name, values in found.items():
+        if name == "webhook":
+            rows += volleys.rows(values)
+            continue
         for key, value in values.items():
             if isinstance(value, list):
                 shown = " ".join(f"{seconds:.2f}" for seconds in value)
@@ -88,7 +93,7 @@ class Bench:
         self._times = times
         self._name = f"bench-{secrets.token_hex(2)}"
         self._serial = _renamed(world, f"{self._name}-serial")
-        self._found: dict[str, dict[str, list[float]]] = {}
+        self._found: dict[str, dict[str, Any]] = {}
 
     def measure(self) -> Measured:
         if "list" in self._wanted:
@@ -133,6 +138,8 @@ class Bench:
         if self._wanted & {"test-run", "push"}:
             self._invoke("test-run")
             self._runs(Clone(self._world, self._folder / "clone"))
+        if "webhook" in self._wanted:
+            self._found["webhook"] = volleys.measure(_renamed(self._world, self._name), self._times)
         if "again" in self._wanted:
             for _ in range(self._times):
                 self._keep("again", "seconds", self._invoke("up"))
@@ -237,7 +244,9 @@ def _renamed(world: World, name: str) -> World:
     return replace(world, config=config, paths=paths, identity=Identity(paths.env, name))
 
 
-def summary(name: str, values: Mapping[str, list[float]]) -> dict[str, Any]:
+def summary(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    if name == "webhook":
+        return dict(values)
     if name != "up":
         return {**values, "median_s": statistics.median(values["seconds"])}
     ours, serial = values["ours_s"], values["serial_s"]

@@ -84,7 +84,7 @@ def send(world: World, branch: str, commit: str, *, follow: bool) -> int:
     body = json.dumps(event).encode()
     id_ = str(uuid.uuid4())
     with Forward(world.kube, names.RUNS, names.LISTENER, LISTENER_PORT, 0) as forward:
-        status, answer = hook.post(f"http://127.0.0.1:{forward.local_port}/", body, _headers(id_, body, key))
+        status, answer = hook.post(f"http://127.0.0.1:{forward.local_port}/", body, headers(id_, body, key))
     if status != ACCEPTED:
         raise ApiError(f"the listener answers {status}", status=status, hint="invoke status")
     world.report.line(f"sent      push of {branch} at {commit[:7]} · delivery {id_} · event {_event_id(answer)}")
@@ -123,7 +123,7 @@ def push(address: str, full_name: str, branch: str, commit: str) -> dict[str, An
     }
 
 
-def _headers(id_: str, body: bytes, key: Secret) -> dict[str, str]:
+def headers(id_: str, body: bytes, key: Secret) -> dict[str, str]:
     return {
         "Content-Type": "application/json",
         "X-GitHub-Event": "push",

@@ -72,7 +72,8 @@ def listener_away(world: World) -> Iterator[None]:
         until(probe, clock=world.clock, limit=90, what="the end of the listener")
         yield
     finally:
-        world.kube.patch("apps/v1", "Deployment", names.LISTENER, names.RUNS, patch={"spec": {"replicas": 1}})
+        wanted = {"spec": {"replicas": world.config.webhook.replicas}}
+        world.kube.patch("apps/v1", "Deployment", names.LISTENER, names.RUNS, patch=wanted)
 
 
 def test_the_first_commit_started_no_run(world: World, repository: Repository) -> None:

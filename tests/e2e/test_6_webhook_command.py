@@ -19,9 +19,10 @@ from bootstrap.wait import until
 from bootstrap.world import World, hook
 from bootstrap.world.forward import Forward
 from tests.e2e import app
+from tests.e2e.events import push, signature
 from tests.e2e.product import Answer, Product
 from tests.e2e.repository import Repository
-from tests.e2e.test_6_webhook import TEKTON, push, runs, signature
+from tests.e2e.test_6_webhook import TEKTON, runs
 
 pytestmark = pytest.mark.e2e
 

@@ -55,6 +55,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "jobs",
         "running",
         "serving",
+        "volleys",
         "checking",
         "cloning",
         "delivering",
