@@ -21,7 +21,7 @@ from bootstrap import delivering, following, names
 from bootstrap.errors import ApiError, TimedOut
 from bootstrap.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.readiness import at, readiness
-from bootstrap.runs import COMMIT
+from bootstrap.run_names import COMMIT
 from bootstrap.serving import LISTENER_PORT
 from bootstrap.wait import until
 from bootstrap.world import World, hook

@@ -17,7 +17,7 @@ import pytest
 from bootstrap import names, volleys
 from bootstrap.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.readiness import readiness
-from bootstrap.runs import arrived_name
+from bootstrap.run_names import arrived_name
 from bootstrap.wait import until
 from bootstrap.world import World
 from tests.e2e import app

@@ -81,9 +81,7 @@ class FakeApi:
             del self.runs[found["metadata"]["name"]]
             return {}
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        listed = (
-            [] if path.endswith("/taskruns") else sorted(self.runs.values(), key=lambda each: each["metadata"]["name"])
-        )
+        listed = [] if path.endswith("/taskruns") else [self.runs[name] for name in sorted(self.runs)]
         if query.get("labelSelector"):
             listed = [each for each in listed if each["metadata"]["labels"].get("keep") == "yes"]
         start = int(query.get("continue", 0))

@@ -70,9 +70,7 @@ def test_a_state_is_read_as_it_was_written() -> None:
     assert polling.load(None) == (State(), "")
 
 
-@pytest.mark.parametrize(
-    "text", ["rubbish", "[]", "{}", '{"branches": [], "seen": true}', '{"branches": {}, "seen"', "7"]
-)
+@pytest.mark.parametrize("text", ["rubbish", "[]", "{}", '{"branches": [], "seen": true}', '{"branches": {}', "7"])
 def test_rubbish_counts_as_never_seen(text: str) -> None:
     state, told = polling.load(text)
     assert state == State()

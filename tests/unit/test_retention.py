@@ -29,13 +29,8 @@ def test_old_runs_go_but_for_the_newest_of_their_kind() -> None:
 
 
 def test_each_pipeline_and_result_keeps_its_own() -> None:
-    runs = [
-        run("good", 5),
-        run("bad", 4, "False"),
-        run("other", 3, pipeline="other"),
-        run("good-1", 2),
-        run("bad-1", 1, "False"),
-    ]
+    runs = [run("good", 5), run("bad", 4, "False"), run("good-1", 2), run("bad-1", 1, "False")]
+    runs.append(run("other", 3, pipeline="other"))
     assert names(retention.expired(runs, 1, (), LIMIT)) == ["bad-1", "good-1"]
 
 

@@ -17,7 +17,7 @@ import pytest
 from bootstrap import delivering, names, volleys
 from bootstrap.errors import ApiError, TimedOut
 from bootstrap.model import Object, Secret
-from bootstrap.runs import COMMIT
+from bootstrap.run_names import COMMIT
 from bootstrap.world import World, hook
 from bootstrap.world.clock import SystemClock
 

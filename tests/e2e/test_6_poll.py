@@ -1,0 +1,78 @@
+"""Pull mode: with nobody told of a push, a poll finds it. And old runs are cleaned up."""
+
+from __future__ import annotations
+
+import pytest
+
+from bootstrap import names
+from bootstrap.following import API
+from bootstrap.run_names import arrived_name
+from bootstrap.world import World
+from tests.e2e import app
+from tests.e2e.product import Product
+from tests.e2e.repository import Repository
+
+pytestmark = pytest.mark.e2e
+
+
+def runs(world: World) -> dict[str, str]:
+    """Run -> how it arrived."""
+    found = world.kube.list(API, "PipelineRun", names.RUNS)
+    return {run["metadata"]["name"]: run["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] for run in found}
+
+
+def test_a_poll_finds_a_push_that_nobody_told_of(product: Product, world: World, repository: Repository) -> None:
+    product.run("poll")
+    before = runs(world)
+    assert "poll" not in before.values(), "what is there at first is remembered only"
+    commit = repository.push("main", "Found by polling", "README.md", "\nNobody tells.\n")
+    name = arrived_name(names.GIT_URL, commit)
+    for _ in range(2):
+        product.run("poll")
+    assert runs(world).items() - before.items() == {(name, "poll")}
+    answer = product.run("test-run")
+    assert f"run {name} · commit {commit[:7]} · started by the poller" in answer.out
+    assert app.version(product) == commit
+
+
+def test_a_broken_commit_found_by_polling_fails_and_the_old_version_serves(
+    product: Product, world: World, repository: Repository
+) -> None:
+    serving = app.version(product)
+    commit = repository.push("main", "Break by polling", "main.go", "\nthis is no Go\n")
+    product.run("poll")
+    assert product.run("test-run", code=1).last
+    assert app.version(product) == serving
+    repository.git("revert", "--no-edit", commit)
+    repository.git("push", "--quiet", "--push-option=no-webhook", "origin", "main")
+    product.run("poll")
+    assert product.run("test-run").code == 0
+
+
+def test_a_repository_that_cannot_be_read_is_told_everywhere(product: Product, world: World) -> None:
+    gone = "http://git.git.svc.cluster.local/gone.git"
+    assert product.run("up", "--set", f"poll.repositories={names.GIT_URL},{gone}").code == 0
+    try:
+        answer = product.run("poll", code=1)
+        assert gone in answer.out
+        status = product.run("status", "--set", f"poll.repositories={names.GIT_URL},{gone}").out
+        assert "1 of 2 failed" in status
+        events = world.kube.list("v1", "Event", names.RUNS)
+        assert any(event["reason"] == "PollFailed" and gone in event["message"] for event in events)
+    finally:
+        assert product.run("up").code == 0
+
+
+def test_old_runs_are_cleaned_up_and_kept_in_the_archive(product: Product, world: World) -> None:
+    settings = ("--set", "cleanup.keep=1", "--set", "cleanup.days=0", "--set", "cleanup.archive=on")
+    before = runs(world)
+    assert product.run("up", *settings).code == 0
+    try:
+        assert "would delete" in product.run("cleanup", "--dry-run").out
+        assert runs(world) == before
+        answer = product.run("cleanup")
+        left = runs(world)
+        assert 1 <= len(left) <= 2, "the newest that succeeded, and the newest that failed"
+        assert f"{len(before)} runs, {len(before) - len(left)} deleted" in answer.out
+    finally:
+        assert product.run("up").code == 0
