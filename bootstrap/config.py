@@ -72,10 +72,15 @@ class PipelineSettings:
     cache_gigabytes: int = rules.whole(5, "size of BuildKit's cache", 1, 1000)
 
 
+NOTIFICATIONS = ("none", "generic", "dingtalk", "wecom", "slack", "feishu")
+SIGNED_NOTIFICATIONS = ("dingtalk", "feishu")
+
+
 @dataclass(frozen=True)
 class NotifySettings:
-    kind: str = rules.choice("none", "how the end of a run is told", ("none", "generic"))
+    kind: str = rules.choice("none", "how the end of a run is told", NOTIFICATIONS)
     url: Secret = rules.secret("where to; often holds a token", rules.url("http", "https"))
+    secret: Secret = rules.secret("what dingtalk and feishu want messages signed with", rules.at_most(200))
 
 
 @dataclass(frozen=True)
@@ -244,6 +249,9 @@ def _contradictions(config: Config) -> list[Fault]:
     found: list[Fault] = []
     if config.notify.kind != "none" and not config.notify.url:
         found.append(_fault(config, "notify.kind", f"{config.notify.kind} needs notify.url (INVOKE_NOTIFY_URL)"))
+    if config.notify.secret and config.notify.kind not in SIGNED_NOTIFICATIONS:
+        text = f"{config.notify.kind} takes no secret, only {' and '.join(SIGNED_NOTIFICATIONS)} do"
+        found.append(_fault(config, "notify.secret", text))
     taken: dict[int, str] = {}
     for key in (key for key in SETTINGS if key.endswith("port")):
         number: int = _get(config, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bootstrap import cloning, doctor, names
+from bootstrap import cloning, doctor, names, running
 from bootstrap.converge import Outcome, Step, converge, dismantle, look
 from bootstrap.errors import BootstrapError, PreconditionError
 from bootstrap.locks import engine_in_use, environment_lock
@@ -96,6 +96,9 @@ def status(world: World, *, as_json: bool = False) -> int:
         return 0 if ready else 1
     rows = [[verdict_word(o.verdict), o.name, o.verdict.why, f"{o.seconds:.1f} s"] for o in outcomes]
     world.report.table(["", "step", "", ""], rows)
+    unsent = unsent_notification(world, outcomes)
+    if unsent:
+        world.report.warn(f"notification: {unsent}")
     for name, address in endpoints(world).items():
         world.report.line(f"  {name:<10} {address}")
     return 0 if ready else 1
@@ -109,11 +112,25 @@ def describe(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "kubeconfig": str(_kubeconfig(world)),
         "supply": world.config.supply,
         "endpoints": endpoints(world),
+        "notification": unsent_notification(world, outcomes),
         "steps": [
             {"name": o.name, "verdict": verdict_word(o.verdict), "why": o.verdict.why, "seconds": round(o.seconds, 2)}
             for o in outcomes
         ],
     }
+
+
+def unsent_notification(world: World, outcomes: Sequence[Outcome]) -> str:
+    """Why nobody heard of the newest run that is over, "" if all is well. It makes nothing less ready."""
+    if not any(o.name == "pipeline" and isinstance(o.verdict, Ready) for o in outcomes):
+        return ""
+    try:
+        over = next((run for run in running.all_runs(world) if run.state.over), None)
+    except BootstrapError:
+        return ""
+    task = over.task("notify") if over else None
+    told = task.results.get("notification", "") if task else ""
+    return f"{told} (run {over.name})" if over and told.startswith(("failed", "held back")) else ""
 
 
 def _kubeconfig(world: World) -> str:

@@ -6,7 +6,7 @@ exactly when one of them failed. It never fails the run; what became of the noti
 
 Environment: RUN, NAMESPACE, TASKS_STATUS (Tekton's `$(tasks.status)`), RESULT (file for the outcome),
 WORKSPACE (mounted volume, or ""), EXTRA_CA (file of further authorities, may be missing), NOTIFY_KIND
-("none", "generic"; by default whether there is an address), NOTIFY_URL (secret).
+("none", "generic", or a robot's name; by default whether there is an address), NOTIFY_URL and NOTIFY_SECRET (secret).
 """
 
 from __future__ import annotations
@@ -23,22 +23,29 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
+from bootstrap.agents import robots
 from bootstrap.agents.api import Api
+from bootstrap.agents.robots import Answer
+from bootstrap.agents.turns import PATIENCE, Turns
 
 Object = dict[str, Any]
 Get = Callable[[str], bytes]
 """Path and query on the API server -> body. Raises OSError (any failure, and any status but 200)."""
-Post = Callable[[str, bytes], int]
-"""Address, JSON -> HTTP status. Raises OSError."""
+Post = Callable[[str, bytes], Answer]
+"""Address, JSON -> what the other side said. Raises OSError."""
+Turn = Callable[[], str]
+"""Waits until one more message may be sent; answers why none may, or ""."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 TAIL_LINES = 10
 TAIL_BYTES = 4000
 ATTEMPTS = 3
+ANSWER_BYTES = 10_000
 SECONDS = 10.0
 """Of one request: the run is over, and nobody should wait long for an address that does not answer."""
 
@@ -51,11 +58,10 @@ def compose(run: Object, task_runs: Sequence[Object], status: str, tail: str, no
     params = {one["name"]: one.get("value", "") for one in _at(run, "spec", "params") or ()}
     results = _results(task_runs)
     failed = failed_task(task_runs)
-    succeeded = status in ("Succeeded", "Completed") and failed is None
     return {
         "pipelineRun": _at(run, "metadata", "name") or "",
         "namespace": _at(run, "metadata", "namespace") or "",
-        "status": "succeeded" if succeeded else "failed",
+        "status": outcome_of(run, task_runs, status),
         "repository": _without_credentials(str(params.get("REPO", ""))),
         "branch": _branch(run, results, str(params.get("REVISION", ""))),
         "commit": results.get("commit") or _mark(run, "commit"),
@@ -67,6 +73,21 @@ def compose(run: Object, task_runs: Sequence[Object], status: str, tail: str, no
         "failedTask": _task_name(failed) if failed else "",
         "logTail": tail,
     }
+
+
+def outcome_of(run: Object, task_runs: Sequence[Object], status: str) -> str:
+    """ "succeeded", "failed", "cancelled" or "timed out". The run itself is not over while its last task runs."""
+    if str(_at(run, "spec", "status") or "").startswith(("Cancelled", "StoppedRun")):
+        return "cancelled"
+    if any(_timed_out(each) for each in task_runs):
+        return "timed out"
+    return "succeeded" if status in ("Succeeded", "Completed") and failed_task(task_runs) is None else "failed"
+
+
+def _timed_out(task_run: Object) -> bool:
+    """By a limit of its own, or by that of the run (Pipelines v1.9, pkg/apis/pipeline/v1/taskrun_types.go)."""
+    reasons = {one.get("reason") for one in _at(task_run, "status", "conditions") or ()}
+    return "TaskRunTimeout" in reasons or "has timed out" in str(_at(task_run, "spec", "statusMessage") or "")
 
 
 def failed_task(task_runs: Sequence[Object]) -> Object | None:
@@ -165,24 +186,46 @@ def _tail(get: Get, namespace: str, task_run: Object | None) -> str:
         return clean(reason)
 
 
-def send(post: Post, url: str, message: Object, sleep: Callable[[float], None]) -> str:
-    """POST, again when the other side had a fault of its own. Answers "sent", or "failed: REASON"."""
-    if _split(url).scheme not in ("http", "https") or not _split(url).hostname:
+@dataclass(frozen=True)
+class Way:
+    """Where to and how. kind: "generic" or a robot. clock: seconds since the epoch."""
+
+    kind: str
+    url: str
+    secret: str
+    post: Post
+    turn: Turn
+    sleep: Callable[[float], None]
+    clock: Callable[[], float]
+
+
+def send(way: Way, message: Object) -> str:
+    """POST, again when the other side is busy. Answers "sent", "failed: REASON" or "held back: REASON"."""
+    if _split(way.url).scheme not in ("http", "https") or not _split(way.url).hostname:
         return "failed: the address is not an http or https address"
-    why = ""
+    found = robots.Verdict("nothing was sent")
     for attempt in range(ATTEMPTS):
-        sleep(attempt * 1.0)
-        try:
-            status = post(url, json.dumps(message).encode())
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            why = reason(error)
-            continue
-        if 200 <= status < 300:
+        if attempt:
+            way.sleep(min(PATIENCE, max(found.after, float(attempt))))
+        held = way.turn()
+        if held:
+            return f"held back: {held}"
+        found = _once(way, message)
+        if not found.why:
             return "sent"
-        why = f"HTTP {status}"
-        if status < 500 and status != 429:
+        if not found.busy:
             break
-    return f"failed: {why}"
+    return f"failed: {found.why}"
+
+
+def _once(way: Way, message: Object) -> robots.Verdict:
+    url, body = way.url, message
+    if way.kind in robots.ROBOTS:
+        url, body = robots.request(way.kind, way.url, way.secret, message, way.clock())
+    try:
+        return robots.verdict(way.kind, way.post(url, json.dumps(body).encode()))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return robots.Verdict(reason(error), busy=True)
 
 
 def reason(error: BaseException) -> str:
@@ -193,19 +236,19 @@ def reason(error: BaseException) -> str:
     return clean(text or type(cause).__name__)[:200]
 
 
-def notify(environ: Mapping[str, str], get: Get, post: Post, sleep: Callable[[float], None], now: float) -> str:
-    """Answers "off", "sent" or "failed: REASON"."""
+def notify(environ: Mapping[str, str], get: Get, way: Callable[[str, str], Way], now: float) -> str:
+    """Answers "off", "sent", "held back: REASON" or "failed: REASON". way: (kind, address) -> how to send."""
     url = environ.get("NOTIFY_URL", "").strip()
     kind = environ.get("NOTIFY_KIND", "").strip() or ("generic" if url else "none")
     if kind == "none":
         return "off"
-    if kind != "generic":
+    if kind != "generic" and kind not in robots.ROBOTS:
         return f"failed: {clean(kind)[:40]} is not a kind of notification"
     try:
         message = gather(get, environ["NAMESPACE"], environ["RUN"], environ.get("TASKS_STATUS", ""), now)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return f"failed: the run could not be read ({reason(error)})"
-    return send(post, url, message, sleep)
+    return send(way(kind, url), message)
 
 
 def line(outcome: str, url: str) -> str:
@@ -235,7 +278,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def poster(extra_ca: str) -> Post:
     """POST over the system's authorities and those of the file `extra_ca`, if it is there."""
 
-    def post(url: str, body: bytes) -> int:
+    def post(url: str, body: bytes) -> Answer:
         context = ssl.create_default_context()
         if extra_ca and Path(extra_ca).is_file():
             context.load_verify_locations(cafile=extra_ca)
@@ -244,17 +287,23 @@ def poster(extra_ca: str) -> Post:
         request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310  checked in send
         try:
             with opener.open(request, timeout=SECONDS) as answer:
-                return int(answer.status)
+                return Answer(int(answer.status), answer.read(ANSWER_BYTES))
         except urllib.error.HTTPError as error:
-            return error.code
+            told = error.headers.get("Retry-After") or ""
+            return Answer(error.code, b"", float(told) if told.isdigit() else None)
 
     return post
 
 
 def main(environ: Mapping[str, str]) -> int:
-    post = poster(environ.get("EXTRA_CA", ""))
+    def way(kind: str, url: str) -> Way:
+        turns = Turns(Api.of(environ), environ["NAMESPACE"], time.sleep, time.time)
+        turn = turns.take if kind in robots.ROBOTS else lambda: ""
+        post = poster(environ.get("EXTRA_CA", ""))
+        return Way(kind, url, environ.get("NOTIFY_SECRET", "").strip(), post, turn, time.sleep, time.time)
+
     try:
-        outcome = notify(environ, Api.of(environ).read, post, time.sleep, time.time())
+        outcome = notify(environ, lambda path: Api.of(environ).read(path), way, time.time())
     except Exception as error:  # noqa: BLE001  whatever is wrong with a notification, the run is not
         outcome = f"failed: {reason(error)}"
     sys.stdout.write(line(outcome, environ.get("NOTIFY_URL", "")) + "\n")

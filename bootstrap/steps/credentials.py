@@ -84,6 +84,9 @@ def credentials(world: World) -> list[Object]:
     # Without a password there is nothing to send: Tekton passes over a Secret without its annotation.
     hosts = {"tekton.dev/git-0": f"{parts.scheme}://{parts.netloc}"} if clone_login["password"] else {}
     hook = {"secret": identity.password("webhook", Secret("")).reveal()}
+    notification = {"kind": config.notify.kind, "url": config.notify.url.reveal()}
+    if config.notify.secret:
+        notification["secret"] = config.notify.secret.reveal()
     found = [
         basic_auth("git-auth", clone_login, hosts),
         basic_auth("docker-auth", docker, {"tekton.dev/docker-0": f"https://{names.REGISTRY}"}),
@@ -92,7 +95,7 @@ def credentials(world: World) -> list[Object]:
         secret("buildkit-client", names.RUNS, _tls(ca, client.certificate, client.key)),
         secret("webhook", names.RUNS, hook),
         secret("webhook", names.GIT, hook),
-        secret("notify", names.RUNS, {"kind": config.notify.kind, "url": reveal(config.notify.url)}),
+        secret("notify", names.RUNS, notification),
     ]
     for namespace in (names.RUNS, names.BUILD):
         found.append(

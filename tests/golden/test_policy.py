@@ -114,6 +114,7 @@ MORE = {
     ("starter", "taskruns"): "create",  # with webhook.debug only
     ("listener", "serviceaccounts"): "impersonate",
     ("deployer", "deployments"): "patch",
+    ("notify", "configmaps"): "patch",  # of one by its name
     ("poller", "pipelineruns"): "create",
     ("poller", "configmaps"): "patch",  # of one by its name
     ("poller", "events"): "create",

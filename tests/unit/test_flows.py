@@ -210,7 +210,7 @@ def test_status_as_json(world: StepWorld, graph: Graph) -> None:
     world.engine.add(Box("demo-control-plane", "n", ports={30300: 40300, 30880: 40880}))
     assert flows.status(world.open(), as_json=True) == 1
     [document] = printed(world, "json")
-    assert list(document) == ["name", "context", "kubeconfig", "supply", "endpoints", "steps"]
+    assert list(document) == ["name", "context", "kubeconfig", "supply", "endpoints", "notification", "steps"]
     assert document["endpoints"] == {
         "git": "http://127.0.0.1:40300/go-echo.git",
         "app": "http://127.0.0.1:40880",

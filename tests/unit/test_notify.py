@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bootstrap.agents import notify
-from bootstrap.agents.notify import Object
+from bootstrap.agents.notify import Object, Way
+from bootstrap.agents.robots import Answer
 
 NOW = 1795464062.0
 """2026-11-23T20:01:02Z."""
@@ -139,25 +140,33 @@ class Api:
 class Receiver:
     """Gives the planned answers in turn and keeps what was sent."""
 
-    def __init__(self, *answers: int | Exception) -> None:
+    def __init__(self, *answers: int | Answer | Exception) -> None:
         self._answers = list(answers)
         self.sent: list[Object] = []
 
-    def __call__(self, url: str, body: bytes) -> int:
+    def __call__(self, url: str, body: bytes) -> Answer:
         assert url == URL
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         self.sent.append(json.loads(body))
-        return answer
+        return answer if isinstance(answer, Answer) else Answer(answer)
 
 
 ENVIRON = {"NOTIFY_URL": URL, "NAMESPACE": "cicd", "RUN": "go-echo-x", "TASKS_STATUS": "Failed"}
 
 
-def tell(api: Api, receiver: Receiver, **environ: str) -> tuple[str, list[float]]:
+def tell(api: Api, receiver: Receiver, held: str = "", **environ: str) -> tuple[str, list[float]]:
     slept: list[float] = []
-    return notify.notify(ENVIRON | environ, api, receiver, slept.append, NOW), slept
+
+    def way(kind: str, url: str) -> Way:
+        return Way(kind, url, environ.get("NOTIFY_SECRET", ""), receiver, lambda: held, slept.append, lambda: NOW)
+
+    return notify.notify(ENVIRON | environ, api, way, NOW), slept
+
+
+def no_way(kind: str, url: str) -> Way:
+    raise AssertionError(kind)
 
 
 def test_failed_run_is_sent_with_the_log_of_the_failing_step() -> None:
@@ -175,7 +184,7 @@ def test_without_a_log_the_tasks_own_message_is_sent() -> None:
 def test_a_fault_of_the_other_side_is_tried_again() -> None:
     outcome, slept = tell(Api([CLONED]), Receiver(503, TimeoutError(), 200))
     assert outcome == "sent"
-    assert slept == [0, 1, 2]
+    assert slept == [1, 2]
 
 
 def test_three_times_and_no_more() -> None:
@@ -195,7 +204,7 @@ def test_off_reads_nothing_and_sends_nothing(environ: dict[str, str]) -> None:
     def never(path: str) -> bytes:
         raise AssertionError(path)
 
-    assert notify.notify(ENVIRON | environ, never, Receiver(), lambda _: None, NOW) == "off"
+    assert notify.notify(ENVIRON | environ, never, no_way, NOW) == "off"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +219,7 @@ def test_unreadable_run_says_so() -> None:
     def refusing(path: str) -> bytes:
         raise OSError(403, "HTTP 403 from the API")
 
-    outcome = notify.notify(ENVIRON, refusing, Receiver(), lambda _: None, NOW)
+    outcome = notify.notify(ENVIRON, refusing, no_way, NOW)
     assert outcome == "failed: the run could not be read (HTTP 403 from the API)"
 
 
@@ -254,3 +263,45 @@ def test_main_ends_well_writes_its_result_and_cleans_up(tmp_path: Path, capsys: 
     assert (tmp_path / "result").read_text().startswith("failed: ")
     assert capsys.readouterr().out.startswith("notification to chat.test: failed: ")
     assert not (tmp_path / "volume/go-echo-x").exists()
+
+
+# -- robots ----------------------------------------------------------------------------------------
+
+
+def wecom(code: int) -> Answer:
+    return Answer(200, json.dumps({"errcode": code, "errmsg": "said"}).encode())
+
+
+def test_a_robot_that_refuses_with_200_is_a_failure() -> None:
+    outcome, slept = tell(Api([CLONED]), Receiver(wecom(93000)), NOTIFY_KIND="wecom")
+    assert (outcome, slept) == ("failed: errcode 93000 said", [])
+
+
+def test_a_busy_robot_is_told_again() -> None:
+    receiver = Receiver(wecom(45009), Answer(429, retry_after=7.0), wecom(0))
+    outcome, slept = tell(Api([CLONED]), receiver, NOTIFY_KIND="wecom")
+    assert (outcome, slept) == ("sent", [1.0, 7.0])
+    assert receiver.sent[0]["msgtype"] == "markdown"
+
+
+def test_beyond_what_a_robot_takes_nothing_is_sent() -> None:
+    outcome, _ = tell(Api([CLONED]), Receiver(), held="20 messages in the last minute", NOTIFY_KIND="wecom")
+    assert outcome == "held back: 20 messages in the last minute"
+
+
+@pytest.mark.parametrize(
+    ("run", "task_runs", "status", "told"),
+    [
+        ({"spec": {"status": "CancelledRunFinally"}}, [], "Failed", "cancelled"),
+        (
+            {},
+            [task_run("x", "False") | {"spec": {"statusMessage": "... belongs to has timed out."}}],
+            "Failed",
+            "timed out",
+        ),
+        ({}, [task_run("x", "False")], "Failed", "failed"),
+        ({}, [task_run("x", "True")], "Completed", "succeeded"),
+    ],
+)
+def test_how_it_ended(run: Object, task_runs: list[Object], status: str, told: str) -> None:
+    assert notify.outcome_of(run, task_runs, status) == told
