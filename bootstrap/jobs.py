@@ -10,6 +10,7 @@ from bootstrap import names
 from bootstrap.errors import ApiError, PreconditionError
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.readiness import at
+from bootstrap.steps.cleanup import variables
 from bootstrap.wait import until
 from bootstrap.world import World
 
@@ -24,24 +25,36 @@ def poll(world: World) -> int:
 
 
 def cleanup(world: World, *, dry_run: bool = False) -> int:
-    """One cleanup now. 1 if something stayed that was to go."""
-    return run_now(world, "cleanup", {"DRY_RUN": "on"} if dry_run else {})
+    """One cleanup now, by the settings of this call. 1 if something stayed that was to go.
+
+    Raises PreconditionError where there is no cleanup, or no volume for the archive that is wanted.
+    """
+    environ = variables(world.config) | ({"DRY_RUN": "on"} if dry_run else {})
+    return run_now(world, "cleanup", environ, mount=environ["ARCHIVE"])
 
 
-def run_now(world: World, name: str, environ: Mapping[str, str]) -> int:
+def run_now(world: World, name: str, environ: Mapping[str, str], mount: str = "") -> int:
     """Run it to its end, with these variables changed, and print what it prints; its exit code.
 
-    Raises PreconditionError where there is no such CronJob, TimedOut if its pod does not come to run.
+    mount: a folder that it must have, "" for none. Raises PreconditionError where there is no such CronJob,
+    TimedOut if its pod does not come to run.
     """
     cron = world.kube.get("batch/v1", "CronJob", name, names.RUNS)
     if cron is None:
         raise PreconditionError(f"environment {world.config.name} has no {name}", hint="invoke up")
+    if mount and not any(each["mountPath"] == mount for each in _mounts(cron)):
+        raise PreconditionError(f"{name} has no volume {mount} yet", hint="invoke up, with the same settings")
     job = job_of(cron, f"{name}-{secrets.token_hex(3)}", environ)
     world.kube.create(job)
     pod = _started(world, job["metadata"]["name"])
     for line in world.kube.follow_log(names.RUNS, pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]):
         world.report.line(line)
     return _exit_code(world, pod["metadata"]["name"])
+
+
+def _mounts(cron: Object) -> list[Object]:
+    containers = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    return [mount for container in containers for mount in container.get("volumeMounts") or ()]
 
 
 def job_of(cron: Object, name: str, environ: Mapping[str, str]) -> Object:
@@ -51,7 +64,9 @@ def job_of(cron: Object, name: str, environ: Mapping[str, str]) -> Object:
     for container in spec["template"]["spec"]["containers"]:
         kept = [each for each in container.get("env") or () if each["name"] not in environ]
         container["env"] = [*kept, *({"name": key, "value": value} for key, value in environ.items())]
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": names.RUNS}, "spec": spec}
+    metadata: Object = {"name": name, "namespace": names.RUNS}
+    metadata |= {key: at(cron, "spec", "jobTemplate", "metadata", key) or {} for key in ("labels", "annotations")}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
 def _started(world: World, job: str) -> Object:

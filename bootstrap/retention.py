@@ -6,28 +6,60 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 Object = dict[str, Any]
-PIPELINE = "tekton.dev/pipeline"
+PIPELINE, TASK = "tekton.dev/pipeline", "tekton.dev/task"
+METADATA = (
+    "name",
+    "uid",
+    "resourceVersion",
+    "labels",
+    "ownerReferences",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
 
 
 def expired(runs: Iterable[Object], keep: int, excluded: Collection[str], limit: str) -> list[Object]:
-    """The PipelineRuns to delete, the oldest first.
+    """The runs to delete, the oldest first. runs: PipelineRuns, or TaskRuns without one; see `brief`.
 
     Deleted is what is over, is older than the limit, and is not among the `keep` newest of its pipeline and result
-    (succeeded or not). A run that is not over stays, and so does one whose uid is excluded; neither counts among the
-    newest. limit: the moment before which runs are old, RFC 3339 in UTC with whole seconds, as the API writes times:
-    such texts can be compared as they are.
+    (succeeded or not). So nothing younger than the limit goes, however much there is of it, and the newest stay,
+    however old they are. A run that is not over stays, and so do those whose uid is excluded, that another object
+    owns, or that are being deleted already; none of these counts among the newest.
+    limit: the moment before which runs are old, RFC 3339 in UTC with whole seconds, as the API writes times: such
+    texts can be compared as they are.
     """
     groups: dict[tuple[str, str], list[Object]] = {}
     for run in runs:
         result = outcome(run)
-        if result and run["metadata"]["uid"] not in excluded:
-            pipeline = (run["metadata"].get("labels") or {}).get(PIPELINE, "")
-            groups.setdefault((pipeline, result), []).append(run)
+        if result and run["metadata"]["uid"] not in excluded and not _others(run):
+            groups.setdefault((_pipeline(run), result), []).append(run)
     found: list[Object] = []
     for group in groups.values():
         newest_first = sorted(group, key=finished, reverse=True)
         found += [run for run in newest_first[keep:] if finished(run) < limit]
     return sorted(found, key=finished)
+
+
+def brief(run: Object) -> Object:
+    """As much of a run as is looked at here and when it is deleted: thousands are held at once."""
+    metadata, status = run["metadata"], run.get("status") or {}
+    return {
+        "metadata": {key: metadata[key] for key in METADATA if key in metadata},
+        "status": {key: status[key] for key in ("conditions", "completionTime") if key in status},
+    }
+
+
+def _pipeline(run: Object) -> str:
+    """By Tekton's label. A run that brings its pipeline along is labelled with its own name, which groups nothing."""
+    labels = run["metadata"].get("labels") or {}
+    named = str(labels.get(PIPELINE) or labels.get(TASK) or "")
+    return "" if named == run["metadata"]["name"] else named
+
+
+def _others(run: Object) -> bool:
+    """Somebody else sees to its end."""
+    owners = run["metadata"].get("ownerReferences") or ()
+    return bool(run["metadata"].get("deletionTimestamp")) or any(each.get("controller") for each in owners)
 
 
 def outcome(run: Object) -> str:

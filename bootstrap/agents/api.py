@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,17 @@ class ApiFailure(OSError):
 
 
 class Api:
-    """folder: of the ServiceAccount, with `token` and `ca.crt`. The token is read anew each time: it is renewed."""
+    """folder: of the ServiceAccount, with `token` and `ca.crt`. The token is read anew each time: it is renewed.
+
+    Threads may share it. Each keeps one connection, for setting one up costs more than most requests.
+    """
 
     def __init__(self, host: str, port: int, folder: Path = ACCOUNT, *, seconds: float = SECONDS) -> None:
         self._host = host
         self._port = port
         self._folder = folder
         self._seconds = seconds
+        self._kept = threading.local()
 
     @staticmethod
     def of(environ: Mapping[str, str], folder: Path = ACCOUNT) -> Api:
@@ -45,29 +50,64 @@ class Api:
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Object:
         """The parsed answer. kind: the type of the body. Raises ApiFailure."""
         answer = self._send(method, path, None if body is None else json.dumps(body).encode(), kind)
-        parsed: Object = json.loads(answer or b"{}")
+        try:
+            parsed: Object = json.loads(answer or b"{}")
+        except ValueError:
+            raise ApiFailure(0, f"the API's answer to {method} is not JSON") from None
         return parsed
 
     def _send(self, method: str, path: str, body: bytes | None, kind: str) -> bytes:
-        connection = self._connection()
         headers = {"Authorization": f"Bearer {(self._folder / 'token').read_text().strip()}"}
         if body is not None:
             headers["Content-Type"] = kind
         try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            answer, content = self._exchange(method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
+            self._close()
             raise ApiFailure(0, f"the API does not answer ({type(error).__name__})") from None
-        finally:
-            connection.close()
         if not 200 <= answer.status < 300:
-            raise ApiFailure(answer.status, f"HTTP {answer.status} from the API", _seconds(answer))
+            raise ApiFailure(answer.status, f"HTTP {answer.status} from the API{_said(content)}", _seconds(answer))
         return content
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """On the connection that is kept, if the server has not closed it meanwhile; then on a new one."""
+        kept: http.client.HTTPConnection | None = getattr(self._kept, "connection", None)
+        if kept is not None:
+            try:
+                return _exchange(kept, method, path, body, headers)
+            except (ConnectionError, ssl.SSLEOFError, http.client.BadStatusLine):
+                self._close()
+        else:
+            self._kept.connection = kept = self._connection()
+        return _exchange(kept, method, path, body, headers)
+
+    def _close(self) -> None:
+        """An http.client connection that was closed opens itself again."""
+        if hasattr(self._kept, "connection"):
+            self._kept.connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
         context = ssl.create_default_context(cafile=str(self._folder / "ca.crt"))
         return http.client.HTTPSConnection(self._host, self._port, timeout=self._seconds, context=context)
+
+
+def _exchange(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection.request(method, path, body, dict(headers))
+    answer = connection.getresponse()
+    return answer, answer.read()
+
+
+def _said(content: bytes) -> str:
+    """Why the server refused: the message of its Status object."""
+    try:
+        message = json.loads(content)["message"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return f": {' '.join(str(message).split())[:300]}"
 
 
 def _seconds(answer: http.client.HTTPResponse) -> float | None:

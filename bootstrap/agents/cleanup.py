@@ -3,8 +3,11 @@
 Runs in the cluster as a CronJob, on the standard library. Pages through any number of runs, is gentle with the API
 server, and deletes a run only as it was seen: one that has changed meanwhile stays for the next time.
 
+Runs are all PipelineRuns of the namespace, and the TaskRuns that the listener made by themselves (`webhook.debug`);
+other TaskRuns go with their PipelineRun, or are not ours.
+
 Environment: NAMESPACE, KEEP, DAYS, EXCLUDE (label selector, may be ""), ARCHIVE (folder, or ""), DRY_RUN ("on", "off").
-Ends with 1 if something could not be archived or deleted.
+Ends with 1 if the runs could not be listed, or one could not be archived or deleted; an event tells it too.
 """
 
 from __future__ import annotations
@@ -18,21 +21,26 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from bootstrap import retention
 from bootstrap.agents.api import Api, ApiFailure, event
 
 Object = dict[str, Any]
+Answer = TypeVar("Answer")
 CRON_JOB = "cleanup"
-PAGE = 500
-WORKERS = 8
+TEKTON = "tekton.dev/v1"
+KINDS = {"pipelineruns": "", "taskruns": "!tekton.dev/pipelineRun,triggers.tekton.dev/eventlistener"}
+"""What is cleaned up -> selector of those that are ours."""
+PAGE = 200
+"""Objects at once: they are held in full only until they are read."""
+WORKERS = 4
 TRIES = 5
-LOG_BYTES = 2_000_000
-"""Of each step's log in the archive, its end."""
-EXPIRED = 410
-"""Status of a page whose list is too old to be gone on with."""
+LOG_LINES, LOG_BYTES = 20_000, 2_000_000
+"""Of each step's log in the archive: the last lines, and of these no more bytes."""
+CHANGED, GONE, EXPIRED = 409, 404, 410
+"""EXPIRED: of a page whose list is too old to be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -63,84 +71,113 @@ class Cleanup:
         self._clock = clock
         self._sleep = sleep
 
-    def clean(self, settings: Settings) -> int:
-        """0 if everything that was to go is gone. Raises ApiFailure if the runs cannot be listed."""
-        runs = list(self._list("tekton.dev/v1", "pipelineruns", ""))
-        excluded: set[str] = set()
-        if settings.exclude:
-            excluded = {run["metadata"]["uid"] for run in self._list("tekton.dev/v1", "pipelineruns", settings.exclude)}
-        limit = _rfc3339(self._clock() - settings.days * 86_400)
-        old = retention.expired(runs, settings.keep, excluded, limit)
-        with ThreadPoolExecutor(WORKERS) as pool:
-            failed = [why for why in pool.map(lambda run: self._remove(run, settings), old) if why]
-        done = "to delete" if settings.dry_run else "deleted"
-        self._say(f"{len(runs)} runs, {len(old) - len(failed)} {done}" + (f", {len(failed)} failed" if failed else ""))
+    def run(self, settings: Settings) -> int:
+        """Clean, and tell people what went wrong. 0 if everything that was to go is gone or has changed meanwhile."""
+        try:
+            failed = self.clean(settings)
+        except ApiFailure as error:
+            failed = [f"the runs could not be listed: {error.strerror}"]
+            self._say(failed[0])
         if failed:
-            self._warn(f"{len(failed)} runs stay: {failed[0]}")
+            self._warn("; ".join(failed))
         return 1 if failed else 0
 
-    def _remove(self, run: Object, settings: Settings) -> str:
-        """Answers why the run stays although it was to go, or ""."""
+    def clean(self, settings: Settings) -> list[str]:
+        """Answers what stays although it was to go, each with its cause. Raises ApiFailure if nothing can be listed."""
+        total, old = 0, list[tuple[str, Object]]()
+        for plural, selector in KINDS.items():
+            runs = [retention.brief(run) for run in self._list(TEKTON, plural, selector)]
+            total += len(runs)
+            old += [(plural, run) for run in self._expired(plural, runs, settings)]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            results = list(pool.map(lambda each: self._remove(each[0], each[1], settings), old))
+        failed = [why for _, why in results if why]
+        gone = sum(gone for gone, _ in results)
+        counts = ((len(old) - gone - len(failed), "changed meanwhile"), (len(failed), "failed"))
+        more = "".join(f", {number} {what}" for number, what in counts if number)
+        self._say(f"{total} runs, {gone} {'to delete' if settings.dry_run else 'deleted'}{more}")
+        return failed
+
+    def _expired(self, plural: str, runs: list[Object], settings: Settings) -> list[Object]:
+        """The API server itself reads the selector. It is asked last: whoever is marked later has changed since."""
+        excluded: set[str] = set()
+        if settings.exclude:
+            selector = ",".join(filter(None, (KINDS[plural], settings.exclude)))
+            excluded = {run["metadata"]["uid"] for run in self._list(TEKTON, plural, selector)}
+        limit = _rfc3339(self._clock() - settings.days * 86_400)
+        return retention.expired(runs, settings.keep, excluded, limit)
+
+    def _remove(self, plural: str, run: Object, settings: Settings) -> tuple[bool, str]:
+        """(whether it is gone, or would be; why it stays although it was to go, or "")."""
         name, told = run["metadata"]["name"], f"{retention.outcome(run)} {retention.finished(run)}"
         if settings.dry_run:
             self._say(f"would delete {name} ({told})")
-            return ""
+            return True, ""
         try:
             if settings.archive:
-                self._archive(run, settings.archive)
-            self._delete(run)
+                self._archive(plural, run, settings.archive)
+            self._delete(plural, run)
         except OSError as error:
-            why = f"{name}: {error.strerror or error}"
-            self._say(f"kept {why}")
-            return why
+            if isinstance(error, ApiFailure) and error.status == CHANGED:
+                self._say(f"kept {name}: it has changed meanwhile")
+                return False, ""
+            if not isinstance(error, ApiFailure) or error.status != GONE:
+                why = f"{name}: {error.strerror or error}"
+                self._say(f"kept {why}")
+                return False, why
         self._say(f"deleted {name} ({told})")
-        return ""
+        return True, ""
 
-    def _delete(self, run: Object) -> None:
-        """Gone already is fine. Raises ApiFailure, 409 if it has changed since it was seen."""
+    def _delete(self, plural: str, run: Object) -> None:
+        """Only as it was seen. Raises ApiFailure: CHANGED if it is different now, GONE."""
         metadata = run["metadata"]
         only = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": only}
-        try:
-            self._ask("DELETE", self._path("tekton.dev/v1", "pipelineruns", metadata["name"]), body)
-        except ApiFailure as error:
-            if error.status != 404:
-                raise
+        self._ask("DELETE", self._path(TEKTON, plural, metadata["name"]), body)
 
-    def _archive(self, run: Object, folder: Path) -> None:
+    def _archive(self, plural: str, run: Object, folder: Path) -> None:
         """One file per run: the run, its TaskRuns and what their steps printed. Written aside, then renamed."""
-        name = run["metadata"]["name"]
-        task_runs = list(self._list("tekton.dev/v1", "taskruns", f"tekton.dev/pipelineRun={name}"))
+        name, uid = run["metadata"]["name"], run["metadata"]["uid"]
+        whole = self._ask("GET", self._path(TEKTON, plural, name))
+        if whole["metadata"]["resourceVersion"] != run["metadata"]["resourceVersion"]:
+            raise ApiFailure(CHANGED, "it has changed")
+        task_runs = list(self._list(TEKTON, "taskruns", f"tekton.dev/pipelineRun={name}"))
         logs = {}
-        for task_run in task_runs:
+        for task_run in [*task_runs, whole]:  # a PipelineRun has no steps of its own
             status = task_run.get("status") or {}
             for step in status.get("steps") or ():
                 logs[f"{task_run['metadata']['name']}/{step['name']}"] = self._log(status.get("podName"), step)
-        aside = folder / f".{name}.json.gz"
-        with gzip.open(aside, "wt", encoding="utf-8") as file:
-            json.dump({"run": run, "taskRuns": task_runs, "logs": logs}, file)
-        aside.replace(folder / f"{name}-{run['metadata']['uid'][:8]}.json.gz")
+        file = folder / f"{name}-{uid[:8]}.json.gz"
+        aside = file.with_name(f".{file.name}")
+        with aside.open("wb") as raw:
+            with gzip.open(raw, "wt", encoding="utf-8") as packed:
+                json.dump({"run": whole, "taskRuns": task_runs, "logs": logs}, packed)
+            raw.flush()
+            os.fsync(raw.fileno())
+        aside.replace(file)
 
-    def _log(self, pod: str | None, step: Object) -> str:
-        """Of a step; empty when the pod is gone."""
-        query = urlencode({"container": step.get("container", ""), "limitBytes": LOG_BYTES})
+    def _log(self, pod: str | None, step: Object) -> str | None:
+        """Of a step; None when it is gone with its pod."""
+        query = urlencode({"container": step.get("container", ""), "tailLines": LOG_LINES, "limitBytes": LOG_BYTES})
+        path = f"{self._path('v1', 'pods', pod or '-')}/log?{query}"
         try:
-            return self._api.read(f"{self._path('v1', 'pods', pod or '-')}/log?{query}").decode(errors="replace")
+            return self._patiently(lambda: self._api.read(path)).decode(errors="replace")
         except ApiFailure as error:
-            if error.status in (400, 404):
-                return ""
+            if error.status in (400, GONE):
+                return None
             raise
 
     def _list(self, api_version: str, plural: str, selector: str) -> Iterator[Object]:
         """All of them, in pages. A list that got too old meanwhile is begun anew; nothing is told twice."""
         seen: set[str] = set()
-        token = ""
+        token, tries = "", TRIES
         while True:
             query = {"limit": str(PAGE), "labelSelector": selector, "continue": token}
             try:
                 page = self._ask("GET", f"{self._path(api_version, plural)}?{urlencode(query)}")
             except ApiFailure as error:
-                if error.status != EXPIRED or not token:
+                tries -= 1
+                if error.status != EXPIRED or not token or not tries:
                     raise
                 token = ""
                 continue
@@ -153,15 +190,18 @@ class Cleanup:
                 return
 
     def _ask(self, method: str, path: str, body: Any = None) -> Object:
+        return self._patiently(lambda: self._api.request(method, path, body))
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         """Asks again, later, when the server is busy or does not answer."""
         for attempt in range(TRIES - 1):
             try:
-                return self._api.request(method, path, body)
+                return ask()
             except ApiFailure as error:
                 if error.status not in (0, 429) and error.status < 500:
                     raise
                 self._sleep(min(30.0, error.retry_after if error.retry_after is not None else 2.0**attempt / 2))
-        return self._api.request(method, path, body)
+        return ask()
 
     def _path(self, api_version: str, plural: str, name: str = "") -> str:
         root = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
@@ -194,11 +234,7 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    try:
-        return Cleanup(Api.of(environ), environ["NAMESPACE"], say).clean(settings_of(environ))
-    except ApiFailure as error:
-        say(f"the runs could not be listed: {error.strerror}")
-        return 1
+    return Cleanup(Api.of(environ), environ["NAMESPACE"], say).run(settings_of(environ))
 
 
 if __name__ == "__main__":

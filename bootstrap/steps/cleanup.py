@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bootstrap import names
 from bootstrap.config import Config
-from bootstrap.model import Lock, Object, Ready, Verdict
+from bootstrap.model import Failed, Lock, Object, Ready, Verdict
 from bootstrap.patches import Patch, Select, apply_patches, put
+from bootstrap.readiness import at, readiness
 from bootstrap.steps.manifest import ManifestStep, render
+from bootstrap.text import one_line
 from bootstrap.world import World
 
 NAME = "cleanup"
 FOLDER = "manifests/cleanup"
+ARCHIVE = "/archive"
+SELECTOR = f"app.kubernetes.io/name={NAME}"
 CONTAINER = ("spec", "jobTemplate", "spec", "template", "spec", "containers", NAME)
 
 
@@ -29,11 +34,10 @@ def cleanup() -> ManifestStep:
 def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     """manifests/cleanup with the settings put in; without `cleanup.archive` no volume is made."""
     cron, settings = Select("CronJob"), config.cleanup
-    values = {"KEEP": settings.keep, "DAYS": settings.days, "EXCLUDE": settings.exclude, "DRY_RUN": settings.dry_run}
     patches = [
         Patch(cron, put("spec", "suspend", value=settings.hours == 0)),
         Patch(cron, put("spec", "schedule", value=f"23 */{settings.hours or 1} * * *")),
-        *(Patch(cron, put(*CONTAINER, "env", key, "value", value=str(value))) for key, value in values.items()),
+        *(Patch(cron, put(*CONTAINER, "env", key, "value", value=value)) for key, value in variables(config).items()),
     ]
     wanted = render(lock, project / FOLDER, patches=patches)
     if settings.archive == "on":
@@ -41,16 +45,46 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     return [each for each in apply_patches(wanted, [Patch(cron, _unmount)]) if each["kind"] != "PersistentVolumeClaim"]
 
 
+def variables(config: Config) -> dict[str, str]:
+    """What the program is told; see bootstrap.agents.cleanup."""
+    settings = config.cleanup
+    return {
+        "KEEP": str(settings.keep),
+        "DAYS": str(settings.days),
+        "EXCLUDE": settings.exclude,
+        "ARCHIVE": ARCHIVE if settings.archive == "on" else "",
+        "DRY_RUN": settings.dry_run,
+    }
+
+
 def _unmount(cron: Object) -> None:
     pod: dict[str, Any] = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     [container] = pod["containers"]
-    container["env"] = [each for each in container["env"] if each["name"] != "ARCHIVE"]
     del container["volumeMounts"], pod["volumes"]
 
 
 def _told(world: World) -> Verdict:
+    """Ready in any case: an environment with too many runs works. But a cleanup that failed is said."""
     settings = world.config.cleanup
-    if not settings.hours:
-        return Ready("only by hand (invoke cleanup)")
-    dry = "looks" if settings.dry_run == "on" else "cleans"
-    return Ready(f"{dry} every {settings.hours} h: keeps {settings.keep} of each kind, and all of {settings.days} days")
+    does = "only looks" if settings.dry_run == "on" else "deletes old runs"
+    when = f"every {settings.hours} h" if settings.hours else "by invoke cleanup only"
+    return Ready(f"{does} {when}{_last_failure(world)}")
+
+
+def _last_failure(world: World) -> str:
+    """Of the newest Job that is over, in its pod's last words; "" if it went well."""
+    jobs = world.kube.list("batch/v1", "Job", names.RUNS, labels=SELECTOR)
+    over = [job for job in jobs if isinstance(readiness(job), Ready | Failed)]
+    last = max(over, key=lambda job: str(at(job, "metadata", "creationTimestamp")), default=None)
+    verdict = readiness(last) if last else Ready()
+    if last is None or not isinstance(verdict, Failed):
+        return ""
+    name = last["metadata"]["name"]
+    pods = world.kube.list("v1", "Pod", names.RUNS, labels=f"batch.kubernetes.io/job-name={name}")
+    words = [at(each, "state", "terminated", "message") for pod in pods for each in _statuses(pod)]
+    said = one_line("".join(str(each) for each in words if each).strip().rpartition("\n")[2])
+    return f"; {name} failed: {said or verdict.why}"
+
+
+def _statuses(pod: Object) -> list[Object]:
+    return at(pod, "status", "containerStatuses") or []

@@ -119,6 +119,7 @@ MORE = {
     ("poller", "configmaps"): "patch",  # of one by its name
     ("poller", "events"): "create",
     ("cleanup", "pipelineruns"): "delete",
+    ("cleanup", "taskruns"): "delete",  # of those that the listener made by themselves
     ("cleanup", "events"): "create",
 }
 """(Role, resource) -> what it may do beside reading."""

@@ -80,8 +80,13 @@ class FakeApi:
                 raise ApiFailure(409, "it has changed")
             del self.runs[found["metadata"]["name"]]
             return {}
+        if path.startswith(f"{RUNS}/"):
+            return copy.deepcopy(self.runs[path.rpartition("/")[2]])
+        return self._listed(parts)
+
+    def _listed(self, parts: Any) -> Object:
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        listed = [] if path.endswith("/taskruns") else [self.runs[name] for name in sorted(self.runs)]
+        listed = [] if parts.path.endswith("/taskruns") else [self.runs[name] for name in sorted(self.runs)]
         if query.get("labelSelector"):
             listed = [each for each in listed if each["metadata"]["labels"].get("keep") == "yes"]
         start = int(query.get("continue", 0))
@@ -220,7 +225,7 @@ def cleaned(api: FakeApi, slept: Callable[[float], None] = lambda _: None, **set
     said: list[str] = []
     now = 1_795_000_000.0  # 2026-11-18
     cleanup = Cleanup(cast(Api, api), "cicd", said.append, lambda: now, slept)
-    return cleanup.clean(Settings(**({"keep": 1, "days": 0} | settings))), said
+    return cleanup.run(Settings(**({"keep": 1, "days": 0} | settings))), said
 
 
 @pytest.fixture
@@ -233,6 +238,7 @@ def full(api: FakeApi) -> FakeApi:
     api.runs["running"] = run("running", 1, "Unknown")
     for each in api.runs.values():
         each["metadata"]["resourceVersion"] = "1"
+        each["spec"] = {"params": []}
     return api
 
 
@@ -249,12 +255,33 @@ def test_a_dry_run_deletes_nothing(full: FakeApi) -> None:
     assert not any(asked.startswith("DELETE") for asked in full.asked)
 
 
-def test_a_run_that_changes_meanwhile_stays_and_is_told(full: FakeApi) -> None:
+def test_a_run_that_changes_meanwhile_stays_which_is_no_failure(full: FakeApi) -> None:
     full.fail = [("DELETE", f"{RUNS}/r2", ApiFailure(409, "it has changed"))]
     code, said = cleaned(full)
-    assert (code, said[-1]) == (1, "7 runs, 4 deleted, 1 failed")
+    assert (code, said[-1]) == (0, "7 runs, 4 deleted, 1 changed meanwhile")
+    assert "kept r2: it has changed meanwhile" in said
     assert "r2" in full.runs
-    assert full.events == ["1 runs stay: r2: it has changed"]
+    assert full.events == []
+
+
+def test_a_run_that_is_gone_already_is_gone(full: FakeApi) -> None:
+    full.fail = [("DELETE", f"{RUNS}/r2", ApiFailure(404, "not found"))]
+    assert cleaned(full)[1][-1] == "7 runs, 5 deleted"
+
+
+def test_what_cannot_be_deleted_is_told(full: FakeApi) -> None:
+    full.fail = [("DELETE", f"{RUNS}/r2", ApiFailure(403, "forbidden"))]
+    code, said = cleaned(full)
+    assert (code, said[-1]) == (1, "7 runs, 4 deleted, 1 failed")
+    assert full.events == ["r2: forbidden"]
+
+
+def test_runs_that_cannot_be_listed_are_told(full: FakeApi) -> None:
+    full.fail = [("GET", RUNS, ApiFailure(400, "unable to parse"))]
+    code, said = cleaned(full, exclude="a in")
+    assert (code, said) == (1, ["the runs could not be listed: unable to parse"])
+    assert full.events == said
+    assert len(full.runs) == 7
 
 
 def test_a_busy_server_is_asked_again_when_it_says(full: FakeApi) -> None:
@@ -270,14 +297,26 @@ def test_a_busy_server_is_asked_again_when_it_says(full: FakeApi) -> None:
 
 
 def test_a_list_that_got_too_old_is_begun_anew(full: FakeApi) -> None:
-    full.fail = [("GET", f"{RUNS}?limit=500&labelSelector=&continue=4", ApiFailure(410, "expired"))]
-    assert cleaned(full)[1][-1] == "7 runs, 5 deleted"
+    expired = ("GET", f"{RUNS}?limit=200&labelSelector=&continue=4", ApiFailure(410, "expired"))
+    full.fail = [expired]
+    assert cleaned(full, dry_run=True)[1][-1] == "7 runs, 5 to delete"
+    full.fail = [expired] * 9
+    assert cleaned(full)[0] == 1, "and not for ever"
+    assert len(full.runs) == 7
+
+
+def test_tasks_of_the_listener_go_too_and_no_others(full: FakeApi) -> None:
+    cleaned(full, exclude="keep=yes")
+    selectors = [parse_qs(urlsplit(asked).query)["labelSelector"] for asked in full.asked if "/taskruns?" in asked]
+    own = "!tekton.dev/pipelineRun,triggers.tekton.dev/eventlistener"
+    assert selectors == [[own], [f"{own},keep=yes"]]
 
 
 def test_a_run_is_archived_before_it_goes(full: FakeApi, tmp_path: Path) -> None:
+    whole = copy.deepcopy(full.runs["r1"])
     assert cleaned(full, archive=tmp_path)[0] == 0
     with gzip.open(tmp_path / "r1-r1.json.gz", "rt") as file:
-        assert json.load(file)["run"]["metadata"]["name"] == "r1"
+        assert json.load(file)["run"] == whole
     assert not list(tmp_path.glob(".*"))
 
 

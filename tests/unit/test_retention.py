@@ -49,3 +49,31 @@ def test_a_run_that_never_started_is_as_old_as_its_creation() -> None:
     never = run("never", 1, "False")
     del never["status"]["completionTime"]
     assert names(retention.expired([never], 0, (), LIMIT)) == ["never"]
+
+
+def test_what_others_see_to_stays() -> None:
+    owned, leaving = run("owned", 2), run("leaving", 1)
+    owned["metadata"]["ownerReferences"] = [{"kind": "PipelineRun", "controller": True}]
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-22T00:00:00Z"
+    assert names(retention.expired([owned, leaving], 0, (), LIMIT)) == []
+
+
+def test_runs_that_bring_their_pipeline_along_are_one_group() -> None:
+    runs = [run(name, day, pipeline=name) for name, day in (("a", 3), ("b", 2), ("c", 1))]
+    assert names(retention.expired(runs, 1, (), LIMIT)) == ["c", "b"]
+
+
+def test_a_brief_is_all_that_the_decision_needs() -> None:
+    runs = [
+        run("good", 3),
+        run("bad", 2, "False"),
+        run("running", 1, "Unknown"),
+        {"metadata": run("new", 1)["metadata"]},
+    ]
+    briefs = [retention.brief(each | {"spec": {"params": []}}) for each in runs]
+    assert not any("spec" in each for each in briefs)
+    assert (
+        names(retention.expired(briefs, 0, (), LIMIT))
+        == names(retention.expired(runs, 0, (), LIMIT))
+        == ["bad", "good"]
+    )
