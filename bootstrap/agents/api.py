@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import ssl
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ Object = dict[str, Any]
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 SECONDS = 10.0
 """Of one request."""
+Exchanged = tuple[http.client.HTTPResponse, bytes]
 MERGE = "application/merge-patch+json"
 
 
@@ -29,7 +30,7 @@ class ApiFailure(OSError):
 class Api:
     """folder: of the ServiceAccount, with `token` and `ca.crt`. The token is read anew each time: it is renewed.
 
-    Threads may share it. Each keeps one connection, for setting one up costs more than most requests.
+    Threads may share it. Connections are kept, for setting one up costs more than most requests.
     """
 
     def __init__(self, host: str, port: int, folder: Path = ACCOUNT, *, seconds: float = SECONDS) -> None:
@@ -37,7 +38,7 @@ class Api:
         self._port = port
         self._folder = folder
         self._seconds = seconds
-        self._kept = threading.local()
+        self._idle: list[http.client.HTTPConnection] = []
 
     @staticmethod
     def of(environ: Mapping[str, str], folder: Path = ACCOUNT) -> Api:
@@ -63,42 +64,38 @@ class Api:
         try:
             answer, content = self._exchange(method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
-            self._close()
             raise ApiFailure(0, f"the API does not answer ({type(error).__name__})") from None
         if not 200 <= answer.status < 300:
             raise ApiFailure(answer.status, f"HTTP {answer.status} from the API{_said(content)}", _seconds(answer))
         return content
 
-    def _exchange(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[http.client.HTTPResponse, bytes]:
-        """On the connection that is kept, if the server has not closed it meanwhile; then on a new one."""
-        kept: http.client.HTTPConnection | None = getattr(self._kept, "connection", None)
-        if kept is not None:
-            try:
-                return _exchange(kept, method, path, body, headers)
-            except (ConnectionError, ssl.SSLEOFError, http.client.BadStatusLine):
-                self._close()
-        else:
-            self._kept.connection = kept = self._connection()
-        return _exchange(kept, method, path, body, headers)
+    def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Exchanged:
+        """On a connection that was used before, if the server has not closed it meanwhile; else on a new one."""
+        with contextlib.suppress(IndexError, ConnectionError, ssl.SSLEOFError):
+            return self._on(self._idle.pop(), method, path, body, headers)
+        return self._on(self._connection(), method, path, body, headers)
 
-    def _close(self) -> None:
-        """An http.client connection that was closed opens itself again."""
-        if hasattr(self._kept, "connection"):
-            self._kept.connection.close()
+    def _on(
+        self, used: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Exchanged:
+        try:
+            used.request(method, path, body, dict(headers))
+            answer = used.getresponse()
+            content = answer.read()
+        except BaseException:
+            used.close()
+            raise
+        self._idle.append(used)
+        return answer, content
+
+    def close(self) -> None:
+        """Of use, still, afterwards."""
+        while self._idle:
+            self._idle.pop().close()
 
     def _connection(self) -> http.client.HTTPConnection:
         context = ssl.create_default_context(cafile=str(self._folder / "ca.crt"))
         return http.client.HTTPSConnection(self._host, self._port, timeout=self._seconds, context=context)
-
-
-def _exchange(
-    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-) -> tuple[http.client.HTTPResponse, bytes]:
-    connection.request(method, path, body, dict(headers))
-    answer = connection.getresponse()
-    return answer, answer.read()
 
 
 def _said(content: bytes) -> str:

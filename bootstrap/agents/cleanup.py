@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -234,7 +235,8 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    return Cleanup(Api.of(environ), environ["NAMESPACE"], say).run(settings_of(environ))
+    with closing(Api.of(environ)) as api:
+        return Cleanup(api, environ["NAMESPACE"], say).run(settings_of(environ))
 
 
 if __name__ == "__main__":

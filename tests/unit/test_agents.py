@@ -7,6 +7,7 @@ import gzip
 import json
 import threading
 from collections.abc import Callable
+from http.client import RemoteDisconnected
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
@@ -330,3 +331,64 @@ def test_settings_come_from_the_environment() -> None:
     environ = {"KEEP": "5", "DAYS": "3", "EXCLUDE": "a=b", "ARCHIVE": "/archive", "DRY_RUN": "on"}
     assert settings_of(environ) == Settings(5, 3.0, "a=b", Path("/archive"), dry_run=True)
     assert settings_of({"KEEP": "0", "DAYS": "0"}) == Settings(0, 0.0)
+
+
+# -- the door of both ------------------------------------------------------------------------------
+
+
+class Line:
+    """A connection. breaks: raised in place of answers, None for an answer."""
+
+    def __init__(self, *breaks: Exception | None) -> None:
+        self.breaks = list(breaks)
+        self.closed = False
+
+    def request(self, *_: object) -> None:
+        failure = self.breaks.pop(0)
+        if failure:
+            raise failure
+
+    def getresponse(self) -> Line:
+        return self
+
+    status = 200
+
+    def read(self) -> bytes:
+        return b"{}"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def door(folder: Path, *lines: Line) -> Api:
+    (folder / "token").write_text("t\n")
+    left = list(lines)
+
+    class Opened(Api):
+        def _connection(self) -> Any:
+            return left.pop(0)
+
+    return Opened("h", 443, folder)
+
+
+def test_a_connection_is_used_again_and_replaced_when_the_server_has_closed_it(tmp_path: Path) -> None:
+    first, second = Line(None, None, RemoteDisconnected()), Line(None)
+    api = door(tmp_path, first, second)
+    for _ in range(3):
+        assert api.request("GET", "/") == {}
+    assert first.closed
+    api.close()
+    assert second.closed
+
+
+def test_a_new_connection_that_breaks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ApiFailure, match=r"does not answer \(ConnectionRefusedError\)") as caught:
+        door(tmp_path, Line(ConnectionRefusedError())).request("GET", "/")
+    assert caught.value.status == 0
+
+
+def test_no_second_try_after_a_wait(tmp_path: Path) -> None:
+    api = door(tmp_path, Line(None, TimeoutError()), Line(None))
+    api.request("GET", "/")
+    with pytest.raises(ApiFailure, match="TimeoutError"):
+        api.request("GET", "/")

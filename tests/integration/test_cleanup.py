@@ -1,0 +1,234 @@
+"""The cleanup against a real API server, with the rights of its own Role and nothing more."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from bootstrap import manifests, names
+from bootstrap.agents.api import Api, ApiFailure
+from bootstrap.agents.cleanup import PAGE, Cleanup, Settings
+from bootstrap.model import Object
+from bootstrap.paths import PROJECT
+from bootstrap.world.kube import Kube
+from tests.integration.control_plane import ControlPlane
+
+API = "tekton.dev/v1"
+ENDED = "2026-01-01T00:00:00Z"
+MANY = 2 * PAGE + 50
+LISTENER = "triggers.tekton.dev/eventlistener"
+
+
+def definition(kind: str) -> Object:
+    """As much of Tekton's as the cleanup sees: any fields, and a status of its own."""
+    plural = f"{kind.lower()}s"
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+    }
+    spec = {
+        "group": "tekton.dev",
+        "scope": "Namespaced",
+        "names": {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"},
+        "versions": [version],
+    }
+    metadata = {"name": f"{plural}.tekton.dev"}
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata} | {
+        "spec": spec
+    }
+
+
+@pytest.fixture(scope="module")
+def _kinds(kube: Kube) -> None:
+    kube.apply([definition("PipelineRun"), definition("TaskRun")])
+
+
+@pytest.fixture
+def api(kube: Kube, plane: ControlPlane, namespace: str, tmp_path: Path, _kinds: None) -> Iterator[Api]:
+    """As the ServiceAccount of manifests/cleanup, whose Role is put into the test's namespace."""
+    kinds = ("ServiceAccount", "Role", "RoleBinding")
+    wanted = [each for each in manifests.load(PROJECT / "manifests/cleanup") if each["kind"] in kinds]
+    for each in wanted:
+        for part in (each["metadata"], *each.get("subjects", ())):
+            part["namespace"] = namespace
+    kube.apply(wanted)
+    (tmp_path / "token").write_text(kube.token(namespace, "cleanup", 3600).reveal())
+    (tmp_path / "ca.crt").write_text(plane.ca)
+    parts = urlsplit(plane.server)
+    with closing(Api(str(parts.hostname), int(parts.port or 0), tmp_path)) as door:
+        yield door
+
+
+def run(name: str, status: str = "True", kind: str = "PipelineRun", **labels: str) -> Object:
+    """status: of the condition Succeeded."""
+    done = {} if status == "Unknown" else {"completionTime": ENDED}
+    return {
+        "apiVersion": API,
+        "kind": kind,
+        "metadata": {"name": name, "labels": {"tekton.dev/pipeline": "git-cicd", **labels}},
+        "status": {"conditions": [{"type": "Succeeded", "status": status}], **done},
+    }
+
+
+def create(kube: Kube, namespace: str, runs: Sequence[Object]) -> None:
+    def one(each: Object) -> None:
+        each["metadata"]["namespace"] = namespace
+        kube.create(each)
+        status = {"status": each["status"]}
+        kube.patch(API, each["kind"], each["metadata"]["name"], namespace, patch=status, subresource="status")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, runs))
+
+
+def left(kube: Kube, namespace: str, kind: str = "PipelineRun") -> set[str]:
+    return {each["metadata"]["name"] for each in kube.list(API, kind, namespace)}
+
+
+Clean = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture
+def clean(api: Api, namespace: str) -> Clean:
+    def cleaned(door: Any = api, **settings: Any) -> tuple[int, list[str]]:
+        said: list[str] = []
+        cleanup = Cleanup(door, namespace, said.append, sleep=lambda _: None)
+        return cleanup.run(Settings(**({"keep": 1, "days": 3} | settings))), said
+
+    return cleaned
+
+
+def test_pages_of_runs_go_and_what_runs_is_not_touched(kube: Kube, namespace: str, clean: Clean) -> None:
+    running = [run(f"running-{number}", "Unknown") for number in range(3)]
+    create(kube, namespace, [run(f"r{number:04}") for number in range(MANY)] + running)
+    before = {each["metadata"]["name"]: each["metadata"] for each in kube.list(API, "PipelineRun", namespace)}
+    assert clean(dry_run=True)[1][-1] == f"{MANY + 3} runs, {MANY - 1} to delete"
+    assert len(left(kube, namespace)) == MANY + 3
+    code, said = clean()
+    assert (code, said[-1]) == (0, f"{MANY + 3} runs, {MANY - 1} deleted")
+    after = {each["metadata"]["name"]: each["metadata"] for each in kube.list(API, "PipelineRun", namespace)}
+    assert len(after) == 4
+    for name in ("running-0", "running-1", "running-2"):
+        assert after[name] == before[name]
+
+
+@pytest.mark.parametrize(
+    ("selector", "stay"),
+    [
+        ("tier=gold", {"a"}),
+        ("tier==gold", {"a"}),
+        ("tier!=gold", {"b", "c"}),
+        ("tier in (gold, tin)", {"a", "b"}),
+        ("tier notin (gold, tin)", {"c"}),
+        ("tier", {"a", "b"}),
+        ("!tier", {"c"}),
+        ("tier,tier!=tin", {"a"}),
+    ],
+)
+def test_the_server_reads_the_selector(kube: Kube, namespace: str, clean: Clean, selector: str, stay: set[str]) -> None:
+    create(kube, namespace, [run("a", tier="gold"), run("b", tier="tin"), run("c")])
+    assert clean(keep=0, exclude=selector)[0] == 0
+    assert left(kube, namespace) == stay
+
+
+def test_a_selector_that_is_none_deletes_nothing_and_is_told(kube: Kube, namespace: str, clean: Clean) -> None:
+    create(kube, namespace, [run("a")])
+    code, said = clean(keep=0, exclude="tier in gold")
+    assert code == 1
+    assert "HTTP 400" in said[-1]
+    assert "unable to parse" in said[-1]
+    assert left(kube, namespace) == {"a"}
+    [event] = [each for each in kube.list("v1", "Event", namespace) if each["reason"] == "CleanupFailed"]
+    assert event["message"] == said[-1]
+
+
+class Meddling:
+    """Something happens right before a request that deletes."""
+
+    def __init__(self, api: Api, meddle: Callable[[str], None]) -> None:
+        self._api = api
+        self._meddle = meddle
+
+    def read(self, path: str) -> bytes:
+        return self._api.read(path)
+
+    def request(self, method: str, path: str, body: Any = None) -> Object:
+        if method == "DELETE":
+            self._meddle(path.rpartition("/")[2])
+        return self._api.request(method, path, body)
+
+
+def test_what_changes_between_the_look_and_the_deletion_stays(
+    kube: Kube, api: Api, namespace: str, clean: Clean
+) -> None:
+    create(kube, namespace, [run("a"), run("b"), run("c")])
+
+    def meddle(name: str) -> None:
+        if name == "a":
+            kube.patch(API, "PipelineRun", "a", namespace, patch={"metadata": {"labels": {"keep": "yes"}}})
+        if name == "b":  # another run of the same name
+            kube.delete(API, "PipelineRun", "b", namespace)
+            create(kube, namespace, [run("b", "Unknown")])
+
+    code, said = clean(Meddling(api, meddle), keep=0)
+    assert (code, said[-1]) == (0, "3 runs, 1 deleted, 2 changed meanwhile")
+    assert left(kube, namespace) == {"a", "b"}
+
+
+def test_a_busy_server_is_borne(kube: Kube, api: Api, namespace: str, clean: Clean) -> None:
+    create(kube, namespace, [run(f"r{number}") for number in range(6)])
+    failures = [ApiFailure(429, "busy", 1.0), ApiFailure(503, "busy"), ApiFailure(0, "no answer")]
+
+    def meddle(_: str) -> None:
+        if failures:
+            raise failures.pop()
+
+    assert clean(Meddling(api, meddle), keep=0)[1][-1] == "6 runs, 6 deleted"
+
+
+def test_the_archive_holds_the_whole_run(kube: Kube, namespace: str, clean: Clean, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    create(kube, namespace, [run("a"), run("a-build", kind="TaskRun", **{"tekton.dev/pipelineRun": "a"})])
+    assert clean(keep=0, archive=folder)[0] == 0
+    [file] = folder.iterdir()
+    with gzip.open(file, "rt") as text:
+        kept = json.load(text)
+    assert kept["run"]["metadata"]["name"] == "a"
+    assert [each["metadata"]["name"] for each in kept["taskRuns"]] == ["a-build"]
+    assert left(kube, namespace) == set()
+    assert left(kube, namespace, "TaskRun") == {"a-build"}, "it is the garbage collector's"
+
+
+def test_tasks_on_their_own_go_only_if_the_listener_made_them(kube: Kube, namespace: str, clean: Clean) -> None:
+    ours = {LISTENER: "demo-listener"}
+    create(
+        kube,
+        namespace,
+        [
+            run("print-event-1", kind="TaskRun", **ours),
+            run("of-a-run", kind="TaskRun", **ours, **{"tekton.dev/pipelineRun": "x"}),
+            run("somebodys", kind="TaskRun"),
+        ],
+    )
+    assert clean(keep=0)[1][-1] == "1 runs, 1 deleted"
+    assert left(kube, namespace, "TaskRun") == {"of-a-run", "somebodys"}
+
+
+def test_its_rights_end_there(api: Api, namespace: str) -> None:
+    for method, path in (("GET", "secrets"), ("GET", "configmaps"), ("POST", "pods")):
+        with pytest.raises(ApiFailure, match="HTTP 403"):
+            api.request(method, f"/api/v1/namespaces/{namespace}/{path}", {} if method == "POST" else None)
+    with pytest.raises(ApiFailure, match="HTTP 403"):
+        api.request("GET", f"/apis/{API}/namespaces/{names.TEKTON}/pipelineruns")
