@@ -372,7 +372,7 @@ def door(folder: Path, *lines: Line) -> Api:
 
 
 def test_a_connection_is_used_again_and_replaced_when_the_server_has_closed_it(tmp_path: Path) -> None:
-    first, second = Line(None, None, RemoteDisconnected()), Line(None)
+    first, second = Line(None, None, RemoteDisconnected("gone")), Line(None)
     api = door(tmp_path, first, second)
     for _ in range(3):
         assert api.request("GET", "/") == {}
