@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bootstrap import checking, following, names, serial, volleys
+from bootstrap import checking, following, litter, names, serial, volleys
 from bootstrap.config import NotifySettings, TargetSettings
 from bootstrap.errors import ApiError, BootstrapError, UsageError
 from bootstrap.locks import engine_in_use
@@ -28,7 +28,7 @@ from bootstrap.wait import until
 from bootstrap.world import World
 from bootstrap.world.identity import Identity
 
-NAMES = ("list", "up", "again", "test-run", "push", "webhook", "down")
+NAMES = ("list", "up", "again", "test-run", "push", "webhook", "cleanup", "down")
 SCRIPT = "benchmarks/serial.sh"
 LIMIT = 900.0
 PUSH_LIMIT = 300.0
@@ -140,6 +140,9 @@ class Bench:
             self._runs(Clone(self._world, self._folder / "clone"))
         if "webhook" in self._wanted:
             self._found["webhook"] = volleys.measure(_renamed(self._world, self._name), self._times)
+        if "cleanup" in self._wanted:
+            found = litter.measure(_renamed(self._world, self._name), self._times, self._cleanup)
+            self._found["cleanup"] = {"seconds": [round(seconds, 3) for seconds in found]}
         if "again" in self._wanted:
             for _ in range(self._times):
                 self._keep("again", "seconds", self._invoke("up"))
@@ -153,6 +156,9 @@ class Bench:
             self._keep("test-run", "seconds", self._invoke("test-run"))
         for _ in range(self._times if "push" in self._wanted else 0):
             self._keep("push", "seconds", self._push(clone, _renamed(self._world, self._name)))
+
+    def _cleanup(self) -> float:
+        return self._invoke("cleanup", "--set", "cleanup.keep=0")
 
     def _push(self, clone: Clone, world: World) -> float:
         """Seconds from the start of `git push` until the commit serves. Raises TimedOut."""

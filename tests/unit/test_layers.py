@@ -56,6 +56,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "running",
         "serving",
         "volleys",
+        "litter",
         "checking",
         "cloning",
         "delivering",

@@ -1,0 +1,76 @@
+"""Thousands of runs that were over long ago, and how long a cleanup takes to be rid of them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from bootstrap import following, names
+from bootstrap.errors import BootstrapError
+from bootstrap.model import Object
+from bootstrap.volleys import not_started
+from bootstrap.world import World
+
+OVER, UNDER_WAY = 2000, 20
+SIDE_BY_SIDE = 8
+MARK = "tekton-bootstrap.dev/litter"
+ENDED = "2001-01-01T00:00:00Z"
+PADDING = 20_000
+"""Bytes in the status of each, about as many as a real run has."""
+
+
+def measure(world: World, times: int, clean: Callable[[], float]) -> list[float]:
+    """Seconds of `clean`, each time with OVER runs that are to go and UNDER_WAY that are not.
+
+    Raises BootstrapError if it leaves one of the former, or touches one of the latter. All are deleted in the end.
+    """
+    with not_started(world):
+        try:
+            return [_once(world, clean) for _ in range(times)]
+        finally:
+            for each in _litter(world):
+                world.kube.delete(following.API, "PipelineRun", each["metadata"]["name"], names.RUNS)
+
+
+def _once(world: World, clean: Callable[[], float]) -> float:
+    _make(world)
+    before = {uid: version for uid, version, over in _seen(world) if not over}
+    seconds = clean()
+    after = {uid: version for uid, version, over in _seen(world) if not over}
+    left = sum(over for _, _, over in _seen(world))
+    if left or after != before:
+        raise BootstrapError(
+            f"the cleanup left {left} of {OVER} runs, and touched {len(before.items() - after.items())}"
+        )
+    return seconds
+
+
+def _make(world: World) -> None:
+    mark = secrets.token_hex(3)
+    world.report.line(f"making {OVER} runs that are over, and {UNDER_WAY} that are not")
+    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="litter") as pool:
+        list(pool.map(lambda number: _run(world, f"litter-{mark}-{number}", number < OVER), range(OVER + UNDER_WAY)))
+
+
+def _run(world: World, name: str, over: bool) -> None:
+    """Held, so that no controller starts it."""
+    spec = {"pipelineRef": {"name": names.PIPELINE}, "status": "PipelineRunPending"}
+    metadata = {"name": name, "namespace": names.RUNS, "labels": {MARK: "yes"}}
+    world.kube.create({"apiVersion": following.API, "kind": "PipelineRun", "metadata": metadata, "spec": spec})
+    if over:
+        condition = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": "x" * PADDING}
+        status = {"status": {"startTime": ENDED, "completionTime": ENDED, "conditions": [condition]}}
+        world.kube.patch(following.API, "PipelineRun", name, names.RUNS, patch=status, subresource="status")
+
+
+def _litter(world: World) -> list[Object]:
+    return world.kube.list(following.API, "PipelineRun", names.RUNS, labels=MARK)
+
+
+def _seen(world: World) -> list[tuple[str, str, bool]]:
+    """(uid, resourceVersion, whether it is over)."""
+    return [
+        (each["metadata"]["uid"], each["metadata"]["resourceVersion"], "completionTime" in (each.get("status") or {}))
+        for each in _litter(world)
+    ]
