@@ -29,7 +29,7 @@ def measure(world: World, times: int, clean: Callable[[], float]) -> list[float]
         try:
             return [_once(world, clean) for _ in range(times)]
         finally:
-            for each in _litter(world):
+            for each in litter(world):
                 world.kube.delete(following.API, "PipelineRun", each["metadata"]["name"], names.RUNS)
 
 
@@ -50,10 +50,14 @@ def _make(world: World) -> None:
     mark = secrets.token_hex(3)
     world.report.line(f"making {OVER} runs that are over, and {UNDER_WAY} that are not")
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="litter") as pool:
-        list(pool.map(lambda number: _run(world, f"litter-{mark}-{number}", number < OVER), range(OVER + UNDER_WAY)))
+        list(
+            pool.map(
+                lambda number: make_run(world, f"litter-{mark}-{number}", over=number < OVER), range(OVER + UNDER_WAY)
+            )
+        )
 
 
-def _run(world: World, name: str, over: bool) -> None:
+def make_run(world: World, name: str, *, over: bool) -> None:
     """Held, so that no controller starts it."""
     spec = {"pipelineRef": {"name": names.PIPELINE}, "status": "PipelineRunPending"}
     metadata = {"name": name, "namespace": names.RUNS, "labels": {MARK: "yes"}}
@@ -64,7 +68,8 @@ def _run(world: World, name: str, over: bool) -> None:
         world.kube.patch(following.API, "PipelineRun", name, names.RUNS, patch=status, subresource="status")
 
 
-def _litter(world: World) -> list[Object]:
+def litter(world: World) -> list[Object]:
+    """All that was made here."""
     return world.kube.list(following.API, "PipelineRun", names.RUNS, labels=MARK)
 
 
@@ -72,5 +77,5 @@ def _seen(world: World) -> list[tuple[str, str, bool]]:
     """(uid, resourceVersion, whether it is over)."""
     return [
         (each["metadata"]["uid"], each["metadata"]["resourceVersion"], "completionTime" in (each.get("status") or {}))
-        for each in _litter(world)
+        for each in litter(world)
     ]

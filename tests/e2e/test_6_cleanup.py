@@ -1,0 +1,95 @@
+"""Old runs go, and nothing else. The runs here are made up, and the selector keeps all others out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bootstrap import jobs, litter, names
+from bootstrap.following import API
+from bootstrap.model import Pending, Ready, Verdict
+from bootstrap.readiness import readiness
+from bootstrap.wait import until
+from bootstrap.world import World
+from tests.e2e.product import Product
+
+pytestmark = pytest.mark.e2e
+
+OURS = ("--set", f"cleanup.exclude=!{litter.MARK}")
+SETTINGS = (*OURS, "--set", "cleanup.keep=1", "--set", "cleanup.archive=on")
+OLD = {f"old-{number}" for number in range(3)}
+
+
+@pytest.fixture
+def made(world: World) -> Iterator[None]:
+    for name in OLD:
+        litter.make_run(world, name, over=True)
+    litter.make_run(world, "held", over=False)
+    yield
+    for each in litter.litter(world):
+        world.kube.delete(API, "PipelineRun", each["metadata"]["name"], names.RUNS)
+
+
+def left(world: World) -> set[str]:
+    return {each["metadata"]["name"] for each in litter.litter(world)}
+
+
+def all_runs(world: World) -> set[str]:
+    return {each["metadata"]["name"] for each in world.kube.list(API, "PipelineRun", names.RUNS)}
+
+
+def archived(world: World) -> str:
+    """The names of the archive's files, read by a Job that mounts it."""
+    cron = world.kube.get("batch/v1", "CronJob", "cleanup", names.RUNS)
+    assert cron
+    job = jobs.job_of(cron, "look-into-the-archive", {})
+    job["spec"]["template"]["spec"]["containers"][0]["command"] = ["ls", "/archive"]
+    world.kube.create(job)
+
+    def over() -> Verdict:
+        found = world.kube.list(
+            "v1", "Pod", names.RUNS, labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+        )
+        return readiness(found[0]) if found else Pending("no pod yet")
+
+    try:
+        assert isinstance(until(over, clock=world.clock, limit=60, what="a look into the archive"), Ready)
+        [pod] = world.kube.list(
+            "v1", "Pod", names.RUNS, labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+        )
+        return world.kube.log(names.RUNS, pod["metadata"]["name"])
+    finally:
+        world.kube.delete("batch/v1", "Job", job["metadata"]["name"], names.RUNS)
+
+
+@pytest.mark.usefixtures("made")
+def test_old_runs_go_into_the_archive_and_all_others_stay(product: Product, world: World) -> None:
+    others = all_runs(world) - left(world)
+    assert "has no volume /archive yet" in product.run("cleanup", *SETTINGS, code=3).text
+    assert product.run("up", *SETTINGS).code == 0
+    try:
+        dry = product.run("cleanup", "--dry-run", *SETTINGS)
+        assert dry.out.count("would delete old-") == 2
+        assert left(world) == OLD | {"held"}
+        answer = product.run("cleanup", *SETTINGS)
+        assert "2 deleted" in answer.last
+        assert "held" in left(world)
+        [stays] = left(world) - {"held"}
+        assert others <= all_runs(world)
+        files = archived(world)
+        for gone in OLD - {stays}:
+            assert gone in files
+        assert stays not in files
+    finally:
+        assert product.run("up").code == 0
+
+
+@pytest.mark.usefixtures("made")
+def test_a_selector_that_is_none_deletes_nothing_and_is_told(product: Product, world: World) -> None:
+    answer = product.run("cleanup", "--set", "cleanup.keep=0", "--set", "cleanup.exclude=a in b", code=1)
+    assert "unable to parse" in answer.text
+    assert left(world) == OLD | {"held"}
+    assert "failed: the runs could not be listed" in product.run("status").out
+    assert product.run("cleanup").code == 0
+    assert "failed" not in next(line for line in product.run("status").out.splitlines() if " cleanup " in line)
