@@ -30,7 +30,7 @@ PAGE = 500
 WORKERS = 8
 TRIES = 5
 LOG_BYTES = 2_000_000
-"""Of each step's log in the archive, its end."""
+"""Of each step's log in the archive, its beginning."""
 EXPIRED = 410
 """Status of a page whose list is too old to be gone on with."""
 
