@@ -109,10 +109,6 @@ def credentials(world: World) -> list[Object]:
     return found
 
 
-def reveal(text: Secret | str) -> str:
-    return text.reveal() if isinstance(text, Secret) else text
-
-
 def _tls(ca: str, certificate: bytes, key: bytes) -> dict[str, str]:
     return {"ca.crt": ca, "tls.crt": certificate.decode(), "tls.key": key.decode()}
 

@@ -1,13 +1,14 @@
 """After nodes were started again: until their pods are seen to run anew, what the API says of them is of before.
 
 A node that was away for seconds is never marked as such: its node, pods and Deployments all still read
-as ready, while nothing of it runs.
+as ready, while nothing of it runs. And what is started before its node can reach the API server again says that it is
+ready, and ends some seconds later; so a pod counts once it has run for a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from bootstrap import wait
 from bootstrap.errors import ApiError
@@ -16,10 +17,12 @@ from bootstrap.readiness import at, label
 from bootstrap.world import World
 
 LIMIT = 150.0
+SETTLED = timedelta(seconds=12)
+"""Without an end since its start: then a container is not one of those that cannot reach the API server."""
 
 
 def await_pods(world: World, nodes: Iterable[str], since: datetime) -> None:
-    """Wait until every pod of these nodes was started after `since`. Raises TimedOut with the pod that was not."""
+    """Wait until every pod of these nodes was started after `since`, and runs on. Raises TimedOut, with the pod."""
     names = set(nodes)
 
     def look() -> Verdict:
@@ -27,8 +30,10 @@ def await_pods(world: World, nodes: Iterable[str], since: datetime) -> None:
             pods = world.kube.list("v1", "Pod")
         except ApiError as error:
             return Pending(error.message)
-        old = [pod for pod in pods if at(pod, "spec", "nodeName") in names and is_of_before(pod, since)]
-        return Pending(f"{label(old[0])} has not started again") if old else Ready()
+        there = [pod for pod in pods if at(pod, "spec", "nodeName") in names]
+        now = datetime.now(UTC)
+        unsettled = [pod for pod in there if is_of_before(pod, since) or is_fresh(pod, now)]
+        return Pending(f"{label(unsettled[0])} starts again") if unsettled else Ready()
 
     wait.until(look, clock=world.clock, limit=LIMIT, what="the restarted nodes")
 
@@ -38,7 +43,17 @@ def is_of_before(pod: Object, since: datetime) -> bool:
 
     Finished and leaving pods are not asked; what waits to be started is for its own step to wait for.
     """
+    return any(started < since.replace(microsecond=0) for started in _running(pod))
+
+
+def is_fresh(pod: Object, now: datetime) -> bool:
+    """Whether a container of the pod was started only just."""
+    return any(started > now - SETTLED for started in _running(pod))
+
+
+def _running(pod: Object) -> list[datetime]:
+    """Since when each running container runs; of a pod that is over or leaves, none."""
     if at(pod, "status", "phase") in ("Succeeded", "Failed") or at(pod, "metadata", "deletionTimestamp"):
-        return False
+        return []
     started = (at(each, "state", "running", "startedAt") for each in at(pod, "status", "containerStatuses") or ())
-    return any(datetime.fromisoformat(text) < since.replace(microsecond=0) for text in started if text)
+    return [datetime.fromisoformat(text) for text in started if text]

@@ -1,4 +1,8 @@
-"""A web hook's other end, as a pod of the cluster: prints each message that it is sent as one line of JSON."""
+"""A web hook's other end, as a pod of the cluster: prints each message that it is sent as one line of JSON.
+
+Below /robot it is one of DingTalk's: it checks signature and time, refuses with HTTP 200 and a code, and is busy at
+every other message.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,35 @@ from bootstrap.world import World
 
 NAMESPACE = "e2e"
 PROGRAM = """
-import http.server, json, urllib.parse
+import base64, hashlib, hmac, http.server, itertools, json, time, urllib.parse
+
+SECRET = "SECe2e"
+count = itertools.count()
+
+def robot(query, body):
+    stamp = query.get("timestamp", ["0"])[0]
+    signed = hmac.new(SECRET.encode(), f"{stamp}\\n{SECRET}".encode(), hashlib.sha256).digest()
+    if abs(time.time() - int(stamp) / 1000) > 3600 or query.get("sign") != [base64.b64encode(signed).decode()]:
+        return {"errcode": 310000, "errmsg": "sign not match"}
+    if body.get("msgtype") != "markdown" or len(body["markdown"]["text"].encode()) > 20000:
+        return {"errcode": 40035, "errmsg": "bad message"}
+    return {"errcode": 0 if next(count) % 2 else 130101, "errmsg": "told"}
 
 class Hook(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        token = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get("token", [""])[0]
-        print(json.dumps({"length": len(token), "body": body}), flush=True)
-        self.send_response(204)
-        self.end_headers()
+        parts = urllib.parse.urlsplit(self.path)
+        query = urllib.parse.parse_qs(parts.query)
+        if parts.path == "/robot":
+            answer = robot(query, body)
+            body = {"robot": body, "answer": answer}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+        else:
+            self.send_response(204)
+            self.end_headers()
+        print(json.dumps({"length": len(query.get("token", [""])[0]), "body": body}), flush=True)
     def do_GET(self):
         self.send_response(200)
         self.end_headers()

@@ -81,7 +81,9 @@ def test_only_who_talks_to_the_api_has_a_token(world: World, repository: Reposit
         mounts = [mount["mountPath"] for container in _containers(pod) for mount in container.get("volumeMounts", ())]
         account = pod["spec"]["serviceAccountName"]
         has_token = "/var/run/secrets/kubernetes.io/serviceaccount" in mounts
-        assert has_token == (account in ("notify", "listener")), f"{pod['metadata']['name']} as {account}"
+        assert has_token == (account in ("notify", "listener", "poller", "cleanup")), (
+            f"{pod['metadata']['name']} as {account}"
+        )
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_the_fate_of_each_delivery_can_be_told(product: Product, world: World, l
         "unsigned": "signed",
         "wrong": "signed",
         "ping": "event",
-        "deletion": "buildable",
+        "deletion": "arrived",
         "branch": "watched",
         "repository": "watched",
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.steps.restart import is_of_before
+from bootstrap.steps.restart import is_fresh, is_of_before
 
 SINCE = datetime(2026, 11, 23, 12, 0, 30, 500_000, UTC)
 
@@ -31,3 +31,17 @@ def pod(*started: str | None, phase: str = "Running", **metadata: Any) -> dict[s
 )
 def test_a_pod_is_of_before_until_all_its_containers_started_again(given: dict[str, Any], before: bool) -> None:
     assert is_of_before(given, SINCE) is before
+
+
+@pytest.mark.parametrize(
+    ("given", "fresh"),
+    [
+        (pod("2026-11-23T12:00:25Z"), True),
+        (pod("2026-11-23T12:00:10Z"), False),
+        (pod("2026-11-23T12:00:10Z", "2026-11-23T12:00:29Z"), True),
+        (pod(None), False),
+        (pod("2026-11-23T12:00:25Z", phase="Failed"), False),
+    ],
+)
+def test_a_pod_that_was_started_only_just_may_end_yet(given: dict[str, Any], fresh: bool) -> None:
+    assert is_fresh(given, SINCE) is fresh

@@ -1,0 +1,61 @@
+"""A chat robot hears how runs end, and a notification that fails is told by status and fails nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bootstrap.world import World
+from tests.e2e import app
+from tests.e2e.product import Product
+from tests.e2e.receiver import received
+from tests.e2e.repository import Repository
+
+pytestmark = pytest.mark.e2e
+ROBOT = "http://receiver.e2e.svc.cluster.local:8080/robot"
+
+
+def settings(secret: str) -> tuple[str, ...]:
+    values = {"kind": "dingtalk", "url": ROBOT, "secret": secret}
+    return tuple(word for key, value in values.items() for word in ("--set", f"notify.{key}={value}"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def back_to_generic(product: Product) -> Iterator[None]:
+    yield
+    assert product.run("up").code == 0
+
+
+def told(world: World) -> list[dict[str, dict[str, object]]]:
+    return [message for message in received(world) if "robot" in message]
+
+
+def test_success_and_failure_are_told_and_a_busy_robot_again(
+    product: Product, world: World, repository: Repository
+) -> None:
+    product.run("up", *settings("SECe2e"))
+    repository.push("main", "Tell <@all> the robot", "README.md", "\nTold.\n")
+    assert "ok   notify      sent" in product.run("test-run").out
+    busy, good = told(world)[-2:]
+    assert (busy["answer"]["errcode"], good["answer"]["errcode"]) == (130101, 0)
+    assert "succeeded" in str(good["robot"])
+    assert "<@all>" not in str(good["robot"])
+    serving = app.version(product)
+    broken = repository.push("main", "Break for the robot", "main.go", "\nthis is no Go\n")
+    assert product.run("test-run", code=1).code == 1
+    assert "failed task: build-image" in str(told(world)[-1]["robot"])
+    assert broken[:12] in str(told(world)[-1]["robot"])
+    assert app.version(product) == serving
+    repository.git("revert", "--no-edit", broken)
+    repository.git("push", "--quiet", "--push-option=no-webhook", "origin", "main")
+
+
+def test_a_robot_that_refuses_fails_no_run_and_status_says_so(product: Product, world: World) -> None:
+    product.run("up", *settings("another"))
+    assert product.run("test-run").code == 0
+    answer = product.run("status", *settings("another"))
+    assert answer.code == 0
+    assert "errcode 310000" in answer.text
+    assert "errcode 310000" in app.status(product)["notification"]
+    assert "another" not in answer.text
