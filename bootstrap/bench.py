@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bootstrap import checking, following, litter, names, serial, volleys
+from bootstrap import checking, following, litter, loads, names, serial, volleys
 from bootstrap.config import NotifySettings, TargetSettings
 from bootstrap.errors import ApiError, BootstrapError, UsageError
 from bootstrap.locks import engine_in_use
@@ -28,7 +28,7 @@ from bootstrap.wait import until
 from bootstrap.world import World
 from bootstrap.world.identity import Identity
 
-NAMES = ("list", "up", "again", "test-run", "push", "webhook", "cleanup", "down")
+NAMES = ("list", "up", "again", "test-run", "push", "webhook", "poll", "cleanup", "down")
 SCRIPT = "benchmarks/serial.sh"
 LIMIT = 900.0
 PUSH_LIMIT = 300.0
@@ -100,7 +100,12 @@ class Bench:
             for _ in range(self._times + 2):
                 self._keep("list", "seconds", self._invoke("--list"))
         if self._wanted - {"list"}:
-            self._lives(checking.provide(self._world))
+            source = checking.provide(self._world)
+            if "poll" in self._wanted:
+                server = source.binary("go-git-server", "git-server")
+                self._found["poll"] = loads.poll(self._world, server, self._folder / "poll")
+            if self._wanted - {"list", "poll"}:
+                self._lives(source)
         return {name: summary(name, self._found[name]) for name in NAMES if name in self._found}
 
     def _lives(self, source: Source) -> None:
@@ -251,7 +256,7 @@ def _renamed(world: World, name: str) -> World:
 
 
 def summary(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    if name == "webhook":
+    if name in ("webhook", "poll"):
         return dict(values)
     if name != "up":
         return {**values, "median_s": statistics.median(values["seconds"])}

@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "serving",
         "volleys",
         "litter",
+        "loads",
         "checking",
         "cloning",
         "delivering",
