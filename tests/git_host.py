@@ -170,13 +170,3 @@ class Bare:
     def refs(self, wanted: dict[str, str]) -> None:
         """Ref -> object."""
         self.git("update-ref", "--stdin", text="".join(f"update {ref} {to}\n" for ref, to in wanted.items()))
-
-    def history(self, commits: int) -> str:
-        """So many commits on main, one after the other; the last of them."""
-        lines = (
-            f"commit refs/heads/main\ncommitter test <test@localhost> {1_700_000_000 + number} +0000\n"
-            f"data 1\nx\nM 644 inline file\ndata {len(str(number))}\n{number}\n"
-            for number in range(commits)
-        )
-        self.git("fast-import", "--quiet", "--force", text="".join(lines))
-        return self.git("rev-parse", "refs/heads/main")
