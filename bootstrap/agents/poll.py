@@ -39,7 +39,7 @@ from bootstrap.run_names import BRANCH, COMMIT, TRIGGER, arrived_name, label_val
 Object = dict[str, Any]
 STATE = "poller-state"
 CRON_JOB = "poller"
-WORKERS = 8
+WORKERS = 5  # each is git and its helper: some 12 MB
 LIMIT = 20.0
 """Seconds that a repository is given to answer."""
 MOST = 4_000_000
