@@ -42,7 +42,7 @@ def load(text: str | None) -> tuple[State, str]:
         found = json.loads(text)
         branches = {str(name): str(commit) for name, commit in found["branches"].items()}
         state = State(branches, str(found.get("why", "")), float(found.get("notBefore", 0)), bool(found["seen"]))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return State(), "its state could not be read, and is begun anew"
     broken = [name for name, commit in branches.items() if not _COMMIT.fullmatch(commit)]
     if broken:
@@ -88,8 +88,13 @@ def changed(state: State, found: Mapping[str, str], first: str) -> dict[str, str
     return {name: commit for name, commit in found.items() if state.branches.get(name) != commit}
 
 
-def after(state: State, found: Mapping[str, str], unmade: Iterable[str], why: str) -> State:
-    """The state once all but the branches `unmade` have their runs. A branch that is gone is kept in mind."""
+def after(state: State, found: Mapping[str, str], patterns: Sequence[str], unmade: Iterable[str], why: str) -> State:
+    """The state once all but the branches `unmade` have their runs.
+
+    A branch that is gone is kept in mind where it is named, or where no branch is left at all, as with a server that is
+    being restored. One that a pattern was for is forgotten: short-lived branches would fill the state for ever.
+    """
     skipped = set(unmade)
+    before = {name: commit for name, commit in state.branches.items() if name in found or name in patterns or not found}
     moved = {name: commit for name, commit in found.items() if name not in skipped}
-    return State({**state.branches, **moved}, why, 0.0, True)
+    return State({**before, **moved}, why, 0.0, True)

@@ -11,19 +11,23 @@ Ends with 1 if a repository could not be read or a run not be created.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +39,19 @@ from bootstrap.run_names import BRANCH, COMMIT, TRIGGER, arrived_name, label_val
 Object = dict[str, Any]
 STATE = "poller-state"
 CRON_JOB = "poller"
-WORKERS = 8
+WORKERS = 5  # each is git and its helper: some 12 MB
 LIMIT = 20.0
 """Seconds that a repository is given to answer."""
+MOST = 4_000_000
+"""Bytes of an answer: some 40,000 branches."""
+AT_ONCE = 20
+"""Runs that one poll starts for one repository; those of further branches are left to the next poll."""
+BUDGET = 180.0
+"""Seconds after which no further repository is asked, so that the poll ends by itself within the Job's limit."""
 PAUSE = 60.0
 """Seconds until a server that is overloaded is asked again, if it does not say itself."""
+LONGEST = 86_400.0
+"""Seconds that a server is left alone at most, whatever it says."""
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -82,14 +94,18 @@ class Poller:
 
     def poll(self, settings: Settings) -> int:
         """0 if all went well. Raises ApiFailure if the state cannot be read."""
-        known = self._api.request("GET", self._state).get("data") or {}
+        kept = self._api.request("GET", self._state).get("data") or {}
+        known = {url: kept.get(polling.key_of(url)) for url in settings.repositories}
+        # What failed before comes last: servers that hang are not to keep the others waiting.
+        urls = sorted(known, key=lambda url: bool(polling.load(known[url])[0].why))
+        end = self._clock() + BUDGET
 
         def one(url: str) -> str:
-            return self._one(url, known.get(polling.key_of(url)), settings)
+            return self._one(url, known[url], settings) if self._clock() < end else self._late(url)
 
         with ThreadPoolExecutor(WORKERS) as pool:
-            whys = list(pool.map(one, settings.repositories))
-        failed = [f"{url}: {why}" for url, why in zip(settings.repositories, whys, strict=True) if why]
+            whys = list(pool.map(one, urls))
+        failed = [f"{url}: {why}" for url, why in zip(urls, whys, strict=True) if why]
         if failed:
             self._warn("; ".join(failed))
         return 1 if failed else 0
@@ -99,7 +115,7 @@ class Poller:
         state, rubbish = polling.load(kept)
         if rubbish:
             self._say(f"{url}: {rubbish}")
-        if state.not_before > self._clock():
+        if self._clock() < state.not_before <= self._clock() + LONGEST:
             why = f"not asked: its server wants to be left alone for {state.not_before - self._clock():.0f} s"
             self._say(f"{url}: {why}")
             return why
@@ -115,10 +131,18 @@ class Poller:
         self._say(f"{url}: {new.why or f'branches known: {len(new.branches)}'}")
         return new.why
 
+    def _late(self, url: str) -> str:
+        why = f"not asked: the others took {BUDGET:g} s"
+        self._say(f"{url}: {why}")
+        return why
+
     def _start(self, url: str, state: State, found: Mapping[str, str], settings: Settings) -> State:
         unmade, why = [], ""
         missing = polling.absent(found, settings.branches)
-        for branch, commit in polling.changed(state, found, settings.first).items():
+        for number, (branch, commit) in enumerate(polling.changed(state, found, settings.first).items()):
+            if number >= AT_ONCE:
+                unmade.append(branch)
+                continue
             run = filled(settings.run, url, branch, commit)
             try:
                 self._api.request("POST", self._runs, run)
@@ -127,7 +151,11 @@ class Poller:
                 if error.status != 409:  # else it has its run
                     unmade.append(branch)
                     why = f"no run for {branch}: {error.strerror}"
-        return polling.after(state, found, unmade, why or (f"there is no branch {missing[0]}" if missing else ""))
+        if len(unmade) and not why:
+            self._say(f"{url}: {len(unmade)} more branches are left to the next poll")
+        return polling.after(
+            state, found, settings.branches, unmade, why or (f"there is no branch {missing[0]}" if missing else "")
+        )
 
     def _keep(self, url: str, state: State) -> State:
         patch = {"data": {polling.key_of(url): polling.dump(url, state)}}
@@ -153,6 +181,7 @@ def filled(run: Object, url: str, branch: str, commit: str) -> Object:
     metadata["name"] = arrived_name(url, commit)
     labels = {TRIGGER: "poll", COMMIT: label_value(commit), BRANCH: label_value(branch)}
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), COMMIT: commit, BRANCH: branch}  # in full
     values = {"REPO": url, "REVISION": commit}
     made["spec"]["params"] = [
         {**each, "value": values.get(each["name"], each["value"])} for each in made["spec"]["params"]
@@ -164,51 +193,95 @@ def filled(run: Object, url: str, branch: str, commit: str) -> Object:
 
 
 class Git:
-    """`git ls-remote` with a limit. environ: of each git process, PATH included; see `git_environ`."""
+    """`git ls-remote` with limits. environ: of each git process, PATH included; see `git_environ`."""
 
-    def __init__(self, environ: Mapping[str, str], *, limit: float = LIMIT) -> None:
+    def __init__(self, environ: Mapping[str, str], *, limit: float = LIMIT, most: int = MOST) -> None:
         self._environ = dict(environ)
         self._limit = limit
+        self._most = most
 
     def refs(self, url: str, patterns: Sequence[str]) -> str:
-        argv = ["git", "ls-remote", "--", url, *(f"{polling.HEADS}{each}" for each in patterns)]
-        try:
-            done = subprocess.run(
+        """--heads lets the server leave out tags and requests; the patterns alone are looked at on this side."""
+        argv = ["git", "ls-remote", "--heads", "--", url, *(f"{polling.HEADS}{each}" for each in patterns)]
+        with tempfile.TemporaryDirectory() as folder:
+            said, headers = Path(folder, "said"), Path(folder, "headers")
+            environ = self._environ | {"GIT_TRACE_CURL": str(headers), "GIT_TRACE_CURL_NO_DATA": "1"}
+            try:
+                code, listing, late = self._run(argv, environ, said)
+            except OSError as error:
+                raise Unread(f"git does not start: {error.strerror}") from None
+            if late:
+                raise Unread(f"no answer within {self._limit:g} s")
+            if len(listing) > self._most:
+                raise Unread(f"the list of branches is longer than {self._most // 1_000_000} MB")
+            if code:
+                raise unread(_text(said), _text(headers))
+        return listing.decode(errors="replace")
+
+    def _run(self, argv: Sequence[str], environ: Mapping[str, str], said: Path) -> tuple[int, bytes, bool]:
+        """Exit code, output up to a byte beyond the limit, whether time ran out.
+
+        A session of its own, ended as a whole: git's helper would hold the pipe open after git is gone.
+        """
+        with said.open("wb") as errors:
+            process = subprocess.Popen(
                 argv,
-                env=self._environ,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self._limit,
-                check=False,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            raise Unread(f"no answer within {self._limit:g} s") from None
-        if done.returncode == 0:
-            return done.stdout
-        raise unread(url, done.stderr)
+        late = threading.Event()
+
+        def end() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+        def expire() -> None:
+            late.set()
+            end()
+
+        timer = threading.Timer(self._limit, expire)
+        timer.start()
+        try:
+            with process:
+                listing = process.stdout.read(self._most + 1) if process.stdout else b""
+                if len(listing) > self._most:
+                    end()
+        finally:
+            timer.cancel()
+        return process.returncode, listing, late.is_set()
 
 
-def unread(url: str, said: str) -> Unread:
-    """What git said, short. How long an overloaded server wants to be left alone is not among it, and is asked for."""
+def _text(path: Path) -> str:
+    """The beginning of a file that may be missing."""
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(100_000)
+
+
+def unread(said: str, headers: str) -> Unread:
+    """What git said, short. headers: its trace, which alone holds the Retry-After of an overloaded server."""
     lines = [line for line in said.strip().splitlines() if line] or ["git failed"]
     told = next((line for line in lines if line.startswith("fatal:")), lines[-1]).removeprefix("fatal: ")
     why = "".join(c if c.isprintable() else " " for c in told)[:300]
     if any(f"error: {status}" in why for status in (429, 503)):
-        return Unread(why, retry_after(url))
+        found = re.findall(r"Recv header: retry-after: *(.+)", headers, re.IGNORECASE)
+        return Unread(why, retry_after(found[-1].strip() if found else "", datetime.now(UTC)))
     return Unread(why)
 
 
-def retry_after(url: str) -> float:
-    """Seconds of the server's Retry-After, PAUSE without one."""
+def retry_after(text: str, now: datetime) -> float:
+    """Seconds of a Retry-After, which is a number or a date; PAUSE if it is neither."""
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), LONGEST)
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/info/refs?service=git-upload-pack", timeout=5):  # noqa: S310
-            return PAUSE
-    except urllib.error.HTTPError as error:
-        told = error.headers.get("Retry-After") or ""
-        return float(told) if told.isdigit() else PAUSE
-    except (OSError, ValueError):
+        seconds = (parsedate_to_datetime(text) - now).total_seconds()
+    except (ValueError, TypeError):
         return PAUSE
+    return min(max(seconds, 1.0), LONGEST)
 
 
 def git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: Path) -> dict[str, str]:
@@ -230,6 +303,7 @@ def git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: P
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ALLOW_PROTOCOL": "http:https",
         "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TRACE_REDACT": "1",
         "GIT_SSL_CAINFO": str(authorities),
         "GIT_CONFIG_COUNT": str(len(config)),
     }

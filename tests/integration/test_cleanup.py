@@ -9,44 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from bootstrap import manifests, names
+from bootstrap import names
 from bootstrap.agents.api import Api, ApiFailure
 from bootstrap.agents.cleanup import PAGE, Cleanup, Settings
 from bootstrap.model import Object
-from bootstrap.paths import PROJECT
 from bootstrap.world.kube import Kube
+from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane
 
 API = "tekton.dev/v1"
 ENDED = "2026-01-01T00:00:00Z"
 MANY = 2 * PAGE + 50
 LISTENER = "triggers.tekton.dev/eventlistener"
-
-
-def definition(kind: str) -> Object:
-    """As much of Tekton's as the cleanup sees: any fields, and a status of its own."""
-    plural = f"{kind.lower()}s"
-    version = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-    }
-    spec = {
-        "group": "tekton.dev",
-        "scope": "Namespaced",
-        "names": {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"},
-        "versions": [version],
-    }
-    metadata = {"name": f"{plural}.tekton.dev"}
-    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata} | {
-        "spec": spec
-    }
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +34,7 @@ def _kinds(kube: Kube) -> None:
 @pytest.fixture
 def api(kube: Kube, plane: ControlPlane, namespace: str, tmp_path: Path, _kinds: None) -> Iterator[Api]:
     """As the ServiceAccount of manifests/cleanup, whose Role is put into the test's namespace."""
-    kinds = ("ServiceAccount", "Role", "RoleBinding")
-    wanted = [each for each in manifests.load(PROJECT / "manifests/cleanup") if each["kind"] in kinds]
-    for each in wanted:
-        for part in (each["metadata"], *each.get("subjects", ())):
-            part["namespace"] = namespace
-    kube.apply(wanted)
-    (tmp_path / "token").write_text(kube.token(namespace, "cleanup", 3600).reveal())
-    (tmp_path / "ca.crt").write_text(plane.ca)
-    parts = urlsplit(plane.server)
-    with closing(Api(str(parts.hostname), int(parts.port or 0), tmp_path)) as door:
+    with closing(agent_door(kube, plane, "cleanup", namespace, tmp_path)) as door:
         yield door
 
 

@@ -7,6 +7,7 @@ import gzip
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.client import RemoteDisconnected
 from pathlib import Path
 from typing import Any, cast
@@ -194,6 +195,61 @@ def test_an_overloaded_server_is_left_alone_as_long_as_it_wants(api: FakeApi) ->
     assert polled(api, Refs(app=listing(main=A)), now=NOW + 121)[0] == 0
 
 
+@pytest.mark.parametrize("until", ["Infinity", "1e300", "NaN"])
+def test_a_pause_that_nobody_can_have_asked_for_is_none(api: FakeApi, until: str) -> None:
+    api.state[polling.key_of(URL)] = f'{{"branches": {{"main": "{A}"}}, "seen": true, "notBefore": {until}}}'
+    assert polled(api, Refs(app=listing(main=A)))[0] == 0
+
+
+def test_many_branches_at_once_are_started_a_few_at_a_time(api: FakeApi) -> None:
+    branches = {f"release/{number}": f"{number:012x}" + "0" * 28 for number in range(50)} | {"main": A}
+    counts = []
+    for _ in range(4):
+        assert polled(api, Refs(app=listing(**branches)), first="run")[0] == 0
+        counts.append(len(api.runs))
+    assert counts == [20, 40, 51, 51]
+
+
+def test_servers_that_hang_keep_nobody_else_waiting(api: FakeApi) -> None:
+    urls = [f"http://git.test/{name}.git" for name in ("bad", "good")]
+    api.state[polling.key_of(urls[0])] = polling.dump(urls[0], State(why="no answer within 20 s", seen=True))
+    asked: list[str] = []
+
+    def refs(url: str, _: Any) -> str:
+        asked.append(url)
+        return listing(main=A)
+
+    poll.Poller(cast(Api, api), "cicd", refs, lambda: NOW, lambda _: None).poll(
+        poll.Settings(urls, ["main"], "remember", TEMPLATE)
+    )
+    assert asked == urls[::-1]
+
+
+def test_the_poll_ends_before_its_job_is_ended(api: FakeApi) -> None:
+    times = iter([NOW, NOW + poll.BUDGET])
+    said: list[str] = []
+    poller = poll.Poller(cast(Api, api), "cicd", Refs(), lambda: next(times, NOW), said.append)
+    assert poller.poll(poll.Settings([URL], ["main"], "remember", TEMPLATE)) == 1
+    assert said == [f"{URL}: not asked: the others took 180 s"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        ("Tue, 24 Nov 2026 12:00:30 GMT", 30),
+        ("Tue, 24 Nov 2026 11:00:00 GMT", 1),
+        ("99999999999999", 86_400),
+        ("soon", 60),
+        ("-5", 60),
+        ("", 60),
+        ("Tue, 24 Nov 2026 12:00:30", 60),
+    ],
+)
+def test_how_long_a_server_is_left_alone(text: str, seconds: float) -> None:
+    assert poll.retry_after(text, datetime(2026, 11, 24, 12, tzinfo=UTC)) == seconds
+
+
 def test_rubbish_in_the_state_is_told_and_begun_anew(api: FakeApi) -> None:
     api.state[polling.key_of(URL)] = "rubbish"
     code, said = polled(api, Refs(app=listing(main=A)))
@@ -207,6 +263,7 @@ def test_texts_of_others_are_values_and_nothing_more(api: FakeApi) -> None:
     assert polled(api, Refs(app=listing(**{branch: A})), first="run")[0] == 1  # there is no main
     [made] = api.runs.values()
     assert made["metadata"]["labels"]["tekton-bootstrap.dev/branch"] == "release-params.IMAGE-id"
+    assert made["metadata"]["annotations"]["tekton-bootstrap.dev/branch"] == branch
 
 
 def test_the_password_is_for_one_host_and_stays_in_its_file(tmp_path: Path) -> None:

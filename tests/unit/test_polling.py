@@ -54,14 +54,30 @@ def test_what_is_started(state: State, found: dict[str, str], first: str, starte
 
 
 def test_what_was_not_made_is_made_the_next_time() -> None:
-    state = polling.after(SEEN, {"main": B, "next": B}, ["main"], "no run for main")
+    state = polling.after(SEEN, {"main": B, "next": B}, ["main"], ["main"], "no run for main")
     assert state == State({"main": A, "next": B}, "no run for main", 0.0, True)
     assert polling.changed(state, {"main": B, "next": B}, "remember") == {"main": B}
 
 
 def test_a_branch_that_is_gone_and_comes_back_unchanged_starts_nothing() -> None:
-    gone = polling.after(SEEN, {}, [], "there is no branch main")
+    gone = polling.after(SEEN, {}, ["main"], [], "there is no branch main")
     assert polling.changed(gone, {"main": A}, "remember") == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "patterns", "kept"),
+    [
+        ({"main": A}, ["main", "x/*"], {"main": A}),  # short-lived branches do not fill the state
+        ({"x/1": B}, ["main", "x/*"], {"main": A, "x/1": B}),  # a named one is awaited
+        ({}, ["main", "x/*"], {"main": A, "x/1": B}),  # nothing at all is more likely a fault
+        ({"main": B}, ["*"], {"main": B}),
+    ],
+)
+def test_which_branches_that_are_gone_are_kept_in_mind(
+    found: dict[str, str], patterns: list[str], kept: dict[str, str]
+) -> None:
+    before = State({"main": A, "x/1": B}, seen=True)
+    assert polling.after(before, found, patterns, [], "").branches == kept
 
 
 def test_a_state_is_read_as_it_was_written() -> None:
@@ -70,7 +86,20 @@ def test_a_state_is_read_as_it_was_written() -> None:
     assert polling.load(None) == (State(), "")
 
 
-@pytest.mark.parametrize("text", ["rubbish", "[]", "{}", '{"branches": [], "seen": true}', '{"branches": {}', "7"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rubbish",
+        "[]",
+        "{}",
+        '{"branches": [], "seen": true}',
+        '{"branches": {}',
+        "7",
+        "[" * 100_000,
+        '{"branches": {}, "seen": true, "notBefore": 1' + "0" * 400 + "}",
+    ],
+    ids=lambda text: str(text)[:40],
+)
 def test_rubbish_counts_as_never_seen(text: str) -> None:
     state, told = polling.load(text)
     assert state == State()

@@ -1,0 +1,178 @@
+"""The poller with its own account on a real API server, against real git repositories."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap import polling, wait
+from bootstrap.agents import poll
+from bootstrap.agents.api import Api, ApiFailure
+from bootstrap.errors import ApiError
+from bootstrap.model import Object, Pending, Ready, Verdict
+from bootstrap.run_names import arrived_name
+from bootstrap.world.clock import SystemClock
+from bootstrap.world.kube import Kube
+from tests.git_host import Bare, GitHost, git_host
+from tests.integration.agent_door import agent_door, definition
+from tests.integration.control_plane import ControlPlane
+
+pytestmark = pytest.mark.integration
+
+NOW = 1_000_000.0
+RUN = {
+    "apiVersion": "tekton.dev/v1",
+    "kind": "PipelineRun",
+    "metadata": {},
+    "spec": {"params": [{"name": "REPO", "value": ""}, {"name": "REVISION", "value": ""}]},
+}
+
+
+class Killed:
+    """The API of a poller that is killed after it made its runs, and before it has stored anything."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Object:
+        if method == "PATCH":
+            raise SystemExit("killed")
+        return self._api.request(method, path, body, kind)
+
+
+@dataclass
+class Place:
+    """A namespace with the poller's account, role and state, and a git host."""
+
+    kube: Kube
+    namespace: str
+    api: Api
+    host: GitHost
+    environ: dict[str, str]
+
+    def polled(self, *urls: str, first: str = "remember", api: Any = None) -> tuple[int, str]:
+        said: list[str] = []
+        refs = poll.Git(self.environ, limit=2).refs
+        poller = poll.Poller(api or self.api, self.namespace, refs, lambda: NOW, said.append)
+        run = RUN | {"metadata": {"namespace": self.namespace}}
+        code = poller.poll(poll.Settings(urls, ["main", "release/*"], first, run))
+        return code, "\n".join(said)
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """Run -> how it arrived."""
+        found = self.kube.list("tekton.dev/v1", "PipelineRun", self.namespace)
+        return {each["metadata"]["name"]: each["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] for each in found}
+
+    def served(self) -> Verdict:
+        try:
+            self.kube.list("tekton.dev/v1", "PipelineRun", self.namespace)
+        except ApiError as error:
+            return Pending(error.message)
+        return Ready()
+
+    def kept(self, url: str) -> polling.State:
+        live = self.kube.get("v1", "ConfigMap", poll.STATE, self.namespace) or {}
+        return polling.load((live.get("data") or {}).get(polling.key_of(url)))[0]
+
+
+@pytest.fixture
+def place(plane: ControlPlane, kube: Kube, namespace: str, tmp_path: Path) -> Iterator[Place]:
+    kube.apply([definition("PipelineRun")])
+    repositories, home = (tmp_path / name for name in ("repositories", "home"))
+    for folder in (repositories, home):
+        folder.mkdir()
+    environ = poll.git_environ({"PATH": os.environ["PATH"]}, {}, home)
+    api = agent_door(kube, plane, "poller", namespace, tmp_path)
+    with git_host(repositories) as host, closing(api):
+        place = Place(kube, namespace, api, host, environ)
+        wait.until(place.served, clock=SystemClock(), limit=20, what="the kind PipelineRun")
+        yield place
+
+
+def test_a_push_becomes_one_run_and_its_account_may_do_no_more(place: Place) -> None:
+    bare, url = Bare(place.host.folder / "app.git"), place.host.url("app")
+    bare.commit("main")
+    assert place.polled(url)[0] == 0
+    assert place.runs == {}
+    commits = [bare.commit("main", message="Another"), bare.commit("release/1")]
+    assert place.polled(url)[0] == 0
+    assert place.runs == dict.fromkeys((arrived_name(url, commit) for commit in commits), "poll")
+    assert place.polled(url)[0] == 0
+    assert len(place.runs) == 2
+    for method, path in (("GET", "secrets"), ("GET", "configmaps"), ("GET", "pods"), ("DELETE", "configmaps/poller")):
+        with pytest.raises(ApiFailure, match="403"):
+            place.api.request(method, f"/api/v1/namespaces/{place.namespace}/{path}")
+
+
+def test_a_poller_killed_between_run_and_state_loses_and_doubles_nothing(place: Place) -> None:
+    bare, url = Bare(place.host.folder / "app.git"), place.host.url("app")
+    bare.commit("main")
+    place.polled(url)
+    commit = bare.commit("main", message="Another")
+    with pytest.raises(SystemExit, match="killed"):
+        place.polled(url, api=Killed(place.api))
+    assert set(place.runs) == {arrived_name(url, commit)}
+    assert place.kept(url).branches != {"main": commit}
+    assert place.polled(url)[0] == 0
+    assert set(place.runs) == {arrived_name(url, commit)}
+    assert place.kept(url).branches == {"main": commit}
+
+
+def test_two_pollers_at_once_make_each_run_once_and_keep_all_they_saw(place: Place) -> None:
+    names = [f"app-{number}" for number in range(6)]
+    commits = {
+        place.host.url(name): Bare(place.host.folder / f"{name}.git").commit("main", message=name) for name in names
+    }
+    codes: list[int] = []
+    threads = [threading.Thread(target=lambda: codes.append(place.polled(*commits, first="run")[0])) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [0, 0]
+    assert set(place.runs) == {arrived_name(url, commit) for url, commit in commits.items()}
+    assert {url: place.kept(url).branches["main"] for url in commits} == commits
+
+
+def test_rubbish_in_the_state_is_told_and_mended(place: Place) -> None:
+    bare, url = Bare(place.host.folder / "app.git"), place.host.url("app")
+    commit = bare.commit("main")
+    for rubbish in ("{", "[]", '{"branches": {"main": 7}, "seen": true}'):
+        place.kube.patch("v1", "ConfigMap", poll.STATE, place.namespace, patch={"data": {polling.key_of(url): rubbish}})
+        code, said = place.polled(url)
+        assert code == 0
+        assert "its state" in said
+        assert place.kept(url).branches == {"main": commit}
+
+
+def test_bad_repositories_do_not_stop_a_good_one_and_are_told_by_an_event(place: Place) -> None:
+    good = place.host.url("app")
+    commit = Bare(place.host.folder / "app.git").commit("main")
+    bad = [place.host.url(f"{name}/app") for name in ("hang", "drip", "busy", "down", "locked", "gone")]
+    code, said = place.polled(*bad, good, first="run")
+    assert code == 1
+    assert set(place.runs) == {arrived_name(good, commit)}
+    assert all(place.kept(url).why for url in bad)
+    [event] = place.kube.list("v1", "Event", place.namespace)
+    assert (event["reason"], event["involvedObject"]["name"]) == ("PollFailed", "poller")
+    asked = len(place.host.asked)
+    code, said = place.polled(bad[2])
+    assert (code, len(place.host.asked)) == (1, asked)
+    assert "left alone for 120 s" in said
+
+
+def test_a_state_that_does_not_fit_is_told(place: Place) -> None:
+    bare, url = Bare(place.host.folder / "app.git"), place.host.url("app")
+    commit = bare.commit("main")
+    bare.refs({f"refs/heads/release/{'x' * 200}{number}": commit for number in range(5000)})
+    code, said = place.polled(url)
+    assert code == 1
+    assert "its state could not be kept" in said

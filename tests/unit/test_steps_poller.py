@@ -1,0 +1,59 @@
+"""The poller's CronJob: what the settings tell it, and what `status` says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bootstrap import names, polling
+from bootstrap.config import Config, GitSettings, PollSettings
+from bootstrap.model import Object, Ready
+from bootstrap.paths import PROJECT
+from bootstrap.polling import State
+from bootstrap.steps import poller
+from bootstrap.world import World
+from tests.golden.rendered import LOCK
+
+URL, OTHER = "https://git.test/you/app.git", "https://elsewhere.test/app"
+
+
+def config(**settings: Any) -> Config:
+    return replace(Config(), poll=PollSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "schedule", "suspended"),
+    [(0, "*/1 * * * *", True), (1, "*/1 * * * *", False), (59, "*/59 * * * *", False)],
+)
+def test_when(minutes: int, schedule: str, *, suspended: bool) -> None:
+    objects = poller.objects(LOCK, PROJECT, config(minutes=minutes))
+    [cron] = [each for each in objects if each["kind"] == "CronJob"]
+    assert (cron["spec"]["schedule"], cron["spec"]["suspend"]) == (schedule, suspended)
+
+
+def test_the_password_is_for_the_host_of_the_pipeline_only() -> None:
+    given = replace(config(repositories=(URL, OTHER)), git=GitSettings(url=URL))
+    made = poller.settings(PROJECT, given)
+    assert made["repositories"] == [URL, OTHER]
+    assert made["credentialsFor"] == "https://git.test"
+    own = poller.settings(PROJECT, config())
+    assert (own["repositories"], own["credentialsFor"]) == ([names.GIT_URL], "http://git.git.svc.cluster.local")
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ({}, "asks every 2 min"),
+        ({URL: polling.dump(URL, State({"main": "a" * 40}, seen=True))}, "asks every 2 min"),
+        ({URL: "rubbish"}, "asks every 2 min"),
+        ({OTHER: polling.dump(OTHER, State(why="no answer"))}, f"asks every 2 min; 1 of 2 failed: {OTHER}: no answer"),
+    ],
+)
+def test_what_status_says(kept: dict[str, str], said: str) -> None:
+    live: Object = {"data": {polling.key_of(url): text for url, text in kept.items()}}
+    kube = SimpleNamespace(get=lambda *_: live)
+    world = cast(World, SimpleNamespace(config=config(minutes=2, repositories=(URL, OTHER)), kube=kube))
+    assert poller.poller().prove(world) == Ready(said)
