@@ -64,6 +64,7 @@ def make_run(world: World, name: str, *, over: bool) -> None:
     world.kube.create({"apiVersion": following.API, "kind": "PipelineRun", "metadata": metadata, "spec": spec})
     if over:
         condition = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": "x" * PADDING}
+        condition["lastTransitionTime"] = ENDED
         status = {"status": {"startTime": ENDED, "completionTime": ENDED, "conditions": [condition]}}
         world.kube.patch(following.API, "PipelineRun", name, names.RUNS, patch=status, subresource="status")
 
