@@ -30,7 +30,8 @@ def cleanup(world: World, *, dry_run: bool = False) -> int:
     Raises PreconditionError where there is no cleanup, or no volume for the archive that is wanted.
     """
     environ = variables(world.config) | ({"DRY_RUN": "on"} if dry_run else {})
-    return run_now(world, "cleanup", environ, mount=environ["ARCHIVE"])
+    writes = environ["DRY_RUN"] == "off"
+    return run_now(world, "cleanup", environ, mount=environ["ARCHIVE"] if writes else "")
 
 
 def run_now(world: World, name: str, environ: Mapping[str, str], mount: str = "") -> int:

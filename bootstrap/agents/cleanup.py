@@ -7,7 +7,8 @@ Runs are all PipelineRuns of the namespace, and the TaskRuns that the listener m
 other TaskRuns go with their PipelineRun, or are not ours.
 
 Environment: NAMESPACE, KEEP, DAYS, EXCLUDE (label selector, may be ""), ARCHIVE (folder, or ""), DRY_RUN ("on", "off").
-Ends with 1 if the runs could not be listed, or one could not be archived or deleted; an event tells it too.
+Ends with 1 if a variable is wrong, the runs could not be listed, or one could not be archived or deleted; an event
+tells it too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -71,6 +74,16 @@ class Cleanup:
         self._say = say
         self._clock = clock
         self._sleep = sleep
+
+    def start(self, environ: Mapping[str, str]) -> int:
+        """As `run`, with the settings of these variables; nothing is deleted if one of them is wrong."""
+        try:
+            settings = settings_of(environ)
+        except ValueError as error:
+            self._say(str(error))
+            self._warn(str(error))
+            return 1
+        return self.run(settings)
 
     def run(self, settings: Settings) -> int:
         """Clean, and tell people what went wrong. 0 if everything that was to go is gone or has changed meanwhile."""
@@ -137,7 +150,10 @@ class Cleanup:
         self._ask("DELETE", self._path(TEKTON, plural, metadata["name"]), body)
 
     def _archive(self, plural: str, run: Object, folder: Path) -> None:
-        """One file per run: the run, its TaskRuns and what their steps printed. Written aside, then renamed."""
+        """One file per run: the run, its TaskRuns and what their steps printed. Written aside, then renamed.
+
+        Aside is a place of its own: a cleanup by hand may write the same run at the same time.
+        """
         name, uid = run["metadata"]["name"], run["metadata"]["uid"]
         whole = self._ask("GET", self._path(TEKTON, plural, name))
         if whole["metadata"]["resourceVersion"] != run["metadata"]["resourceVersion"]:
@@ -149,13 +165,16 @@ class Cleanup:
             for step in status.get("steps") or ():
                 logs[f"{task_run['metadata']['name']}/{step['name']}"] = self._log(status.get("podName"), step)
         file = folder / f"{name}-{uid[:8]}.json.gz"
-        aside = file.with_name(f".{file.name}")
-        with aside.open("wb") as raw:
-            with gzip.open(raw, "wt", encoding="utf-8") as packed:
-                json.dump({"run": whole, "taskRuns": task_runs, "logs": logs}, packed)
-            raw.flush()
-            os.fsync(raw.fileno())
-        aside.replace(file)
+        aside = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
+        try:
+            with aside.open("wb") as raw:
+                with gzip.open(raw, "wt", encoding="utf-8") as packed:
+                    json.dump({"run": whole, "taskRuns": task_runs, "logs": logs}, packed)
+                raw.flush()
+                os.fsync(raw.fileno())
+            aside.replace(file)
+        finally:
+            aside.unlink(missing_ok=True)
 
     def _log(self, pod: str | None, step: Object) -> str | None:
         """Of a step; None when it is gone with its pod."""
@@ -221,12 +240,17 @@ def _rfc3339(seconds: float) -> str:
 
 
 def settings_of(environ: Mapping[str, str]) -> Settings:
+    """Strict, for people edit a CronJob by hand, and what is misread here is deleted. Raises ValueError."""
+    keep, days, dry_run = environ.get("KEEP", ""), environ.get("DAYS", ""), environ.get("DRY_RUN", "off")
+    if not re.fullmatch(r"[0-9]{1,9}", keep):
+        raise ValueError(f"KEEP is {keep!r}, and not a whole number of 0 or more")
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", days):
+        raise ValueError(f"DAYS is {days!r}, and not a number of 0 or more")
+    if dry_run not in ("on", "off"):
+        raise ValueError(f"DRY_RUN is {dry_run!r}, and not on or off")
+    archive = environ.get("ARCHIVE", "")
     return Settings(
-        keep=int(environ["KEEP"]),
-        days=float(environ["DAYS"]),
-        exclude=environ.get("EXCLUDE", ""),
-        archive=Path(environ["ARCHIVE"]) if environ.get("ARCHIVE") else None,
-        dry_run=environ.get("DRY_RUN", "off") == "on",
+        int(keep), float(days), environ.get("EXCLUDE", ""), Path(archive) if archive else None, dry_run == "on"
     )
 
 
@@ -236,7 +260,7 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stdout.flush()
 
     with closing(Api.of(environ)) as api:
-        return Cleanup(api, environ["NAMESPACE"], say).run(settings_of(environ))
+        return Cleanup(api, environ["NAMESPACE"], say).start(environ)
 
 
 if __name__ == "__main__":

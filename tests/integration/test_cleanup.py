@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,11 +15,12 @@ import pytest
 
 from bootstrap import names
 from bootstrap.agents.api import Api, ApiFailure
-from bootstrap.agents.cleanup import PAGE, Cleanup, Settings
+from bootstrap.agents.cleanup import PAGE, TRIES, Cleanup, Settings
 from bootstrap.model import Object
 from bootstrap.world.kube import Kube
 from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane
+from tests.integration.front import Fault, front
 
 API = "tekton.dev/v1"
 ENDED = "2026-01-01T00:00:00Z"
@@ -69,9 +71,10 @@ Clean = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture
 def clean(api: Api, namespace: str) -> Clean:
-    def cleaned(door: Any = api, **settings: Any) -> tuple[int, list[str]]:
+    def cleaned(door: Any = api, sleep: Callable[[float], None] = time.sleep, **settings: Any) -> tuple[int, list[str]]:
+        """It waits as in earnest: a server that has just heard of a kind asks for patience."""
         said: list[str] = []
-        cleanup = Cleanup(door, namespace, said.append, sleep=lambda _: None)
+        cleanup = Cleanup(door, namespace, said.append, sleep=sleep)
         return cleanup.run(Settings(**({"keep": 1, "days": 3} | settings))), said
 
     return cleaned
@@ -154,15 +157,29 @@ def test_what_changes_between_the_look_and_the_deletion_stays(
     assert left(kube, namespace) == {"a", "b"}
 
 
-def test_a_busy_server_is_borne(kube: Kube, api: Api, namespace: str, clean: Clean) -> None:
-    create(kube, namespace, [run(f"r{number}") for number in range(6)])
-    failures = [ApiFailure(429, "busy", 1.0), ApiFailure(503, "busy"), ApiFailure(0, "no answer")]
+def test_a_busy_server_is_borne(kube: Kube, plane: ControlPlane, namespace: str, tmp_path: Path, clean: Clean) -> None:
+    create(kube, namespace, [run(f"r{number}") for number in range(30)])
+    faults = {
+        "GET": [Fault(429, "7"), Fault(503), Fault()],
+        "DELETE": [Fault(429, "9"), Fault(500), Fault(), Fault(503, "11")],
+    }
+    slept: list[float] = []
+    with front(plane, faults) as port, closing(Api("127.0.0.1", port, tmp_path)) as door:
+        code, said = clean(door, slept.append, keep=0)
+    assert (code, said[-1]) == (0, "30 runs, 30 deleted")
+    assert left(kube, namespace) == set()
+    assert {7.0, 9.0, 11.0} <= set(slept), "as long as the server said"
 
-    def meddle(_: str) -> None:
-        if failures:
-            raise failures.pop()
 
-    assert clean(Meddling(api, meddle), keep=0)[1][-1] == "6 runs, 6 deleted"
+def test_a_server_that_stays_busy_is_given_up_and_asked_no_more(
+    kube: Kube, plane: ControlPlane, namespace: str, tmp_path: Path, clean: Clean
+) -> None:
+    create(kube, namespace, [run("a")])
+    with front(plane, {"GET": [Fault(429, "1")] * TRIES}) as port, closing(Api("127.0.0.1", port, tmp_path)) as door:
+        code, said = clean(door, lambda _: None, keep=0)
+    assert code == 1
+    assert said == ["the runs could not be listed: HTTP 429 from the API"]
+    assert left(kube, namespace) == {"a"}
 
 
 def test_the_archive_holds_the_whole_run(kube: Kube, namespace: str, clean: Clean, tmp_path: Path) -> None:

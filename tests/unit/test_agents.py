@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gzip
 import json
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -382,6 +384,66 @@ def test_what_cannot_be_archived_stays(full: FakeApi, tmp_path: Path) -> None:
     code, said = cleaned(full, archive=tmp_path / "gone")
     assert (code, len(full.runs)) == (1, 7)
     assert said[-1] == "7 runs, 0 deleted, 5 failed"
+
+
+def test_a_file_that_cannot_be_finished_leaves_no_part_of_it(
+    full: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bootstrap.agents.cleanup.os.fsync", full_disk)
+    code, said = cleaned(full, archive=tmp_path)
+    assert (code, len(full.runs)) == (1, 7)
+    assert "kept r1: No space left on device" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_at_once_do_not_write_into_one_file(full: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by hand while that of the hour runs: before the first has renamed its file, the second writes the same."""
+    before, other = copy.deepcopy(full.runs), FakeApi()
+    other.runs = before
+    really, first = os.fsync, [True]
+
+    def meddled(number: int) -> None:
+        if first.pop() if first else False:
+            assert cleaned(other, archive=tmp_path)[0] == 0
+        really(number)
+
+    monkeypatch.setattr("bootstrap.agents.cleanup.os.fsync", meddled)
+    assert cleaned(full, archive=tmp_path)[0] == 0
+    for file in tmp_path.iterdir():
+        with gzip.open(file, "rt") as text:
+            assert json.load(text)["run"]["metadata"]["name"] == file.name.partition("-")[0]
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_server_that_stays_busy_is_given_up(full: FakeApi) -> None:
+    slept: list[float] = []
+    full.fail = [("DELETE", f"{RUNS}/r2", ApiFailure(429, "HTTP 429 from the API", 3600.0))] * 9
+    code, said = cleaned(full, slept.append)
+    assert (code, said[-1]) == (1, "7 runs, 4 deleted, 1 failed")
+    assert slept == [30.0] * 4, "and no wait is endless"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"KEEP": "many"}, "KEEP is 'many', and not a whole number of 0 or more"),
+        ({"KEEP": "-1"}, "KEEP is '-1', and not a whole number of 0 or more"),
+        ({"KEEP": None}, "KEEP is '', and not a whole number of 0 or more"),
+        ({"DAYS": "-3"}, "DAYS is '-3', and not a number of 0 or more"),
+        ({"DAYS": "nan"}, "DAYS is 'nan', and not a number of 0 or more"),
+        ({"DAYS": "inf"}, "DAYS is 'inf', and not a number of 0 or more"),
+        ({"DRY_RUN": "true"}, "DRY_RUN is 'true', and not on or off"),
+    ],
+)
+def test_a_variable_that_is_wrong_deletes_nothing(full: FakeApi, wrong: dict[str, str | None], said: str) -> None:
+    right = {"KEEP": "0", "DAYS": "0"} | wrong
+    lines: list[str] = []
+    environ = {key: value for key, value in right.items() if value is not None}
+    assert Cleanup(cast(Api, full), "cicd", lines.append).start(environ) == 1
+    assert (lines, full.events, len(full.runs)) == ([said], [said], 7)
 
 
 def test_settings_come_from_the_environment() -> None:

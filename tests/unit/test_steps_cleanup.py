@@ -103,6 +103,7 @@ def test_an_archive_needs_its_volume_first(tmp_path: Path) -> None:
     with pytest.raises(PreconditionError, match="cleanup has no volume /archive yet"):
         jobs.cleanup(world.open())
     assert kube.created == []
+    assert jobs.cleanup(world.open(), dry_run=True) == 0, "it writes nothing"
     world, _ = by_hand(tmp_path, cron(archive="on"), archive="on")
     assert jobs.cleanup(world.open()) == 0
 
