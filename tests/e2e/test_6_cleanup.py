@@ -23,12 +23,14 @@ OLD = {f"old-{number}" for number in range(3)}
 
 @pytest.fixture
 def made(world: World) -> Iterator[None]:
-    for name in OLD:
-        litter.make_run(world, name, over=True)
-    litter.make_run(world, "held", over=False)
-    yield
-    for each in litter.litter(world):
-        world.kube.delete(API, "PipelineRun", each["metadata"]["name"], names.RUNS)
+    try:
+        for name in OLD:
+            litter.make_run(world, name, over=True)
+        litter.make_run(world, "held", over=False)
+        yield
+    finally:
+        for each in litter.litter(world):
+            world.kube.delete(API, "PipelineRun", each["metadata"]["name"], names.RUNS)
 
 
 def left(world: World) -> set[str]:

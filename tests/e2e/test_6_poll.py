@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap import names
 from bootstrap.following import API
-from bootstrap.run_names import arrived_name
+from bootstrap.run_names import TRIGGER, arrived_name
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Product
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 def runs(world: World) -> dict[str, str]:
     """Run -> how it arrived."""
     found = world.kube.list(API, "PipelineRun", names.RUNS)
-    return {run["metadata"]["name"]: run["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] for run in found}
+    return {run["metadata"]["name"]: run["metadata"]["labels"].get(TRIGGER, "") for run in found}
 
 
 def test_a_poll_finds_a_push_that_nobody_told_of(product: Product, world: World, repository: Repository) -> None:
