@@ -58,14 +58,17 @@ def _make(world: World) -> None:
 
 
 def make_run(world: World, name: str, *, over: bool) -> None:
-    """Held, so that no controller starts it."""
-    spec = {"pipelineRef": {"name": names.PIPELINE}, "status": "PipelineRunPending"}
+    """One that is under way is held, so that it stays so; one that is over has no pipeline, so that it never starts.
+
+    A controller leaves alone what is over, but would say of a held one that it waits.
+    """
+    held = {"pipelineRef": {"name": names.PIPELINE}, "status": "PipelineRunPending"}
+    spec = {"pipelineRef": {"name": "none"}} if over else held
     metadata = {"name": name, "namespace": names.RUNS, "labels": {MARK: "yes"}}
     world.kube.create({"apiVersion": following.API, "kind": "PipelineRun", "metadata": metadata, "spec": spec})
     if over:
         condition = {"type": "Succeeded", "status": "True", "reason": "Succeeded", "message": "x" * PADDING}
         condition["lastTransitionTime"] = ENDED
-        # Without a time of its start: Tekton refuses that of one that is held.
         status = {"status": {"completionTime": ENDED, "conditions": [condition]}}
         world.kube.patch(following.API, "PipelineRun", name, names.RUNS, patch=status, subresource="status")
 
