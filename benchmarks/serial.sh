@@ -60,7 +60,6 @@ deployments cicd-build
 part git
 apply git
 deployments git
-quiet "$KUBECTL" wait job --all --for=condition=Complete --timeout=300s --namespace=git
 
 part demo
 apply demo
@@ -83,6 +82,8 @@ json.dump({"apiVersion": "v1", "kind": "Config", "current-context": "target",
 
 part pipeline
 apply pipeline
+apply poller
+apply cleanup
 quiet "$KUBECTL" get pipeline git-cicd --namespace=cicd
 
 part listener

@@ -8,8 +8,8 @@ from copy import deepcopy
 
 from bootstrap import names
 from bootstrap.errors import ApiError, PreconditionError
-from bootstrap.model import Object, Pending, Ready, Verdict
-from bootstrap.readiness import at
+from bootstrap.model import Failed, Object, Pending, Ready, Verdict
+from bootstrap.readiness import at, readiness
 from bootstrap.steps.cleanup import variables
 from bootstrap.wait import until
 from bootstrap.world import World
@@ -50,7 +50,7 @@ def run_now(world: World, name: str, environ: Mapping[str, str], mount: str = ""
     pod = _started(world, job["metadata"]["name"])
     for line in world.kube.follow_log(names.RUNS, pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]):
         world.report.line(line)
-    return _exit_code(world, pod["metadata"]["name"])
+    return 0 if _went_well(world, job["metadata"]["name"]) else 1
 
 
 def _mounts(cron: Object) -> list[Object]:
@@ -85,21 +85,14 @@ def _started(world: World, job: str) -> Object:
     return found[0]
 
 
-def _exit_code(world: World, pod: str) -> int:
-    """Of its container; the log ends a moment before that is known."""
-    codes: list[int] = []
+def _went_well(world: World, job: str) -> bool:
+    """Once the Job itself is over, so that `status` says the same right after; its log ends a moment before."""
 
     def probe() -> Verdict:
         try:
-            live = world.kube.get("v1", "Pod", pod, names.RUNS) or {}
+            live = world.kube.get("batch/v1", "Job", job, names.RUNS)
         except ApiError as error:
             return Pending(error.message)
-        for status in at(live, "status", "containerStatuses") or ():
-            code = at(status, "state", "terminated", "exitCode")
-            if code is not None:
-                codes.append(int(code))
-                return Ready()
-        return Pending(f"{pod} ends")
+        return readiness(live) if live else Failed(f"{job} was deleted")
 
-    until(probe, clock=world.clock, limit=START_LIMIT, what=pod, every=0.3)
-    return 1 if codes[0] else 0
+    return isinstance(until(probe, clock=world.clock, limit=START_LIMIT, what=job, every=0.3), Ready)

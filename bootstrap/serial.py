@@ -11,9 +11,11 @@ from bootstrap import names
 from bootstrap.manifests import ordered
 from bootstrap.model import Object
 from bootstrap.steps import parts, tekton
+from bootstrap.steps.cleanup import cleanup
 from bootstrap.steps.cluster import CERTS, configuration, hosts_toml
 from bootstrap.steps.credentials import credentials
 from bootstrap.steps.listener import listener
+from bootstrap.steps.poller import poller
 from bootstrap.steps.registry import free_port
 from bootstrap.supply.source import Source
 from bootstrap.world import World
@@ -40,6 +42,8 @@ def objects(world: World) -> dict[str, Sequence[Object]]:
         "demo": ordered(parts.demo_objects(world)),
         "pipeline": ordered(parts.pipeline().objects(world)),
         "listener": ordered(listener().objects(world)),
+        "poller": ordered(poller().objects(world)),
+        "cleanup": ordered(cleanup().objects(world)),
     }
 
 

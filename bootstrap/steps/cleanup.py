@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bootstrap import names
 from bootstrap.config import Config
-from bootstrap.model import Failed, Lock, Object, Ready, Verdict
+from bootstrap.model import Lock, Object, Ready, Verdict
 from bootstrap.patches import Patch, Select, apply_patches, put
-from bootstrap.readiness import at, readiness
+from bootstrap.steps.last_job import last_failure
 from bootstrap.steps.manifest import ManifestStep, render
-from bootstrap.text import one_line
 from bootstrap.world import World
 
 NAME = "cleanup"
 FOLDER = "manifests/cleanup"
 ARCHIVE = "/archive"
-SELECTOR = f"app.kubernetes.io/name={NAME}"
 CONTAINER = ("spec", "jobTemplate", "spec", "template", "spec", "containers", NAME)
 
 
@@ -68,23 +65,5 @@ def _told(world: World) -> Verdict:
     settings = world.config.cleanup
     does = "only looks" if settings.dry_run == "on" else "deletes old runs"
     when = f"every {settings.hours} h" if settings.hours else "by invoke cleanup only"
-    return Ready(f"{does} {when}{_last_failure(world)}")
-
-
-def _last_failure(world: World) -> str:
-    """Of the newest Job that is over, in its pod's last words; "" if it went well."""
-    jobs = world.kube.list("batch/v1", "Job", names.RUNS, labels=SELECTOR)
-    over = [job for job in jobs if isinstance(readiness(job), Ready | Failed)]
-    last = max(over, key=lambda job: str(at(job, "metadata", "creationTimestamp")), default=None)
-    verdict = readiness(last) if last else Ready()
-    if last is None or not isinstance(verdict, Failed):
-        return ""
-    name = last["metadata"]["name"]
-    pods = world.kube.list("v1", "Pod", names.RUNS, labels=f"batch.kubernetes.io/job-name={name}")
-    words = [at(each, "state", "terminated", "message") for pod in pods for each in _statuses(pod)]
-    said = one_line("".join(str(each) for each in words if each).strip().rpartition("\n")[2])
-    return f"; {name} failed: {said or verdict.why}"
-
-
-def _statuses(pod: Object) -> list[Object]:
-    return at(pod, "status", "containerStatuses") or []
+    failed = last_failure(world, NAME)
+    return Ready(f"{does} {when}" + (f"; {failed}" if failed else ""))

@@ -18,12 +18,15 @@ from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.readiness import readiness
 from bootstrap.steps.registry import tar_of
 from bootstrap.steps.restart import await_pods
+from bootstrap.steps.unpacking import unpack
 from bootstrap.world import World
 from bootstrap.world.engine import Container
 
 MARK = "/kind/tekton-bootstrap"
 """A file on the first control-plane node, written last: the digest of what the cluster was made from."""
-KIND_LABEL = "io.x-k8s.kind.cluster"
+KIND_LABEL, ROLE_LABEL = "io.x-k8s.kind.cluster", "io.x-k8s.kind.role"
+CONTROL_PLANE_RUNS = "installing CNI"
+"""The phase of kind's in which the control plane runs, and the workers wait."""
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 CERTS = f"/etc/containerd/certs.d/{names.REGISTRY}"
 TRUSTED = ("hosts.toml", "ca.crt")
@@ -119,8 +122,15 @@ class KindCluster:
     def _create(self, world: World) -> None:
         node_image = world.images.lock().node_image
         text = yaml.safe_dump(configuration(world, node_image), sort_keys=True)
+        line = world.report.step(self.name)
+
+        def hear(phase: str) -> None:
+            line.cause(phase)
+            if phase == CONTROL_PLANE_RUNS:
+                unpack(world, [node for node in self._nodes(world) if node.labels.get(ROLE_LABEL) == "worker"])
+
         try:
-            world.kind.create(world.config.name, text, node_image)
+            world.kind.create(world.config.name, text, node_image, hear)
         except CommandError as error:
             raise CommandError(
                 "kind could not create the cluster",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import gzip
-import hashlib
 import io
 import tarfile
 from base64 import b64encode
@@ -36,7 +35,7 @@ def builder(world: World) -> ManifestStep:
 
 
 def git() -> ManifestStep:
-    """The git server, and a Job that pushes the demo's source into it once."""
+    """The git server, whose repository begins with the demo's source."""
     return ManifestStep("git", git_objects, needs=("credentials", "preload"), limit=180)
 
 
@@ -114,17 +113,11 @@ def _move(obj: Object, *, namespace: str) -> None:
 
 
 def git_objects(world: World) -> list[Object]:
-    archive = source_archive(world.project / APP)
-    packed = b64encode(archive).decode()
+    packed = b64encode(source_archive(world.project / APP)).decode()
     patches = [Patch(Select("ConfigMap", "seed"), put("binaryData", "source.tar.gz", value=packed))]
     if world.config.git.webhook == "off":
         patches.append(Patch(Select("Deployment", "git"), put(*WEBHOOK_URL, value="")))
-    rendered = render(world.images.lock(), world.project / "manifests/git", patches=patches)
-    job = next(each for each in rendered if each["kind"] == "Job")
-    # A Job cannot be changed: another source or image is another Job.
-    mark = hashlib.sha256(archive + repr(job["spec"]).encode()).hexdigest()[:8]
-    job["metadata"]["name"] = f"seed-{mark}"
-    return rendered
+    return _folder(world, "git", patches)
 
 
 def source_archive(folder: Path) -> bytes:

@@ -12,6 +12,7 @@ from bootstrap.config import Config
 from bootstrap.model import Lock, Object, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
 from bootstrap.readiness import at
+from bootstrap.steps.last_job import last_failure
 from bootstrap.steps.manifest import ManifestStep, render
 from bootstrap.world import World
 
@@ -60,10 +61,12 @@ def repositories(config: Config) -> list[str]:
 
 
 def _went_well(world: World) -> Verdict:
-    """Ready in any case: what a repository answers is not the environment's fault. But it is said."""
+    """Ready in any case: what a repository answers is not the environment's fault. But it is said; and where no
+    repository is to blame, what else ended the last poll."""
     minutes, wanted = world.config.poll.minutes, repositories(world.config)
     kept = at(world.kube.get("v1", "ConfigMap", STATE, names.RUNS) or {}, "data") or {}
     failed = [(url, polling.load(kept.get(polling.key_of(url)))[0].why) for url in wanted]
     bad = [f"{url}: {why}" for url, why in failed if why]
     when = f"every {minutes} min" if minutes else "only by hand (invoke poll)"
-    return Ready(f"asks {when}" + (f"; {len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else ""))
+    wrong = f"{len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else last_failure(world, NAME)
+    return Ready(f"asks {when}" + (f"; {wrong}" if wrong else ""))

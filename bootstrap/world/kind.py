@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from bootstrap.world.engine import Engine
@@ -19,13 +21,20 @@ class Kind:
         self._program = program
         self._network = network
 
-    def create(self, name: str, config: str, node_image: str) -> None:
+    def create(self, name: str, config: str, node_image: str, on_phase: Callable[[str], None]) -> None:
         """Create the cluster; kind adds the context kind-NAME to the user's kubeconfig.
 
-        config: kind configuration as YAML text. Raises CommandError, TimedOut; what is half made stays.
+        config: kind configuration as YAML text. on_phase: hears what kind does now, see phase_of.
+        Raises CommandError, TimedOut; what is half made stays.
         """
+
+        def hear(line: str) -> None:
+            phase = phase_of(line)
+            if phase:
+                on_phase(phase)
+
         argv = ["create", "cluster", "--name", name, "--image", node_image, "--config", "-", "--wait", "0s", "--retain"]
-        self._run(*argv, stdin=config, limit=CREATE_LIMIT)
+        self._run(*argv, stdin=config, limit=CREATE_LIMIT, hear=hear)
 
     def delete(self, name: str, kubeconfig: str = "") -> None:
         """Delete nodes and context; fine when there is nothing. kubeconfig: which file has the context."""
@@ -44,6 +53,22 @@ class Kind:
         """The same with the address that containers on the cluster's network use."""
         return self._run("get", "kubeconfig", "--internal", "--name", name, limit=30)
 
-    def _run(self, *arguments: str, stdin: str | None = None, limit: float) -> str:
+    def _run(
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        limit: float,
+        hear: Callable[[str], None] | None = None,
+    ) -> str:
         environ = self._engine.environ() | {"KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network}
-        return self._shell.run([str(self._program), *arguments], env=environ, stdin=stdin, limit=limit).stdout
+        argv = [str(self._program), *arguments]
+        return self._shell.run(argv, env=environ, stdin=stdin, limit=limit, on_line=hear).stdout
+
+
+def phase_of(line: str) -> str:
+    """ " • Joining worker nodes 🚜  ..." -> "joining worker nodes"; "" for another line of kind's.
+
+    That is how kind tells its phases where it has no terminal (pkg/internal/cli/status.go); a picture ends most.
+    """
+    found = re.fullmatch(r" • (\w)([ -~]*[\w)])\W*", line.rstrip())
+    return found[1].lower() + found[2] if found else ""

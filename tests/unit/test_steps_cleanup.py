@@ -57,16 +57,23 @@ def test_what_the_program_is_told() -> None:
 
 
 class Kube(FakeKube):
-    """Its Job ends at once with `code`."""
+    """Its Job ends with `code`: the pod at once, the Job when it is asked for the second time."""
 
     code = 0
 
     def create(self, wanted: Object, *, dry_run: bool = False) -> Object:
-        state = {"containerStatuses": [{"state": {"terminated": {"exitCode": self.code}}}], "phase": "Succeeded"}
         metadata = {"name": "pod", "namespace": "cicd"}
         spec = {"containers": [{"name": "cleanup"}]}
-        self.put({"kind": "Pod", "metadata": metadata, "spec": spec, "status": state})
+        self.put({"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Succeeded"}})
+        self.put(wanted)
         return super().create(wanted)
+
+    def get(self, api: str, kind: str, name: str, namespace: str = "") -> Object | None:
+        found = super().get(api, kind, name, namespace)
+        if kind == "Job" and found:
+            ended = {"type": "Failed" if self.code else "Complete", "status": "True"}
+            self.put(found | {"status": {"conditions": [ended]}})
+        return found
 
     def follow_log(self, namespace: str, pod: str, container: str) -> list[str]:
         return [f"7 runs, 4 deleted ({pod}, {container})"]
@@ -86,6 +93,8 @@ def test_a_cleanup_by_hand_goes_by_the_settings_of_the_call(tmp_path: Path, code
     world, kube = by_hand(tmp_path, cron(), code, keep=3, exclude="keep")
     assert jobs.cleanup(world.open()) == code
     [job] = kube.created
+    [live] = kube.list("batch/v1", "Job", "cicd")
+    assert live["status"]["conditions"], "it is over for `status` too"
     told = environ(container_of(job))
     assert (told["KEEP"], told["EXCLUDE"], told["DRY_RUN"]) == ("3", "keep", "off")
     assert job["metadata"]["labels"] == {"app.kubernetes.io/name": "cleanup"}

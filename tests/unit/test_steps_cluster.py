@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bootstrap.steps.cluster import (
     CERTS,
     KIND_LABEL,
     MARK,
+    ROLE_LABEL,
     KindCluster,
     PreloadStep,
     _tagged,
@@ -55,19 +57,25 @@ class FakeKind:
     error: BaseException | None = None
     gone: bool = False
 
-    def create(self, name: str, config: str, node_image: str) -> None:
+    def create(self, name: str, config: str, node_image: str, on_phase: Callable[[str], None]) -> None:
         document = yaml.safe_load(config)
         self.created.append(document)
         for node in document["nodes"]:
-            self._node(f"{name}-{node['role']}", node["image"])
+            self._node(f"{name}-{node['role']}", node["image"], node["role"])
+        on_phase("starting control-plane")
+        unpacked = any("unpack" in command for command in self.world.engine.commands)
+        assert not unpacked or len(self.created) > 1, "the machine has enough to do"
+        on_phase("installing CNI")
         if self.error:
             raise self.error
         self.export(name)
 
-    def _node(self, name: str, image: str) -> None:
+    def _node(self, name: str, image: str, role: str) -> None:
         assert name not in self.world.engine.boxes, f"{name} is in the way"
         cluster = self.world.config.name
-        self.world.engine.add(Box(name, image, {KIND_LABEL: cluster}, frozenset({names.network(cluster)})))
+        self.world.engine.add(
+            Box(name, image, {KIND_LABEL: cluster, ROLE_LABEL: role}, frozenset({names.network(cluster)}))
+        )
         ready = {"type": "Ready", "status": "True"}
         self.world.kube.put({"kind": "Node", "metadata": {"name": name}, "status": {"conditions": [ready]}})
 
@@ -160,6 +168,13 @@ def test_an_interruption_before_the_mark_counts_as_half_made(running: StepWorld)
     del running.engine.boxes["demo-control-plane"].files[MARK]
     assert check(running) == Pending("it is half made")
     assert repaired(running) == READY
+
+
+def test_what_kind_does_is_told_and_workers_unpack_meanwhile(world: StepWorld) -> None:
+    STEP.apply(world.open())
+    assert ("cause", "installing CNI") in world.report.steps["cluster"].said
+    unpacked = [thread.name for thread in threading.enumerate() if thread.name.startswith("unpack")]
+    assert unpacked in ([], ["unpack demo-worker"]), "never on a control plane"
 
 
 def test_kinds_own_words_are_shown_when_it_fails(world: StepWorld) -> None:

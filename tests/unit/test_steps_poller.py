@@ -54,6 +54,14 @@ def test_the_password_is_for_the_host_of_the_pipeline_only() -> None:
 )
 def test_what_status_says(kept: dict[str, str], said: str) -> None:
     live: Object = {"data": {polling.key_of(url): text for url, text in kept.items()}}
-    kube = SimpleNamespace(get=lambda *_: live)
+    kube = SimpleNamespace(get=lambda *_: live, list=lambda *_, **__: [])
     world = cast(World, SimpleNamespace(config=config(minutes=2, repositories=(URL, OTHER)), kube=kube))
     assert poller.poller().prove(world) == Ready(said)
+
+
+def test_status_says_of_a_poll_that_died_what_it_died_of() -> None:
+    ended = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}
+    job = {"kind": "Job", "metadata": {"name": "poller-1", "namespace": "cicd"}, "status": {"conditions": [ended]}}
+    kube = SimpleNamespace(get=lambda *_: None, list=lambda _, kind, *__, **___: [job] if kind == "Job" else [])
+    world = cast(World, SimpleNamespace(config=config(minutes=2), kube=kube))
+    assert poller.poller().prove(world).why == "asks every 2 min; poller-1 failed: Job cicd/poller-1: DeadlineExceeded"
