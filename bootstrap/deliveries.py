@@ -225,9 +225,11 @@ def _message(line: Mapping[str, Any]) -> str:
 
 
 def _time(line: Mapping[str, Any]) -> datetime | None:
+    """Text, or seconds since 1970: the interceptors' log keeps zap's own form whatever Tekton's configuration says."""
+    stamp = line.get("timestamp") or line.get("ts") or ""
     try:
-        when = datetime.fromisoformat(str(line.get("timestamp") or line.get("ts") or ""))
-    except ValueError:
+        when = datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, float) else datetime.fromisoformat(str(stamp))
+    except (ValueError, OverflowError, OSError):
         return None
     return when if when.tzinfo else None
 

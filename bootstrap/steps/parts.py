@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap import names
-from bootstrap.model import Object, Verdict
+from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
 from bootstrap.steps.manifest import Keep, ManifestStep, render
-from bootstrap.world import World
+from bootstrap.world import World, reach
 
+OK = 200
 APP = "demo/go-echo"
 WEBHOOK_URL = ("spec", "template", "spec", "containers", "git-server", "env", "WEBHOOK_URL", "value")
 
@@ -36,7 +37,15 @@ def builder(world: World) -> ManifestStep:
 
 def git() -> ManifestStep:
     """The git server, whose repository begins with the demo's source."""
-    return ManifestStep("git", git_objects, needs=("credentials", "preload"), limit=180)
+    return ManifestStep("git", git_objects, needs=("credentials", "preload"), limit=180, prove=_git_answers)
+
+
+def _git_answers(world: World) -> Verdict:
+    """Asked where the user will push to: that port leads to the pod a moment later than the pod is ready."""
+    port = world.engine.port(names.control_plane(world.cluster), names.GIT_NODE_PORT)
+    if port and reach.ask_here(port, "/healthz", 2) != OK:
+        return Pending(f"the git server does not answer on port {port} yet")
+    return Ready()
 
 
 def pipeline() -> ManifestStep:

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 
 
 def ask(url: str, limit: float) -> int:
@@ -21,6 +21,18 @@ def ask(url: str, limit: float) -> int:
         return error.code
     except (OSError, HTTPException, ValueError):
         return 0
+
+
+def ask_here(port: int, path: str, limit: float) -> int:
+    """HTTP status of a GET to a port of this machine, whatever proxy is set; 0 if nothing answered."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=limit)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return 0
+    finally:
+        connection.close()
 
 
 def resolves(name: str) -> int:

@@ -231,3 +231,10 @@ def test_a_trigger_that_leads_to_no_run_leaves_none() -> None:
     assert deliveries.gates_of(push) == ["heard", "early", "signed", "noted", "watched"]
     assert push["interceptors"][1] == trigger("", "early")["interceptors"][0], "it knows no id yet"
     assert push["bindings"] == [{"name": "delivery", "value": "$(extensions.delivery)"}]
+
+
+def test_seconds_since_1970_are_a_time_too() -> None:
+    """The interceptors of Triggers 0.35 log so: seen as an empty column, and every delivery counted as settled."""
+    head = {"level": "info", "ts": 1795529041.0578704, "msg": "Interceptor response is: [note:abc/github/signed]"}
+    found = deliveries.read([json.dumps(head)], []).deliveries["abc"]
+    assert found.when == found.seen == datetime(2026, 11, 24, 14, 4, 1, 57870, tzinfo=UTC)

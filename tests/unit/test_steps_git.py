@@ -8,9 +8,10 @@ import pytest
 
 from bootstrap import names
 from bootstrap.config import Config, GitSettings
-from bootstrap.model import LockedImage
-from bootstrap.steps.parts import git_objects
-from tests.unit.step_world import StepWorld, make
+from bootstrap.model import LockedImage, Pending, Ready
+from bootstrap.steps.parts import git, git_objects
+from bootstrap.world import reach
+from tests.unit.step_world import Box, StepWorld, make
 
 LISTENER = "http://el-demo-listener.cicd.svc.cluster.local:8080"
 
@@ -33,6 +34,24 @@ def environment(world: StepWorld) -> dict[str, str]:
 def test_whom_it_tells_of_a_push(world: StepWorld, webhook: str, address: str) -> None:
     world.config = Config(git=GitSettings(webhook=webhook))
     assert environment(world)["WEBHOOK_URL"] == address
+
+
+@pytest.mark.parametrize(("answer", "verdict"), [(200, Ready), (0, Pending), (502, Pending)])
+def test_ready_is_when_a_push_would_get_there(
+    world: StepWorld, monkeypatch: pytest.MonkeyPatch, answer: int, verdict: type
+) -> None:
+    asked = []
+
+    def ask(port: int, path: str, _: float) -> int:
+        asked.append((port, path))
+        return answer
+
+    monkeypatch.setattr(reach, "ask_here", ask)
+    assert git().prove(world.open()) == Ready(), "without a port of ours there is nothing to ask"
+    node = names.control_plane("demo")
+    world.engine.add(Box(node, "node", ports={names.GIT_NODE_PORT: 40000}))
+    assert isinstance(git().prove(world.open()), verdict)
+    assert asked == [(40000, "/healthz")]
 
 
 def test_names_agree(world: StepWorld) -> None:
