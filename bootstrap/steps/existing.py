@@ -6,12 +6,14 @@ registry on each node; `undo` takes that away again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bootstrap import names
-from bootstrap.errors import BootstrapError
+from bootstrap import fitness, names
+from bootstrap.errors import ApiError, BootstrapError
 from bootstrap.model import Failed, Pending, Ready, Verdict
-from bootstrap.steps.cluster import CERTS, KIND_LABEL, files_of, trust, trusts
+from bootstrap.steps.cluster import CERTS, KIND_LABEL, Held, files_of, trust, trusts
+from bootstrap.steps.parts import namespaces
 from bootstrap.world import World
 from bootstrap.world.engine import Container
 
@@ -33,13 +35,20 @@ class ExistingCluster:
                 f"the nodes of {world.context} are not containers of this engine: they could not reach the registry",
                 hint="use a kind cluster of the same Docker, or leave out --context",
             )
+        files = files_of(world, nodes)
+        for verdict in _judgements(world, version, files):
+            if not isinstance(verdict, Ready):
+                return verdict
         if self._unconnected(world, nodes):
             return Pending("the registry is not on its network yet")
-        verdict = trusts(world, files_of(world, nodes))
+        verdict = trusts(world, files)
         return Ready(f"{world.context}, Kubernetes {version.removeprefix('v')}") if verdict == Ready() else verdict
 
     def apply(self, world: World) -> None:
+        """Nothing to a cluster that does not fit; `check` says why."""
         nodes = self._nodes(world)
+        if not nodes or isinstance(self.check(world), Failed):
+            return
         container = names.registry_container(world.config.name)
         for network in self._unconnected(world, nodes):
             world.engine.docker("network", "connect", f"--alias={names.REGISTRY_HOST}", network, container)
@@ -59,3 +68,31 @@ class ExistingCluster:
         """Networks of the nodes that the registry is not on."""
         document = world.engine.inspect("container", names.registry_container(world.config.name)) or {}
         return {network for node in nodes for network in node.networks} - set(document["NetworkSettings"]["Networks"])
+
+
+def _judgements(world: World, version: str, files: Mapping[str, Held]) -> Iterator[Verdict]:
+    """Whether it can carry an environment, before anything of it is touched; the cheap ones first."""
+    if any(held.mark for held in files.values()):
+        yield Failed(
+            f"{world.context} is the cluster of the environment {world.cluster}: two cannot share it",
+            hint=f"invoke up --name {world.cluster}, without --context",
+        )
+    yield fitness.kubernetes(version)
+    yield fitness.rights([each for each in fitness.RIGHTS if not world.kube.can_i(*each)], world.context)
+    yield fitness.storage(world.kube.list("storage.k8s.io/v1", "StorageClass"))
+    yield _admitted(world)
+
+
+def _admitted(world: World) -> Verdict:
+    """Whether the cluster's own policies let our namespaces in, with the labels that they have; those come first."""
+    for each in namespaces().objects(world):
+        if world.kube.get("v1", "Namespace", each["metadata"]["name"]) is not None:
+            continue
+        try:
+            world.kube.create(each, dry_run=True)
+        except ApiError as error:
+            hint = "an admission policy of that cluster is in the way; docs/install.md says what is made"
+            return Failed(
+                f"{world.context} refuses the namespace {each['metadata']['name']}: {error.message}", hint=hint
+            )
+    return Ready()

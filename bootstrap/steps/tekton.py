@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap import names
+from bootstrap import fitness, names
 from bootstrap.errors import ApiError
+from bootstrap.manifests import is_ours
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
 from bootstrap.readiness import at
@@ -32,10 +33,13 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class Versions:
-    """As in go.mod: "v1.9.0", "v0.35.0"."""
+    """As in go.mod: "v1.9.0", "v0.35.0"; "" for what is not there."""
 
     pipelines: str
     triggers: str
+
+    def told(self) -> dict[str, str]:
+        return {"Pipelines": self.pipelines, "Triggers": self.triggers}
 
 
 def versions(world: World) -> Versions:
@@ -43,16 +47,51 @@ def versions(world: World) -> Versions:
     return Versions(module_version(go_mod, PIPELINE), module_version(go_mod, TRIGGERS))
 
 
-def tekton() -> ManifestStep:
-    return ManifestStep("tekton", objects, needs=("cluster", "preload"), limit=240, prove=_proved)
+@dataclass(frozen=True)
+class TektonStep:
+    """Ours; or, on a cluster of the user's, the one that is there, which is used as it is and never changed."""
+
+    step: ManifestStep
+    name: str = "tekton"
+    needs: tuple[str, ...] = ("cluster", "preload")
+    limit: float = 240
+
+    def check(self, world: World) -> Verdict:
+        found = theirs(world)
+        if not found:
+            return self.step.check(world)
+        flags = world.kube.get("v1", "ConfigMap", "feature-flags", names.TEKTON) or {}
+        verdict = fitness.installed(versions(world).told(), found.told(), at(flags, "data") or {})
+        return _proved(world, found, " of the cluster") if isinstance(verdict, Ready) else verdict
+
+    def apply(self, world: World) -> None:
+        if not theirs(world):
+            self.step.apply(world)
+
+    def undo(self, world: World) -> None:
+        if not theirs(world):
+            self.step.undo(world)
 
 
-def _proved(world: World) -> Verdict:
+def tekton() -> TektonStep:
+    return TektonStep(ManifestStep("tekton", objects, prove=lambda world: _proved(world, versions(world))))
+
+
+def theirs(world: World) -> Versions | None:
+    """The versions of a Tekton that somebody else installed. In a cluster of our own there is none: nobody is asked."""
+    if not world.config.context:
+        return None
+    there = [world.kube.get("v1", "ConfigMap", name, names.TEKTON) for name in ("pipelines-info", "triggers-info")]
+    if all(each is None or is_ours(each) for each in there):
+        return None
+    return Versions(*(str(at(each or {}, "data", "version") or "") for each in there))
+
+
+def _proved(world: World, found: Versions, whose: str = "") -> Verdict:
     verdict = admits(world)
     if not isinstance(verdict, Ready):
         return verdict
-    found = versions(world)
-    return Ready(f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}, dry runs accepted")
+    return Ready(f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}{whose}, dry runs accepted")
 
 
 def objects(world: World) -> list[Object]:
@@ -139,7 +178,7 @@ def certify_interceptors(world: World) -> None:
     if not authority:
         return  # the program has not started: by then the webhook answers
     for each in world.kube.list(INTERCEPTORS_API, "ClusterInterceptor", labels="server/type=https"):
-        if not at(each, "spec", "clientConfig", "caBundle"):
+        if is_ours(each) and not at(each, "spec", "clientConfig", "caBundle"):
             patch = {"spec": {"clientConfig": {"caBundle": authority}}}
             world.kube.patch(INTERCEPTORS_API, "ClusterInterceptor", each["metadata"]["name"], patch=patch)
 

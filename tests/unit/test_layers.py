@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "deliveries",
         "drift",
         "findings",
+        "fitness",
         "images",
         "kindconfig",
         "kindschema",

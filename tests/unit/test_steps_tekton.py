@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from bootstrap import names
 from bootstrap.errors import ApiError, BootstrapError
-from bootstrap.model import LockedImage, Object, Pending, Ready
+from bootstrap.model import Failed, LockedImage, Object, Pending, Ready
+from bootstrap.paths import PRODUCT
 from bootstrap.steps import tekton
 from tests.unit.step_world import TOOLBOX, FakeImages, StepWorld, make
 
@@ -155,14 +157,15 @@ def test_ready_means_that_dry_runs_pass(world: StepWorld) -> None:
 def test_what_the_user_reads_when_it_is_ready(world: StepWorld) -> None:
     found = tekton.versions(world.open())
     expected = f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}, dry runs accepted"
-    step = tekton.tekton()
+    step = tekton.tekton().step
     assert step.prove(world.open()) == Ready(expected)
     world.kube.refuse = {"TaskRun": ApiError("no endpoints available", status=503)}
     assert isinstance(step.prove(world.open()), Pending)
 
 
 def interceptor(name: str, **config: str) -> Object:
-    return {"kind": "ClusterInterceptor", "metadata": {"name": name}, "spec": {"clientConfig": {"port": 1, **config}}}
+    metadata = {"name": name, "labels": {names.MANAGED_BY: PRODUCT}}
+    return {"kind": "ClusterInterceptor", "metadata": metadata, "spec": {"clientConfig": {"port": 1, **config}}}
 
 
 def test_interceptors_are_certified_as_soon_as_their_authority_is_there(world: StepWorld) -> None:
@@ -190,3 +193,46 @@ def test_readiness_is_looked_for_often_where_the_release_looks_at_all(world: Ste
         "failureThreshold": 15,
     }
     assert "readinessProbe" not in container(found["Deployment", "tekton-triggers-controller"])
+
+
+# -- on a cluster of the user's ------------------------------------------------------------------------
+
+
+def lend(world: StepWorld, pipelines: str = "v1.9.0", triggers: str = "v0.35.0", contexts: str = "true") -> None:
+    """A cluster that somebody else has put a Tekton into."""
+    world.config = replace(world.config, context="kind-theirs")
+    for name, data in (
+        ("pipelines-info", {"version": pipelines}),
+        ("triggers-info", {"version": triggers}),
+        ("feature-flags", {"set-security-context": contexts}),
+    ):
+        world.kube.put(config_map(name, **data))
+
+
+def test_a_tekton_that_fits_is_used_and_never_changed(world: StepWorld) -> None:
+    lend(world)
+    before = dict(world.kube.objects)
+    step = tekton.tekton()
+    verdict = step.check(world.open())
+    assert verdict == Ready("Pipelines 1.9.0, Triggers 0.35.0 of the cluster, dry runs accepted")
+    step.apply(world.open())
+    step.undo(world.open())
+    assert world.kube.objects == before
+
+
+def test_a_tekton_that_does_not_fit_is_refused_and_never_changed(world: StepWorld) -> None:
+    lend(world, triggers="v0.30.1")
+    before = dict(world.kube.objects)
+    step = tekton.tekton()
+    verdict = step.check(world.open())
+    assert isinstance(verdict, Failed)
+    assert "Pipelines v1.9.0, Triggers v0.30.1" in verdict.why
+    step.apply(world.open())
+    assert world.kube.objects == before
+
+
+def test_a_tekton_of_ours_is_ours_on_their_cluster_too(world: StepWorld) -> None:
+    lend(world)
+    for each in world.kube.objects.values():
+        each["metadata"]["labels"] = {names.MANAGED_BY: PRODUCT}
+    assert tekton.theirs(world.open()) is None
