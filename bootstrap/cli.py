@@ -53,10 +53,11 @@ def flow(
     """The flow `verb` on the environment that flags, environment and invoke.yaml describe."""
 
     def run() -> int:
-        from bootstrap import commands
+        from bootstrap import commands, proxies
 
         given = {key: value for key, value in {"name": name, **flags}.items() if value}
         config = settings.load(PROJECT / "invoke.yaml", os.environ, list(sets or ()), given)
+        config = proxies.adopt(config, os.environ)
         for warning in config.warnings:
             _reporter().warn(warning)
         return commands.run(verb, config, Paths.of(config.name), _reporter(), options)

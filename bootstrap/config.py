@@ -84,6 +84,13 @@ class NotifySettings:
 
 
 @dataclass(frozen=True)
+class ProxySettings:
+    http: str = rules.text("", "for nodes and pods; empty: HTTP_PROXY, if they can use it", rules.url("http", "https"))
+    https: str = rules.text("", "the same for https; empty: HTTPS_PROXY", rules.url("http", "https"))
+    exempt: tuple[str, ...] = rules.texts((), "hosts and domains reached without; empty: NO_PROXY", rules.line)
+
+
+@dataclass(frozen=True)
 class DashboardSettings:
     port: int = rules.port(9097, "on 127.0.0.1; 0: a free one")
 
@@ -143,6 +150,7 @@ class Config:
     target: TargetSettings = TargetSettings()
     pipeline: PipelineSettings = PipelineSettings()
     notify: NotifySettings = NotifySettings()
+    proxy: ProxySettings = ProxySettings()
     dashboard: DashboardSettings = DashboardSettings()
     listener: ListenerSettings = ListenerSettings()
     webhook: WebhookSettings = WebhookSettings()

@@ -51,6 +51,7 @@ def examine(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold:
         *network(shell, cold=cold),
         *judge.authorities(os.environ),
         judge.proxy(os.environ),
+        judge.cluster_proxy(config.proxy, os.environ),
         *judge.tools(shell.which),
     ]
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from bootstrap.config import ProxySettings
 from bootstrap.errors import PreconditionError
+from bootstrap.proxies import passed_over
 
 CORES, MEMORY_GIB, COLD_GB, WARM_GB = 2, 6, 25, 5
 """What a two-node cluster needs; free disk before everything is built, and once it is."""
@@ -125,6 +127,22 @@ def proxy(environ: Mapping[str, str]) -> Finding:
     if "*" in exempt or {"127.0.0.1", "localhost"} & {word.strip() for word in exempt}:
         return Finding("ok", "proxy", ", ".join(hosts))
     return Finding("warn", "proxy", f"{', '.join(hosts)}, also for this machine", "export NO_PROXY=127.0.0.1,localhost")
+
+
+def cluster_proxy(settings: ProxySettings, environ: Mapping[str, str]) -> Finding:
+    """What nodes and pods are told, once the machine's variables are adopted."""
+    name, found = "proxy of the cluster", proxies_of(settings)
+    if found:
+        return Finding("ok", name, found)
+    lost = [f"{variable}: {why}" for variable, why in passed_over(environ).items()]
+    if lost:
+        return Finding("warn", name, f"none; {lost[0]}", "set proxy.http and proxy.https to one that pods reach")
+    return Finding("ok", name, "none")
+
+
+def proxies_of(settings: ProxySettings) -> str:
+    hosts = {urlsplit(url).hostname or "?" for url in (settings.http, settings.https) if url}
+    return ", ".join(sorted(hosts))
 
 
 def tools(which: Callable[[str], str | None]) -> Iterable[Finding]:

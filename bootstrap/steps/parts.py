@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap import names
+from bootstrap import names, proxies
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
 from bootstrap.steps.manifest import Keep, ManifestStep, render
@@ -29,7 +29,11 @@ def namespaces() -> ManifestStep:
 
 def builder(world: World) -> ManifestStep:
     keep = world.config.pipeline.cache_gigabytes * 1000
-    patches = [Patch(Select("Deployment", "buildkitd"), functools.partial(_cache_limit, megabytes=keep))]
+    buildkitd = Select("Deployment", "buildkitd")
+    patches = [
+        Patch(buildkitd, functools.partial(_cache_limit, megabytes=keep)),
+        *proxies.patches(world.config.proxy, buildkitd),
+    ]
     return ManifestStep(
         "builder", lambda world: _folder(world, "builder", patches), needs=("credentials", "preload"), limit=180
     )
@@ -49,7 +53,13 @@ def _git_answers(world: World) -> Verdict:
 
 
 def pipeline() -> ManifestStep:
-    return ManifestStep("pipeline", lambda world: _folder(world, "pipeline"), needs=("tekton", "credentials"), limit=60)
+    return ManifestStep("pipeline", pipeline_objects, needs=("tekton", "credentials"), limit=60)
+
+
+def pipeline_objects(world: World) -> list[Object]:
+    """Without `deploy`: the API server of a target is reached as its kubeconfig says."""
+    outside = [Select("Task", name) for name in ("git-clone", "build-image", "notify")]
+    return _folder(world, "pipeline", proxies.patches(world.config.proxy, *outside))
 
 
 def demo() -> OnTarget:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bootstrap import composing, manifests, names, polling
+from bootstrap import composing, manifests, names, polling, proxies
 from bootstrap.config import Config
 from bootstrap.model import Lock, Object, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
@@ -37,6 +37,7 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
         Patch(Select("ConfigMap", NAME), put("data", "settings.json", value=json.dumps(settings(project, config)))),
         Patch(cron, put("spec", "suspend", value=minutes == 0)),
         Patch(cron, put("spec", "schedule", value=f"*/{minutes or 1} * * * *")),
+        *proxies.patches(config.proxy, cron),
     ]
     return render(lock, project / FOLDER, patches=patches)
 

@@ -83,9 +83,11 @@ class World:
 
     @cached_property
     def kind(self) -> Kind:
+        from bootstrap import proxies
         from bootstrap.world.kind import Kind
 
-        return Kind(self.shell, self.engine, self.images.tool("kind"), names.network(self.config.name))
+        proxy = proxies.for_nodes(self.config.proxy)
+        return Kind(self.shell, self.engine, self.images.tool("kind"), names.network(self.config.name), proxy)
 
     def registry(self) -> Registry:
         """The environment's registry, as this machine reaches it. Raises PreconditionError if it does not run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bootstrap.world.engine import Engine
@@ -13,13 +13,14 @@ CREATE_LIMIT = 600.0
 
 
 class Kind:
-    """Runs kind's program against one engine and one docker network."""
+    """Runs kind's program against one engine and one docker network. proxy: variables that it hands to the nodes."""
 
-    def __init__(self, shell: Shell, engine: Engine, program: Path, network: str) -> None:
+    def __init__(self, shell: Shell, engine: Engine, program: Path, network: str, proxy: Mapping[str, str]) -> None:
         self._shell = shell
         self._engine = engine
         self._program = program
         self._network = network
+        self._proxy = proxy
 
     def create(self, name: str, config: str, node_image: str, on_phase: Callable[[str], None]) -> None:
         """Create the cluster; kind adds the context kind-NAME to the user's kubeconfig.
@@ -60,7 +61,7 @@ class Kind:
         limit: float,
         hear: Callable[[str], None] | None = None,
     ) -> str:
-        environ = self._engine.environ() | {"KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network}
+        environ = {**self._engine.environ(), **self._proxy, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network}
         argv = [str(self._program), *arguments]
         return self._shell.run(argv, env=environ, stdin=stdin, limit=limit, on_line=hear).stdout
 

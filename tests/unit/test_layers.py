@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "paths",
         "pki",
         "polling",
+        "proxies",
         "readiness",
         "rules",
         "retention",
