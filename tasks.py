@@ -37,7 +37,8 @@ def command(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[
 @command(
     help={
         "context": "install on the cluster of this kubeconfig context; no kind cluster is made",
-        "supply": "where images come from (source)",
+        "supply": "where images come from: source or bundle",
+        "bundle": "file that invoke bundle has written; everything comes from it",
         "engine": "auto, docker (yours) or managed (a private one)",
         "dry-run": "say what would be done, change nothing",
     }
@@ -47,12 +48,14 @@ def up(
     name: str = "",
     context: str = "",
     supply: str = "",
+    bundle: str = "",
     engine: str = "",
     dry_run: bool = False,
     set: Sets = None,
 ) -> Flow:
     """Create the environment, or bring it up to date."""
-    return cli.flow("up", name, set, {"context": context, "supply": supply, "engine": engine}, dry_run=dry_run)
+    flags = {"context": context, "supply": supply or "bundle" * bool(bundle), "bundle.file": bundle, "engine": engine}
+    return cli.flow("up", name, set, flags, dry_run=dry_run)
 
 
 @command(
@@ -228,6 +231,12 @@ def images(_: Context, name: str = "", json: bool = False, set: Sets = None) -> 
     return cli.flow("images", name, set, {}, as_json=json)
 
 
+@command(help={"output": "file or folder to write to (default: here, tekton-bootstrap-ARCH.tar)"})
+def bundle(_: Context, name: str = "", output: str = "", set: Sets = None) -> Flow:
+    """Write everything that `up` needs from outside into one file."""
+    return cli.flow("bundle", name, set, {}, output=output)
+
+
 @command(help={"fast": "only the tests that need no cluster", "keep": "keep the tests' environment for a look"})
 def test(_: Context, name: str = "", fast: bool = False, keep: bool = False, set: Sets = None) -> Flow:
     """Run all tests; builds what is missing."""
@@ -259,6 +268,7 @@ namespace = Collection(
     doctor,
     config,
     images,
+    bundle,
     test,
     bench,
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bootstrap.cancel import Cancel
 from bootstrap.config import Config
@@ -13,6 +14,12 @@ from bootstrap.errors import Interrupted
 from bootstrap.paths import PROJECT, Paths
 from bootstrap.world import World
 from bootstrap.world.report import Report
+
+if TYPE_CHECKING:
+    from bootstrap.world.clock import Clock
+    from bootstrap.world.engine import Engine
+    from bootstrap.world.images import Images
+    from bootstrap.world.shell import Shell
 
 MODULES = {
     "up": "flows",
@@ -33,6 +40,7 @@ MODULES = {
     "doctor": "looking",
     "config": "looking",
     "images": "looking",
+    "bundle": "bundling",
     "test": "checking",
     "bench": "bench",
 }
@@ -59,7 +67,6 @@ def _interrupt(*_: object) -> None:
 
 def make_world(config: Config, paths: Paths, report: Report) -> World:
     """The doors, opened when they are first used."""
-    from bootstrap.supply.source import Source
     from bootstrap.world.clock import SystemClock
     from bootstrap.world.engine import Engine
     from bootstrap.world.identity import Identity
@@ -78,10 +85,21 @@ def make_world(config: Config, paths: Paths, report: Report) -> World:
         report=report,
         engine=engine,
         identity=Identity(paths.env, config.name),
-        images=Source(
-            shell, engine, clock, project=PROJECT, cache=paths.cache, arch=config.architecture, cancel=cancel
-        ),
+        images=_supply(config, paths, shell, engine, clock, cancel),
     )
+
+
+def _supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clock: Clock, cancel: Cancel) -> Images:
+    arch = config.architecture
+    if config.supply == "bundle":
+        from bootstrap.supply.bundle import Bundle
+        from bootstrap.supply.versions import versions
+
+        file = Path(config.bundle.file).expanduser().absolute()
+        return Bundle(engine, clock, file=file, cache=paths.cache, arch=arch, versions=versions(PROJECT))
+    from bootstrap.supply.source import Source
+
+    return Source(shell, engine, clock, project=PROJECT, cache=paths.cache, arch=arch, cancel=cancel)
 
 
 def _command(verb: str) -> Callable[..., int]:

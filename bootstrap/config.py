@@ -91,6 +91,11 @@ class ProxySettings:
 
 
 @dataclass(frozen=True)
+class BundleSettings:
+    file: str = rules.text("", "what supply bundle takes everything from; see invoke bundle")
+
+
+@dataclass(frozen=True)
 class DashboardSettings:
     port: int = rules.port(9097, "on 127.0.0.1; 0: a free one")
 
@@ -141,7 +146,7 @@ class Config:
     name: str = rules.text("demo", "name of the environment", rules.label(40), empty=False)
     context: str = rules.text("", "an existing context to install on; empty: a kind cluster of our own")
     engine: str = rules.choice("auto", "container engine", ("auto", "docker", "managed"))
-    supply: str = rules.choice("source", "where images come from", ("source",))
+    supply: str = rules.choice("source", "where images come from", ("source", "bundle"))
     arch: str = rules.choice("auto", "processor architecture of the images", ("auto", "amd64", "arm64"))
     cluster: ClusterSettings = ClusterSettings()
     registry: RegistrySettings = RegistrySettings()
@@ -150,6 +155,7 @@ class Config:
     target: TargetSettings = TargetSettings()
     pipeline: PipelineSettings = PipelineSettings()
     notify: NotifySettings = NotifySettings()
+    bundle: BundleSettings = BundleSettings()
     proxy: ProxySettings = ProxySettings()
     dashboard: DashboardSettings = DashboardSettings()
     listener: ListenerSettings = ListenerSettings()
@@ -260,6 +266,8 @@ def _contradictions(config: Config) -> list[Fault]:
     if config.notify.secret and config.notify.kind not in SIGNED_NOTIFICATIONS:
         text = f"{config.notify.kind} takes no secret, only {' and '.join(SIGNED_NOTIFICATIONS)} do"
         found.append(_fault(config, "notify.secret", text))
+    if config.supply == "bundle" and not config.bundle.file:
+        found.append(_fault(config, "supply", "bundle needs bundle.file (invoke up --bundle FILE)"))
     taken: dict[int, str] = {}
     for key in (key for key in SETTINGS if key.endswith("port")):
         number: int = _get(config, key)

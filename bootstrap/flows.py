@@ -72,7 +72,9 @@ def up(world: World, *, dry_run: bool = False) -> int:
 
 
 def is_cold(world: World) -> bool:
-    """Whether images have to be built or fetched first, which wants more disk and a network."""
+    """Whether images have to be built first, which wants more disk and a network."""
+    if world.config.supply != "source":
+        return False
     try:
         return not isinstance(world.images.check(), Ready)
     except BootstrapError:  # no engine answers: none was ever there, or it is stopped

@@ -78,10 +78,10 @@ class Layers:
                 self._fault(name, 0, f"no setting has this variable{meant(name, names)}")
 
     def flags(self, flags: Mapping[str, str]) -> None:
-        """key -> text, as given by --key; an empty text was not given."""
+        """key -> text, as given by --key ("bundle.file": by --bundle); an empty text was not given."""
         for key, text in flags.items():
             if text:
-                self._take(key, Given(f"--{key.replace('_', '-')}", 0, text))
+                self._take(key, Given(f"--{key.partition('.')[0].replace('_', '-')}", 0, text))
 
     def sets(self, sets: Sequence[str]) -> None:
         """ "git.port=3000" each."""

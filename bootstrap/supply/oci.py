@@ -39,7 +39,7 @@ def from_engine_archive(archive: Path, layout: Path) -> str:
         layers = [_compress(blobs, _plain(_member(tar, name))) for name in entry["Layers"]]
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
     descriptor = _put(blobs, _json(manifest), MANIFEST)
-    _write_index(layout, [descriptor])
+    write_index(layout, [descriptor])
     return str(descriptor["digest"])
 
 
@@ -78,7 +78,7 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
-def _write_index(layout: Path, manifests: list[Descriptor]) -> None:
+def write_index(layout: Path, manifests: list[Descriptor]) -> None:
     (layout / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
     (layout / "index.json").write_bytes(_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))
 

@@ -66,6 +66,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "tunnelling",
         "serial",
         "bench",
+        "bundling",
         "console",
         "agents",
     ),

@@ -1,0 +1,124 @@
+"""Supply `bundle`: everything from one file that `invoke bundle` has written; nothing is built and nothing fetched."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from bootstrap.errors import PreconditionError, UsageError
+from bootstrap.model import Lock, Object, Pending, Ready, Verdict
+from bootstrap.supply import bundle_file
+from bootstrap.supply.bundle_file import ENGINE, TEKTON, TOOLS, Description
+from bootstrap.supply.store import Store, key_of
+from bootstrap.world.clock import Clock
+from bootstrap.world.engine import Engine
+from bootstrap.world.report import StepLine
+
+LOAD_LIMIT = 900.0
+
+
+class Bundle:
+    """file: the bundle. arch: what the nodes are to be. versions: what this checkout's manifests are made for."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, *, file: Path, cache: Path, arch: str, versions: Mapping[str, str]
+    ) -> None:
+        self._engine = engine
+        self._file = file
+        self._arch = arch
+        self._versions = versions
+        self._store = Store(cache, clock)
+
+    def check(self) -> Verdict:
+        if not self.kept():
+            return Pending(f"{self._file.name} is not unpacked yet")
+        absent = [name for name in self._in_engine if not self._engine.image_exists(name)]
+        if absent:
+            return Pending(f"{absent[0]} is not in the engine yet")
+        return Ready(f"{len(self._said.images)} images, from {self._file.name}")
+
+    def kept(self) -> bool:
+        return self._folder.is_dir()
+
+    def provide(self, line: StepLine) -> None:
+        """Raises UsageError for a file that is damaged, PreconditionError for one that does not fit."""
+        self._fit()
+        part, key = self._place
+        self._store.put(
+            part,
+            key,
+            lambda folder: bundle_file.unpack(self._file, folder, line.progress),
+            lambda: line.cause("waiting"),
+        )
+        for name, archive in self._in_engine.items():
+            if not self._engine.image_exists(name):
+                line.cause(f"loading {name}")
+                self._engine.docker("load", "--quiet", "--input", str(archive), limit=LOAD_LIMIT)
+
+    def lock(self) -> Lock:
+        said = self._said
+        return Lock({image.name: image for image in said.images}, said.node_image, said.registry_image)
+
+    def tekton(self) -> list[Object]:
+        loaded: list[Object] = json.loads(self._path(TEKTON).read_bytes())
+        return loaded
+
+    def tool(self, name: str) -> Path:
+        return self._path(TOOLS + name)
+
+    def kubernetes(self) -> str:
+        return self._said.versions["kubernetes"]
+
+    def layouts(self) -> dict[str, Path]:
+        return {image.name: bundle_file.layout(self._folder, image.name) for image in self._said.images}
+
+    def seeds(self) -> dict[str, Path]:
+        return {name: bundle_file.layout(self._folder, name) for name in self._said.seeds}
+
+    # -- the file ----------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _head(self) -> tuple[Description, bytes]:
+        return bundle_file.describe(self._file)
+
+    @property
+    def _said(self) -> Description:
+        return self._head[0]
+
+    @property
+    def _place(self) -> tuple[str, str]:
+        """By what it says of itself, digests of all images among it, and its size: to read all of it takes too long."""
+        return "bundle", key_of(self._head[1], str(self._file.stat().st_size))
+
+    @property
+    def _folder(self) -> Path:
+        return self._store.path(*self._place)
+
+    def _path(self, member: str) -> Path:
+        path = self._folder / member
+        if not path.exists():
+            raise PreconditionError(f"{self._file.name} is not unpacked yet", hint="invoke up")
+        return path
+
+    @property
+    def _in_engine(self) -> dict[str, Path]:
+        """What the engine runs itself -> its archive."""
+        folder = self._folder / ENGINE
+        return {self._said.node_image: folder / "node.tar", self._said.registry_image: folder / "registry.tar"}
+
+    def _fit(self) -> None:
+        if self._said.arch != self._arch:
+            raise PreconditionError(
+                f"{self._file} was made for {self._said.arch}; {self._arch} is wanted",
+                hint="make one there, or set arch",
+            )
+        if dict(self._said.versions) != dict(self._versions):
+            what = f"{self._file} was made with {_told(self._said.versions)}"
+            hint = "make it again with this checkout: invoke bundle"
+            raise UsageError(f"{what}; this checkout is for {_told(self._versions)}", hint=hint)
+
+
+def _told(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,0 +1,254 @@
+"""A bundle: one tar file with everything that `up` takes from outside.
+
+    bundle.json                 what is in it; first, so that it is known without reading the rest
+    oci-layout, index.json      an OCI image layout of all images, each by its name (org.opencontainers.image.ref.name)
+    blobs/sha256/HEX            their blobs, those that several share once
+    engine/{node,registry}.tar  what the engine runs itself, for `docker load`
+    tools/{kind,crane}          programs for this machine
+    tekton.json                 Tekton's objects, images by logical name
+    checksums                   SHA-256 of every other member, as sha256sum writes it; last
+
+A file from outside is not trusted: other members, links and sizes that do not hold are refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from bootstrap.errors import UsageError
+from bootstrap.model import LockedImage
+from bootstrap.supply import oci
+
+FORMAT = 1
+DESCRIPTION, CHECKSUMS, TEKTON = "bundle.json", "checksums", "tekton.json"
+BLOBS, ENGINE, TOOLS = "blobs/sha256/", "engine/", "tools/"
+REF_NAME = "org.opencontainers.image.ref.name"
+PROGRAMS = ("kind", "crane")
+ARCHIVES = ("node", "registry")
+DESCRIPTION_LIMIT = 1 << 20
+
+_PLAIN = "|".join(map(re.escape, (DESCRIPTION, CHECKSUMS, TEKTON, "oci-layout", "index.json")))
+_MEMBER = re.compile(
+    rf"{_PLAIN}|{BLOBS}[0-9a-f]{{64}}|{ENGINE}({'|'.join(ARCHIVES)})\.tar|{TOOLS}({'|'.join(PROGRAMS)})"
+)
+_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Description:
+    """versions: "kubernetes", "pipelines", "triggers" -> "v1.9.0". seeds: repositories with tag, by which the layout
+    names them; images by their logical names.
+    """
+
+    arch: str
+    versions: Mapping[str, str]
+    node_image: str
+    registry_image: str
+    images: tuple[LockedImage, ...]
+    seeds: tuple[str, ...]
+
+    def dump(self) -> bytes:
+        return json.dumps({"format": FORMAT} | asdict(self), indent=1).encode()
+
+    @staticmethod
+    def load(data: bytes) -> Description:
+        """Raises ValueError for what is no description, LookupError for one of another format."""
+        try:
+            found: dict[str, Any] = json.loads(data)
+            number = found.pop("format")
+            if number != FORMAT:
+                raise LookupError(number)
+            images = tuple(LockedImage(**(each | {"aliases": tuple(each["aliases"])})) for each in found["images"])
+            return Description(**(found | {"images": images, "seeds": tuple(found["seeds"])}))
+        except (KeyError, TypeError, AttributeError):
+            raise ValueError("not the description of a bundle") from None
+
+
+# -- writing -----------------------------------------------------------------------------------------
+
+
+class Writer:
+    """Adds members to a tar file, and their checksums at the end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT)  # noqa: SIM115
+        self._sums: dict[str, str] = {}
+
+    def put(self, name: str, data: bytes) -> None:
+        self._add(name, io.BytesIO(data), len(data), 0o644)
+
+    def add(self, name: str, path: Path, mode: int = 0o644) -> None:
+        with path.open("rb") as source:
+            self._add(name, source, os.fstat(source.fileno()).st_size, mode)
+
+    def layouts(self, named: Mapping[str, Path]) -> None:
+        """One OCI layout of those layouts."""
+        manifests = []
+        for name, layout in named.items():
+            manifests.append(oci.manifest_of(layout) | {"annotations": {REF_NAME: name}})
+            for blob in sorted((layout / BLOBS).iterdir()):
+                if BLOBS + blob.name not in self._sums:
+                    self.add(BLOBS + blob.name, blob)
+        self.put("oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+        index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": manifests}
+        self.put("index.json", json.dumps(index).encode())
+
+    def close(self) -> None:
+        lines = [f"{digest}  {name}\n" for name, digest in self._sums.items()]
+        self.put(CHECKSUMS, "".join(lines).encode())
+        self._tar.close()
+
+    def _add(self, name: str, source: IO[bytes], size: int, mode: int) -> None:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = size, mode
+        hashing = _Hashing(source)
+        self._tar.addfile(info, hashing)
+        self._sums[name] = hashing.digest.hexdigest()
+
+
+class _Hashing(io.RawIOBase):
+    """A stream that keeps the digest of what was read of it."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(size)
+        self.digest.update(data)
+        return data
+
+
+# -- reading -----------------------------------------------------------------------------------------
+
+
+def describe(file: Path) -> tuple[Description, bytes]:
+    """What the file says of itself, and those very bytes. Raises UsageError."""
+    try:
+        with tarfile.open(file, "r|") as tar:
+            first = tar.next()
+            data = b""
+            if first is not None and first.name == DESCRIPTION and first.isfile():
+                data = _read(tar, first)
+        return Description.load(data), data
+    except LookupError as error:
+        raise UsageError(
+            f"{file} is a bundle of format {error.args[0]}; this version reads {FORMAT}", hint="invoke bundle, anew"
+        ) from None
+    except (ValueError, tarfile.TarError, EOFError):
+        raise UsageError(f"{file} is not a bundle", hint="a file that invoke bundle has written") from None
+    except OSError as error:
+        raise UsageError(f"bundle.file: {file} cannot be read: {error.strerror}", hint="invoke config") from None
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    source = tar.extractfile(member)
+    return source.read(DESCRIPTION_LIMIT) if source else b""
+
+
+def unpack(file: Path, folder: Path, say: Callable[[str], None]) -> None:
+    """Every member into `folder`, checked; and a layout folder for each image, see `layout`.
+
+    Raises UsageError with the name of the member that is wrong; what is in `folder` then is of no use.
+    """
+    sums: dict[str, str] = {}
+    name = ""
+    try:
+        with tarfile.open(file, "r|") as tar:
+            for member in tar:
+                name = member.name
+                if name in sums or not member.isfile() or not _MEMBER.fullmatch(name):
+                    raise _wrong(file, f"{name[:80]} does not belong into a bundle")
+                say(f"reading {name[:30]}")
+                sums[name] = _keep(tar, member, folder / name)
+                if name.startswith(BLOBS) and sums[name] != name.removeprefix(BLOBS):
+                    raise _wrong(file, f"{name} is damaged")
+    except (tarfile.TarError, EOFError):
+        raise _wrong(file, f"it is cut off or damaged at {name or 'its beginning'}") from None
+    if CHECKSUMS not in sums:
+        raise _wrong(file, f"it is cut off after {name or 'its beginning'}")
+    _compare(file, sums, (folder / CHECKSUMS).read_text(errors="replace"))
+    for program in PROGRAMS:
+        (folder / TOOLS / program).chmod(0o755)
+    _split(file, folder)
+
+
+def _keep(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> str:
+    """Its digest."""
+    source = tar.extractfile(member)
+    if source is None:
+        raise tarfile.ReadError(member.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with target.open("wb") as kept:
+        while data := source.read(oci.CHUNK):
+            digest.update(data)
+            kept.write(data)
+    return digest.hexdigest()
+
+
+def _compare(file: Path, sums: Mapping[str, str], text: str) -> None:
+    wanted = {match[2]: match[1] for match in map(_LINE.fullmatch, text.splitlines()) if match}
+    for name in sorted({*wanted, *sums} - {CHECKSUMS}):
+        if name not in sums:
+            raise _wrong(file, f"{name} is missing")
+        if name not in wanted:
+            raise _wrong(file, f"{CHECKSUMS} does not know {name}")
+        if sums[name] != wanted[name]:
+            raise _wrong(file, f"{name} is damaged")
+    needed = {DESCRIPTION, TEKTON, "index.json"}
+    needed |= {f"{ENGINE}{name}.tar" for name in ARCHIVES} | {f"{TOOLS}{name}" for name in PROGRAMS}
+    lost = needed - set(sums)
+    if lost:
+        raise _wrong(file, f"{min(lost)} is missing")
+
+
+def _split(file: Path, folder: Path) -> None:
+    """A layout folder for each image, its blobs linked from the common ones."""
+    try:
+        manifests = json.loads((folder / "index.json").read_bytes())["manifests"]
+        for descriptor in manifests:
+            target = layout(folder, str(descriptor["annotations"][REF_NAME]))
+            for digest in _blobs(folder, descriptor):
+                kept = target / BLOBS / digest
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                if not kept.exists():
+                    kept.hardlink_to(folder / BLOBS / digest)
+            plain = {key: value for key, value in descriptor.items() if key != "annotations"}
+            oci.write_index(target, [plain])
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        raise _wrong(file, "its images are not complete") from None
+
+
+def _blobs(folder: Path, descriptor: Mapping[str, Any]) -> Iterator[str]:
+    """Hex digests of a manifest and of all that it names. Raises ValueError for what is no digest."""
+    manifest = _hex(descriptor)
+    yield manifest
+    found = json.loads((folder / BLOBS / manifest).read_bytes())
+    yield from map(_hex, (found["config"], *found["layers"]))
+
+
+def _hex(descriptor: Mapping[str, Any]) -> str:
+    match = _DIGEST.fullmatch(str(descriptor["digest"]))
+    if not match:
+        raise ValueError("not a digest")
+    return match[1]
+
+
+def layout(folder: Path, name: str) -> Path:
+    """Where an unpacked bundle has the layout of an image or a seed."""
+    return folder / "layouts" / re.sub(r"[^a-z0-9.-]", "_", name)
+
+
+def _wrong(file: Path, why: str) -> UsageError:
+    return UsageError(f"{file}: {why}", hint="copy the file again, or make it again: invoke bundle")
