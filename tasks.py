@@ -37,7 +37,7 @@ def command(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[
 @command(
     help={
         "context": "install on the cluster of this kubeconfig context; no kind cluster is made",
-        "supply": "where images come from: source or bundle",
+        "supply": "where images come from: source, bundle or mirror",
         "bundle": "file that invoke bundle has written; everything comes from it",
         "engine": "auto, docker (yours) or managed (a private one)",
         "dry-run": "say what would be done, change nothing",
@@ -237,6 +237,20 @@ def bundle(_: Context, name: str = "", output: str = "", set: Sets = None) -> Fl
     return cli.flow("bundle", name, set, {}, output=output)
 
 
+@command(
+    help={
+        "plan": "say what would be copied, copy nothing",
+        "check": "compare what is there with what should be",
+        **JSON,
+    }
+)
+def mirror(
+    _: Context, name: str = "", plan: bool = False, check: bool = False, json: bool = False, set: Sets = None
+) -> Flow:
+    """Copy every image into a registry of yours."""
+    return cli.flow("mirror", name, set, {}, plan=plan, check=check, as_json=json)
+
+
 @command(help={"fast": "only the tests that need no cluster", "keep": "keep the tests' environment for a look"})
 def test(_: Context, name: str = "", fast: bool = False, keep: bool = False, set: Sets = None) -> Flow:
     """Run all tests; builds what is missing."""
@@ -269,6 +283,7 @@ namespace = Collection(
     config,
     images,
     bundle,
+    mirror,
     test,
     bench,
 )

@@ -11,6 +11,7 @@ from bootstrap.errors import UsageError
 from bootstrap.locks import engine_in_use
 from bootstrap.steps.engine import EngineStep
 from bootstrap.steps.images import ImagesStep
+from bootstrap.supply import oci
 from bootstrap.supply.bundle_file import ARCHIVES, DESCRIPTION, ENGINE, PROGRAMS, TEKTON, TOOLS, Description, Writer
 from bootstrap.supply.versions import versions
 from bootstrap.text import duration
@@ -50,20 +51,25 @@ def target_of(output: str, arch: str) -> Path:
     return target
 
 
-def _write(world: World, file: Path, folder: Path) -> None:
-    images, line = world.images, world.report.step("bundle")
-    lock, seeds = images.lock(), images.seeds()
-    said = Description(
+def describe(world: World) -> Description:
+    """What the supply of the settings holds."""
+    lock = world.images.lock()
+    return Description(
         arch=world.config.architecture,
         versions=versions(world.project),
         node_image=lock.node_image,
         registry_image=lock.registry_image,
         images=tuple(lock.images.values()),
-        seeds=tuple(seeds),
+        seeds={name: str(oci.manifest_of(layout)["digest"]) for name, layout in world.images.seeds().items()},
     )
+
+
+def _write(world: World, file: Path, folder: Path) -> None:
+    images, line = world.images, world.report.step("bundle")
+    lock, seeds = images.lock(), images.seeds()
     with file.open("wb") as target:
         writer = Writer(target)
-        writer.put(DESCRIPTION, said.dump())
+        writer.put(DESCRIPTION, describe(world).dump())
         line.cause("writing the images")
         writer.layouts({**images.layouts(), **seeds})
         writer.put(TEKTON, json.dumps(images.tekton()).encode())

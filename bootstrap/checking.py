@@ -19,7 +19,7 @@ TOOLS = ("ruff", "mypy", "pytest", "pytest_timeout")
 INSTALL = "pip install -r requirements-dev.txt"
 OWN_MODULES = ("images/pause", "images/nodenet", "images/git-server", "images/tekton", "demo/go-echo")
 """Go code of our own, if only a test; the other modules only name what is built from others' code."""
-PROGRAMS = {"kube": ("go-kubernetes", "kube"), "etcd": ("go-etcd", "etcd")}
+PROGRAMS = {"kube": ("go-kubernetes", "kube"), "etcd": ("go-etcd", "etcd"), "crane": ("go-tools", "crane")}
 """What the integration tests start, as they call it -> (part of the supply, program)."""
 BIN = "TEKTON_BOOTSTRAP_TEST_BIN"
 

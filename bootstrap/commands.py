@@ -41,6 +41,7 @@ MODULES = {
     "config": "looking",
     "images": "looking",
     "bundle": "bundling",
+    "mirror": "mirroring",
     "test": "checking",
     "bench": "bench",
 }
@@ -99,7 +100,23 @@ def _supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clock: C
         return Bundle(engine, clock, file=file, cache=paths.cache, arch=arch, versions=versions(PROJECT))
     from bootstrap.supply.source import Source
 
-    return Source(shell, engine, clock, project=PROJECT, cache=paths.cache, arch=arch, cancel=cancel)
+    source = Source(shell, engine, clock, project=PROJECT, cache=paths.cache, arch=arch, cancel=cancel)
+    if config.supply != "mirror":
+        return source
+    from bootstrap.supply.mirror import Mirror
+    from bootstrap.supply.versions import versions
+    from bootstrap.world.mirror import MirrorRegistry
+
+    return Mirror(
+        engine,
+        clock,
+        source,
+        lambda crane: MirrorRegistry(shell, clock, crane, config.mirror),
+        cache=paths.cache,
+        arch=arch,
+        versions=versions(PROJECT),
+        parallel=config.mirror.parallel,
+    )
 
 
 def _command(verb: str) -> Callable[..., int]:

@@ -96,6 +96,17 @@ class BundleSettings:
 
 
 @dataclass(frozen=True)
+class MirrorSettings:
+    registry: str = rules.text("", "HOST[:PORT] that invoke mirror fills, for supply mirror", rules.host)
+    folder: str = rules.text("tekton-bootstrap", "path below which all images are", rules.folder, empty=False)
+    username: str = rules.text("", "who pushes and pulls; empty: as docker's own configuration says", rules.user)
+    password: Secret = rules.secret("of that user", rules.at_most(4096))
+    ca_file: str = rules.text("", "its authority, if the machine does not know it")
+    plain_http: str = rules.choice("off", "on: it may be without TLS", ("off", "on"))
+    parallel: int = rules.whole(6, "images that are moved at the same time", 1, 32)
+
+
+@dataclass(frozen=True)
 class DashboardSettings:
     port: int = rules.port(9097, "on 127.0.0.1; 0: a free one")
 
@@ -146,7 +157,7 @@ class Config:
     name: str = rules.text("demo", "name of the environment", rules.label(40), empty=False)
     context: str = rules.text("", "an existing context to install on; empty: a kind cluster of our own")
     engine: str = rules.choice("auto", "container engine", ("auto", "docker", "managed"))
-    supply: str = rules.choice("source", "where images come from", ("source", "bundle"))
+    supply: str = rules.choice("source", "where images come from", ("source", "bundle", "mirror"))
     arch: str = rules.choice("auto", "processor architecture of the images", ("auto", "amd64", "arm64"))
     cluster: ClusterSettings = ClusterSettings()
     registry: RegistrySettings = RegistrySettings()
@@ -156,6 +167,7 @@ class Config:
     pipeline: PipelineSettings = PipelineSettings()
     notify: NotifySettings = NotifySettings()
     bundle: BundleSettings = BundleSettings()
+    mirror: MirrorSettings = MirrorSettings()
     proxy: ProxySettings = ProxySettings()
     dashboard: DashboardSettings = DashboardSettings()
     listener: ListenerSettings = ListenerSettings()
@@ -268,6 +280,10 @@ def _contradictions(config: Config) -> list[Fault]:
         found.append(_fault(config, "notify.secret", text))
     if config.supply == "bundle" and not config.bundle.file:
         found.append(_fault(config, "supply", "bundle needs bundle.file (invoke up --bundle FILE)"))
+    if config.supply == "mirror" and not config.mirror.registry:
+        found.append(_fault(config, "supply", "mirror needs mirror.registry"))
+    if bool(config.mirror.username) != bool(config.mirror.password):
+        found.append(_fault(config, "mirror.username", "mirror.username and mirror.password go together"))
     taken: dict[int, str] = {}
     for key in (key for key in SETTINGS if key.endswith("port")):
         number: int = _get(config, key)

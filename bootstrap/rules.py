@@ -15,6 +15,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
+_HOST = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?")
+_FOLDER = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 _FULL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)+")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
 _BRANCH = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9._/+@*-]{0,199}")
@@ -139,6 +141,20 @@ def url(*schemes: str) -> Rule:
         return value
 
     return rule
+
+
+def host(value: str) -> str:
+    """HOST or HOST:PORT."""
+    if not _HOST.fullmatch(value):
+        raise Wrong(f"{quoted(value)} is not HOST or HOST:PORT")
+    return value
+
+
+def folder(value: str) -> str:
+    """A path as image references have it, without a host."""
+    if not _FOLDER.fullmatch(value):
+        raise Wrong(f"{quoted(value)} is not a path like team/images")
+    return value
 
 
 def within(value: str) -> str:

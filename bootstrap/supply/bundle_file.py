@@ -46,8 +46,8 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 @dataclass(frozen=True)
 class Description:
-    """versions: "kubernetes", "pipelines", "triggers" -> "v1.9.0". seeds: repositories with tag, by which the layout
-    names them; images by their logical names.
+    """versions: "kubernetes", "pipelines", "triggers" -> "v1.9.0". seeds: "library/golang:1" -> digest; the layout has
+    them by that name, and images by their logical names.
     """
 
     arch: str
@@ -55,7 +55,7 @@ class Description:
     node_image: str
     registry_image: str
     images: tuple[LockedImage, ...]
-    seeds: tuple[str, ...]
+    seeds: Mapping[str, str]
 
     def dump(self) -> bytes:
         return json.dumps({"format": FORMAT} | asdict(self), indent=1).encode()
@@ -69,7 +69,7 @@ class Description:
             if number != FORMAT:
                 raise LookupError(number)
             images = tuple(LockedImage(**(each | {"aliases": tuple(each["aliases"])})) for each in found["images"])
-            return Description(**(found | {"images": images, "seeds": tuple(found["seeds"])}))
+            return Description(**(found | {"images": images}))
         except (KeyError, TypeError, AttributeError):
             raise ValueError("not the description of a bundle") from None
 

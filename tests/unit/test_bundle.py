@@ -57,7 +57,8 @@ def description(layouts: dict[str, Path]) -> Description:
         for name, layout in layouts.items()
         if name != SEED
     )
-    return Description("amd64", VERSIONS, "node:1", "registry:1", images, (SEED,))
+    seeds = {SEED: str(oci.manifest_of(layouts[SEED])["digest"])}
+    return Description("amd64", VERSIONS, "node:1", "registry:1", images, seeds)
 
 
 @pytest.fixture

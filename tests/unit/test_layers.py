@@ -67,6 +67,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "serial",
         "bench",
         "bundling",
+        "mirroring",
         "console",
         "agents",
     ),

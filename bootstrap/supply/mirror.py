@@ -1,0 +1,232 @@
+"""Supply `mirror`: everything from a registry of the user's that `invoke mirror` has filled; nothing is built.
+
+Only kind and crane are compiled, from Go modules: something has to fetch the first image.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from bootstrap.crew import Crew
+from bootstrap.errors import CommandError, PreconditionError, UsageError
+from bootstrap.model import Lock, Object, Pending, Ready, Verdict
+from bootstrap.supply import oci
+from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON, Description
+from bootstrap.supply.source import Source
+from bootstrap.supply.store import Store, key_of
+from bootstrap.world.clock import Clock
+from bootstrap.world.engine import Engine
+from bootstrap.world.mirror import MirrorRegistry
+from bootstrap.world.report import StepLine
+
+ENVIRONMENT = "environment"
+"""The image whose files say what the others are. It is pushed last, so half a mirror is never taken for a whole one."""
+DIGESTS = "engine.json"
+"""Of its files the one that says by which digest the engine's two images were pushed: {"node:KEY": "sha256:..."}."""
+LOAD_LIMIT = 900.0
+
+
+def tag_of(digest: str) -> str:
+    """sha256:1234... -> "123456789abc"."""
+    return digest.partition(":")[2][:12]
+
+
+def environment_tag(arch: str, versions: Mapping[str, str]) -> str:
+    """Of what fits a checkout: "amd64-v1.36.3-v1.9.0-v0.35.0"."""
+    return "-".join([arch, *versions.values()])
+
+
+def engine_name(image: str) -> str:
+    """What the engine runs, as the mirror names it: "tekton-bootstrap/node:KEY" -> "node:KEY"."""
+    return image.rpartition("/")[2]
+
+
+def seed_name(seed: str, digest: str) -> str:
+    """ "library/golang:1.26" -> "golang:123456789abc"; two tags of one image are one."""
+    return f"{seed.rpartition('/')[2].partition(':')[0]}:{tag_of(digest)}"
+
+
+class Mirror:
+    """source: builds the tools. versions: what this checkout's manifests are made for."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        source: Source,
+        registry: Callable[[Path], MirrorRegistry],
+        *,
+        cache: Path,
+        arch: str,
+        versions: Mapping[str, str],
+        parallel: int,
+    ) -> None:
+        self._engine = engine
+        self._source = source
+        self._registry = registry
+        self._store = Store(cache, clock)
+        self._arch = arch
+        self._versions = versions
+        self._parallel = parallel
+
+    def check(self) -> Verdict:
+        if not self.kept():
+            return Pending("not all of the mirror's images are here yet")
+        absent = [name for name in self._in_engine if not self._engine.image_exists(name)]
+        if absent:
+            return Pending(f"{absent[0]} is not in the engine yet")
+        return Ready(f"{len(self._said.images)} images, from {self._address}")
+
+    def kept(self) -> bool:
+        if self._known() is None:
+            return False
+        return all(layout.is_dir() for layout in {**self.layouts(), **self.seeds()}.values())
+
+    def provide(self, line: StepLine) -> None:
+        """Raises PreconditionError for a registry that does not serve, UsageError for a mirror that does not fit."""
+        self._source.build(["go-tools"], line)
+        with self._registry(self.tool("crane")).login() as registry:
+            registry.refuse_plain()
+            line.cause(f"asking {registry.address}")
+            self._fetch_environment(registry, line)
+            self._fetch_layouts(registry, line)
+            for name, archive in self._in_engine.items():
+                if not self._engine.image_exists(name):
+                    line.cause(f"fetching {engine_name(name)}")
+                    self._load(registry, name, archive)
+
+    def lock(self) -> Lock:
+        said = self._said
+        return Lock({image.name: image for image in said.images}, said.node_image, said.registry_image)
+
+    def tekton(self) -> list[Object]:
+        loaded: list[Object] = json.loads((self._folder / TEKTON).read_bytes())
+        return loaded
+
+    def tool(self, name: str) -> Path:
+        return self._source.tool(name)
+
+    def kubernetes(self) -> str:
+        return self._said.versions["kubernetes"]
+
+    def layouts(self) -> dict[str, Path]:
+        return {image.name: self._layout(image.name, image.digest) for image in self._said.images}
+
+    def seeds(self) -> dict[str, Path]:
+        return {seed: self._layout(seed_name(seed, digest).partition(":")[0], digest) for seed, digest in self._pairs}
+
+    # -- what is here ------------------------------------------------------------------------------
+
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        return list(self._said.seeds.items())
+
+    @property
+    def _address(self) -> str:
+        return self._registry(Path("crane")).address
+
+    @property
+    def _part(self) -> str:
+        """Of the store: each mirror and each checkout's versions have environments of their own."""
+        return f"mirror-{key_of(self._address, environment_tag(self._arch, self._versions))}"
+
+    def _known(self) -> Path | None:
+        """The folder of the environment that was fetched last."""
+        folders = [path for path in self._store.path(self._part, "x").parent.glob("[0-9a-f]*") if path.is_dir()]
+        return max(folders, key=lambda path: path.stat().st_mtime, default=None)
+
+    @property
+    def _folder(self) -> Path:
+        known = self._known()
+        if known is None:
+            raise PreconditionError(f"nothing was fetched from {self._address} yet", hint="invoke up")
+        return known
+
+    @functools.cached_property
+    def _said(self) -> Description:
+        return Description.load((self._folder / DESCRIPTION).read_bytes())
+
+    def _layout(self, name: str, digest: str) -> Path:
+        return self._store.path(f"mirrored-{name}", tag_of(digest))
+
+    @property
+    def _in_engine(self) -> dict[str, Path]:
+        said = self._said
+        folder = self._store.root / "tmp"
+        return {name: folder / f"{engine_name(name)}.tar" for name in (said.node_image, said.registry_image)}
+
+    # -- fetching ----------------------------------------------------------------------------------
+
+    def _fetch_environment(self, registry: MirrorRegistry, line: StepLine) -> None:
+        name = f"{ENVIRONMENT}:{environment_tag(self._arch, self._versions)}"
+        digest = registry.digest(name)
+        if not digest:
+            raise UsageError(
+                f"{registry.address} has no environment for this checkout ({name.partition(':')[2]})",
+                hint="invoke mirror, with this checkout, where images can be built",
+            )
+
+        def fetch(folder: Path) -> None:
+            layer = folder / "files.tar"
+            registry.get_files(f"{ENVIRONMENT}@{digest}", layer)
+            with tarfile.open(layer) as tar:
+                for member in (DESCRIPTION, TEKTON, DIGESTS):
+                    source = tar.extractfile(member)
+                    (folder / member).write_bytes(source.read() if source else b"")
+            layer.unlink()
+            Description.load((folder / DESCRIPTION).read_bytes())
+
+        self._store.put(self._part, tag_of(digest), fetch, lambda: line.cause("another command fetches it"))
+        self.__dict__.pop("_said", None)
+
+    def _fetch_layouts(self, registry: MirrorRegistry, line: StepLine) -> None:
+        wanted = {f"{image.name}:{tag_of(image.digest)}": image.digest for image in self._said.images}
+        wanted |= {seed_name(seed, digest): digest for seed, digest in self._pairs}
+        todo = [name for name, digest in wanted.items() if not self._layout(name.partition(":")[0], digest).is_dir()]
+
+        def fetch(name: str) -> None:
+            self._store.put(
+                f"mirrored-{name.partition(':')[0]}",
+                tag_of(wanted[name]),
+                lambda folder: _pull(registry, name, wanted[name], folder),
+                lambda: None,
+            )
+
+        for done, _ in enumerate(side_by_side(todo, fetch, self._parallel), 1):
+            line.cause(f"{done} of {len(todo)} images")
+
+    def _load(self, registry: MirrorRegistry, name: str, archive: Path) -> None:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            digest = json.loads((self._folder / DIGESTS).read_bytes())[engine_name(name)]
+            reference = registry.pull_archive(f"{engine_name(name).partition(':')[0]}@{digest}", archive)
+            self._engine.docker("load", "--quiet", "--input", str(archive), limit=LOAD_LIMIT)
+            self._engine.docker("tag", reference, name)
+            self._engine.docker("rmi", reference)
+        finally:
+            archive.unlink(missing_ok=True)
+
+
+def _pull(registry: MirrorRegistry, name: str, digest: str, folder: Path) -> None:
+    """crane checks every blob by its digest; that it is the wanted image is checked here."""
+    registry.pull_layout(f"{name.partition(':')[0]}@{digest}", folder)
+    if oci.manifest_of(folder)["digest"] != digest:
+        raise CommandError(f"{registry.address} has another image as {name}", code=1, hint="invoke mirror --check")
+
+
+def side_by_side(names: Iterable[str], work: Callable[[str], object], parallel: int) -> Iterator[str]:
+    """`work` on each, some at a time; each name when its work has ended. Raises what the first failure was."""
+    crew: Crew[object] = Crew("mirror")
+    waiting = list(names)
+    while waiting or crew.busy:
+        while waiting and len(crew.busy) < parallel:
+            name = waiting.pop(0)
+            crew.start(name, functools.partial(work, name))
+        name, result = crew.next()
+        if isinstance(result, BaseException):
+            raise result
+        yield name
