@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,7 +98,9 @@ func TestEvents(t *testing.T) {
 func TestNames(t *testing.T) {
 	known := read(t)
 	listener := load(t, "listener")
-	watched := listener.triggers[0].Interceptors[3]
+	gates := listener.triggers[0].Interceptors
+	at := slices.IndexFunc(gates, func(gate *v1beta1.TriggerInterceptor) bool { return *gate.Name == "watched" })
+	watched := gates[at]
 	for i, param := range watched.Params {
 		if param.Name == "filter" { // whatever the address is, it is the name that counts here
 			watched.Params[i].Value.Raw = []byte(`"true"`)
@@ -106,7 +109,8 @@ func TestNames(t *testing.T) {
 	for url, wanted := range known.Names {
 		t.Run(url, func(t *testing.T) {
 			answer := process(t, watched, v1beta1.InterceptorRequest{Extensions: map[string]any{
-				"event": map[string]any{"url": url, "ref": "refs/heads/main", "commit": known.Commit},
+				"event":    map[string]any{"url": url, "ref": "refs/heads/main", "commit": known.Commit},
+				"delivery": "of-no-matter",
 			}})
 			if !answer.Continue {
 				t.Fatal(answer.Status.Message)
