@@ -134,7 +134,9 @@ def _push(world: World, registry: MirrorRegistry, item: Item) -> None:
     with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=world.paths.cache) as folder:
         archive = Path(folder) / "image.tar"
         world.engine.docker("save", "--output", str(archive), item.engine_image, limit=SAVE_LIMIT)
-        registry.push(archive, item.name)
+        oci.from_engine_archive(archive, Path(folder) / "layout", packed=False)
+        archive.unlink()
+        registry.push(Path(folder) / "layout", item.name)
 
 
 def _name(world: World) -> str:

@@ -26,17 +26,19 @@ CHUNK = 1 << 20
 Descriptor = dict[str, Any]
 
 
-def from_engine_archive(archive: Path, layout: Path) -> str:
+def from_engine_archive(archive: Path, layout: Path, *, packed: bool = True) -> str:
     """Turn the archive of `docker save IMAGE` into the layout folder `layout`; answers the digest.
 
-    Layers are compressed without a time stamp, so the same layer gives the same blob in every image.
+    Layers are compressed without a time stamp, so the same layer gives the same blob in every image; or not at all,
+    which is quicker for an image that holds compressed ones.
     """
+    keep = _compress if packed else _plainly
     blobs = layout / "blobs/sha256"
     blobs.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as tar:
         entry = json.loads(_member(tar, "manifest.json").read())[0]
         config = _put(blobs, _member(tar, entry["Config"]).read(), CONFIG)
-        layers = [_compress(blobs, _plain(_member(tar, name))) for name in entry["Layers"]]
+        layers = [keep(blobs, _plain(_member(tar, name))) for name in entry["Layers"]]
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
     descriptor = _put(blobs, _json(manifest), MANIFEST)
     write_index(layout, [descriptor])
@@ -61,11 +63,23 @@ def _compress(blobs: Path, source: IO[bytes]) -> Descriptor:
     temporary = blobs / f".layer-{os.getpid()}"
     with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 3, raw, mtime=0) as packed:
         shutil.copyfileobj(source, packed, CHUNK)
+    return _layer(temporary, LAYER)
+
+
+def _plainly(blobs: Path, source: IO[bytes]) -> Descriptor:
+    temporary = blobs / f".layer-{os.getpid()}"
+    with temporary.open("wb") as raw:
+        shutil.copyfileobj(source, raw, CHUNK)
+    return _layer(temporary, LAYER.removesuffix("+gzip"))
+
+
+def _layer(temporary: Path, media_type: str) -> Descriptor:
+    """Give a blob its name."""
     with temporary.open("rb") as written:
         digest = hashlib.file_digest(written, "sha256").hexdigest()
     size = temporary.stat().st_size
-    temporary.rename(blobs / digest)
-    return {"mediaType": LAYER, "digest": f"sha256:{digest}", "size": size}
+    temporary.rename(temporary.with_name(digest))
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": size}
 
 
 def _put(blobs: Path, data: bytes, media_type: str) -> Descriptor:

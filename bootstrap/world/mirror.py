@@ -99,9 +99,9 @@ class MirrorRegistry:
         except NotFound:
             return ""
 
-    def push(self, image: Path, name: str) -> str:
-        """The image of a layout folder, or of an archive of docker's; its digest."""
-        return self._run("push", str(image), self._reference(name)).rpartition("@")[2]
+    def push(self, layout: Path, name: str) -> str:
+        """The image of a layout folder; its digest."""
+        return self._run("push", str(layout), self._reference(name)).rpartition("@")[2]
 
     def pull_layout(self, name: str, layout: Path) -> None:
         self._run("pull", "--format=oci", self._reference(name), str(layout))

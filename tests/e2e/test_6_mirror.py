@@ -8,7 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from bootstrap import names
+from bootstrap.commands import make_world
+from bootstrap.config import Config
+from bootstrap.paths import Paths
 from bootstrap.world import World
+from bootstrap.world.report import TerminalReport
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
@@ -41,6 +45,8 @@ def apart(product: Product, registry: dict[str, str]) -> Iterator[dict[str, str]
     }
     yield given
     product.run("down", name=f"{product.name}-mirrored", env=given)
+    # Not `down --purge`: its cache is everybody's.
+    make_world(Config(name=f"{product.name}-mirrored"), Paths.of("any", given), TerminalReport()).engine.purge()
 
 
 def test_a_mirror_is_planned_filled_and_checked(product: Product, registry: dict[str, str]) -> None:

@@ -105,3 +105,11 @@ def test_images_are_packed_under_all_their_names_and_shared_blobs_once(tmp_path:
     by_name = {each["annotations"]["io.containerd.image.name"]: each["digest"] for each in index["manifests"]}
     assert by_name["r/a@sha256:1"] == by_name["registry.k8s.io/a:1"] == oci.manifest_of(layouts[0])["digest"]
     assert by_name["r/b@sha256:2"] == oci.manifest_of(layouts[1])["digest"]
+
+
+def test_layers_can_stay_as_they_are(tmp_path: Path) -> None:
+    archive = saved(tmp_path / "a.tar", {"1/layer.tar": b"one" * 1000})
+    oci.from_engine_archive(archive, tmp_path / "layout", packed=False)
+    [layer] = manifest(tmp_path / "layout")["layers"]
+    assert layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar"
+    assert blob(tmp_path / "layout", layer) == b"one" * 1000
