@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, ParseError
+from invoke.main import program
+from invoke.parser import Parser
 from invoke.tasks import task
 
-from bootstrap import cli
+from bootstrap import cli, words
+from bootstrap.cli import Flow
+from bootstrap.errors import Fault
 
-cli.guard()  # invoke reads invoke.yaml itself, right after this module, and chokes on what is not YAML
-
-Flow: TypeAlias = Callable[[], int]
 Sets: TypeAlias = list[str] | None
 """A flag that may be given several times; invoke wants None for "not given"."""
 
@@ -23,13 +25,27 @@ COMMON = {
     "set": "a setting for this call, KEY=VALUE (git.port=3000); may be given several times",
 }
 JSON = {"json": "print one JSON object in place of text"}
+RANGES = {
+    "port": (1, 65535),
+    "ssh-port": (1, 65535),
+    "timeout": (1, 1440),
+    "limit": (1, 10_000),
+    "times": (1, 100),
+    "command-timeout": (1, 86_400),
+    "list-depth": (0, 100),
+}
+"""Lowest and highest value of every flag that is a number, the last two of invoke's own; 0 as a default: not given."""
+FLOWS: dict[str, Callable[..., Flow]] = {}
+"""The body of every command by its name."""
 
 
 def command(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[Callable[..., Flow]], Any]:
     """An invoke task that ends with the exit code of the flow that it returns, and never with a traceback."""
 
     def wrap(body: Callable[..., Flow]) -> Any:
-        return task(cli.ending(body, Exit), help=COMMON | (help or {}), iterable=["set"], **options)
+        made: Any = task(cli.ending(body, Exit), help=COMMON | (help or {}), iterable=["set"], **options)
+        FLOWS[made.name.replace("_", "-")] = body
+        return made
 
     return wrap
 
@@ -37,7 +53,7 @@ def command(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[
 @command(
     help={
         "context": "install on the cluster of this kubeconfig context; no kind cluster is made",
-        "supply": "where images come from: source, bundle or mirror",
+        "supply": "where images come from: source, upstream, bundle, mirror, or auto (the nearest in reach)",
         "bundle": "file that invoke bundle has written; everything comes from it",
         "engine": "auto, docker (yours) or managed (a private one)",
         "dry-run": "say what would be done, change nothing",
@@ -201,9 +217,9 @@ def tunnel(
     return cli.flow("tunnel", name, set, {}, to=to, port=port, ssh_port=ssh_port, identity=identity, config=config)
 
 
-@command(help={"port": "local port (default: dashboard.port, 9097)", "open": "open the browser"})
+@command(help={"port": "local port (default: dashboard.port, 9090, or the next free one)", "open": "open the browser"})
 def dashboard(_: Context, name: str = "", port: int = 0, open: bool = False, set: Sets = None) -> Flow:
-    """Serve a page with the runs until Ctrl-C."""
+    """Serve the console until Ctrl-C."""
     return cli.flow("dashboard", name, set, {}, port=port, browse=open)
 
 
@@ -225,10 +241,10 @@ def config(_: Context, name: str = "", json: bool = False, set: Sets = None) -> 
     return cli.flow("config", name, set, {}, as_json=json)
 
 
-@command(help=JSON)
-def images(_: Context, name: str = "", json: bool = False, set: Sets = None) -> Flow:
+@command(help={"lock": "ask the public hosts, and write down what supply upstream may take", **JSON})
+def images(_: Context, name: str = "", lock: bool = False, json: bool = False, set: Sets = None) -> Flow:
     """Show every image with its digest."""
-    return cli.flow("images", name, set, {}, as_json=json)
+    return cli.flow("images", name, set, {}, lock=lock, as_json=json)
 
 
 @command(help={"output": "file or folder to write to (default: here, tekton-bootstrap-ARCH.tar)"})
@@ -239,16 +255,49 @@ def bundle(_: Context, name: str = "", output: str = "", set: Sets = None) -> Fl
 
 @command(
     help={
-        "plan": "say what would be copied, copy nothing",
-        "check": "compare what is there with what should be",
+        "registry": "HOST[:PORT] to copy to (default: mirror.registry)",
+        "source": "folder of manifests: what they name is copied, in place of what up needs",
+        "destination": "folder for those manifests, each reference rewritten to the registry",
+        "platform": "of images that have several: only these, as linux/amd64,linux/arm64 (default: all)",
+        "download": "write Tekton's manifests, as this checkout pins them, into the source folder",
+        "sync": "copy what is missing, and rewrite; what is done unless another is asked for",
+        "pull": "load what is there into the engine of this machine",
+        "plan": "say what would be copied, how much that is and how long it takes; copy nothing",
+        "check": "compare what is there with what should be, or with what the destination names",
         **JSON,
     }
 )
 def mirror(
-    _: Context, name: str = "", plan: bool = False, check: bool = False, json: bool = False, set: Sets = None
+    _: Context,
+    name: str = "",
+    registry: str = "",
+    source: str = "",
+    destination: str = "",
+    platform: str = "",
+    download: bool = False,
+    sync: bool = False,
+    pull: bool = False,
+    plan: bool = False,
+    check: bool = False,
+    json: bool = False,
+    set: Sets = None,
 ) -> Flow:
     """Copy every image into a registry of yours."""
-    return cli.flow("mirror", name, set, {}, plan=plan, check=check, as_json=json)
+    return cli.flow(
+        "mirror",
+        name,
+        set,
+        {"mirror.registry": registry},
+        source=source,
+        destination=destination,
+        platform=platform,
+        download=download,
+        sync=sync,
+        pull=pull,
+        plan=plan,
+        check=check,
+        as_json=json,
+    )
 
 
 @command(help={"fast": "only the tests that need no cluster", "keep": "keep the tests' environment for a look"})
@@ -257,7 +306,7 @@ def test(_: Context, name: str = "", fast: bool = False, keep: bool = False, set
     return cli.flow("test", name, set, {}, fast=fast, keep=keep)
 
 
-@command(help={"only": "one benchmark by name", "times": "repetitions", **JSON})
+@command(help={"only": "some benchmarks by name, with commas between them", "times": "repetitions", **JSON})
 def bench(_: Context, name: str = "", only: str = "", times: int = 3, json: bool = False, set: Sets = None) -> Flow:
     """Measure the figures of docs/benchmarks.md."""
     return cli.flow("bench", name, set, {}, only=only, times=times, as_json=json)
@@ -287,3 +336,18 @@ namespace = Collection(
     test,
     bench,
 )
+
+
+def typed() -> tuple[list[Flow], list[Fault]]:
+    """What the command line asks for, and what is wrong with it; nothing where invoke does not run."""
+    core = getattr(program, "core", None)
+    if core is None:
+        return [], []
+    own = program.initial_context
+    contexts = copy.deepcopy(namespace).to_contexts()  # a copy, for its help texts can be taken out only once
+    parser = Parser(contexts, initial=own)
+    found, faults = words.read(core, [own, *contexts], parser.parse_argv, ParseError, RANGES)
+    return [FLOWS[each.name](None, **each.as_kwargs) for each in found], faults
+
+
+cli.guard(*typed())

@@ -66,7 +66,7 @@ apply demo
 deployments demo
 
 part target
-token=$("$KUBECTL" create token deployer --namespace=demo --duration=720h)
+token=$("$KUBECTL" create token pipeline-deployer --namespace=demo --duration=720h)
 "$KUBECTL" config view --raw --minify --flatten --output=json \
   | TOKEN=$token python3 -c '
 import json, os, sys

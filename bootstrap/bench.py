@@ -7,6 +7,7 @@ interleaved, so that a machine that gets slower meanwhile is as slow for both.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import statistics
 import sys
@@ -16,10 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bootstrap import checking, following, litter, loads, names, serial, volleys
+from bootstrap import cargo, checking, following, litter, loads, names, serial, sights, volleys
 from bootstrap.config import NotifySettings, TargetSettings
 from bootstrap.errors import ApiError, BootstrapError, UsageError
-from bootstrap.locks import engine_in_use
+from bootstrap.locks import engine_held, engine_in_use
 from bootstrap.model import Pending, Ready, Verdict
 from bootstrap.paths import Paths
 from bootstrap.supply.source import Source
@@ -28,7 +29,23 @@ from bootstrap.wait import until
 from bootstrap.world import World
 from bootstrap.world.identity import Identity
 
-NAMES = ("list", "up", "again", "test-run", "push", "webhook", "poll", "cleanup", "down")
+NAMES = (
+    "list",
+    "up",
+    "again",
+    "dry-run",
+    "test-run",
+    "push",
+    "webhook",
+    "poll",
+    "cleanup",
+    "console",
+    "down",
+    "mirror",
+    "mirror-again",
+    "bundle",
+)
+CARGO = {"mirror", "mirror-again", "bundle"}
 SCRIPT = "benchmarks/serial.sh"
 LIMIT = 900.0
 PUSH_LIMIT = 300.0
@@ -53,13 +70,13 @@ Measured = dict[str, dict[str, Any]]
 
 
 def bench(world: World, *, only: str = "", times: int = 3, as_json: bool = False) -> int:
-    """Run the benchmarks, or the one called `only`, `times` each. With `as_json` the last line is one object.
+    """Run the benchmarks, or those called `only` ("up,down"), `times` each. With `as_json` the last line is one object.
 
     Raises UsageError for another name, CommandError when a command that is measured fails.
     """
-    if only and only not in NAMES:
-        raise UsageError(f"there is no benchmark {only}{meant(only, NAMES)}", hint=f"one of {', '.join(NAMES)}")
-    wanted = {only} if only else {*NAMES}
+    wanted = {word.strip() for word in only.split(",")} if only else {*NAMES}
+    for name in sorted(wanted - {*NAMES}):
+        raise UsageError(f"there is no benchmark {name}{meant(name, NAMES)}", hint=f"some of {','.join(NAMES)}")
     with tempfile.TemporaryDirectory(prefix="tekton-bootstrap-bench-") as folder:
         found = Bench(world, Path(folder), wanted, max(1, times)).measure()
     world.report.table(["what", "seconds", "median"], table(found))
@@ -104,9 +121,22 @@ class Bench:
             if "poll" in self._wanted:
                 server = source.binary("go-git-server", "git-server")
                 self._found["poll"] = loads.poll(self._world, server, self._folder / "poll")
-            if self._wanted - {"list", "poll"}:
+            if self._wanted & CARGO:
+                self._supplies()
+            if self._wanted - CARGO - {"list", "poll"}:
                 self._lives(source)
-        return {name: summary(name, self._found[name]) for name in NAMES if name in self._found}
+        measured = [name for name in NAMES if name in self._found and name in self._wanted]
+        return {name: summary(name, self._found[name]) for name in measured}
+
+    def _supplies(self) -> None:
+        """With the user's engine running all the while: what is measured would end it as the last that uses it."""
+        with engine_held(self._world):
+            self._world.engine.ensure(lambda _: None)
+            if self._wanted & {"mirror", "mirror-again"}:
+                self._found |= cargo.mirror(self._world, self._folder / "mirror", self._times, self._invoke)
+            if "bundle" in self._wanted:
+                found = cargo.bundle(self._world, self._folder / "bundle", self._times, self._invoke)
+                self._found["bundle"] = found
 
     def _lives(self, source: Source) -> None:
         """Environments come and go; what needs one that lives is measured in the last."""
@@ -140,17 +170,21 @@ class Bench:
         self._keep("down", "seconds", self._invoke("down"))
 
     def _alive(self) -> None:
-        if self._wanted & {"test-run", "push"}:
+        if self._wanted & {"test-run", "push", "console"}:
             self._invoke("test-run")
+        if self._wanted & {"test-run", "push"}:
             self._runs(Clone(self._world, self._folder / "clone"))
         if "webhook" in self._wanted:
             self._found["webhook"] = volleys.measure(_renamed(self._world, self._name), self._times)
+        if "console" in self._wanted:
+            environ = {**os.environ, **self._environ()}
+            self._found["console"] = sights.measure(_renamed(self._world, self._name), self._times, environ)
         if "cleanup" in self._wanted:
             found = litter.measure(_renamed(self._world, self._name), self._times, self._cleanup)
             self._found["cleanup"] = {"seconds": [round(seconds, 3) for seconds in found]}
-        if "again" in self._wanted:
-            for _ in range(self._times):
-                self._keep("again", "seconds", self._invoke("up"))
+        for name, words in (("again", ("up",)), ("dry-run", ("up", "--dry-run"))):
+            for _ in range(self._times if name in self._wanted else 0):
+                self._keep(name, "seconds", self._invoke(*words))
 
     def _runs(self, clone: Clone) -> None:
         """Each of another commit: a run of the same one would prove less."""
@@ -188,14 +222,19 @@ class Bench:
         until(over, clock=clock, limit=PUSH_LIMIT, what="the run")  # the next one is not to meet its last task
         return seconds
 
-    def _invoke(self, *words: str, hear: Any = None) -> float:
-        """Seconds of a whole `invoke`. Raises CommandError, TimedOut."""
+    def _invoke(self, *words: str, hear: Any = None, env: Mapping[str, str] | None = None) -> float:
+        """Seconds of a whole `invoke`. env: further variables. Raises CommandError, TimedOut."""
         verb = words[0]
         if not verb.startswith("-"):
             words = (verb, "--name", self._name, *words[1:])
             self._world.report.line(f"invoke {' '.join(words)}")
-        environ = {**OWN, "KUBECONFIG": str(self._folder / "kubeconfig"), "PYTHONUNBUFFERED": "1"}
-        return self._timed([sys.executable, "-m", "invoke", *words], environ, hear)
+        return self._timed([sys.executable, "-m", "invoke", *words], {**self._environ(), **(env or {})}, hear)
+
+    def _environ(self) -> dict[str, str]:
+        """PYTHONDONTWRITEBYTECODE: not set, as on the machine of whoever has not asked for it, or every command would
+        compile us anew."""
+        ours = {"KUBECONFIG": str(self._folder / "kubeconfig"), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
+        return {**OWN, **ours}
 
     def _run_serial(self, source: Source) -> float:
         world = self._serial
@@ -256,8 +295,10 @@ def _renamed(world: World, name: str) -> World:
 
 
 def summary(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    if name in ("webhook", "poll"):
+    if name in ("webhook", "poll", "console"):
         return dict(values)
+    if name in ("mirror", "bundle"):
+        return cargo.summary(values)
     if name != "up":
         return {**values, "median_s": statistics.median(values["seconds"])}
     ours, serial = values["ours_s"], values["serial_s"]

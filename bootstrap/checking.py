@@ -17,7 +17,7 @@ from bootstrap.world import World
 
 TOOLS = ("ruff", "mypy", "pytest", "pytest_timeout")
 INSTALL = "pip install -r requirements-dev.txt"
-OWN_MODULES = ("images/pause", "images/nodenet", "images/git-server", "images/tekton", "demo/go-echo")
+OWN_MODULES = ("images/pause", "images/nodenet", "images/git-server", "images/tekton", "images/tools", "demo/go-echo")
 """Go code of our own, if only a test; the other modules only name what is built from others' code."""
 PROGRAMS = {"kube": ("go-kubernetes", "kube"), "etcd": ("go-etcd", "etcd"), "crane": ("go-tools", "crane")}
 """What the integration tests start, as they call it -> (part of the supply, program)."""
@@ -117,7 +117,7 @@ def go_checks(source: Source) -> list[Check]:
 
 def cluster_checks(programs: str, keep: bool) -> list[Check]:
     """programs: the folder that holds what PROGRAMS names."""
-    options = ["--e2e", "-v", *(["--keep"] if keep else [])]
+    options = ["--e2e", "-v", "--durations=40", *(["--keep"] if keep else [])]
     return [
         pytest("integration", "tests/integration", "--timeout=180", limit=1200, env={BIN: programs}),
         pytest("e2e", "tests/e2e", *options, "--timeout=900", limit=3600),

@@ -7,23 +7,66 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bootstrap import config as settings
-from bootstrap.errors import BootstrapError, Interrupted
+from bootstrap.errors import BootstrapError, Fault, Interrupted, UsageError
 from bootstrap.paths import PROJECT, Paths
 
 Ending = Callable[[int], BaseException]
+SETTINGS = "invoke.yaml"
 
 
-def guard() -> None:
-    """Refuse a faulty invoke.yaml before invoke reads it, with every fault and exit code 2."""
-    try:
-        settings.guard(PROJECT)
-    except BootstrapError as error:
-        _reporter().error(error)
-        sys.exit(error.exit_code)
+@dataclass(frozen=True)
+class Flow:
+    """One command on the environment that flags, variables and invoke.yaml describe. given: settings by flag."""
+
+    verb: str
+    sets: tuple[str, ...] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self) -> int:
+        from bootstrap import authorities, commands, proxies
+
+        config = settings.load(PROJECT / SETTINGS, os.environ, self.sets, self.given)
+        config = proxies.adopt(config, os.environ)
+        for warning in config.warnings:
+            _reporter().warn(warning)
+        paths = Paths.of(config.name)
+        os.environ.update(authorities.for_programs(config, os.environ, paths.state))
+        return commands.run(self.verb, config, paths, _reporter(), self.options)
+
+    def faults(self) -> list[Fault]:
+        """Of the settings in every layer, and of kind's configuration where the command needs it."""
+        config, found = settings.read(PROJECT / SETTINGS, os.environ, self.sets, self.given)
+        if self.verb != "up" or config.context:
+            return found
+        from bootstrap import kindconfig
+        from bootstrap.steps.cluster import configuration
+
+        try:
+            if found:
+                kindconfig.load(PROJECT / config.cluster.config)
+            else:  # only good settings can contradict the file
+                configuration(config, PROJECT)
+        except UsageError as error:
+            found += error.faults
+        return found
+
+
+def guard(flows: Sequence[Flow], faults: Sequence[Fault]) -> None:
+    """Refuse bad input with exit code 2: the faults of the command line, of variables and of files, all at once.
+
+    invoke reads invoke.yaml and the variables right after this, and chokes on what is not YAML.
+    """
+    found = [*faults, *(fault for flow in flows or [Flow("")] for fault in flow.faults())]
+    if found:
+        found = list(dict.fromkeys(found))
+        _reporter().error(UsageError(settings.summary(found), faults=found))
+        sys.exit(UsageError.exit_code)
 
 
 def ending(body: Callable[..., Callable[[], int]], exit_with: Callable[..., BaseException]) -> Callable[..., None]:
@@ -47,22 +90,10 @@ def ending(body: Callable[..., Callable[[], int]], exit_with: Callable[..., Base
     return run
 
 
-def flow(
-    verb: str, name: str, sets: Iterable[str] | None, flags: Mapping[str, str], /, **options: Any
-) -> Callable[[], int]:
-    """The flow `verb` on the environment that flags, environment and invoke.yaml describe."""
-
-    def run() -> int:
-        from bootstrap import commands, proxies
-
-        given = {key: value for key, value in {"name": name, **flags}.items() if value}
-        config = settings.load(PROJECT / "invoke.yaml", os.environ, list(sets or ()), given)
-        config = proxies.adopt(config, os.environ)
-        for warning in config.warnings:
-            _reporter().warn(warning)
-        return commands.run(verb, config, Paths.of(config.name), _reporter(), options)
-
-    return run
+def flow(verb: str, name: str, sets: Iterable[str] | None, flags: Mapping[str, str], /, **options: Any) -> Flow:
+    """The flow `verb`; flags that are empty were not given."""
+    given = {key: value for key, value in {"name": name, **flags}.items() if value}
+    return Flow(verb, tuple(sets or ()), given, options)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from bootstrap import names
 from bootstrap.errors import PreconditionError
+from bootstrap.readiness import at
 from bootstrap.world import World
 
 LIMIT = 120.0
@@ -39,6 +40,14 @@ def address(world: World) -> str:
 
 def node_address(world: World, node_port: int) -> str:
     """HOST:PORT that leads to a NodePort: mapped to loopback, or on the node's own address; "" if there is no node."""
+    if world.config.elsewhere:
+        found = {
+            address["type"]: str(address["address"])
+            for node in world.kube.list("v1", "Node")[:1]
+            for address in at(node, "status", "addresses") or ()
+        }
+        host = found.get("ExternalIP") or found.get("InternalIP") or ""
+        return f"{f'[{host}]' if ':' in host else host}:{node_port}" if host else ""
     node = names.control_plane(world.cluster)
     mapped = world.engine.port(node, node_port)
     if mapped:

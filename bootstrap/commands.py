@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from bootstrap.world.report import Report
 if TYPE_CHECKING:
     from bootstrap.world.clock import Clock
     from bootstrap.world.engine import Engine
+    from bootstrap.world.identity import Identity
     from bootstrap.world.images import Images
     from bootstrap.world.shell import Shell
 
@@ -46,17 +49,22 @@ MODULES = {
     "bench": "bench",
 }
 """Command -> the module of `bootstrap` that holds the function of that name."""
+NEEDS_NO_CHOICE = ("down", "test", "bench")
+"""Commands for which `supply: auto` is source: the first has to work without whatever the environment came from, the
+others need programs that only source builds."""
 
 
 def run(verb: str, config: Config, paths: Paths, report: Report, options: Mapping[str, Any]) -> int:
     """Run one command; SIGTERM ends it as Ctrl-C does. Raises BootstrapError."""
     command = _command(verb)
     before = signal.signal(signal.SIGTERM, _interrupt)
-    world = make_world(config, paths, report)
+    world: World | None = None
     try:
+        world = make_world(config, paths, report, verb)
         return command(world, **options)
     except KeyboardInterrupt:
-        world.cancel.request()
+        if world:
+            world.cancel.request()
         raise Interrupted("stopped", hint=f"to go on: invoke {verb.replace('_', '-')}") from None
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -66,16 +74,16 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def make_world(config: Config, paths: Paths, report: Report) -> World:
-    """The doors, opened when they are first used."""
+def make_world(config: Config, paths: Paths, report: Report, verb: str = "") -> World:
+    """The doors, opened when they are first used. verb: the command, which has a say in what `supply: auto` becomes."""
     from bootstrap.world.clock import SystemClock
-    from bootstrap.world.engine import Engine
     from bootstrap.world.identity import Identity
     from bootstrap.world.shell import SystemShell
 
     cancel = Cancel()
     shell, clock = SystemShell(cancel), SystemClock(cancel)
-    engine = Engine(shell, paths, config.engine)
+    identity = Identity(paths.env, config.name)
+    config, why = _settled(config, shell, identity, verb)
     return World(
         config=config,
         paths=paths,
@@ -84,10 +92,30 @@ def make_world(config: Config, paths: Paths, report: Report) -> World:
         clock=clock,
         cancel=cancel,
         report=report,
-        engine=engine,
-        identity=Identity(paths.env, config.name),
-        images=_supply(config, paths, shell, engine, clock, cancel),
+        make_engine=lambda: _engine(config, paths, shell),
+        identity=identity,
+        make_images=lambda engine: _supply(config, paths, shell, engine, clock, cancel),
+        supply_why=why,
     )
+
+
+def _settled(config: Config, shell: Shell, identity: Identity, verb: str) -> tuple[Config, str]:
+    """With a supply in place of auto, and why it is that one; what only shows the settings shows them as they are."""
+    if config.supply != "auto" or verb == "config":
+        return config, f"as set ({config.origin('supply')})"
+    if verb in NEEDS_NO_CHOICE:
+        return replace(config, supply="source"), f"auto: {verb} looks for no other"
+    from bootstrap.supply import auto
+
+    # What fills a mirror, or writes a bundle, takes it from elsewhere.
+    choice = auto.choose(shell, config, PROJECT, made_with=identity.supply(), without=verb)
+    return replace(config, supply=choice.supply), f"auto: {choice.why}"
+
+
+def _engine(config: Config, paths: Paths, shell: Shell) -> Engine:
+    from bootstrap.world.engine import Engine
+
+    return Engine(shell, paths, config.engine)
 
 
 def _supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clock: Clock, cancel: Cancel) -> Images:
@@ -98,16 +126,24 @@ def _supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clock: C
 
         file = Path(config.bundle.file).expanduser().absolute()
         return Bundle(engine, clock, file=file, cache=paths.cache, arch=arch, versions=versions(PROJECT))
+    if config.supply == "upstream":
+        from bootstrap.supply.upstream import Upstream
+
+        return Upstream(
+            shell, engine, clock, settings=config.upstream, project=PROJECT, cache=paths.cache, arch=arch, cancel=cancel
+        )
     from bootstrap.supply.source import Source
 
     source = Source(shell, engine, clock, project=PROJECT, cache=paths.cache, arch=arch, cancel=cancel)
     if config.supply != "mirror":
         return source
+    from bootstrap.supply.direct import Direct
     from bootstrap.supply.mirror import Mirror
     from bootstrap.supply.versions import versions
     from bootstrap.world.mirror import MirrorRegistry
 
-    return Mirror(
+    make = partial(Direct, logs_in=bool(config.mirror.username)) if config.elsewhere else Mirror
+    return make(
         engine,
         clock,
         source,

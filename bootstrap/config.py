@@ -6,20 +6,18 @@ Every fault of every layer is found before one UsageError tells them all.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from bootstrap import rules
+from bootstrap import logins, rules
 from bootstrap.errors import Fault, PreconditionError, UsageError
 from bootstrap.layers import Given, Layers, variable
 from bootstrap.model import Secret
 from bootstrap.rules import Meta
 from bootstrap.text import count
 
-FILE = "invoke.yaml"
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -43,6 +41,9 @@ class GitSettings:
     port: int = rules.port(0, "the environment's own server on 127.0.0.1; 0: a free one")
     username: str = rules.text("developer", "who clones and pushes", rules.user, empty=False)
     password: Secret = rules.secret("empty: a random one; of a repository elsewhere: none", rules.at_most(72))
+    logins: Secret = rules.secret(
+        "of further repositories: https://USER:PASSWORD@HOST or .../PATH, separated by spaces", rules.logins
+    )
     webhook: str = rules.choice("on", "the environment's own server tells the listener of a push", ("on", "off"))
 
 
@@ -68,7 +69,7 @@ class PipelineSettings:
     directory: str = rules.text(".", "build context within the repository", rules.within, empty=False)
     deployment: str = rules.text("go-echo", "Deployment whose image is set", rules.label(), empty=False)
     container: str = rules.text("go-echo", "container within it", rules.label(), empty=False)
-    timeout_minutes: int = rules.whole(20, "limit of one run, its notification included", 3, 1440)
+    timeout_minutes: int = rules.whole(20, "limit of one run, its notification included", 5, 1440)
     cache_gigabytes: int = rules.whole(5, "size of BuildKit's cache", 1, 1000)
 
 
@@ -107,8 +108,31 @@ class MirrorSettings:
 
 
 @dataclass(frozen=True)
+class UpstreamSettings:
+    releases: str = rules.text(
+        "https://infra.tekton.dev/tekton-releases",
+        "address below which Tekton's releases are, or that of a copy",
+        rules.url("http", "https"),
+        empty=False,
+    )
+    registries: tuple[str, ...] = rules.texts(
+        (), "copies of public registries: docker.io=HOST[:PORT][/FOLDER], separated by commas", rules.stand_in
+    )
+    packages: str = rules.text("", "a copy of Debian's package archive", rules.url("http", "https"))
+    lock: str = rules.text("images/upstream.lock.json", "what invoke images --lock writes", empty=False)
+    username: str = rules.text("", "for the copies named here, and for no public host", rules.user)
+    password: Secret = rules.secret("of that user", rules.at_most(4096))
+    ca_file: str = rules.text("", "authority of those copies, if the machine does not know it")
+    plain_http: str = rules.choice("off", "on: those copies may be without TLS", ("off", "on"))
+
+
+@dataclass(frozen=True)
 class DashboardSettings:
-    port: int = rules.port(9097, "on 127.0.0.1; 0: a free one")
+    port: int = rules.port(9090, "of the console; the next free one if it is taken, 0: any free one")
+    host: str = rules.text(
+        "127.0.0.1", "address that the console listens on; others can reach it if it is not loopback", rules.host
+    )
+    tekton_port: int = rules.port(9097, "of Tekton Dashboard, where there is one; a free one if it is taken, or for 0")
 
 
 @dataclass(frozen=True)
@@ -137,6 +161,9 @@ class PollSettings:
     branches: tuple[str, ...] = rules.texts(
         ("main",), "branches that are looked at: names, or patterns like release/*", rules.branch, empty=False
     )
+    template: str = rules.text(
+        "", "file of the PipelineRun that is started, from the project's folder; empty: that of test-run"
+    )
     first: str = rules.choice("remember", "what a repository starts that is seen first", ("remember", "run"))
 
 
@@ -157,8 +184,9 @@ class Config:
     name: str = rules.text("demo", "name of the environment", rules.label(40), empty=False)
     context: str = rules.text("", "an existing context to install on; empty: a kind cluster of our own")
     engine: str = rules.choice("auto", "container engine", ("auto", "docker", "managed"))
-    supply: str = rules.choice("source", "where images come from", ("source", "bundle", "mirror"))
+    supply: str = rules.choice("source", "where images come from", ("source", "upstream", "bundle", "mirror", "auto"))
     arch: str = rules.choice("auto", "processor architecture of the images", ("auto", "amd64", "arm64"))
+    ca_file: str = rules.text("", "authorities to trust beside the machine's own, everywhere (PEM)")
     cluster: ClusterSettings = ClusterSettings()
     registry: RegistrySettings = RegistrySettings()
     git: GitSettings = GitSettings()
@@ -168,6 +196,7 @@ class Config:
     notify: NotifySettings = NotifySettings()
     bundle: BundleSettings = BundleSettings()
     mirror: MirrorSettings = MirrorSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
     proxy: ProxySettings = ProxySettings()
     dashboard: DashboardSettings = DashboardSettings()
     listener: ListenerSettings = ListenerSettings()
@@ -176,6 +205,11 @@ class Config:
     cleanup: CleanupSettings = CleanupSettings()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether pods pull straight from the mirror, for the cluster may be anywhere: nothing of it is an engine's."""
+        return bool(self.context) and self.supply == "mirror"
 
     @property
     def architecture(self) -> str:
@@ -227,6 +261,19 @@ def load(
 
     Raises UsageError with every fault, each with its file and line, variable or flag.
     """
+    config, faults = read(file, environ, sets, flags)
+    if faults:
+        raise UsageError(summary(faults), faults=faults)
+    return config
+
+
+def read(
+    file: Path,
+    environ: Mapping[str, str],
+    sets: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
+) -> tuple[Config, list[Fault]]:
+    """As `load`; what is faulty has its default, and every fault is answered, sorted by where it is."""
     layers = Layers(SETTINGS)
     layers.file(file)
     layers.environment(environ)
@@ -234,19 +281,18 @@ def load(
     layers.sets(sets)
     config = _build(layers)
     faults = layers.faults or _contradictions(config)
-    if faults:
-        raise UsageError(_summary(faults), faults=sorted(faults, key=lambda fault: (fault.where, fault.line)))
-    return config
-
-
-def guard(project: Path, environ: Mapping[str, str] = os.environ) -> None:
-    """Raise UsageError if invoke.yaml or the environment is wrong: invoke, which reads both, would choke on them."""
-    load(project / FILE, environ)
+    return config, sorted(faults, key=lambda fault: (fault.where, fault.line))
 
 
 def describe(config: Config) -> list[Row]:
     """Every setting, its value and where that came from, in the order of invoke.yaml."""
     return [Row(key, _shown(_get(config, key)), config.origin(key), meta.doc) for key, meta in SETTINGS.items()]
+
+
+def secrets(config: Config) -> list[Secret]:
+    """All that were given: what must never be shown."""
+    found = [_get(config, key) for key, meta in SETTINGS.items() if meta.secret]
+    return [each for each in (*found, *(login.password for login in logins.parse(config.git.logins.reveal()))) if each]
 
 
 def _build(layers: Layers) -> Config:
@@ -282,8 +328,10 @@ def _contradictions(config: Config) -> list[Fault]:
         found.append(_fault(config, "supply", "bundle needs bundle.file (invoke up --bundle FILE)"))
     if config.supply == "mirror" and not config.mirror.registry:
         found.append(_fault(config, "supply", "mirror needs mirror.registry"))
-    if bool(config.mirror.username) != bool(config.mirror.password):
-        found.append(_fault(config, "mirror.username", "mirror.username and mirror.password go together"))
+    for group, login in (("mirror", config.mirror), ("upstream", config.upstream)):
+        if bool(login.username) != bool(login.password):
+            text = f"{group}.username and {group}.password go together"
+            found.append(_fault(config, f"{group}.username", text))
     taken: dict[int, str] = {}
     for key in (key for key in SETTINGS if key.endswith("port")):
         number: int = _get(config, key)
@@ -300,7 +348,7 @@ def _fault(config: Config, key: str, text: str) -> Fault:
     return Fault(where, int(line or 0), f"{key}: {text}")
 
 
-def _summary(faults: Sequence[Fault]) -> str:
+def summary(faults: Sequence[Fault]) -> str:
     places = {fault.where for fault in faults}
     return f"{places.pop() if len(places) == 1 else 'the settings'}: {count(len(faults), 'fault')}"
 

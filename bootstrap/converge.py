@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from bootstrap import wait
 from bootstrap.cancel import Cancel
 from bootstrap.crew import Crew
 from bootstrap.errors import ApiError, BootstrapError, CommandError, Interrupted, StepError, TimedOut
 from bootstrap.model import Failed, Ready, Unknown, Verdict
+from bootstrap.plans import Plan
 from bootstrap.world.clock import Clock
 from bootstrap.world.report import Report, StepLine
 
@@ -53,14 +54,27 @@ class Step(Protocol[W]):
         ...
 
 
+@runtime_checkable
+class Planner(Protocol[W]):
+    """A step that can say what `apply` would do."""
+
+    @property
+    def name(self) -> str: ...
+
+    def plan(self, world: W) -> Plan:
+        """Look, change nothing. Raises only BootstrapError."""
+        ...
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one step. changed: `apply` was called. seconds: monotonic, check and apply."""
+    """What became of one step. changed: `apply` was called. seconds: check and apply. begun: by the same clock."""
 
     name: str
     verdict: Verdict
     seconds: float
     changed: bool = False
+    begun: float = 0.0
 
 
 def order(steps: Iterable[Step[W]]) -> list[Step[W]]:
@@ -74,30 +88,96 @@ def order(steps: Iterable[Step[W]]) -> list[Step[W]]:
     return [by_name[name] for name in graph.static_order()]
 
 
-def look(steps: Sequence[Step[W]], world: W, clock: Clock) -> list[Outcome]:
-    """Check every step, change nothing. What needs a step that is not Ready is Unknown, unasked."""
-    outcomes: dict[str, Outcome] = {}
-    for step in order(steps):
-        missing = [need for need in step.needs if not isinstance(outcomes[need].verdict, Ready)]
-        start = clock.now()
-        verdict = Unknown(f"needs {missing[0]}") if missing else _check(step, world)
-        outcomes[step.name] = Outcome(step.name, verdict, clock.now() - start)
+def look(steps: Sequence[Step[W]], world: W, clock: Clock, done: Sequence[Outcome] = ()) -> list[Outcome]:
+    """Check every step, side by side where they do not need each other, and change nothing.
+
+    What needs a step that is not Ready is Unknown, unasked. done: what is known to be Ready. Raises Interrupted.
+    """
+    by_name = {step.name: step for step in order(steps)}
+    outcomes = {outcome.name: outcome for outcome in done}
+    graph = _graph_without(by_name, outcomes)
+    crew: Crew[Outcome] = Crew("look")
+    while graph.is_active():
+        for name in graph.get_ready():
+            missing = [need for need in by_name[name].needs if not isinstance(outcomes[need].verdict, Ready)]
+            if missing:
+                outcomes[name] = Outcome(name, Unknown(f"needs {missing[0]}"), 0.0)
+                graph.done(name)
+            else:
+                crew.start(name, partial(_looked, by_name[name], world, clock))
+        if crew.busy:
+            name, result = crew.next()
+            if isinstance(result, BaseException):
+                raise result
+            outcomes[name] = result
+            graph.done(name)
     return [outcomes[step.name] for step in steps]
 
 
+def _graph_without(by_name: Mapping[str, Step[W]], done: Collection[str]) -> TopologicalSorter[str]:
+    """The steps that are left, each after those of its needs that are left; prepared."""
+    graph: TopologicalSorter[str] = TopologicalSorter(
+        {name: set(step.needs) - set(done) for name, step in by_name.items() if name not in done}
+    )
+    graph.prepare()
+    return graph
+
+
+def plans(steps: Sequence[Step[W]], world: W) -> list[Plan]:
+    """What each step that can say so would do, whatever it needs; all are asked side by side. Raises Interrupted."""
+    asked = [step for step in steps if isinstance(step, Planner)]
+    crew: Crew[Plan] = Crew("plan")
+    for step in asked:
+        crew.start(step.name, partial(_planned, step, world))
+    found: dict[str, Plan] = {}
+    while crew.busy:
+        name, result = crew.next()
+        if isinstance(result, BaseException):
+            raise result
+        found[name] = result
+    return [found[step.name] for step in asked]
+
+
+def _planned(step: Planner[W], world: W) -> Plan:
+    try:
+        return step.plan(world)
+    except Interrupted:
+        raise
+    except BootstrapError as error:
+        return Plan(step.name, unknown=error.message)
+
+
+def below(steps: Sequence[Step[W]], name: str) -> list[Step[W]]:
+    """The step of that name and all that it needs, in the given order."""
+    by_name = {step.name: step for step in steps}
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        each = todo.pop()
+        if each not in found:
+            found.add(each)
+            todo += by_name[each].needs
+    return [step for step in steps if step.name in found]
+
+
 def converge(
-    steps: Sequence[Step[W]], world: W, clock: Clock, report: Report, cancel: Cancel | None = None
+    steps: Sequence[Step[W]],
+    world: W,
+    clock: Clock,
+    report: Report,
+    cancel: Cancel | None = None,
+    done: Sequence[Outcome] = (),
 ) -> list[Outcome]:
     """Bring every step to Ready, each as soon as what it needs is.
 
     The first failure lets the steps already running end, starts no new one, and is raised.
     cancel: the switch that the world's shell and clock listen to; an interruption of this thread flips it.
+    done: what was brought to Ready before, by this command.
     Raises StepError, Interrupted, or the BootstrapError of the step itself (TimedOut, PreconditionError...).
     """
     by_name = {step.name: step for step in order(steps)}
-    graph = TopologicalSorter({name: step.needs for name, step in by_name.items()})
-    graph.prepare()
-    outcomes: dict[str, Outcome] = {}
+    outcomes = {outcome.name: outcome for outcome in done}
+    graph = _graph_without(by_name, outcomes)
     failure: BaseException | None = None
     crew: Crew[Outcome] = Crew("step")
     try:
@@ -161,6 +241,11 @@ def _stopped(crew: Crew[Outcome], cancel: Cancel) -> Interrupted:
     return Interrupted(what, hint="invoke up goes on from here · invoke down removes it")
 
 
+def _looked(step: Step[W], world: W, clock: Clock) -> Outcome:
+    start = clock.now()
+    return Outcome(step.name, _check(step, world), clock.now() - start)
+
+
 def _check(step: Step[W], world: W) -> Verdict:
     try:
         return step.check(world)
@@ -182,7 +267,7 @@ def _bring(step: Step[W], world: W, clock: Clock, report: Report) -> Outcome:
         line.failed((str(error) or type(error).__name__).removeprefix(f"{step.name}: "))
         raise
     line.ready(ready.why, changed=changed)
-    return Outcome(step.name, ready, clock.now() - start, changed)
+    return Outcome(step.name, ready, clock.now() - start, changed, start)
 
 
 def _made_ready(step: Step[W], world: W, clock: Clock, line: StepLine) -> tuple[Ready, bool]:

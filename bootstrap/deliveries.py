@@ -33,7 +33,10 @@ _ID = (
     "(header.canonical('X-GitHub-Delivery') + header.canonical('X-Gitlab-Event-UUID'))"
     ".translate('[^A-Za-z0-9-]+', '').truncate(64)"
 )
-_SIGNATURE = "header.canonical('X-Hub-Signature-256') + header.canonical('X-Gitlab-Token')"
+_SIGNATURE = " + ".join(
+    f"header.canonical('{each}')"
+    for each in ("X-Hub-Signature-256", "X-Gitea-Signature", "X-Forgejo-Signature", "X-Gitlab-Token")
+)
 
 
 def leave_notes(listener: Object) -> None:

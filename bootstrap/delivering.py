@@ -199,7 +199,7 @@ def explain(world: World, wanted: str, *, as_json: bool = False) -> int:
     else:
         told = deliveries.outcome(found, known, runs, settled=_settled(found))
     if as_json:
-        world.report.json(_row(found, told))
+        world.report.json(as_row(found, told))
     else:
         world.report.line(f"delivery {found.id} {told}" + (f": {told.why}" if told.why else ""))
         if told.run:
@@ -220,10 +220,7 @@ def _unknown(wanted: str, evidence: Evidence) -> NotFound:
 
 def show(world: World, *, as_json: bool = False) -> int:
     """What to enter at the git host, and the newest deliveries."""
-    known, evidence, runs = _rules(world), _evidence(world), _runs(world)
-    newest = sorted(evidence.deliveries.values(), key=lambda each: each.when or datetime.min.replace(tzinfo=UTC))
-    newest = newest[::-1][:NEWEST]
-    told = [(each, deliveries.outcome(each, known, runs, settled=_settled(each))) for each in newest]
+    known, told, strangers = newest(world)
     port = world.config.listener.port
     enter = {
         "address": f"http://HOST:{port or 'PORT'}/",
@@ -231,7 +228,7 @@ def show(world: World, *, as_json: bool = False) -> int:
         "events": sorted(known.events),
     }
     if as_json:
-        world.report.json({"enter": enter, "deliveries": [_row(*each) for each in told]})
+        world.report.json({"enter": enter, "deliveries": [as_row(*each) for each in told]})
         return 0
     for line in _instructions(enter["address"], known):
         world.report.line(line)
@@ -244,9 +241,20 @@ def show(world: World, *, as_json: bool = False) -> int:
         world.report.line("the cause of a drop: invoke webhook --why DELIVERY")
     else:
         world.report.line("no delivery yet.  next: invoke webhook --test")
-    if evidence.strangers:
-        world.report.line(f"and {len(evidence.strangers)} without an id, the last: {evidence.strangers[-1]}")
+    if strangers:
+        world.report.line(f"and {len(strangers)} without an id, the last: {strangers[-1]}")
     return 0
+
+
+def newest(world: World, most: int = NEWEST) -> tuple[Rules, list[tuple[Delivery, Outcome]], tuple[str, ...]]:
+    """What the listener accepts, the newest deliveries with what became of each, and error lines about no delivery.
+
+    Raises PreconditionError where there is no listener.
+    """
+    known, evidence, runs = _rules(world), _evidence(world), _runs(world)
+    found = sorted(evidence.deliveries.values(), key=lambda each: each.when or datetime.min.replace(tzinfo=UTC))
+    told = [(each, deliveries.outcome(each, known, runs, settled=_settled(each))) for each in found[::-1][:most]]
+    return known, told, evidence.strangers
 
 
 def _instructions(address: Any, known: Rules) -> Iterator[str]:
@@ -257,7 +265,7 @@ def _instructions(address: Any, known: Rules) -> Iterator[str]:
     yield f"  events        {', '.join(sorted(each.replace('_', ' ') for each in known.events))}"
 
 
-def _row(found: Delivery, told: Outcome) -> dict[str, Any]:
+def as_row(found: Delivery, told: Outcome) -> dict[str, Any]:
     row = asdict(found)
     for key in ("when", "seen"):
         row[key] = row[key].isoformat() if row[key] else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from bootstrap import names, runtime_filter
 from bootstrap.errors import BootstrapError
 from bootstrap.findings import Finding
 from bootstrap.model import Failed, Ready
+from bootstrap.supply.rootfs import CA_BUNDLE
 from bootstrap.world import host, reach
 from bootstrap.world.engine import Engine
 from bootstrap.world.shell import Shell
@@ -33,6 +35,8 @@ FORWARDS = ("dashboard.port", "listener.port")
 """Settings that are ports `up` publishes, and those that other commands open later."""
 MOMENT = 1.5
 """Seconds for everything on the network together."""
+PATIENCE = 10.0
+"""The same for what would stop a cold start: a machine that is busy takes longer to ask than a server to answer."""
 
 
 def examine(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold: bool) -> list[Finding]:
@@ -41,28 +45,44 @@ def examine(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold:
     cold: images are still to be built (the supply's check is not Ready).
     """
     return [
-        judge.resources(*_resources(shell, paths, cold)),
-        engine_of(engine),
-        *(port_of(engine, config, name) for name in PORTS),
-        judge.kernel(platform.release(), host.cgroup_version(), _overlayfs(), host.filesystem(paths.state)),
-        judge.capabilities(runtime_filter.missing_here(), managed=engine.managed),
-        *(judge.inotify(name, _sysctl(f"fs/inotify/{name}"), wanted) for name, wanted in INOTIFY.items()),
+        *(() if config.elsewhere else _of_cluster_here(shell, engine, config, paths, cold)),
         *(port_of(engine, config, name) for name in FORWARDS),
         *network(shell, cold=cold),
-        *judge.authorities(os.environ),
+        *judge.authorities(os.environ, CA_BUNDLE),
         judge.proxy(os.environ),
         judge.cluster_proxy(config.proxy, os.environ),
-        *judge.tools(shell.which),
+        *judge.tools(shell.which, root=host.is_root(), cold=cold),
     ]
+
+
+def _of_cluster_here(shell: Shell, engine: Engine, config: Config, paths: Paths, cold: bool) -> list[Finding]:
+    """What only matters where engine and nodes are on this machine."""
+    found = [
+        judge.resources(*_resources(shell, paths, cold)),
+        judge.builder(config.supply, builds=host.has_apt(), built=not cold),
+        engine_of(engine),
+        *engine_machine(engine),
+        *(port_of(engine, config, name) for name in PORTS),
+    ]
+    if host.is_linux():
+        found += [
+            judge.kernel(platform.release(), host.cgroup_version(), _overlayfs(), host.filesystem(paths.state)),
+            judge.capabilities(runtime_filter.missing_here(), managed=engine.managed),
+            *(judge.inotify(name, _sysctl(f"fs/inotify/{name}"), wanted) for name, wanted in INOTIFY.items()),
+        ]
+    return found
 
 
 def preflight(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold: bool) -> None:
     """Raise PreconditionError naming every finding that would stop `up`; milliseconds unless `cold`."""
     choice = engine.choice
     found = [judge.resources(*_resources(shell, paths, cold)), *(port_of(engine, config, name) for name in PORTS)]
+    found.append(judge.builder(config.supply, builds=host.has_apt(), built=not cold))
     if isinstance(choice, Failed):
         found.append(Finding("fail", "engine", choice.why, choice.hint))
     if cold:
+        found += judge.builders(shell.which, root=host.is_root(), cold=True)
+        found += judge.authorities(os.environ, CA_BUNDLE)
         found += network(shell, cold=True)
     judge.refuse(found)
 
@@ -73,7 +93,7 @@ def _resources(shell: Shell, paths: Paths, cold: bool) -> tuple[int, float, floa
     needed = judge.COLD_GB if cold else judge.WARM_GB
     if disk < needed and cold:  # a build that was interrupted has used a part already
         needed = max(judge.WARM_GB, judge.COLD_GB - used_gb(shell, paths))
-    return len(os.sched_getaffinity(0)), host.memory_gib(), disk, needed
+    return host.cores(), host.memory_gib(), disk, needed
 
 
 def used_gb(shell: Shell, paths: Paths) -> int:
@@ -96,6 +116,21 @@ def engine_of(engine: Engine) -> Finding:
     return Finding("ok", "engine", verdict.why + later)
 
 
+def engine_machine(engine: Engine) -> list[Finding]:
+    """Where the user's Docker runs: with Docker Desktop, colima or podman machine that is not this machine."""
+    if engine.managed:
+        return []
+    try:
+        found = engine.machine()
+    except BootstrapError:
+        return []  # `engine_of` says why
+    return [
+        judge.engine_machine(
+            found.system, found.cores, found.memory_gib, rootless=found.rootless, cgroups=found.cgroups
+        )
+    ]
+
+
 def port_of(engine: Engine, config: Config, setting: str) -> Finding:
     """Whether a port of the settings is free, or held by this very environment."""
     group, _, field = setting.partition(".")
@@ -113,12 +148,14 @@ def network(shell: Shell, *, cold: bool) -> list[Finding]:
     packages = package_registries(shell)
     registries = {f"https://{name}/v2/": name for name in REGISTRIES}
     answers = reach.side_by_side(lambda url: reach.ask(url, MOMENT), [*packages, *registries], MOMENT)
+    silent = [url for url in packages if cold and not answers[url]]
+    answers |= reach.side_by_side(lambda url: reach.ask(url, PATIENCE), silent, PATIENCE)
     hosts = {urlsplit(url).hostname or "" for url in packages}
     known = {} if judge.proxies(os.environ) else reach.side_by_side(reach.resolves, hosts, MOMENT)
     in_reach = [name for url, name in registries.items() if answers[url] in (200, 401)]
     return [
         *([judge.dns(known)] if known else []),
-        Finding("ok", "registries in reach", ", ".join(in_reach) or "none; supply source will be used"),
+        Finding("ok", "registries in reach", ", ".join(in_reach) or "none"),
         *(judge.package_registry(url, what, answers[url], cold=cold) for url, what in packages.items()),
     ]
 
@@ -128,12 +165,21 @@ def package_registries(shell: Shell) -> dict[str, str]:
     found: dict[str, str] = {}
     if shell.which("go"):
         proxies = shell.run(["go", "env", "GOPROXY"], check=False).stdout.strip()
-        found |= dict.fromkeys(map(_root, proxies.replace("|", ",").split(",")[:1]), "Go")
+    else:  # it is fetched from the index of Python packages, and reads this variable then
+        proxies = os.environ.get("GOPROXY", "")
+        found |= dict.fromkeys(map(_root, _indexes(shell)), "Python")
+    found |= dict.fromkeys(map(_root, proxies.replace("|", ",").split(",")[:1]), "Go")
     if shell.which("apt-get"):
         sites = shell.run(["apt-get", "indextargets", "--format", "$(SITE)"], check=False).stdout.split()
-        found |= dict.fromkeys(map(_root, sites), "the distribution")
+        found |= dict.fromkeys(map(_root, sites), "apt")
     found.pop("", None)
     return found
+
+
+def _indexes(shell: Shell) -> list[str]:
+    """Where pip is told to look, by whatever file or variable; nothing where it is told nothing."""
+    lines = shell.run([sys.executable, "-m", "pip", "config", "list"], check=False).stdout.splitlines()
+    return [line.partition("=")[2].strip("'\" ") for line in lines if line.partition("=")[0].endswith("index-url")]
 
 
 def _root(url: str) -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from bootstrap.manifests import DIGEST
 from bootstrap.model import Object
 
 Path = tuple[str, ...]
@@ -56,6 +57,8 @@ QUANTITIES = {"requests", "limits", "hard", "capacity", "min", "max", "defaultRe
 QUANTITY_FIELDS = {"sizeLimit", "storage", "divisor", "averageValue"}
 PORTS = {"port", "targetPort", "containerPort", "nodePort", "hostPort", "maxSurge", "maxUnavailable"}
 IDENTITY = {"name", "generateName", "namespace"}
+SERVERS = {"apiVersion", "kind", "status"}
+SCHEMA = "openAPIV3Schema"
 
 _BUILT_IN = re.compile(r"^(v1|(apps|batch|autoscaling|policy|[a-z.]+\.k8s\.io)/.*)$")
 _QUANTITY = re.compile(r"^([+-]?[0-9.]+)(?:([eE][+-]?[0-9]+)|(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?)$")
@@ -78,6 +81,64 @@ def drift(wanted: Object, live: Object) -> str:
         if found:
             return ".".join(found).replace(".[", "[")
     return ""
+
+
+def changed(before: Object, after: Object) -> list[str]:
+    """Paths at which two answers of one API server for one object differ: "spec.replicas", "data[a.yaml]".
+
+    What the server and controllers keep (status, generation...) and our own digest are left out. A schema is told
+    as a whole. A path names fields, never values.
+    """
+    pairs = [(key, _own(key, before.get(key)), _own(key, after.get(key))) for key in sorted({*before, *after})]
+    found = [path for key, one, other in pairs if key not in SERVERS for path in _changed(key, one, other)]
+    return list(dict.fromkeys(found))
+
+
+def holds(more: Any, less: Any) -> bool:
+    """Whether `more` says all that `less` does, at the same places."""
+    if isinstance(more, Mapping) and isinstance(less, Mapping):
+        return all(key in more and holds(more[key], value) for key, value in less.items())
+    if isinstance(more, list) and isinstance(less, list):
+        return len(more) == len(less) and all(holds(*pair) for pair in zip(more, less, strict=True))
+    return bool(more == less)
+
+
+def _own(key: str, value: Any) -> Any:
+    """Of the metadata, what an author writes."""
+    if key != "metadata":
+        return value
+    kept = {name: each for name, each in (value or {}).items() if name in ("labels", "annotations", "finalizers")}
+    kept["annotations"] = {name: each for name, each in (kept.get("annotations") or {}).items() if name != DIGEST}
+    return kept
+
+
+def _changed(path: str, one: Any, other: Any) -> Iterator[str]:
+    if one == other or all(each is None or each in ({}, []) for each in (one, other)):
+        return
+    one, other = _none_as_empty(one, other), _none_as_empty(other, one)
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and not path.endswith(SCHEMA):
+        for key in sorted({*one, *other}):
+            plain = "." not in key and "/" not in key
+            yield from _changed(f"{path}.{key}" if plain else f"{path}[{key}]", one.get(key), other.get(key))
+    elif isinstance(one, list) and isinstance(other, list) and (keyed := _by_name(one, other)):
+        for name in sorted({*keyed[0], *keyed[1]}):
+            pair = [entries.get(name) for entries in keyed]
+            yield from [f"{path}[{name}]"] if None in pair else _changed(f"{path}[{name}]", *pair)
+    else:
+        yield path
+
+
+def _none_as_empty(value: Any, other: Any) -> Any:
+    return {} if value is None and isinstance(other, Mapping) else value
+
+
+def _by_name(*lists: Sequence[Any]) -> list[dict[str, Any]]:
+    """Each list by the names of its entries; [] if one has an entry without, or a name twice."""
+    found = [
+        {str(each["name"]): each for each in entries if isinstance(each, Mapping) and "name" in each}
+        for entries in lists
+    ]
+    return found if [*map(len, found)] == [*map(len, lists)] else []
 
 
 def quantity(value: Any) -> Decimal | None:

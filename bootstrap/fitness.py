@@ -48,6 +48,12 @@ def rights(missing: Iterable[tuple[str, str, str]], context: str) -> Verdict:
     )
 
 
+def on_openshift() -> tuple[tuple[str, str, str], ...]:
+    """Further rights that `up` needs where the cluster is OpenShift."""
+    group = "security.openshift.io"
+    return (("create", group, "securitycontextconstraints"), ("use", group, "securitycontextconstraints"))
+
+
 def storage(classes: Iterable[Object]) -> Verdict:
     """classes: every StorageClass."""
     known = [*classes]
@@ -79,6 +85,21 @@ def installed(wanted: Mapping[str, str], found: Mapping[str, str], flags: Mappin
             hint=f"kubectl patch configmap feature-flags -n tekton-pipelines --type merge -p {patch}",
         )
     return Ready()
+
+
+def not_older(found: Mapping[str, str], wanted: Mapping[str, str]) -> Failed | None:
+    """Why the Tekton of ours that runs cannot be replaced by the wanted one, which is older; None if it can.
+
+    found, wanted: as in `installed`. Releases of one minor version hold the same kinds, so these may go either way.
+    """
+    older = [name for name in wanted if _numbers(wanted[name]) < _numbers(found.get(name, ""))]
+    if not older:
+        return None
+    told = ", ".join(f"{name} {found[name]} runs here and {wanted[name]} is wanted" for name in older)
+    return Failed(
+        f"{told}: an older one may not read what a newer one has stored",
+        hint="a checkout with the newer version in images/tekton/go.mod, or invoke down, then invoke up",
+    )
 
 
 def _fits(wanted: tuple[int, ...], found: tuple[int, ...]) -> bool:

@@ -153,8 +153,8 @@ def summary(run: Run, task: TaskState) -> str:
 
 
 def short_image(reference: str) -> str:
-    """ "registry:5000/demo/go-echo@sha256:81ab0c1d2e3f"."""
-    path, _, digest = reference.partition("@")
+    """ "demo/go-echo@sha256:81ab0c1d2e3f"; a registry that is not the environment's own is named."""
+    path, _, digest = reference.removeprefix(f"{names.REGISTRY}/").partition("@")
     return f"{path}@{digest[:19]}" if digest else path
 
 

@@ -65,6 +65,40 @@ def access(text: str, context: str, *, source: str = "kubeconfig") -> Access:
     )
 
 
+_PLAIN_CLUSTER = {"server", "certificate-authority-data"}
+_PLAIN_USER = {"client-certificate-data", "client-key-data", "token"}
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a plain kubeconfig logs in. ca, certificate: PEM texts. certificate and key, or token, may be empty."""
+
+    server: str
+    ca: str
+    certificate: str = ""
+    key: Secret = Secret("")
+    token: Secret = Secret("")
+
+
+def plain_login(text: str, context: str) -> Login | None:
+    """What `context` needs to log in, if the file itself holds all of it, as kind's does; None for anything else."""
+    try:
+        document = minify(text, context)
+        cluster = document["clusters"][0]["cluster"]
+        user = document["users"][0]["user"]
+        if not ({*cluster} == _PLAIN_CLUSTER and user and {*user} <= _PLAIN_USER):
+            return None
+        return Login(
+            server=str(cluster["server"]),
+            ca=_decode(cluster["certificate-authority-data"], "kubeconfig"),
+            certificate=_decode(user.get("client-certificate-data"), "kubeconfig"),
+            key=Secret(_decode(user.get("client-key-data"), "kubeconfig")),
+            token=Secret(str(user.get("token") or "")),
+        )
+    except (PreconditionError, KeyError, IndexError, TypeError):
+        return None
+
+
 def contexts(text: str, *, source: str = "kubeconfig") -> list[str]:
     """The names of all contexts, in the file's order. Raises PreconditionError."""
     return [str(each["name"]) for each in _entries(_parse(text, source), "contexts") if "name" in each]

@@ -14,18 +14,29 @@ INDENT = 9
 
 
 def row(mark: str, name: str, text: str, seconds: float, width: int, *, cut: bool = False) -> str:
-    """ "  ok   registry    push and pull proved            2 s". cut: shorten `text` so that all fits `width`."""
+    """ "  ok   registry    push and pull proved            2 s". cut: shorten `text` so that all fits `width`.
+
+    Its end stays, for there a cause says what is the matter; what it is the matter with stands in the middle.
+    """
     head = f"  {mark:<4} {one_line(name):<{NAME_WIDTH - 1}} "
     tail = duration(seconds)
     text = one_line(text)
     room = width - len(head) - len(tail) - 2
     if cut:
-        text = shortened(text, room)
+        text = _shortened_within(text, room)
     return f"{head}{text:<{max(room, 0)}}  {tail}"
 
 
 def shortened(text: str, room: int) -> str:
     return text if len(text) <= room else text[: max(room - 1, 0)] + "…"
+
+
+def _shortened_within(text: str, room: int) -> str:
+    """ "Deployment tekton-…ines-controller: 0 of 1 pods available"."""
+    if len(text) <= room or room < 2:
+        return shortened(text, room)
+    start = room // 3
+    return f"{text[:start]}…{text[start + 1 - room :]}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

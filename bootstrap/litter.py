@@ -34,7 +34,7 @@ def measure(world: World, times: int, clean: Callable[[], float]) -> list[float]
 
 
 def _once(world: World, clean: Callable[[], float]) -> float:
-    _make(world)
+    make(world)
     before = {uid: version for uid, version, over in _seen(world) if not over}
     seconds = clean()
     after = {uid: version for uid, version, over in _seen(world) if not over}
@@ -46,7 +46,8 @@ def _once(world: World, clean: Callable[[], float]) -> float:
     return seconds
 
 
-def _make(world: World) -> None:
+def make(world: World) -> None:
+    """OVER runs that are over, and UNDER_WAY that are not."""
     mark = secrets.token_hex(3)
     world.report.line(f"making {OVER} runs that are over, and {UNDER_WAY} that are not")
     with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="litter") as pool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from bootstrap.errors import LockedError, PreconditionError, TimedOut
+from bootstrap.errors import Interrupted, LockedError, PreconditionError, TimedOut
 from bootstrap.model import Pending, Ready, Verdict
 from bootstrap.wait import until
 
@@ -92,6 +92,24 @@ def engine_in_use(world: World) -> Iterator[Callable[[], bool]]:
         finally:
             if last:
                 path.unlink(missing_ok=True)  # who waits for it sees that, and makes another
+
+
+@contextlib.contextmanager
+def engine_held(world: World) -> Iterator[None]:
+    """Keep the private engine from being ended meanwhile, and end it afterwards if nobody needs it any more.
+
+    An interruption is not kept waiting by that: a later command ends it.
+    """
+    with engine_in_use(world) as alone:
+        interrupted = False
+        try:
+            yield
+        except (Interrupted, KeyboardInterrupt):
+            interrupted = True
+            raise
+        finally:
+            if not interrupted and alone():
+                world.engine.stop_if_idle()
 
 
 def _take(path: Path, how: int = fcntl.LOCK_EX) -> IO[str] | None:

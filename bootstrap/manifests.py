@@ -27,6 +27,7 @@ KIND_ORDER = (
     "CustomResourceDefinition",
     "PriorityClass",
     "StorageClass",
+    "SecurityContextConstraints",
     "ServiceAccount",
     "ClusterRole",
     "ClusterRoleBinding",
@@ -48,6 +49,9 @@ KIND_ORDER = (
     "ValidatingWebhookConfiguration",
 )
 """Each after what it needs; kinds that are not named (custom resources) come last."""
+
+WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"}
+"""Kinds that make pods."""
 
 _RANK = {kind: rank for rank, kind in enumerate(KIND_ORDER)}
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -191,6 +195,29 @@ def stamp(obj: Object) -> Object:
     return stamped
 
 
+def pod_spec(obj: Object) -> Any | None:
+    """The pod that a workload makes, to be looked at or changed; None for what makes none."""
+    spec = obj.get("spec") or {}
+    if obj["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    return spec["template"]["spec"] if obj["kind"] in WORKLOADS else None
+
+
 def is_ours(obj: Object) -> bool:
     """Carries our managed-by label: only such objects are ever changed or deleted."""
     return bool(((obj.get("metadata") or {}).get("labels") or {}).get(MANAGED_BY) == PRODUCT)
+
+
+def is_applied(obj: Object) -> bool:
+    """One of the objects of a step, as we applied it: not what a controller made of it, nor a copy of a user's.
+
+    Controllers and `kubectl apply` hand labels and annotations on; only the server says who applied.
+    """
+    metadata = obj.get("metadata") or {}
+    managers = metadata.get("managedFields") or ()
+    return (
+        is_ours(obj)
+        and DIGEST in (metadata.get("annotations") or {})
+        and not metadata.get("ownerReferences")
+        and any(each.get("manager") == PRODUCT and each.get("operation") == "Apply" for each in managers)
+    )

@@ -10,23 +10,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bootstrap.bundling import describe
-from bootstrap.converge import converge
+from bootstrap import syncing
+from bootstrap.bundling import describe, provide
 from bootstrap.errors import NotFound, UsageError
-from bootstrap.locks import engine_in_use
-from bootstrap.steps.engine import EngineStep
-from bootstrap.steps.images import ImagesStep
+from bootstrap.locks import engine_held
 from bootstrap.supply import oci
-from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON, Description
-from bootstrap.supply.mirror import DIGESTS, ENVIRONMENT, engine_name, environment_tag, seed_name, side_by_side, tag_of
+from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON
+from bootstrap.supply.mirror import (
+    DIGESTS,
+    ENVIRONMENT,
+    described,
+    engine_name,
+    environment_tag,
+    seed_name,
+    side_by_side,
+    tag_of,
+)
+from bootstrap.supply.source import Source
 from bootstrap.supply.versions import versions
 from bootstrap.text import duration
 from bootstrap.world import World
 from bootstrap.world.mirror import MirrorRegistry
 
 SAVE_LIMIT = 900.0
-LINE = 10e6
-"""Bytes a second that --plan reckons with."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +50,117 @@ class Item:
     there: bool = False
 
 
-def mirror(world: World, *, plan: bool = False, check: bool = False, as_json: bool = False) -> int:
-    """Copy what is missing. plan: only say what that would be. check: compare a mirror with what it says of itself.
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for: see the flags of `invoke mirror`. platforms: "linux/amd64", those to be kept of an index."""
 
-    Raises UsageError without mirror.registry, PreconditionError where the registry does not serve.
+    source: str = ""
+    destination: str = ""
+    platforms: tuple[str, ...] = ()
+    download: bool = False
+    sync: bool = False
+    pull: bool = False
+    plan: bool = False
+    check: bool = False
+    as_json: bool = False
+
+    @property
+    def copies(self) -> bool:
+        return self.sync or self.plan or not (self.download or self.pull or self.check)
+
+
+def mirror(
+    world: World,
+    *,
+    source: str = "",
+    destination: str = "",
+    platform: str = "",
+    download: bool = False,
+    sync: bool = False,
+    pull: bool = False,
+    plan: bool = False,
+    check: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Copy what is missing: all that `up` needs, or with `source` what its manifests name. plan: only say what that
+    would be. check: compare the mirror with what it, or `destination`, says.
+
+    Raises UsageError for flags that do not fit, PreconditionError where the registry does not serve.
     """
-    if not world.config.mirror.registry:
-        raise UsageError("mirror.registry is not set", hint="invoke mirror --set mirror.registry=HOST[:PORT]")
+    platforms = tuple(word.strip() for word in platform.split(",") if word.strip())
+    wish = Wish(source, destination, platforms, download, sync, pull, plan, check, as_json)
+    _refuse(world, wish)
+    with engine_held(world):
+        _provide(world, wish)
+        if download:
+            syncing.download(world, Path(source))
+        return 0 if download and not (sync or pull) else _at_registry(world, wish)
+
+
+def _refuse(world: World, wish: Wish) -> None:
+    if not world.config.mirror.registry and (not wish.download or wish.sync or wish.pull):
+        raise UsageError("mirror.registry is not set", hint="invoke mirror --registry HOST[:PORT]")
     if world.config.supply == "mirror":
         raise UsageError("a mirror is filled from another supply", hint="invoke mirror --set supply=source")
-    with engine_in_use(world) as alone:
-        converge([EngineStep(), ImagesStep()], world, world.clock, world.report, world.cancel)
-        door = MirrorRegistry(world.shell, world.clock, world.images.tool("crane"), world.config.mirror)
-        with door.login() as registry:
-            registry.refuse_plain()
-            code = _check(world, registry, as_json) if check else _fill(world, registry, plan, as_json)
-        if alone():
-            world.engine.stop_if_idle()
+    if wish.download and not wish.source:
+        raise UsageError("--download needs a folder to write to", hint="invoke mirror --download --source FOLDER")
+    if wish.platforms and not wish.source:
+        raise UsageError("--platform is for images that --source names; ours have one", hint="invoke mirror")
+    wrong = [each for each in wish.platforms if not syncing.PLATFORM.fullmatch(each)]
+    if wrong:
+        raise UsageError(f"--platform: {wrong[0][:40]!r} is not like linux/amd64", hint="--platform linux/amd64")
+    if wish.source and wish.copies and not wish.plan and not wish.destination:
+        raise UsageError("--source needs a folder for what is rewritten", hint="--destination FOLDER")
+    if wish.destination and not (wish.source or wish.check):
+        raise UsageError("--destination needs --source, whose manifests are rewritten", hint="--source FOLDER")
+    if wish.source and wish.destination and Path(wish.source).resolve() == Path(wish.destination).resolve():
+        raise UsageError("--destination is the same folder as --source", hint="--destination another one")
+
+
+def _provide(world: World, wish: Wish) -> None:
+    """All images, or, for those of others, only the programs that copy them."""
+    foreign = (wish.source or wish.destination) and not wish.download
+    if foreign and isinstance(world.images, Source):
+        needs = not wish.check and syncing.names_ours(Path(wish.source))
+        if not needs and not wish.pull:
+            line = world.report.step("tools")
+            world.images.build(["go-tools"], line)
+            line.ready("crane", changed=False)
+            return
+    provide(world)
+
+
+def _at_registry(world: World, wish: Wish) -> int:
+    door = MirrorRegistry(world.shell, world.clock, world.images.tool("crane"), world.config.mirror)
+    with door.login() as registry:
+        registry.refuse_plain()
+        if wish.check and wish.destination:
+            return syncing.check(world, registry, Path(wish.destination), wish.as_json)
+        if wish.check:
+            return _check(world, registry, wish.as_json)
+        if wish.source:
+            folders = Path(wish.source), Path(wish.destination) if wish.destination else None
+            return syncing.sync(
+                world, registry, *folders, wish.platforms, plan=wish.plan, pull=wish.pull, as_json=wish.as_json
+            )
+        code = _fill(world, registry, wish.plan, wish.as_json) if wish.copies else 0
+        if wish.pull:
+            _pull(world, registry)
     return code
+
+
+def _pull(world: World, registry: MirrorRegistry) -> None:
+    """Into the engine of this machine, by the names that they have at the mirror."""
+    line = world.report.step("pull")
+    items = _looked(world, registry, wanted(world))
+    missing = [item.name for item in items if not item.there]
+    if missing:
+        raise NotFound(f"{registry.address} does not have {missing[0]}", hint="invoke mirror")
+    for done, item in enumerate(items, 1):
+        line.cause(f"{done} of {len(items)}: {item.name}")
+        path = item.name.rpartition(":")[0]
+        syncing.load(world, registry, f"{path}@{registry.digest(item.name)}", f"{registry.address}/{item.name}")
+    line.ready(f"{len(items)} images in the engine, as {registry.address}/...", changed=True)
 
 
 def _fill(world: World, registry: MirrorRegistry, plan: bool, as_json: bool) -> int:
@@ -70,7 +169,7 @@ def _fill(world: World, registry: MirrorRegistry, plan: bool, as_json: bool) -> 
     todo = [item for item in items if not item.there]
     total = sum(item.size for item in todo)
     if plan:
-        _show_plan(world, items, as_json)
+        _show_plan(world, items, registry.rate(syncing.MOMENT) if todo else 0.0, as_json)
         return 0
     line = world.report.step("mirror")
     by_name, moved = {item.name: item for item in todo}, 0
@@ -190,7 +289,7 @@ def _check(world: World, registry: MirrorRegistry, as_json: bool) -> int:
         files = _read(registry, _name(world), Path(folder) / "current.tar")
     if not files:
         raise NotFound(f"{registry.address} has no {_name(world)}", hint="invoke mirror")
-    said = Description.load(files[DESCRIPTION])
+    said = described(files[DESCRIPTION], registry.address)
     expected = {f"{image.name}:{tag_of(image.digest)}": image.digest for image in said.images}
     expected |= {seed_name(seed, digest): digest for seed, digest in said.seeds.items()}
     expected |= json.loads(files[DIGESTS])
@@ -207,12 +306,14 @@ def _check(world: World, registry: MirrorRegistry, as_json: bool) -> int:
     return 1 if wrong else 0
 
 
-def _show_plan(world: World, items: list[Item], as_json: bool) -> None:
+def _show_plan(world: World, items: list[Item], rate: float, as_json: bool) -> None:
+    """rate: bytes a second, 0 if it could not be measured."""
     total = sum(item.size for item in items if not item.there)
     if as_json:
-        world.report.json([{"name": item.name, "bytes": item.size, "there": item.there} for item in items])
+        rows = [{"name": item.name, "bytes": item.size, "there": item.there} for item in items]
+        world.report.json({"images": rows, "bytes": total, "bytes_per_second": round(rate)})
         return
-    rows = [[item.name, f"{item.size / 1e6:.1f} MB", "there" if item.there else "to push"] for item in items]
-    world.report.table(["image", "size", ""], rows)
+    table = [[item.name, f"{item.size / 1e6:.1f} MB", "there" if item.there else "to push"] for item in items]
+    world.report.table(["image", "size", ""], table)
     missing = sum(not item.there for item in items)
-    world.report.line(f"{missing} of {len(items)} to push, {total / 1e9:.2f} GB: {duration(total / LINE)} at 10 MB/s")
+    world.report.line(f"{missing} of {len(items)} to push, {syncing.estimate(total, rate)}")

@@ -75,7 +75,8 @@ class LockedImage:
 
     name: logical ("toolbox", "tekton-controller"); repository: "HOST/path" without tag or digest;
     digest: "sha256:<64 hex>"; size: bytes of all blobs; aliases: further full references
-    ("registry.k8s.io/pause:3.10.2") under which a node must know it.
+    ("registry.k8s.io/pause:3.10.2") under which a node must know it; in_node: whether the node image holds it;
+    public: the reference under which others publish it ("ghcr.io/tektoncd/...:v1.9.0"), "" for what is made here.
     """
 
     name: str
@@ -83,6 +84,8 @@ class LockedImage:
     digest: str
     size: int = 0
     aliases: tuple[str, ...] = ()
+    in_node: bool = True
+    public: str = ""
 
     @property
     def reference(self) -> str:
@@ -95,8 +98,13 @@ class Lock:
 
     node_image: what the engine runs as kind's node, as the engine names it.
     registry_image: the same for the registry.
+    pull_secret: name of the Secret by which pods log in where the images are; "" where that is the nodes' affair.
+    seeds: where no registry of ours is filled with what builds start from, "library/golang:1" -> "golang@sha256:...",
+    what it has to be a copy of there.
     """
 
     images: Mapping[str, LockedImage] = field(default_factory=dict)
     node_image: str = ""
     registry_image: str = ""
+    pull_secret: str = ""
+    seeds: Mapping[str, str] = field(default_factory=dict)

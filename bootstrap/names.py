@@ -12,6 +12,9 @@ REGISTRY = f"{REGISTRY_HOST}:5000"
 """The environment's registry as nodes, pods, BuildKit and Tekton's controller name it."""
 REPOSITORY = f"{REGISTRY}/bootstrap"
 
+PULL_SECRET = "registry-login"  # noqa: S105  the name of an object
+"""In every namespace whose pods pull from a registry that their nodes have no login for."""
+
 RUNS = "cicd"
 BUILD = "cicd-build"
 GIT = "git"

@@ -12,6 +12,8 @@ from typing import Any
 from bootstrap.branches import expression
 
 HEADS = "refs/heads/"
+FILLED = ("REPO", "REVISION", "BRANCH")
+"""Parameters of a run that a poll fills in, as far as the run has them."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from bootstrap import names
 from bootstrap.config import Config, ProxySettings
+from bootstrap.manifests import pod_spec
 from bootstrap.model import Object
 from bootstrap.patches import Patch, Select
 
@@ -49,13 +50,8 @@ def _tell(obj: Object, found: Mapping[str, str]) -> None:
 
 
 def _containers(obj: Object) -> Iterator[Any]:
-    spec = obj["spec"]
-    if obj["kind"] == "Task":
-        yield from spec["steps"]
-    elif obj["kind"] == "CronJob":
-        yield from spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    else:
-        yield from spec["template"]["spec"]["containers"]
+    pod = pod_spec(obj)
+    yield from pod["containers"] if pod is not None else obj["spec"]["steps"]
 
 
 def passed_over(environ: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from bootstrap import logins as git_logins
 from bootstrap.model import Secret
 from bootstrap.settings_file import quoted
 
@@ -80,7 +81,9 @@ def choice(default: str, doc: str, choices: tuple[str, ...]) -> Any:
     return _field(default, doc, rule)
 
 
-def whole(default: int, doc: str, low: int, high: int) -> Any:
+def number(low: int, high: int) -> Rule:
+    """A whole number from `low` to `high`, in decimal."""
+
     def rule(value: str) -> int:
         if not _WHOLE.fullmatch(value):
             raise Wrong(f"{quoted(value)} is not a whole number")
@@ -88,7 +91,11 @@ def whole(default: int, doc: str, low: int, high: int) -> Any:
             raise Wrong(f"{value} is not between {low} and {high}")
         return int(value)
 
-    return _field(default, doc, rule)
+    return rule
+
+
+def whole(default: int, doc: str, low: int, high: int) -> Any:
+    return _field(default, doc, number(low, high))
 
 
 def port(default: int, doc: str) -> Any:
@@ -150,11 +157,29 @@ def host(value: str) -> str:
     return value
 
 
+def address(value: str) -> str:
+    """A name or an address of a machine, without a port."""
+    if not _HOST.fullmatch(value) or (":" in value and not value.endswith("]")):
+        raise Wrong(f"{quoted(value)} is not a name or an address without a port")
+    return value
+
+
 def folder(value: str) -> str:
     """A path as image references have it, without a host."""
     if not _FOLDER.fullmatch(value):
         raise Wrong(f"{quoted(value)} is not a path like team/images")
     return value
+
+
+def stand_in(value: str) -> str:
+    """REGISTRY=HOST[:PORT][/FOLDER]."""
+    public, equals, copy = value.partition("=")
+    address, slash, path = copy.partition("/")
+    if not equals:
+        raise Wrong(f"{quoted(value)} is not REGISTRY=HOST[:PORT][/FOLDER]")
+    host(public)
+    host(address)
+    return f"{public}={address}/{folder(path)}" if slash else value
 
 
 def within(value: str) -> str:
@@ -193,6 +218,15 @@ def branch(value: str) -> str:
 def source(value: str) -> str:
     """A repository: its address, or its name at the git host."""
     return str(url("http", "https")(value)) if "://" in value else full_name(value)
+
+
+def logins(value: str) -> str:
+    """See bootstrap.logins."""
+    try:
+        git_logins.parse(value)
+    except ValueError as error:
+        raise Wrong(str(error)) from None
+    return value
 
 
 def user(value: str) -> str:

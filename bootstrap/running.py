@@ -10,7 +10,7 @@ from bootstrap import composing, following, layout, names
 from bootstrap.errors import BootstrapError, Interrupted, NotFound, RunFailed, TimedOut, UsageError
 from bootstrap.model import Ready
 from bootstrap.run_names import arrived_name
-from bootstrap.runs import PIPELINE_RUN, Run, State, parse_runs
+from bootstrap.runs import PIPELINE_RUN, WAYS, Run, State, as_row, parse_runs
 from bootstrap.steps.target import TargetStep
 from bootstrap.text import meant
 from bootstrap.world import World
@@ -19,7 +19,6 @@ COLUMNS = ["run", "commit", "branch", "by", "state", "sec", "image"]
 KEYS = {"sec": "seconds"}
 WIDTH, NARROWEST = 80, 8
 """Of the table, and of a branch in it."""
-WAYS = ("push", "poll", "hand")
 ARRIVED = {"push": "started by your push", "poll": "started by the poller"}
 """How a run may have come by itself, and how that is told."""
 CANCEL = {"spec": {"status": "CancelledRunFinally"}}
@@ -32,27 +31,44 @@ def test_run(world: World, *, revision: str = "", minutes: int = 0) -> int:
     """
     wanted = revision or world.config.git.revision
     commit = following.commit_of(world, wanted)
-    _renew_target(world)
     arrived = _arrived(world, commit)
     if arrived is None:
         return start(world, wanted, commit, minutes)
+    _renew_target(world)
     begun = world.clock.now() - following.seconds_of(arrived)
     return follow(world, arrived.name, commit, ARRIVED[arrived.trigger], minutes, begun)
 
 
 def rerun(world: World, *, run: str = "") -> int:
     """The same repository and commit as an earlier run."""
-    earlier = following.read(world, run or following.newest(world))
-    revision = earlier.branch or earlier.params.get("REVISION", "")
-    _renew_target(world)
-    return start(world, revision, earlier.commit, 0, repository=earlier.params.get("REPO", ""))
-
-
-def start(world: World, revision: str, commit: str, minutes: int, *, repository: str = "") -> int:
-    """Create a run, follow it, prove it. repository: "" is that of the settings."""
     begun = world.clock.now()
-    created = world.kube.create(following.compose(world, revision, commit, repository=repository))
-    return follow(world, created["metadata"]["name"], commit, revision, minutes, begun)
+    earlier = following.read(world, run or following.newest(world))
+    return follow(world, again(world, earlier), earlier.commit, _revision(earlier), 0, begun)
+
+
+def again(world: World, earlier: Run) -> str:
+    """Create a run of the same repository and commit; its name."""
+    return create(world, _revision(earlier), earlier.commit, {"REPO": earlier.params.get("REPO", "")})
+
+
+def _revision(run: Run) -> str:
+    return run.branch or run.params.get("REVISION", "")
+
+
+def start(world: World, revision: str, commit: str, minutes: int) -> int:
+    """Create a run, follow it, prove it."""
+    begun = world.clock.now()
+    return follow(world, create(world, revision, commit, {}), commit, revision, minutes, begun)
+
+
+def create(world: World, revision: str, commit: str, params: Mapping[str, str]) -> str:
+    """Create a run; its name. params: in place of what the settings say, "" is nothing."""
+    _renew_target(world)
+    wanted = following.compose(world, revision, commit, repository=params.get("REPO", ""))
+    for each in wanted["spec"]["params"]:
+        if each["name"] not in ("REPO", "REVISION") and params.get(each["name"]):
+            each["value"] = params[each["name"]]
+    return str(world.kube.create(wanted)["metadata"]["name"])
 
 
 def _arrived(world: World, commit: str) -> Run | None:
@@ -121,8 +137,6 @@ def runs(
     world: World, *, limit: int = 20, state: str = "", branch: str = "", by: str = "", as_json: bool = False
 ) -> int:
     """The newest `limit` of those that all filters let pass. Raises UsageError for a filter that can match nothing."""
-    if limit < 1:
-        raise UsageError(f"--limit: {limit} is less than 1")
     wanted = [_among("--state", state, [each.value for each in State]), branch, _among("--by", by, WAYS)]
     found = [run for run in all_runs(world) if _matches(wanted, [run.state.value, run.branch, run.trigger])][:limit]
     now = datetime.now(UTC)
@@ -175,25 +189,15 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
     return str(row["commit"])[:7] if column == "commit" else str(row[KEYS.get(column, column)])
 
 
-def as_row(run: Run, now: datetime) -> dict[str, Any]:
-    """A run as `runs --json` and the page show it."""
-    return {
-        "run": run.name,
-        "commit": run.commit,
-        "branch": run.branch,
-        "by": run.trigger,
-        "state": run.state.value,
-        "why": run.why,
-        "seconds": round(run.elapsed(now)),
-        "image": run.image,
-        "created": run.created.isoformat() if run.created else "",
-    }
-
-
 def logs(world: World, *, run: str = "") -> int:
     found = following.read(world, run or following.newest(world))
     following.log_text(world, found, lambda task, line: world.report.line(f"[{task}] {line}"))
     return 0
+
+
+def ask_to_end(world: World, run: str) -> None:
+    """Tekton cancels its tasks; those of `finally` still run."""
+    world.kube.patch(following.API, "PipelineRun", run, names.RUNS, patch=CANCEL)
 
 
 def cancel(world: World, *, run: str = "") -> int:
@@ -201,6 +205,6 @@ def cancel(world: World, *, run: str = "") -> int:
     if found.state.over:
         world.report.line(f"run {found.name} is over already: {found.state.value}")
         return 0
-    world.kube.patch(following.API, "PipelineRun", found.name, names.RUNS, patch=CANCEL)
+    ask_to_end(world, found.name)
     world.report.line(f"run {found.name} is being cancelled; its notification is still sent")
     return 0

@@ -15,6 +15,8 @@ from bootstrap.run_names import BRANCH, COMMIT, TRIGGER
 
 PIPELINE_RUN = "tekton.dev/pipelineRun"
 PIPELINE_TASK = "tekton.dev/pipelineTask"
+WAYS = ("push", "poll", "hand")
+"""How a run may have been started."""
 SHA = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -111,6 +113,17 @@ class Run:
     def failed_task(self) -> TaskState | None:
         return next((each for each in self.tasks if each.state.bad), None)
 
+    @property
+    def unsent(self) -> str:
+        """Why its notification did not arrive, "" if it did, or none was wanted, or it is not tried yet."""
+        task = self.task("notify")
+        if task is None:
+            return ""
+        told = task.results.get("notification", "")
+        if not told and task.state.bad:
+            return f"failed: {task.why or task.state.value}"
+        return told if told.startswith(("failed", "held back")) else ""
+
 
 def parse_runs(pipeline_runs: Iterable[Object], task_runs: Iterable[Object]) -> list[Run]:
     """Every run with its own TaskRuns (by label), newest first."""
@@ -126,7 +139,7 @@ def parse_run(pipeline_run: Object, task_runs: Iterable[Object] = ()) -> Run:
     metadata, status = pipeline_run.get("metadata") or {}, pipeline_run.get("status") or {}
     params, results = _pairs(at(pipeline_run, "spec", "params")), _pairs(status.get("results"))
     tasks = _tasks(status, {each.name: each for each in map(task_state, task_runs)})
-    state = _state(pipeline_run)
+    state = _run_state(pipeline_run, tasks)
     return Run(
         name=str(metadata.get("name") or ""),
         namespace=str(metadata.get("namespace") or ""),
@@ -143,6 +156,21 @@ def parse_run(pipeline_run: Object, task_runs: Iterable[Object] = ()) -> Run:
         results=results,
         tasks=tasks,
     )
+
+
+def as_row(run: Run, now: datetime) -> dict[str, Any]:
+    """A run as `runs --json` and the console show it."""
+    return {
+        "run": run.name,
+        "commit": run.commit,
+        "branch": run.branch,
+        "by": run.trigger,
+        "state": run.state.value,
+        "why": run.why,
+        "seconds": round(run.elapsed(now)),
+        "image": run.image,
+        "created": run.created.isoformat() if run.created else "",
+    }
 
 
 def task_state(task_run: Object) -> TaskState:
@@ -177,6 +205,13 @@ def _state(obj: Object) -> State:
             return State.TIMED_OUT
         return State.CANCELLED if "Cancelled" in reason or "Stopped" in reason else State.FAILED
     return State.RUNNING if at(obj, "status", "startTime") and "Pending" not in reason else State.PENDING
+
+
+def _run_state(pipeline_run: Object, tasks: Sequence[TaskState]) -> State:
+    """Tekton says of a run only that it failed when a task of it took longer than it may."""
+    state = _state(pipeline_run)
+    first = next((each for each in tasks if each.state.bad), None)
+    return State.TIMED_OUT if state is State.FAILED and first and first.state is State.TIMED_OUT else state
 
 
 def _step(step: Mapping[str, Any]) -> Step:
@@ -219,6 +254,8 @@ def _run_why(pipeline_run: Object, state: State, tasks: Sequence[TaskState]) -> 
     failed = next((each for each in tasks if each.state.bad), None)
     if failed and state is State.FAILED:
         return f"failed in {failed.name}: {failed.why}"
+    if failed and failed.state is State.TIMED_OUT:
+        return f"timed out in {failed.name}: {failed.why}"
     found = condition(pipeline_run, "Succeeded")
     return ": ".join(filter(None, (str(found.get("reason") or ""), _line(found.get("message")))))
 

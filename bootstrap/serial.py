@@ -60,7 +60,9 @@ def files(world: World) -> dict[str, bytes]:
     password = identity.password("registry", settings.password)
     pair = identity.certificate("registry", (names.REGISTRY_HOST, "localhost", "127.0.0.1"))
     return {
-        "kind.yaml": yaml.safe_dump(configuration(world, world.images.lock().node_image)).encode(),
+        "kind.yaml": yaml.safe_dump(
+            configuration(world.config, world.project, world.images.lock().node_image)
+        ).encode(),
         "certs/hosts.toml": hosts_toml(world).encode(),
         "certs/ca.crt": identity.authority().certificate,
         "registry/htpasswd": identity.htpasswd(settings.username, password),

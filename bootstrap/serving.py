@@ -4,44 +4,137 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bootstrap import flows, names
-from bootstrap.console.readings import Readings
-from bootstrap.console.server import Server
-from bootstrap.converge import look
+from bootstrap import names
 from bootstrap.errors import BootstrapError, Interrupted, PreconditionError
 from bootstrap.model import Pending
 from bootstrap.text import count
 from bootstrap.wait import until
 from bootstrap.world import World
-from bootstrap.world.forward import Forward, Stats, listen
+from bootstrap.world.listening import listen
+
+if TYPE_CHECKING:
+    from bootstrap.console.server import Console
+    from bootstrap.converge import Outcome
+    from bootstrap.world.forward import Forward, Stats
 
 LISTENER = names.LISTENER
 LISTENER_PORT = 8080
+TEKTON_DASHBOARD, TEKTON_DASHBOARD_PORT = "tekton-dashboard", 9097
 LOOK_SECONDS = 2.0
+JOIN_SECONDS = 1.0
+"""That whatever runs beside the console is given to end."""
+FURTHER = 20
+"""Ports after that of the settings that the console tries."""
 
 
 def dashboard(world: World, *, port: int = 0, browse: bool = False) -> int:
-    """Serve the page on 127.0.0.1 until Ctrl-C or SIGTERM. port 0: dashboard.port of the settings.
+    """Serve the console until Ctrl-C or SIGTERM. port 0: dashboard.port of the settings, or the next one that is free.
 
-    Raises PreconditionError, naming the holder if it can be found, when the port is taken.
+    Raises PreconditionError, naming the holder if it can be found, when a port that was asked for is taken.
     """
-    wanted = port or world.config.dashboard.port
-    try:
-        socket = listen(wanted)
-    except PreconditionError as error:
-        raise PreconditionError(error.message, hint=f"invoke dashboard --port {_another(wanted)}") from None
-    readings = Readings(world, lambda: look(flows.steps(world), world, world.clock))
-    with Server(socket, readings, world.report.warn) as server:
-        world.report.line(f"environment {world.config.name}: {server.url}   (Ctrl-C ends it)")
-        with contextlib.suppress(KeyboardInterrupt):
-            if browse:
-                _browse(world, server.url)
-            server.serve_forever()
+    sock = _listen(world, port)
+    from bootstrap.console.server import Console  # after the port is held: loading it takes a moment
+
+    console = Console(world, sock, lambda: _look(world))
+    url = console.url
+    world.report.line(f"environment {world.config.name}: {url}   (Ctrl-C ends it)")
+    # A browser takes its time to start, and an API server that does not answer must not keep the page away.
+    aside = [lambda ended: _link(world, console, ended)]
+    if browse:
+        aside.append(lambda _: _browse(world, url))
+    with contextlib.suppress(KeyboardInterrupt), _meanwhile(aside):
+        console.serve()
     world.cancel.request()  # a look may be under way in another thread, with programs of its own
     return 0
+
+
+@contextlib.contextmanager
+def _meanwhile(works: Iterable[Callable[[threading.Event], None]]) -> Iterator[None]:
+    """Do those in threads of their own while the block runs; the event tells them when it has ended."""
+    ended = threading.Event()
+    threads = [threading.Thread(target=each, args=(ended,), daemon=True) for each in works]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(JOIN_SECONDS)
+
+
+def _link(world: World, console: Console, ended: threading.Event) -> None:
+    console.feed.settle()  # the runs come first
+    try:
+        with tekton_dashboard(world) as address:
+            if address:
+                console.links["Tekton Dashboard"] = address
+                ended.wait()
+    except BootstrapError as error:
+        world.report.warn(error.message)
+
+
+@contextlib.contextmanager
+def tekton_dashboard(world: World) -> Iterator[str]:
+    """The address on 127.0.0.1 that leads to Tekton Dashboard as long as the block runs; "" if there is none.
+
+    Its port is dashboard.tekton_port, or a free one if that is taken, which is said.
+    """
+    try:
+        there = world.kube.get("v1", "Service", TEKTON_DASHBOARD, names.TEKTON) is not None
+    except BootstrapError:  # the page itself says what is wrong with the cluster
+        there = False
+    if not there:
+        yield ""
+        return
+    from bootstrap.world.forward import Forward
+
+    forward = Forward(
+        world.kube, names.TEKTON, TEKTON_DASHBOARD, TEKTON_DASHBOARD_PORT, world.config.dashboard.tekton_port
+    )
+    try:
+        forward.start()
+    except PreconditionError as error:
+        world.report.warn(f"{error.message}; Tekton Dashboard takes another")
+        forward = Forward(world.kube, names.TEKTON, TEKTON_DASHBOARD, TEKTON_DASHBOARD_PORT, 0)
+        forward.start()
+    try:
+        address = f"http://127.0.0.1:{forward.local_port}"
+        world.report.line(f"Tekton Dashboard, which only reads: {address}")
+        yield address
+    finally:
+        forward.stop()
+
+
+def _look(world: World) -> list[Outcome]:
+    """Check every step. What that needs is loaded by the first look."""
+    from bootstrap import flows
+    from bootstrap.converge import look
+
+    return look(flows.steps(world), world, world.clock)
+
+
+def _listen(world: World, port: int) -> socket.socket:
+    """On the port that was asked for, else on that of the settings or the next one that is free, which is said."""
+    wanted, host = port or world.config.dashboard.port, world.config.dashboard.host.strip("[]")
+    try:
+        return listen(wanted, host)
+    except PreconditionError as error:
+        if port or not wanted:
+            raise PreconditionError(error.message, hint=f"invoke dashboard --port {_another(wanted)}") from None
+        taken = error
+    for number in range(wanted + 1, min(wanted + 1 + FURTHER, 65536)):
+        with contextlib.suppress(PreconditionError):
+            found = listen(number, host)
+            world.report.line(f"{taken.message}; the console takes {number}")
+            return found
+    raise PreconditionError(taken.message, hint=f"invoke dashboard --port {_another(wanted + FURTHER)}")
 
 
 def _another(port: int) -> int:
@@ -61,6 +154,8 @@ def listener(world: World, *, port: int = 0) -> int:
     Raises PreconditionError when there is no listener, or the port is taken.
     """
     require_listener(world)
+    from bootstrap.world.forward import Forward  # not before: the console is to be there at once
+
     wanted = port or world.config.listener.port
     forward = Forward(world.kube, names.RUNS, LISTENER, LISTENER_PORT, wanted)
     try:

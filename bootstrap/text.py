@@ -25,6 +25,18 @@ def clean(text: str) -> str:
     return _CONTROLS.sub("", text)
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROLS_BUT_ESCAPE = re.compile(f"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f{_BIDI}]")
+
+
+def coloured(text: str) -> str:
+    """`clean`, but the sequences that set colours and weight stay, and they alone."""
+    text = _ESCAPES.sub(lambda match: match[0] if _COLOUR.fullmatch(match[0]) else "", text.replace("\r\n", "\n"))
+    if "\r" in text:
+        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return _CONTROLS_BUT_ESCAPE.sub("", text)
+
+
 def one_line(text: str) -> str:
     """`clean`, and on one line."""
     return " ".join(clean(text).split())
@@ -46,9 +58,9 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
-def meant(word: str, words: Iterable[str]) -> str:
-    """The end of a message about an unknown word: "; did you mean port?", or nothing."""
+def meant(word: str, words: Iterable[str], *, mark: str = "") -> str:
+    """The end of a message about an unknown word: "; did you mean port?", or nothing. mark: set before it."""
     import difflib
 
     close = difflib.get_close_matches(word[:80], list(words), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {mark}{close[0]}?" if close else ""

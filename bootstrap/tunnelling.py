@@ -32,8 +32,6 @@ def tunnel(world: World, *, to: str, port: int = 9080, ssh_port: int = 0, identi
     Raises UsageError for a login that is none; PreconditionError when there is no listener, no ssh, or the first
     connection fails; later ones are tried again unless the host refuses us.
     """
-    if not 1 <= port <= 65535:
-        raise UsageError(f"--port: {port} is not a port", hint="invoke tunnel user@host --port 9080")
     login = Login(to, ssh_port, _file("--identity", identity), _file("--config", config))
     if not world.shell.which("ssh"):
         raise PreconditionError("the program ssh was not found", hint="apt-get install openssh-client")

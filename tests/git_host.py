@@ -1,4 +1,4 @@
-"""A git host on loopback: repositories of a folder by `git http-backend`, and addresses that misbehave on purpose."""
+"""A git host on this machine: repositories of a folder by `git http-backend`, and addresses that misbehave."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class GitHost(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, folder: Path, at: str = "127.0.0.1") -> None:
+        super().__init__((at, 0), _Handler)
         self.folder = folder
         self.asked: list[str] = []
         self.over = threading.Event()
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.server_address[0]!s}:{self.server_port}"
 
     def url(self, name: str) -> str:
         """ "app" or "locked/app": its address."""
@@ -46,8 +46,9 @@ class GitHost(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def git_host(folder: Path) -> Iterator[GitHost]:
-    host = GitHost(folder)
+def git_host(folder: Path, at: str = "127.0.0.1") -> Iterator[GitHost]:
+    """at: the address that it listens on."""
+    host = GitHost(folder, at)
     thread = threading.Thread(target=host.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -19,6 +19,7 @@ import re
 import shutil
 import ssl
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -48,6 +49,8 @@ ATTEMPTS = 3
 ANSWER_BYTES = 10_000
 SECONDS = 10.0
 """Of one request: the run is over, and nobody should wait long for an address that does not answer."""
+LIMIT = 90.0
+"""Seconds of all attempts together. Tekton gives the task two minutes, and fails the run when they are over."""
 
 
 # -- what is said ------------------------------------------------------------------------------------
@@ -206,7 +209,10 @@ def send(way: Way, message: Object) -> str:
     found = robots.Verdict("nothing was sent")
     for attempt in range(ATTEMPTS):
         if attempt:
-            way.sleep(min(PATIENCE, max(found.after, float(attempt))))
+            pause = max(found.after, float(attempt))
+            if pause > PATIENCE:
+                return f"failed: {found.why}, and it wants to be left alone for {pause:g} s"
+            way.sleep(pause)
         held = way.turn()
         if held:
             return f"held back: {held}"
@@ -223,7 +229,7 @@ def _once(way: Way, message: Object) -> robots.Verdict:
     if way.kind in robots.ROBOTS:
         url, body = robots.request(way.kind, way.url, way.secret, message, way.clock())
     try:
-        return robots.verdict(way.kind, way.post(url, json.dumps(body).encode()))
+        return robots.verdict(way.kind, way.post(url, robots.encode(body)))
     except (OSError, ValueError, http.client.HTTPException) as error:
         return robots.Verdict(reason(error), busy=True)
 
@@ -257,6 +263,23 @@ def line(outcome: str, url: str) -> str:
     if outcome == "off":
         return "notifications are off"
     return f"notification to {host}: {outcome}"
+
+
+def within(limit: float, do: Callable[[], str]) -> str:
+    """What `do` answers, or that it took too long; whatever hangs then (a name that is looked up, an answer that comes
+    byte by byte) is left behind, and ends with the program."""
+    found: list[str] = []
+
+    def run() -> None:
+        try:
+            found.append(do())
+        except Exception as error:  # noqa: BLE001  whatever is wrong with a notification, the run is not
+            found.append(f"failed: {reason(error)}")
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(limit)
+    return found[0] if found else f"failed: not sent within {limit:g} s"
 
 
 def remove_run(workspace: str, run: str) -> None:
@@ -302,10 +325,7 @@ def main(environ: Mapping[str, str]) -> int:
         post = poster(environ.get("EXTRA_CA", ""))
         return Way(kind, url, environ.get("NOTIFY_SECRET", "").strip(), post, turn, time.sleep, time.time)
 
-    try:
-        outcome = notify(environ, lambda path: Api.of(environ).read(path), way, time.time())
-    except Exception as error:  # noqa: BLE001  whatever is wrong with a notification, the run is not
-        outcome = f"failed: {reason(error)}"
+    outcome = within(LIMIT, lambda: notify(environ, lambda path: Api.of(environ).read(path), way, time.time()))
     sys.stdout.write(line(outcome, environ.get("NOTIFY_URL", "")) + "\n")
     Path(environ["RESULT"]).write_text(outcome[:500])
     remove_run(environ.get("WORKSPACE", ""), environ.get("RUN", ""))

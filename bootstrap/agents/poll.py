@@ -5,7 +5,8 @@ first and the commits remembered afterwards; a run's name follows from its commi
 by an end in between, by a second poller, or by a push that was told as well.
 
 Environment: NAMESPACE, SETTINGS (file of JSON: repositories, branches, first, run: the PipelineRun to fill in,
-credentialsFor: "scheme://host" or ""), CREDENTIALS (folder with the files username and password), EXTRA_CA.
+credentialsFor: "scheme://host" or ""), CREDENTIALS (folder with the files username and password), LOGINS (a file of
+git's configuration with further logins, see bootstrap.logins), EXTRA_CA; both may be missing.
 Ends with 1 if a repository could not be read or a run not be created.
 """
 
@@ -25,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -113,8 +114,6 @@ class Poller:
     def _one(self, url: str, kept: str | None, settings: Settings) -> str:
         """Poll one repository; answers why it went wrong, or ""."""
         state, rubbish = polling.load(kept)
-        if rubbish:
-            self._say(f"{url}: {rubbish}")
         if self._clock() < state.not_before <= self._clock() + LONGEST:
             why = f"not asked: its server wants to be left alone for {state.not_before - self._clock():.0f} s"
             self._say(f"{url}: {why}")
@@ -126,6 +125,8 @@ class Poller:
             new = State(state.branches, str(error), wait, state.seen)
         else:
             new = self._start(url, state, found, settings)
+        if rubbish and not new.why:  # commits may have been passed over: somebody is to know
+            new = replace(new, why=rubbish)
         if polling.dump(url, new) != kept:
             new = self._keep(url, new)
         self._say(f"{url}: {new.why or f'branches known: {len(new.branches)}'}")
@@ -182,9 +183,9 @@ def filled(run: Object, url: str, branch: str, commit: str) -> Object:
     labels = {TRIGGER: "poll", COMMIT: label_value(commit), BRANCH: label_value(branch)}
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), COMMIT: commit, BRANCH: branch}  # in full
-    values = {"REPO": url, "REVISION": commit}
+    values = dict(zip(polling.FILLED, (url, commit, branch), strict=True))
     made["spec"]["params"] = [
-        {**each, "value": values.get(each["name"], each["value"])} for each in made["spec"]["params"]
+        each | ({"value": values[each["name"]]} if each["name"] in values else {}) for each in made["spec"]["params"]
     ]
     return made
 
@@ -296,6 +297,9 @@ def git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: P
         parts = " ".join(f'"$(cat {shlex.quote(folder)}/{name})"' for name in ("username", "password"))
         helper = f'!f() {{ printf "username=%s\npassword=%s\n" {parts}; }}; f'
         config[f"credential.{settings['credentialsFor']}.helper"] = helper
+    logins = environ.get("LOGINS", "")
+    if logins and Path(logins).is_file():
+        config["include.path"] = logins  # after the helper above, which it may take back
     made = {
         "PATH": environ.get("PATH", os.defpath),
         "HOME": str(home),

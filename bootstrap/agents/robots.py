@@ -9,6 +9,7 @@ characters, HTTP 429 with Retry-After), Feishu "custom bot" (open.feishu.cn: bod
 from __future__ import annotations
 
 import base64
+import bisect
 import hashlib
 import hmac
 import json
@@ -43,14 +44,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Robot:
-    """limit: bytes of the text. escape: makes other people's text mean nothing. body: (headline, text) -> JSON.
+    """escape: makes other people's text mean nothing. body: (headline, text) -> JSON. limit: what the robot takes;
+    size: how much of that a body is.
 
     code: name of the field that is 0 when the message was taken; busy: its values that ask to come again.
     """
 
-    limit: int
     escape: Callable[[str], str]
     body: Callable[[str, str], Object]
+    limit: int
+    size: Callable[[Object], int]
     code: str = ""
     busy: frozenset[int] = frozenset()
 
@@ -58,9 +61,14 @@ class Robot:
 # -- texts -------------------------------------------------------------------------------------------
 
 
+def encode(body: Object) -> bytes:
+    """As it is sent: UTF-8, in which a Chinese character is half as long as escaped."""
+    return json.dumps(body, ensure_ascii=False).encode(errors="replace")
+
+
 def cut(text: str, limit: int) -> str:
     """At most `limit` bytes of UTF-8, whole characters, with an ellipsis where something is missing."""
-    encoded = text.encode()
+    encoded = text.encode(errors="replace")
     if len(encoded) <= limit:
         return text
     return encoded[: max(0, limit - len(ELLIPSIS.encode()))].decode(errors="ignore") + ELLIPSIS
@@ -104,33 +112,40 @@ def text(message: Mapping[str, Any], escape: Callable[[str], str]) -> str:
 
 # -- robots ------------------------------------------------------------------------------------------
 
+BODY = 19_000
+"""Bytes of a whole body at DingTalk (20,000) and Feishu (20 KB), with room for the signature."""
+
 ROBOTS: Mapping[str, Robot] = {
     "dingtalk": Robot(
-        18_000,
         markdown,
         lambda title, body: {"msgtype": "markdown", "markdown": {"title": title, "text": f"### {title}\n\n{body}"}},
+        BODY,
+        lambda body: len(encode(body)),
         "errcode",
-        frozenset({-1, 130101}),
+        frozenset({-1, 130101, 410100}),
     ),
     "wecom": Robot(
-        4096,
         markdown,
-        lambda title, body: {"msgtype": "markdown", "markdown": {"content": cut(f"### {title}\n{body}", 4096)}},
+        lambda title, body: {"msgtype": "markdown", "markdown": {"content": f"### {title}\n{body}"}},
+        4096,
+        lambda body: len(body["markdown"]["content"].encode()),
         "errcode",
-        frozenset({-1, 45009}),
+        frozenset({-1, 45009, 45033}),
     ),
     "slack": Robot(
-        2900,
         slack,
         lambda title, body: {
             "text": title,
-            "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": f"*{title}*\n{body}"[:3000]}}],
+            "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": f"*{title}*\n{body}"}}],
         },
+        3000,
+        lambda body: len(body["blocks"][0]["text"]["text"]),
     ),
     "feishu": Robot(
-        18_000,
         plain,
         lambda title, body: {"msg_type": "text", "content": {"text": f"{title}\n{body}"}},
+        BODY,
+        lambda body: len(encode(body)),
         "code",
         frozenset({9499, 11232}),
     ),
@@ -144,7 +159,7 @@ A_MINUTE = 20
 def request(kind: str, url: str, secret: str, message: Mapping[str, Any], now: float) -> tuple[str, Object]:
     """(address, body) of one message. secret: "" for none. now: seconds since the epoch, part of the signature."""
     robot = ROBOTS[kind]
-    body = robot.body(headline(message), cut(text(message, robot.escape), robot.limit))
+    body = _fitted(robot, headline(message), text(message, robot.escape))
     if secret and kind == "dingtalk":
         stamp = str(round(now * 1000))
         sign = quote(_signature(secret.encode(), f"{stamp}\n{secret}".encode()), safe="")
@@ -155,14 +170,27 @@ def request(kind: str, url: str, secret: str, message: Mapping[str, Any], now: f
     return url, body
 
 
+def _fitted(robot: Robot, title: str, text: str) -> Object:
+    """With as much of the text as the robot takes. What JSON escapes is longer than it looks, so it is tried out."""
+    bytes_of_text = len(text.encode(errors="replace"))
+
+    def fits(room: int) -> bool:
+        return robot.size(robot.body(title, cut(text, room))) <= robot.limit
+
+    room = bytes_of_text
+    if not fits(room):
+        room = bisect.bisect_left(range(bytes_of_text), True, key=lambda room: not fits(room)) - 1
+    return robot.body(title, cut(text, max(0, room)))
+
+
 def verdict(kind: str, answer: Answer) -> Verdict:
     """What an answer means: HTTP 200 with a code other than 0 is a refusal."""
     if answer.status == 429 or answer.status >= 500:
         return Verdict(f"HTTP {answer.status}", busy=True, after=answer.retry_after or 1.0)
     if not 200 <= answer.status < 300:
         return Verdict(f"HTTP {answer.status}")
-    robot = ROBOTS.get(kind, Robot(0, plain, lambda _, __: {}))
-    if not robot.code:
+    robot = ROBOTS.get(kind)
+    if robot is None or not robot.code:
         return Verdict()
     try:
         told = json.loads(answer.body)

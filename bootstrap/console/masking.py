@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bootstrap.model import Secret
-from bootstrap.text import clean
+from bootstrap.text import clean, coloured
 
 MASK = "***"
 SHORTEST = 4
 """Characters: masking anything shorter would only tear holes into words."""
+
+KEEP_SECONDS = 10.0
 
 _PATTERNS = (
     re.compile(r"(?<=://)[^/\s@]+(?=@)"),  # credentials in an address
@@ -40,3 +42,30 @@ def presentable(value: Any, secrets: Iterable[Secret]) -> Any:
     if isinstance(value, list | tuple):
         return [presentable(each, known) for each in value]
     return value
+
+
+class Mask:
+    """Everything that goes to a browser passes here. secrets: asked for the known ones, anew every few seconds.
+
+    now: monotonic seconds.
+    """
+
+    def __init__(self, secrets: Callable[[], Iterable[Secret]], now: Callable[[], float]) -> None:
+        self._ask = secrets
+        self._now = now
+        self._known: tuple[Secret, ...] = ()
+        self._good_until = float("-inf")
+
+    def __call__(self, value: Any) -> Any:
+        """The document, or the text, without secrets and control characters."""
+        return presentable(value, self._secrets())
+
+    def log(self, lines: Iterable[str]) -> list[str]:
+        """The same for lines of a log, whose colours stay."""
+        return mask(coloured("\n".join(lines)), self._secrets()).split("\n")
+
+    def _secrets(self) -> tuple[Secret, ...]:
+        if self._now() >= self._good_until:
+            self._known = tuple(self._ask())
+            self._good_until = self._now() + KEEP_SECONDS
+        return self._known

@@ -1,171 +1,122 @@
-"""The page's web server: on loopback, reading only. What it may be asked for is one short table.
+"""The console's web server: NiceGUI's application behind the guard, on a socket that listens already.
 
-A page of another site must not read it through the user's browser: the Host header has to be this
-machine's own name (a foreign name that resolves to 127.0.0.1 is refused), no answer carries CORS
-headers, and the policy of the page allows nothing but its own files.
+NiceGUI keeps its application in a module of its own, so that there is one console per process.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import secrets
 import socket
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any, cast
 
-from bootstrap.errors import BootstrapError, NotFound
+from bootstrap.console import loading
+from bootstrap.console.feed import Feed
+from bootstrap.console.guard import PARAMETER, TOKEN_BYTES, Guard
+from bootstrap.console.masking import Mask
+from bootstrap.console.sources import Sources
+from bootstrap.world import World
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
+
+    from bootstrap.console.welcome import Welcome
+    from bootstrap.converge import Outcome
 
 STATIC = Path(__file__).parent / "static"
-FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/style.css": ("style.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1)(:\d{1,5})?", re.IGNORECASE)
-"""Any port: the page may be reached through a tunnel."""
-RUN = r"(?P<name>[a-z0-9][a-z0-9.-]{0,252})"
-TEXT = "text/plain; charset=utf-8"
-IDLE_SECONDS = 15.0
+STYLE = STATIC / "style.css"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+STOP_SECONDS = 3
 
 
-class Views(Protocol):
-    """What is shown. Each method raises BootstrapError, NotFound for what is not there."""
+class Console:
+    """listening: the socket to serve on. look: checks every step.
 
-    def status(self) -> dict[str, Any]: ...
-    def runs(self) -> dict[str, Any]: ...
-    def run(self, name: str) -> dict[str, Any]: ...
-    def log(self, name: str, task: str = "") -> str: ...
+    links: further pages to point at, name -> address; they may come later.
+    """
 
-
-@dataclass(frozen=True)
-class Answer:
-    status: HTTPStatus
-    content_type: str
-    body: bytes
-
-
-class Server(ThreadingHTTPServer):
-    """Serves on a socket that listens already. warn: hears of faults of our own, in one line."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, listening: socket.socket, views: Views, warn: Callable[[str], None]) -> None:
-        super().__init__(listening.getsockname(), _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
-        self.views = views
-        self.warn = warn
+    def __init__(self, world: World, listening: socket.socket, look: Callable[[], Sequence[Outcome]]) -> None:
+        self.world = world
+        self.links: dict[str, str] = {}
+        self.sources = Sources(world, look)
+        self.mask = Mask(self.sources.secrets, world.clock.now)
+        config = world.config
+        self.feed = Feed(lambda: world.kube, lambda: world.target, config.target.namespace, config.pipeline.deployment)
+        self._socket = listening
+        self._token = secrets.token_urlsafe(TOKEN_BYTES)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
+        """With the token: whoever opens it is let in."""
+        host, port = self._socket.getsockname()[:2]
+        if host in ("0.0.0.0", "::"):  # noqa: S104  all addresses, this machine's own among them
+            host = "127.0.0.1"
+        name = f"[{host}]" if ":" in host else host
+        return f"http://{name}:{port}/?{PARAMETER}={self._token}"
 
-    def handle_error(self, *_: Any) -> None:
-        """A browser that went away is no fault."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            self.warn(f"a request failed: {type(error).__name__}")
-
-
-def answer(views: Views, target: str) -> Answer:
-    """target: path and query of a GET. What is not in the table is 404; what cannot be read is 503 with its cause."""
-    path, _, query = target.partition("?")
-    if path in FILES:
-        name, content_type = FILES[path]
-        return Answer(HTTPStatus.OK, content_type, (STATIC / name).read_bytes())
-    try:
-        return _read(views, path, query) or _refusal(HTTPStatus.NOT_FOUND, "there is no such page")
-    except NotFound as error:
-        return _refusal(HTTPStatus.NOT_FOUND, error.message, error.hint)
-    except BootstrapError as error:
-        return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, error.message, error.hint)
-
-
-def _read(views: Views, path: str, query: str) -> Answer | None:
-    if path == "/api/status":
-        return _json(views.status())
-    if path == "/api/runs":
-        return _json(views.runs())
-    if found := re.fullmatch(f"/api/runs/{RUN}", path):
-        return _json(views.run(found["name"]))
-    if found := re.fullmatch(f"/api/runs/{RUN}/log", path):
-        task = parse_qs(query, max_num_fields=8).get("task", [""])[0]
-        return Answer(HTTPStatus.OK, TEXT, views.log(found["name"], task).encode())
-    return None
-
-
-def _json(document: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Answer:
-    return Answer(status, "application/json", json.dumps(document).encode())
-
-
-def _refusal(status: HTTPStatus, message: str, hint: str = "") -> Answer:
-    return _json({"error": message, "hint": hint}, status)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-    timeout = IDLE_SECONDS
-
-    def do_GET(self) -> None:
-        hosts = self.headers.get_all("Host", [])
-        if len(hosts) != 1 or not OWN_HOST.fullmatch(hosts[0].strip()):
-            self._send(_refusal(HTTPStatus.FORBIDDEN, "this page is read as http://127.0.0.1 or http://localhost"))
-            return
-        self._send(self._answer())
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def _answer(self) -> Answer:
+    def serve(self) -> None:
+        """Until KeyboardInterrupt, which is raised."""
         try:
-            return answer(self.server.views, self.path)
-        except Exception as error:  # noqa: BLE001
-            # A fault of ours must neither end the connection in silence nor show its text, which may hold anything.
-            self.server.warn(f"{self.path.partition('?')[0]}: {type(error).__name__}")
-            return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, f"the page's server failed ({type(error).__name__})")
+            self._serve()
+        finally:
+            self.feed.close()
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Called by the base class for what it cannot read: a method without a `do_`, a malformed line."""
-        refused = code == HTTPStatus.NOT_IMPLEMENTED
-        status = HTTPStatus.METHOD_NOT_ALLOWED if refused else HTTPStatus(code)
-        self.close_connection = True
-        self.request_version = self.protocol_version  # without one that was understood, no header would be sent
-        self._send(_refusal(status, status.phrase))
+    def _serve(self) -> None:
+        with loading.undisturbed():
+            import uvicorn
 
-    def _send(self, found: Answer) -> None:
-        self.send_response(found.status)
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        if found.status is HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        self.send_header("Content-Type", found.content_type)
-        self.send_header("Content-Length", str(len(found.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(found.body)
+            from bootstrap.console import files
+            from bootstrap.console.later import Later
+            from bootstrap.console.welcome import Welcome
 
-    def version_string(self) -> str:
-        return "tekton-bootstrap"
+        faults: list[Exception] = []
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Silent: what goes on is on the page."""
+        def failed(error: Exception) -> None:
+            faults.append(error)
+            server.should_exit = True
+
+        ahead = files.find()
+        welcome = Welcome(self.feed, self.mask, self.world.config.name, STYLE.read_text(), ahead)
+        config = uvicorn.Config(
+            self.guarded(files.Files(Later(self._application, failed), ahead), welcome),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            ws=cast(Any, _websocket),  # it is only called, to make one
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        server.run(sockets=[self._socket])
+        if faults:
+            raise faults[0]
+
+    def _application(self) -> Starlette:
+        """Once the server runs: a browser takes a while to make room for a page, in which the runs are read. They are
+        read before the library is loaded, which takes all there is of this process."""
+        self.feed.start()
+        self.feed.settle()
+        return self._load()
+
+    def _load(self) -> Starlette:
+        with loading.quickly():
+            from bootstrap.console.pages.shell import application
+
+            return application(self)
+
+    def guarded(self, app: ASGIApp, welcome: Welcome) -> Guard:
+        config = self.world.config.dashboard
+        hosts = [] if config.host in LOOPBACK else [config.host]
+        port = self._socket.getsockname()[1]
+        return Guard(app, token=self._token, cookie=f"console-{port}", hosts=hosts, welcome=welcome)
+
+
+def _websocket(**options: Any) -> asyncio.Protocol:
+    """Loaded for the first page that is live, which takes as long as all else of the server."""
+    from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+
+    return WSProtocol(**options)

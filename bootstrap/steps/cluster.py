@@ -13,7 +13,9 @@ from pathlib import Path
 import yaml
 
 from bootstrap import kindconfig, kubeconfig, names
-from bootstrap.errors import ApiError, CommandError, PreconditionError, StepError
+from bootstrap.authorities import read
+from bootstrap.config import Config
+from bootstrap.errors import ApiError, CommandError, PreconditionError, StepError, UsageError
 from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.readiness import readiness
 from bootstrap.steps.registry import tar_of
@@ -27,9 +29,13 @@ MARK = "/kind/tekton-bootstrap"
 KIND_LABEL, ROLE_LABEL = "io.x-k8s.kind.cluster", "io.x-k8s.kind.role"
 CONTROL_PLANE_RUNS = "installing CNI"
 """The phase of kind's in which the control plane runs, and the workers wait."""
+IN_THE_WAY = ("is already in use by container", "already exist for a cluster")
+"""What Docker and kind say of a node that is there already."""
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
-CERTS = f"/etc/containerd/certs.d/{names.REGISTRY}"
-TRUSTED = ("hosts.toml", "ca.crt")
+HOSTS = "/etc/containerd/certs.d"
+CERTS = f"{HOSTS}/{names.REGISTRY}"
+OTHERS = f"{HOSTS}/_default"
+"""containerd's folders for the environment's registry, and for every one that has no folder of its own."""
 KUBECONFIGS = "kubeconfigs"
 """A file of the environment's folder: the user's kubeconfig files that were given the context, one a line.
 
@@ -37,11 +43,10 @@ KUBECONFIGS = "kubeconfigs"
 """
 
 
-def configuration(world: World, node_image: str = "") -> Object:
+def configuration(config: Config, project: Path, node_image: str = "") -> Object:
     """What kind is given: the user's file and our needs. Raises UsageError with every fault of that file."""
-    config = world.config
     return kindconfig.render(
-        kindconfig.load(world.project / config.cluster.config),
+        kindconfig.load(project / config.cluster.config),
         name=config.name,
         node_image=node_image,
         api_port=config.cluster.api_port,
@@ -59,7 +64,7 @@ def made_from(world: World) -> str:
     Of the node image only the Kubernetes version counts: other images reach a running cluster through
     the registry, see `PreloadStep`.
     """
-    lasting = yaml.safe_dump(configuration(world, world.images.kubernetes()), sort_keys=True)
+    lasting = yaml.safe_dump(configuration(world.config, world.project, world.images.kubernetes()), sort_keys=True)
     return hashlib.sha256(lasting.encode()).hexdigest()
 
 
@@ -93,14 +98,19 @@ class KindCluster:
         if foreign:
             raise StepError(foreign.why, hint=foreign.hint)
         since, stopped = datetime.now(UTC), [node.name for node in nodes if node.state != "running"]
-        if stopped:
+        unborn = any(node.state == "created" for node in nodes)  # it never ran, and may not even be able to
+        if stopped and not unborn:
             world.engine.docker("start", *stopped, limit=120)
-        if nodes and not self._mark(world, files_of(world, nodes)):
+        held = files_of(world, nodes) if nodes else {}
+        if nodes and (unborn or not self._mark(world, held)):
             delete(world)
             nodes, stopped = [], []
         if not nodes:
             self._create(world)
             nodes = self._nodes(world)
+        for name, each in held.items() if nodes else ():
+            if OTHERS in each.trust and not world.config.ca_file:  # there was one
+                world.engine.docker("exec", name, "rm", "-rf", OTHERS)
         trust(world, nodes)
         world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
         if not _known_to_user(world):
@@ -115,13 +125,24 @@ class KindCluster:
             return
         try:
             delete(world)
-        except PreconditionError:  # kind went with the caches
+        except (PreconditionError, UsageError):  # kind went with the caches, or with the bundle
             world.engine.docker("rm", "--force", "--volumes", *(node.name for node in nodes))
             world.report.warn(f"context {world.context} stays: kubectl config delete-context {world.context}")
 
     def _create(self, world: World) -> None:
+        """A node in the way is one that the engine still made for a command that was killed."""
+        try:
+            self._make(world)
+        except CommandError as error:
+            nodes = self._nodes(world)
+            if not any(words in error.evidence for words in IN_THE_WAY) or not nodes or self._foreign(world, nodes):
+                raise
+            delete(world)
+            self._make(world)
+
+    def _make(self, world: World) -> None:
         node_image = world.images.lock().node_image
-        text = yaml.safe_dump(configuration(world, node_image), sort_keys=True)
+        text = yaml.safe_dump(configuration(world.config, world.project, node_image), sort_keys=True)
         line = world.report.step(self.name)
 
         def hear(phase: str) -> None:
@@ -164,9 +185,8 @@ class KindCluster:
             return Pending("it is half made")
         hint = f"invoke down --name {world.config.name}, then invoke up"
         if mark != made_from(world):
-            what = "it was made from other settings (kind-config.yaml, ports, versions), which cannot change in place"
-            return Failed(what, hint=hint)
-        expected = len(configuration(world)["nodes"])
+            return Failed(f"{_other(world)}, which cannot change in place", hint=hint)
+        expected = len(configuration(world.config, world.project)["nodes"])
         if len(nodes) < expected:
             return Failed(f"{expected - len(nodes)} of its {expected} nodes were removed", hint=hint)
         return trusts(world, files)
@@ -190,6 +210,18 @@ class KindCluster:
             if not isinstance(verdict, Ready):
                 return Pending(f"node {node['metadata']['name']}: {verdict.why}")
         return Ready(f"kind {world.config.name}, {count} nodes, Kubernetes {version.removeprefix('v')}")
+
+
+def _other(world: World) -> str:
+    """What it was made from, in place of what is wanted."""
+    wanted = world.images.kubernetes()
+    try:
+        runs = world.kube.version()
+    except (ApiError, PreconditionError):
+        runs = wanted
+    if runs != wanted:
+        return f"it runs Kubernetes {runs.removeprefix('v')}, and {wanted.removeprefix('v')} is wanted"
+    return "it was made from other settings (kind-config.yaml, ports, versions)"
 
 
 def delete(world: World) -> None:
@@ -221,7 +253,7 @@ class Held:
 
 def files_of(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
     """What each node holds; all are asked at the same time, because each takes a fifth of a second."""
-    wanted = " ".join(f"{CERTS}/{name}" for name in TRUSTED)
+    wanted = " ".join(trusted(world))
 
     def look(node: Container) -> Held:
         script = f"cat {MARK}; echo; cat {wanted}"
@@ -240,8 +272,8 @@ def trusts(world: World, files: Mapping[str, Held]) -> Verdict:
 
 def trust(world: World, nodes: Sequence[Container]) -> None:
     """Make it so. containerd reads these files at each pull; nothing has to be restarted."""
-    files = {name: text.encode() for name, text in trusted(world).items()}
-    parent, _, folder = CERTS.rpartition("/")
+    parent, _, folder = HOSTS.rpartition("/")
+    files = {path.removeprefix(f"{HOSTS}/"): text.encode() for path, text in trusted(world).items() if text}
     for node in nodes:
         world.engine.docker("cp", "-", f"{node.name}:{parent}", stdin=tar_of(folder, files))
 
@@ -257,8 +289,13 @@ def _known_to_user(world: World) -> bool:
 
 
 def trusted(world: World) -> dict[str, str]:
-    """Files of containerd's folder for the registry."""
-    return {TRUSTED[0]: hosts_toml(world), TRUSTED[1]: world.identity.authority().certificate.decode()}
+    """Path on a node -> text. Of a cluster of the user's only what the registry needs."""
+    own = {f"{CERTS}/hosts.toml": hosts_toml(world), f"{CERTS}/ca.crt": world.identity.authority().certificate.decode()}
+    if world.config.context:
+        return own
+    company = read("ca_file", world.config.ca_file) if world.config.ca_file else ""
+    told = f'ca = "{OTHERS}/ca.crt"\n' if company else ""
+    return own | {f"{OTHERS}/hosts.toml": told, f"{OTHERS}/ca.crt": company}
 
 
 def hosts_toml(world: World) -> str:
@@ -292,11 +329,12 @@ class PreloadStep:
     def check(self, world: World) -> Verdict:
         lock = world.images.lock()
         nodes = world.engine.containers(label=f"{KIND_LABEL}={world.cluster}")
-        if nodes and all(node.image == lock.node_image for node in nodes):
+        inside = all(image.in_node for image in lock.images.values())
+        if inside and nodes and all(node.image == lock.node_image for node in nodes):
             return Ready(f"{len(lock.images)} images in the nodes from the start")
         missing = self._missing(world)
         if missing:
-            return Pending(f"{len(missing)} images are newer than the nodes")
+            return Pending(f"{len(missing)} images are not in the nodes")
         return Ready(f"{len(lock.images)} images in the registry")
 
     def apply(self, world: World) -> None:

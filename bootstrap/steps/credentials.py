@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bootstrap import names
+from bootstrap import logins, names
 from bootstrap.manifests import is_ours
 from bootstrap.model import Failed, Object, Pending, Ready, Secret, Verdict
 from bootstrap.paths import PRODUCT
+from bootstrap.places import place
+from bootstrap.steps.trust import authorities
 from bootstrap.world import World
 
 BUILDKIT = f"buildkitd.{names.BUILD}.svc.cluster.local"
@@ -75,9 +78,10 @@ def credentials(world: World) -> list[Object]:
     own = identity.own_git_password(config.git)
     server_login = {"username": config.git.username, "password": own.reveal()}
     clone_login = server_login | ({"password": config.git.password.reveal()} if config.git.url else {})
-    registry_password = identity.password("registry", config.registry.password)
-    docker = {"username": config.registry.username, "password": registry_password.reveal()}
-    ca = identity.authority().certificate.decode()
+    where = place(config)
+    pushes = registry_login(world)
+    pushes_to = {"tekton.dev/docker-0": f"https://{where.host}"} if pushes["password"] else {}
+    ca, trusted = identity.authority().certificate.decode(), authorities(world)
     server = identity.certificate("buildkit-server", (BUILDKIT, "buildkitd", "127.0.0.1", "localhost"))
     client = identity.certificate("buildkit-client")
     parts = urlsplit(config.git.url or names.GIT_URL)
@@ -89,13 +93,14 @@ def credentials(world: World) -> list[Object]:
         notification["secret"] = config.notify.secret.reveal()
     found = [
         basic_auth("git-auth", clone_login, hosts),
-        basic_auth("docker-auth", docker, {"tekton.dev/docker-0": f"https://{names.REGISTRY}"}),
+        basic_auth("docker-auth", pushes, pushes_to),
         secret("git-server", names.GIT, server_login),
         secret("buildkit-server", names.BUILD, _tls(ca, server.certificate, server.key)),
         secret("buildkit-client", names.RUNS, _tls(ca, client.certificate, client.key)),
         secret("webhook", names.RUNS, hook),
         secret("webhook", names.GIT, hook),
         secret("notify", names.RUNS, notification),
+        secret(logins.SECRET, names.RUNS, logins.files(logins.parse(config.git.logins.reveal()))),
     ]
     for namespace in (names.RUNS, names.BUILD):
         found.append(
@@ -103,10 +108,29 @@ def credentials(world: World) -> list[Object]:
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
                 "metadata": _meta("environment-ca", namespace),
-                "data": {"ca.crt": ca},
+                "data": {"ca.crt": trusted},
             }
         )
-    return found
+    return found + pull_secrets(world, (names.RUNS, names.BUILD, names.GIT))
+
+
+def registry_login(world: World) -> dict[str, str]:
+    """Who pulls and pushes where the images are: {"username", "password"}, both "" for nobody in particular."""
+    where = place(world.config)
+    password = world.identity.password("registry", Secret("")) if where.password is None else where.password
+    return {"username": where.username, "password": password.reveal()}
+
+
+def pull_secrets(world: World, namespaces: Iterable[str]) -> list[Object]:
+    """A Secret in each, for pods to log in by; none where the nodes see to that."""
+    name = world.images.lock().pull_secret
+    if not name:
+        return []
+    login = registry_login(world)
+    auth = b64encode(f"{login['username']}:{login['password']}".encode()).decode()
+    document = json.dumps({"auths": {place(world.config).host: login | {"auth": auth}}})
+    found = [secret(name, each, {".dockerconfigjson": document}) for each in namespaces]
+    return [each | {"type": "kubernetes.io/dockerconfigjson"} for each in found]
 
 
 def _tls(ca: str, certificate: bytes, key: bytes) -> dict[str, str]:

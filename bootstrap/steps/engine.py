@@ -11,20 +11,24 @@ from bootstrap.world import World
 
 @dataclass(frozen=True)
 class EngineStep:
+    """network: whether there is to be an environment, which has one."""
+
+    network: bool = True
     name: str = "engine"
     needs: tuple[str, ...] = ()
     limit: float = 60
 
     def check(self, world: World) -> Verdict:
         verdict = world.engine.check()
-        if not isinstance(verdict, Ready):
+        if not isinstance(verdict, Ready) or not self.network:
             return verdict
         network = world.engine.inspect("network", names.network(world.config.name))
         return verdict if network is not None else Pending("its network is missing")
 
     def apply(self, world: World) -> None:
         world.engine.ensure(world.report.step(self.name).cause)
-        world.engine.network_create(names.network(world.config.name))
+        if self.network:
+            world.engine.network_create(names.network(world.config.name))
 
     def undo(self, world: World) -> None:
         world.engine.network_remove(names.network(world.config.name))

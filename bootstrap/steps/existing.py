@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bootstrap import fitness, names
+from bootstrap import fitness, names, openshift
 from bootstrap.errors import ApiError, BootstrapError
 from bootstrap.model import Failed, Pending, Ready, Verdict
 from bootstrap.steps.cluster import CERTS, KIND_LABEL, Held, files_of, trust, trusts
@@ -33,7 +33,7 @@ class ExistingCluster:
         if not nodes:
             return Failed(
                 f"the nodes of {world.context} are not containers of this engine: they could not reach the registry",
-                hint="use a kind cluster of the same Docker, or leave out --context",
+                hint="--supply mirror works anywhere (docs/install.md); or use a kind cluster of the same Docker",
             )
         files = files_of(world, nodes)
         for verdict in _judgements(world, version, files):
@@ -77,8 +77,14 @@ def _judgements(world: World, version: str, files: Mapping[str, Held]) -> Iterat
             f"{world.context} is the cluster of the environment {world.cluster}: two cannot share it",
             hint=f"invoke up --name {world.cluster}, without --context",
         )
+    yield from fits(world, version)
+
+
+def fits(world: World, version: str) -> Iterator[Verdict]:
+    """Whether the cluster of the context can carry an environment, wherever it is. version: of its Kubernetes."""
     yield fitness.kubernetes(version)
-    yield fitness.rights([each for each in fitness.RIGHTS if not world.kube.can_i(*each)], world.context)
+    rights = fitness.RIGHTS + (fitness.on_openshift() if world.kube.serves(openshift.SECURITY) else ())
+    yield fitness.rights([each for each in rights if not world.kube.can_i(*each)], world.context)
     yield fitness.storage(world.kube.list("storage.k8s.io/v1", "StorageClass"))
     yield _admitted(world)
 

@@ -16,6 +16,7 @@ from bootstrap.steps.tekton import certify_interceptors
 from bootstrap.world import World
 
 FOLDER = "manifests/listener"
+HOSTS = ("github", "gitea", "gitlab")
 REPLICAS = ("spec", "resources", "kubernetesResource", "replicas")
 
 
@@ -36,7 +37,7 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     listener, template = Select("EventListener"), Select("TriggerTemplate")
     condition = watched(config)
     patches = [
-        *(Patch(listener, put(*_gate(host, "watched"), value=condition)) for host in ("github", "gitlab")),
+        *(Patch(listener, put(*_gate(host, "watched"), value=condition)) for host in HOSTS),
         Patch(listener, put(*REPLICAS, value=config.webhook.replicas)),
         Patch(template, put("spec", "resourcetemplates", 0, "spec", value=_run_spec(project, config))),
         Patch(template, deliveries.name_runs),

@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bootstrap import images, wait
-from bootstrap.drift import drift
+from bootstrap import images, openshift, wait
+from bootstrap.drift import changed, drift
 from bootstrap.errors import ApiError, BootstrapError, StepError
-from bootstrap.manifests import DIGEST, is_ours, load, ordered, stamp
+from bootstrap.manifests import DIGEST, is_applied, is_ours, load, ordered, pod_spec, stamp
 from bootstrap.model import Failed, Lock, Object, Pending, Ready, Unknown, Verdict
 from bootstrap.patches import Patch, Select, apply_patches, get_at, set_at
-from bootstrap.readiness import label, readiness
+from bootstrap.plans import Change, Plan
+from bootstrap.readiness import label, readiness, readiness_all
+from bootstrap.steps import stored_versions
 from bootstrap.world import World
 
 APPLY_LIMIT = 90.0
 """Seconds that kinds may take to be served and webhooks to answer."""
 WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "Job"}
+ADMISSION = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+DEFINITION = "CustomResourceDefinition"
+REST_LIMIT = 600.0
+"""Seconds that whoever uses a workload may take to be done, before it is restarted."""
+SIDE_BY_SIDE = 8
+UNPROCESSABLE = 422
 
 Key = tuple[str, str, str, str]
 """apiVersion, kind, namespace, name."""
+Live = Mapping[Key, Object]
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class ManifestStep:
 
     limit: seconds to become ready. keep: fields that stay as they are in the cluster. prepare: what `apply` does
     first. prove: a last look once all objects are there and ready, such as a dry run; its Ready is what the user reads.
+    at_rest: Ready when nobody uses the workloads that are there, so that they can be restarted.
     """
 
     name: str
@@ -52,6 +63,7 @@ class ManifestStep:
     keep: tuple[Keep, ...] = ()
     prepare: Callable[[World], None] = lambda _: None
     prove: Callable[[World], Verdict] = lambda _: Ready()
+    at_rest: Callable[[World], Verdict] = lambda _: Ready()
     _asked: list[Sequence[Object]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def check(self, world: World) -> Verdict:
@@ -67,14 +79,66 @@ class ManifestStep:
         proof = self.prove(world)
         return summary if proof == Ready() else proof
 
+    def plan(self, world: World) -> Plan:
+        """What `apply` would do, and why it may not. Changes nothing: the server tells what would become of each."""
+        wanted = self._wanted(world)
+        live = _live(world, wanted)
+        there = [(each, live[_key(each)]) for each in wanted if _key(each) in live]
+        new = [Change("create", label(each)) for each in wanted if _key(each) not in live]
+        with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="plan") as pool:
+            told = [each for part in pool.map(lambda pair: self._told(world, *pair), there) for each in part]
+        return Plan(
+            self.name,
+            changes=(*new, *(each for each in told if isinstance(each, Change))),
+            refusals=tuple(each for each in told if isinstance(each, Failed)),
+            there=any(is_ours(each) for _, each in there),
+        )
+
+    def _told(self, world: World, wanted: Object, live: Object) -> list[Change | Failed]:
+        if _is_foreign(live):
+            return [_foreign(live)]
+        differs = self._differs(wanted, live)
+        if not differs:
+            return []
+        moved: list[Change | Failed] = []
+        if wanted["kind"] == DEFINITION:
+            found = stored_versions.told(world, live, wanted)
+            moved = [Change("migrate", each) if isinstance(each, str) else each for each in found]
+        try:
+            [future] = world.kube.apply([self._kept(wanted, live)], dry_run=True)
+        except ApiError as error:
+            if error.status == UNPROCESSABLE and wanted["kind"] in WORKLOADS:
+                return [_unchangeable(live, error)]
+            return [*moved, Change("change", label(wanted), (differs,))]
+        return [*moved, Change("change", label(wanted), tuple(changed(live, future)) or (differs,))]
+
     def apply(self, world: World) -> None:
         """Apply what is missing or differs, in order; ask again while kinds are not served or webhooks do not answer.
 
+        Where workloads are restarted, what comes after them in that order waits until the new pods have taken over:
+        a webhook is only told to admit what its program knows.
         Raises StepError for an object that somebody else made, TimedOut, ApiError.
         """
         self.prepare(world)
         wanted = self._wanted(world)
         live = _live(world, wanted)
+        todo = self._todo(wanted, live)
+        for each in todo:
+            if each["kind"] == DEFINITION and _key(each) in live:
+                stored_versions.migrate(world, live[_key(each)], each, world.report.step(self.name).cause)
+        restarted = [each for each in todo if self._restarts(world, each, live)]
+        if restarted:
+            self._await(world, lambda: self.at_rest(world), REST_LIMIT, f"{self.name} (a moment when no run uses it)")
+            place = max(index for index, each in enumerate(todo) if each["kind"] in WORKLOADS) + 1
+            self._apply(world, todo[:place])
+            self._await(world, lambda: _rolled(world, restarted), self.limit, self.name)
+            todo = todo[place:]
+        for key, each in live.items():
+            if each["kind"] in ADMISSION and is_applied(each) and key not in map(_key, wanted):
+                world.kube.delete(each["apiVersion"], each["kind"], each["metadata"]["name"])
+        self._apply(world, todo)
+
+    def _todo(self, wanted: Sequence[Object], live: Live) -> list[Object]:
         todo: list[Object] = []
         for each in wanted:
             found = live.get(_key(each))
@@ -84,7 +148,30 @@ class ManifestStep:
                 raise StepError(_foreign(found).why, hint=_foreign(found).hint)
             elif self._differs(each, found):
                 todo.append(self._kept(each, found))
+        return todo
+
+    def _apply(self, world: World, todo: Sequence[Object]) -> None:
         wait.until(lambda: _try_apply(world, todo), clock=world.clock, limit=APPLY_LIMIT, what=f"applying {self.name}")
+
+    def _restarts(self, world: World, wanted: Object, live: Live) -> bool:
+        """Whether pods that run would be replaced."""
+        found = live.get(_key(wanted))
+        if found is None or wanted["kind"] not in WORKLOADS:
+            return False
+        [future] = world.kube.apply([wanted], dry_run=True)
+        return any(path.startswith("spec.template") for path in changed(found, future))
+
+    def _await(self, world: World, probe: Callable[[], Verdict], limit: float, what: str) -> None:
+        def say(verdict: Pending | Unknown) -> None:
+            world.report.step(self.name).cause(verdict.why)
+
+        verdict = wait.until(probe, clock=world.clock, limit=limit, what=what, on_change=say)
+        if isinstance(verdict, Failed):
+            raise StepError(f"{self.name}: {verdict.why}", hint=verdict.hint)
+
+    def keys(self, world: World) -> list[Key]:
+        """Of all that is wanted."""
+        return [_key(each) for each in self._wanted(world)]
 
     def undo(self, world: World) -> None:
         """Delete the objects that carry our label, the last first."""
@@ -98,7 +185,10 @@ class ManifestStep:
     def _wanted(self, world: World) -> Sequence[Object]:
         """Stamped and in order. Kept for the next look: a wait asks twice a second."""
         if not self._asked:
-            self._asked.append([stamp(each) for each in ordered(self.objects(world))])
+            wanted = self.objects(world)
+            if world.kube.serves(openshift.SECURITY):
+                wanted = openshift.adapted(copy.deepcopy([*wanted]))
+            self._asked.append([stamp(each) for each in ordered(wanted)])
         return self._asked[0]
 
     def _state(self, wanted: Object, live: Object | None) -> Verdict:
@@ -129,11 +219,22 @@ def render(lock: Lock, *sources: Path | Sequence[Object], patches: Sequence[Patc
     lock does not hold).
     """
     objects = [each for source in sources for each in (load(source) if isinstance(source, Path) else source)]
-    rendered = images.rewrite(apply_patches(objects, patches), lock)
+    rendered = _logging_in(images.rewrite(apply_patches(objects, patches), lock), lock.pull_secret)
     strangers = images.unlocked(rendered, lock)
     if strangers:
         raise BootstrapError(f"the lock does not hold the image {strangers[0]}", evidence="\n".join(strangers))
     return ordered(rendered)
+
+
+def _logging_in(objects: list[Object], secret: str) -> list[Object]:
+    """Whoever pulls, with the Secret to log in by: accounts, and pods that have none of ours. secret: "" for none."""
+    for each in objects if secret else ():
+        pod = pod_spec(each)
+        if each["kind"] == "ServiceAccount":
+            each["imagePullSecrets"] = [{"name": secret}]
+        elif pod is not None and not pod.get("serviceAccountName"):
+            pod["imagePullSecrets"] = [{"name": secret}]
+    return objects
 
 
 def _key(obj: Object) -> Key:
@@ -188,6 +289,16 @@ def _foreign(obj: Object) -> Failed:
     what = label(obj)
     kubectl = f"kubectl get {obj['kind'].lower()} {obj['metadata']['name']}"
     return Failed(f"{what} is there already and was not made by us: it is left alone", hint=f"{kubectl} -o yaml")
+
+
+def _unchangeable(obj: Object, error: ApiError) -> Failed:
+    metadata = obj["metadata"]
+    kubectl = f"kubectl delete {obj['kind'].lower()} {metadata['name']} --namespace {metadata['namespace']}"
+    return Failed(f"{label(obj)} cannot be changed in place: {error.message}", hint=f"{kubectl}; then invoke up")
+
+
+def _rolled(world: World, wanted: Iterable[Object]) -> Verdict:
+    return readiness_all(world.kube.get(api, kind, name, space) for api, kind, space, name in map(_key, wanted))
 
 
 def _try_apply(world: World, todo: Sequence[Object]) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import gzip
+import hashlib
 import io
 import tarfile
 from base64 import b64encode
@@ -12,14 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap import names, proxies
+from bootstrap import names, places, proxies
+from bootstrap.errors import ApiError
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
-from bootstrap.steps.manifest import Keep, ManifestStep, render
+from bootstrap.plans import Plan
+from bootstrap.readiness import at, label, readiness
+from bootstrap.steps.credentials import pull_secrets
+from bootstrap.steps.manifest import Keep, Key, ManifestStep, render
+from bootstrap.steps.trust import authorities
 from bootstrap.world import World, reach
 
 OK = 200
 APP = "demo/go-echo"
+AUTHORITIES = "/etc/buildkit/trust/ca.crt"
+TRUSTING = ("spec", "template", "metadata", "annotations", "tekton-bootstrap.dev/trusts")
+"""BuildKit reads authorities when it starts, so other ones make another pod."""
 WEBHOOK_URL = ("spec", "template", "spec", "containers", "git-server", "env", "WEBHOOK_URL", "value")
 
 
@@ -30,22 +39,50 @@ def namespaces() -> ManifestStep:
 def builder(world: World) -> ManifestStep:
     keep = world.config.pipeline.cache_gigabytes * 1000
     buildkitd = Select("Deployment", "buildkitd")
+    configuration = places.buildkit(places.place(world.config), AUTHORITIES)
     patches = [
+        Patch(Select("ConfigMap", "buildkitd"), put("data", "buildkitd.toml", value=configuration)),
         Patch(buildkitd, functools.partial(_cache_limit, megabytes=keep)),
+        Patch(buildkitd, put(*TRUSTING, value=_short_digest(authorities(world)))),
         *proxies.patches(world.config.proxy, buildkitd),
     ]
     return ManifestStep(
-        "builder", lambda world: _folder(world, "builder", patches), needs=("credentials", "preload"), limit=180
+        "builder",
+        lambda world: _folder(world, "builder", patches),
+        needs=("credentials", "preload"),
+        limit=180,
+        at_rest=functools.partial(_no_run_in, task="build-image"),
     )
 
 
 def git() -> ManifestStep:
     """The git server, whose repository begins with the demo's source."""
-    return ManifestStep("git", git_objects, needs=("credentials", "preload"), limit=180, prove=_git_answers)
+    return ManifestStep(
+        "git",
+        git_objects,
+        needs=("credentials", "preload"),
+        limit=180,
+        prove=_git_answers,
+        at_rest=functools.partial(_no_run_in, task="git-clone"),
+    )
+
+
+def _no_run_in(world: World, task: str) -> Verdict:
+    """Ready when no run is in this task of the pipeline, which would fail if the server it talks to were restarted."""
+    for each in world.kube.list("tekton.dev/v1", "TaskRun", names.RUNS, labels=f"tekton.dev/pipelineTask={task}"):
+        if not at(each, "status", "completionTime"):
+            return Pending(f"{label(each)} still uses it")
+    return Ready()
 
 
 def _git_answers(world: World) -> Verdict:
     """Asked where the user will push to: that port leads to the pod a moment later than the pod is ready."""
+    if world.config.elsewhere:
+        try:
+            world.kube.proxy_get(names.GIT, "git", 80, "/healthz")
+        except ApiError as error:
+            return Pending(f"the git server does not answer yet: {error.message}")
+        return Ready()
     port = world.engine.port(names.control_plane(world.cluster), names.GIT_NODE_PORT)
     if port and reach.ask_here(port, "/healthz", 2) != OK:
         return Pending(f"the git server does not answer on port {port} yet")
@@ -53,7 +90,17 @@ def _git_answers(world: World) -> Verdict:
 
 
 def pipeline() -> ManifestStep:
-    return ManifestStep("pipeline", pipeline_objects, needs=("tekton", "credentials"), limit=60)
+    return ManifestStep("pipeline", pipeline_objects, needs=("tekton", "credentials"), limit=120, prove=_names_found)
+
+
+def _names_found(world: World) -> Verdict:
+    """A run's first task looks for the git server by name, and a busy machine may still start the DNS of a new cluster.
+
+    That of a cluster of the user's is theirs, whatever it is called.
+    """
+    dns = None if world.config.context else world.kube.get("apps/v1", "Deployment", "coredns", "kube-system")
+    verdict = readiness(dns) if dns else Ready()
+    return Ready() if isinstance(verdict, Ready) else verdict
 
 
 def pipeline_objects(world: World) -> list[Object]:
@@ -89,6 +136,12 @@ class OnTarget:
     def check(self, world: World) -> Verdict:
         return self.step.check(self._there(world))
 
+    def plan(self, world: World) -> Plan:
+        return self.step.plan(self._there(world))
+
+    def keys(self, world: World) -> list[Key]:
+        return self.step.keys(world)
+
     def apply(self, world: World) -> None:
         self.step.apply(self._there(world))
 
@@ -106,6 +159,10 @@ def _folder(world: World, name: str, patches: Sequence[Patch] = ()) -> list[Obje
     return render(world.images.lock(), world.project / "manifests" / name, patches=patches)
 
 
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _cache_limit(deployment: Object, *, megabytes: int) -> None:
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     flag = "--oci-worker-gc-keepstorage="
@@ -121,7 +178,8 @@ def demo_objects(world: World) -> list[Object]:
     ]
     space = [each for each in _folder(world, "namespaces") if each["metadata"]["name"] == names.DEMO]
     folders = (world.project / APP / "deploy", world.project / "manifests/demo")
-    return render(world.images.lock(), space, *folders, patches=patches)
+    login = pull_secrets(world, [names.DEMO])
+    return render(world.images.lock(), space, login, *folders, patches=patches)
 
 
 def _move(obj: Object, *, namespace: str) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from bootstrap import composing, manifests, names, polling, proxies
 from bootstrap.config import Config
+from bootstrap.errors import UsageError
 from bootstrap.model import Lock, Object, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
 from bootstrap.readiness import at
@@ -44,17 +45,31 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
 
 def settings(project: Path, config: Config) -> Mapping[str, object]:
     """What the program is given; see bootstrap.agents.poll."""
-    [run] = manifests.load(project / composing.MANIFEST)
-    run["metadata"] = {"namespace": names.RUNS}
-    composing.fill(run, config, "", "")
     parts = urlsplit(composing.repository(config))
     return {
         "repositories": repositories(config),
         "branches": list(config.poll.branches),
         "first": config.poll.first,
         "credentialsFor": f"{parts.scheme}://{parts.netloc}",
-        "run": run,
+        "run": template(project, config),
     }
+
+
+def template(project: Path, config: Config) -> Object:
+    """The run that the program fills in. Raises UsageError for a file that does not hold one."""
+    file = config.poll.template
+    if not file:
+        [run] = manifests.load(project / composing.MANIFEST)
+        composing.fill(run, config, "", "")
+        return {**run, "metadata": {"namespace": names.RUNS}}
+    hint = f"poll.template: such as {composing.MANIFEST}"
+    found = manifests.load(project / file)
+    if [each["kind"] for each in found] != ["PipelineRun"]:
+        raise UsageError(f"{file} is not one PipelineRun", hint=hint)
+    [run] = found
+    if not {each.get("name") for each in at(run, "spec", "params") or ()} & {*polling.FILLED}:
+        raise UsageError(f"{file} has none of the parameters {', '.join(polling.FILLED)}", hint=hint)
+    return {**run, "metadata": {**run["metadata"], "namespace": names.RUNS}}
 
 
 def repositories(config: Config) -> list[str]:
@@ -66,8 +81,8 @@ def _went_well(world: World) -> Verdict:
     repository is to blame, what else ended the last poll."""
     minutes, wanted = world.config.poll.minutes, repositories(world.config)
     kept = at(world.kube.get("v1", "ConfigMap", STATE, names.RUNS) or {}, "data") or {}
-    failed = [(url, polling.load(kept.get(polling.key_of(url)))[0].why) for url in wanted]
-    bad = [f"{url}: {why}" for url, why in failed if why]
+    states = {url: polling.load(kept.get(polling.key_of(url))) for url in wanted}
+    bad = [f"{url}: {state.why or rubbish}" for url, (state, rubbish) in states.items() if state.why or rubbish]
     when = f"every {minutes} min" if minutes else "only by hand (invoke poll)"
     wrong = f"{len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else last_failure(world, NAME)
     return Ready(f"asks {when}" + (f"; {wrong}" if wrong else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import socket
 import tarfile
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bootstrap import names, pki, wait
+from bootstrap import authorities, names, pki, wait
 from bootstrap.errors import CommandError, PreconditionError, StepError
 from bootstrap.model import Failed, Pending, Ready, Verdict
 from bootstrap.paths import PRODUCT
@@ -43,9 +44,14 @@ class RegistryStep:
         refusal = registry.refusal(_shown(world))
         if refusal:
             return Pending(refusal)
-        missing = set(world.images.seeds()) - set(registry.digests(world.images.seeds()))
+        wanted = _trusting(world)
+        found = registry.digests([*world.images.seeds(), *wanted])
+        missing = [seed for seed in (*world.images.seeds(), *wanted) if seed not in found]
         if missing:
             return Pending(f"{min(missing)} is missing")
+        stale = [seed for marked, seed in wanted.items() if found[marked] != found[seed]]
+        if stale:
+            return Pending(f"{min(stale)} trusts other authorities than ca_file")
         return Ready(f"{names.REGISTRY}, push and pull proved")
 
     def apply(self, world: World) -> None:
@@ -136,6 +142,26 @@ class RegistryStep:
                 raise StepError(f"the registry answers another digest for {repository} than was pushed")
         with tempfile.TemporaryDirectory() as folder:
             registry.pull(PROOF, Path(folder) / "pulled")
+            layer = Path(folder) / "layer.tar"
+            for marked, seed in _trusting(world).items():
+                layer.write_bytes(tar_of("etc/ssl/certs", {"ca-certificates.crt": _bundle(world)}, mode=0o644))
+                registry.append(seed, layer, marked)
+                registry.append(seed, layer, seed)
+
+
+def _bundle(world: World) -> bytes:
+    """What builds are to trust: as the base of the images, what this machine does; and `ca_file`."""
+    company = authorities.read("ca_file", world.config.ca_file)
+    own = authorities.machine_bundle({})
+    return (own if company in own else own + company).encode()
+
+
+def _trusting(world: World) -> dict[str, str]:
+    """Seeds that get a layer with the authorities of `ca_file` -> by a second tag that says which. {} without."""
+    if not world.config.ca_file:
+        return {}
+    mark = hashlib.sha256(_bundle(world)).hexdigest()[:12]
+    return {f"{seed}-trusts-{mark}": seed for seed in world.images.seeds()}
 
 
 def _is_foreign(document: Mapping[str, Any]) -> bool:
@@ -177,12 +203,13 @@ def free_port(wanted: int = 0) -> int:
 
 
 def tar_of(folder: str, files: Mapping[str, bytes], mode: int = 0o600) -> bytes:
-    """A tar archive of root's files below `folder`, for `docker cp -`."""
+    """A tar archive of root's files below `folder`, for `docker cp -`. Names may lead through further folders."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        top = tarfile.TarInfo(folder)
-        top.type, top.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(top)
+        for path in dict.fromkeys([folder, *(f"{folder}/{name}".rpartition("/")[0] for name in files)]):
+            top = tarfile.TarInfo(path)
+            top.type, top.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(top)
         for name, data in files.items():
             info = tarfile.TarInfo(f"{folder}/{name}")
             info.size, info.mode = len(data), mode

@@ -20,6 +20,9 @@ LIMIT = 150.0
 SETTLED = timedelta(seconds=12)
 """Without an end since its start: then a container is not one of those that cannot reach the API server."""
 
+ABOUT_TO_START = ("ContainerCreating", "PodInitializing")
+"""Why a container waits, where it is not held back (kubelet: pkg/kubelet/kubelet_pods.go)."""
+
 
 def await_pods(world: World, nodes: Iterable[str], since: datetime) -> None:
     """Wait until every pod of these nodes was started after `since`, and runs on. Raises TimedOut, with the pod."""
@@ -32,7 +35,7 @@ def await_pods(world: World, nodes: Iterable[str], since: datetime) -> None:
             return Pending(error.message)
         there = [pod for pod in pods if at(pod, "spec", "nodeName") in names]
         now = datetime.now(UTC)
-        unsettled = [pod for pod in there if is_of_before(pod, since) or is_fresh(pod, now)]
+        unsettled = [pod for pod in there if is_of_before(pod, since) or is_between(pod) or is_fresh(pod, now)]
         return Pending(f"{label(unsettled[0])} starts again") if unsettled else Ready()
 
     wait.until(look, clock=world.clock, limit=LIMIT, what="the restarted nodes")
@@ -41,9 +44,24 @@ def await_pods(world: World, nodes: Iterable[str], since: datetime) -> None:
 def is_of_before(pod: Object, since: datetime) -> bool:
     """Whether a container of the pod is said to run since before `since`.
 
-    Finished and leaving pods are not asked; what waits to be started is for its own step to wait for.
+    Finished and leaving pods are not asked.
     """
     return any(started < since.replace(microsecond=0) for started in _running(pod))
+
+
+def is_between(pod: Object) -> bool:
+    """Whether a container of the pod ran, has ended, and is about to be started again.
+
+    One that the kubelet holds back, because it ended too often or its image cannot be pulled, may never start:
+    the step that it belongs to waits for it, and says so. So does one that never ran.
+    """
+    if at(pod, "spec", "restartPolicy") == "Never":
+        return False
+    return any(
+        at(each, "state", "terminated")
+        or (at(each, "lastState", "terminated") and at(each, "state", "waiting", "reason") in ABOUT_TO_START)
+        for each in _containers(pod)
+    )
 
 
 def is_fresh(pod: Object, now: datetime) -> bool:
@@ -52,8 +70,13 @@ def is_fresh(pod: Object, now: datetime) -> bool:
 
 
 def _running(pod: Object) -> list[datetime]:
-    """Since when each running container runs; of a pod that is over or leaves, none."""
+    """Since when each running container runs."""
+    started = (at(each, "state", "running", "startedAt") for each in _containers(pod))
+    return [datetime.fromisoformat(text) for text in started if text]
+
+
+def _containers(pod: Object) -> list[Object]:
+    """What the API says of each container; of a pod that is over or leaves, of none."""
     if at(pod, "status", "phase") in ("Succeeded", "Failed") or at(pod, "metadata", "deletionTimestamp"):
         return []
-    started = (at(each, "state", "running", "startedAt") for each in at(pod, "status", "containerStatuses") or ())
-    return [datetime.fromisoformat(text) for text in started if text]
+    return at(pod, "status", "containerStatuses") or []

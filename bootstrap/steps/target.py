@@ -18,7 +18,7 @@ from bootstrap.steps.credentials import secret
 from bootstrap.world import World
 
 SECRET = "target-kubeconfig"  # noqa: S105  the name of an object
-ACCOUNT = "deployer"
+ACCOUNT = "pipeline-deployer"
 SAME_CLUSTER = "https://kubernetes.default.svc"
 RENEW_AT = 1 / 3
 """Minted again when less than this share of its life is left."""

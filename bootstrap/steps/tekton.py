@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from bootstrap import fitness, names
-from bootstrap.errors import ApiError
+from bootstrap import fitness, names, plans
+from bootstrap.errors import ApiError, BootstrapError, StepError
 from bootstrap.manifests import is_ours
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
+from bootstrap.plans import Plan
 from bootstrap.readiness import at
-from bootstrap.steps.manifest import ManifestStep, render
+from bootstrap.steps.credentials import pull_secrets
+from bootstrap.steps.manifest import Key, ManifestStep, render
+from bootstrap.steps.trust import authorities
 from bootstrap.supply.golang import module_version
 from bootstrap.supply.parts import PIPELINE, TRIGGERS
+from bootstrap.supply.releases import is_dashboard
 from bootstrap.world import World
 
+CONTROLLER = Select("Deployment", "tekton-pipelines-controller")
 SHELL_IMAGE = "image.local/toolbox"
 """What a step with `script:` gets its script placed by; the release names a public image there."""
 RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
@@ -59,14 +64,45 @@ class TektonStep:
     def check(self, world: World) -> Verdict:
         found = theirs(world)
         if not found:
-            return self.step.check(world)
+            return self._ours(world)
         flags = world.kube.get("v1", "ConfigMap", "feature-flags", names.TEKTON) or {}
         verdict = fitness.installed(versions(world).told(), found.told(), at(flags, "data") or {})
         return _proved(world, found, " of the cluster") if isinstance(verdict, Ready) else verdict
 
+    def _ours(self, world: World) -> Verdict:
+        verdict = self.step.check(world)
+        if isinstance(verdict, Ready):
+            return verdict
+        found, wanted = running(world).told(), versions(world).told()
+        moves = ", ".join(plans.versions(found, wanted))
+        return fitness.not_older(found, wanted) or (Pending(f"{moves}: {verdict.why}") if moves else verdict)
+
+    def plan(self, world: World) -> Plan:
+        """The versions are known also when the images of the wanted one are not built yet."""
+        if theirs(world):
+            return Plan(self.name)
+        found, wanted = running(world).told(), versions(world).told()
+        older = fitness.not_older(found, wanted)
+        moves = plans.versions(found, wanted)
+        told = Plan(self.name, versions=moves, refusals=(older,) if older else (), there=bool(moves))
+        if older:
+            return told
+        try:
+            return replace(self.step.plan(world), versions=moves)
+        except BootstrapError as error:
+            return replace(told, unknown=error.message)
+
+    def keys(self, world: World) -> list[Key]:
+        return self.step.keys(world)
+
     def apply(self, world: World) -> None:
-        if not theirs(world):
-            self.step.apply(world)
+        """Raises StepError when what runs is newer than what is wanted."""
+        if theirs(world):
+            return
+        older = fitness.not_older(running(world).told(), versions(world).told())
+        if older:
+            raise StepError(older.why, hint=older.hint)
+        self.step.apply(world)
 
     def undo(self, world: World) -> None:
         if not theirs(world):
@@ -81,9 +117,23 @@ def theirs(world: World) -> Versions | None:
     """The versions of a Tekton that somebody else installed. In a cluster of our own there is none: nobody is asked."""
     if not world.config.context:
         return None
-    there = [world.kube.get("v1", "ConfigMap", name, names.TEKTON) for name in ("pipelines-info", "triggers-info")]
+    there = _informed(world)
     if all(each is None or is_ours(each) for each in there):
         return None
+    return _said(there)
+
+
+def running(world: World) -> Versions:
+    """What is in the cluster, whoever installed it."""
+    return _said(_informed(world))
+
+
+def _informed(world: World) -> list[Object | None]:
+    """The ConfigMaps in which a release says its version."""
+    return [world.kube.get("v1", "ConfigMap", name, names.TEKTON) for name in ("pipelines-info", "triggers-info")]
+
+
+def _said(there: Iterable[Object | None]) -> Versions:
     return Versions(*(str(at(each or {}, "data", "version") or "") for each in there))
 
 
@@ -97,21 +147,20 @@ def _proved(world: World, found: Versions, whose: str = "") -> Verdict:
 def objects(world: World) -> list[Object]:
     """The release's objects as we apply them."""
     found = versions(world)
-    ca = world.identity.authority().certificate.decode()
     wanted = [each for each in world.images.tekton() if each["kind"] != "HorizontalPodAutoscaler"]
+    wanted = [each for each in wanted if not is_dashboard(each)]
     for each in wanted:
         _set_version(each, found)
-    return render(world.images.lock(), wanted, patches=patches(found, ca))
+    spaces = [each["metadata"]["name"] for each in wanted if each["kind"] == "Namespace"]
+    return render(world.images.lock(), wanted, pull_secrets(world, spaces), patches=patches(found, authorities(world)))
 
 
 def patches(found: Versions, ca: str) -> list[Patch]:
     """What is changed in the release. An autoscaler is left out beside: it needs a metrics server."""
-    controller = Select("Deployment", "tekton-pipelines-controller")
     flags = [Patch(Select("ConfigMap", "feature-flags"), put("data", key, value=value)) for key, value in FLAGS.items()]
     return [
-        Patch(controller, _argument("-shell-image", SHELL_IMAGE)),
-        Patch(controller, _argument("-shell-image-win", SHELL_IMAGE)),  # never pulled; but every image is in the lock
-        Patch(controller, _more_requests),
+        *shell_images(),
+        Patch(CONTROLLER, _more_requests),
         *flags,
         Patch(
             Select("ConfigMap", "config-defaults"), put("data", "default-container-resource-requirements", value=BOUNDS)
@@ -121,6 +170,14 @@ def patches(found: Versions, ca: str) -> list[Patch]:
         Patch(Select("ConfigMap", "triggers-info"), put("data", "version", value=found.triggers)),
         Patch(Select("Deployment"), _bounded),
         Patch(Select("Deployment"), _probed_often),
+    ]
+
+
+def shell_images() -> list[Patch]:
+    """The release names public images there, by fixed digests."""
+    return [
+        Patch(CONTROLLER, _argument("-shell-image", SHELL_IMAGE)),
+        Patch(CONTROLLER, _argument("-shell-image-win", SHELL_IMAGE)),  # never pulled; but every image is in the lock
     ]
 
 

@@ -24,7 +24,7 @@ LIMIT = 120.0
 
 def unpack(world: World, nodes: Iterable[Container]) -> None:
     """Begin, and do not wait: a node that is not done by then unpacks the rest when it is needed."""
-    digests = list(dict.fromkeys(image.digest for image in world.images.lock().images.values()))
+    digests = list(dict.fromkeys(image.digest for image in world.images.lock().images.values() if image.in_node))
     for node in nodes:
         name = f"unpack {node.name}"
         threading.Thread(target=_unpack, args=(world, node.name, digests), name=name, daemon=True).start()

@@ -6,11 +6,12 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 from bootstrap.errors import PreconditionError, UsageError
 from bootstrap.model import Lock, Object, Pending, Ready, Verdict
-from bootstrap.supply import bundle_file
-from bootstrap.supply.bundle_file import ENGINE, TEKTON, TOOLS, Description
+from bootstrap.supply import bundle_file, oci
+from bootstrap.supply.bundle_file import ARCHIVES, CHECKSUMS, ENGINE, TEKTON, TOOLS, UNPROVED, Description
 from bootstrap.supply.store import Store, key_of
 from bootstrap.world.clock import Clock
 from bootstrap.world.engine import Engine
@@ -30,11 +31,12 @@ class Bundle:
         self._arch = arch
         self._versions = versions
         self._store = Store(cache, clock)
+        self._loaded: set[str] = set()
 
     def check(self) -> Verdict:
         if not self.kept():
             return Pending(f"{self._file.name} is not unpacked yet")
-        absent = [name for name in self._in_engine if not self._engine.image_exists(name)]
+        absent = [image for image in self._in_engine.values() if not self._engine.image_exists(image)]
         if absent:
             return Pending(f"{absent[0]} is not in the engine yet")
         return Ready(f"{len(self._said.images)} images, from {self._file.name}")
@@ -46,16 +48,26 @@ class Bundle:
         """Raises UsageError for a file that is damaged, PreconditionError for one that does not fit."""
         self._fit()
         part, key = self._place
-        self._store.put(
-            part,
-            key,
-            lambda folder: bundle_file.unpack(self._file, folder, line.progress),
-            lambda: line.cause("waiting"),
-        )
-        for name, archive in self._in_engine.items():
-            if not self._engine.image_exists(name):
-                line.cause(f"loading {name}")
-                self._engine.docker("load", "--quiet", "--input", str(archive), limit=LOAD_LIMIT)
+        try:
+            self._store.put(
+                part,
+                key,
+                lambda folder: bundle_file.unpack(self._file, folder, line.progress, self._load),
+                lambda: line.cause("waiting"),
+            )
+            self._load_images(line)
+        finally:
+            for name in self._loaded:
+                self._engine.docker("rmi", self._in_engine[name] + UNPROVED, check=False)
+
+    def _load_images(self, line: StepLine) -> None:
+        """Of what the engine holds now only what was loaded by this command counts as proved."""
+        for name, image in self._in_engine.items():
+            if not self._engine.image_exists(image):
+                if name not in self._loaded:  # the store had the rest from before
+                    line.cause(f"loading {name}")
+                    bundle_file.load_again(self._file, name, self._sum(f"{ENGINE}{name}.tar"), self._load)
+                self._engine.docker("tag", image + UNPROVED, image)
 
     def lock(self) -> Lock:
         said = self._said
@@ -103,10 +115,22 @@ class Bundle:
         return path
 
     @property
-    def _in_engine(self) -> dict[str, Path]:
-        """What the engine runs itself -> its archive."""
-        folder = self._folder / ENGINE
-        return {self._said.node_image: folder / "node.tar", self._said.registry_image: folder / "registry.tar"}
+    def _in_engine(self) -> dict[str, str]:
+        """What the engine runs itself: name of its archive -> name of the image."""
+        return dict(zip(ARCHIVES, (self._said.node_image, self._said.registry_image), strict=True))
+
+    def _load(self, name: str, archive: IO[bytes]) -> None:
+        """By a name that nothing uses; the engine checks each layer by the image's own digests as well."""
+        if self._engine.image_exists(self._in_engine[name]):  # of a supply that made the same
+            while archive.read(oci.CHUNK):
+                pass
+        else:
+            self._engine.docker("load", "--quiet", stdin=archive, limit=LOAD_LIMIT)
+            self._loaded.add(name)
+
+    def _sum(self, member: str) -> str:
+        pairs = [line.partition("  ") for line in self._path(CHECKSUMS).read_text().splitlines()]
+        return {name: digest for digest, _, name in pairs}[member]
 
     def _fit(self) -> None:
         if self._said.arch != self._arch:

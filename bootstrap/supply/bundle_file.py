@@ -3,9 +3,10 @@
     bundle.json                 what is in it; first, so that it is known without reading the rest
     oci-layout, index.json      an OCI image layout of all images, each by its name (org.opencontainers.image.ref.name)
     blobs/sha256/HEX            their blobs, those that several share once
-    engine/{node,registry}.tar  what the engine runs itself, for `docker load`
+    engine/{node,registry}.tar  what the engine runs itself, for `docker load`, by names that end in UNPROVED
     tools/{kind,crane}          programs for this machine
     tekton.json                 Tekton's objects, images by logical name
+    sbom/NAME.cdx.json          what is in each image, as CycloneDX has it
     checksums                   SHA-256 of every other member, as sha256sum writes it; last
 
 A file from outside is not trusted: other members, links and sizes that do not hold are refused by name.
@@ -13,32 +14,38 @@ A file from outside is not trusted: other members, links and sizes that do not h
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import io
 import json
 import os
 import re
 import tarfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bootstrap.crew import Crew
 from bootstrap.errors import UsageError
 from bootstrap.model import LockedImage
 from bootstrap.supply import oci
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION, CHECKSUMS, TEKTON = "bundle.json", "checksums", "tekton.json"
-BLOBS, ENGINE, TOOLS = "blobs/sha256/", "engine/", "tools/"
+BLOBS, ENGINE, TOOLS, BILLS = "blobs/sha256/", "engine/", "tools/", "sbom/"
 REF_NAME = "org.opencontainers.image.ref.name"
 PROGRAMS = ("kind", "crane")
 ARCHIVES = ("node", "registry")
 DESCRIPTION_LIMIT = 1 << 20
+UNPROVED = "-unproved"
+"""End of the names by which the engine's archives are loaded: they get their own once all of the file is checked."""
 
 _PLAIN = "|".join(map(re.escape, (DESCRIPTION, CHECKSUMS, TEKTON, "oci-layout", "index.json")))
 _MEMBER = re.compile(
-    rf"{_PLAIN}|{BLOBS}[0-9a-f]{{64}}|{ENGINE}({'|'.join(ARCHIVES)})\.tar|{TOOLS}({'|'.join(PROGRAMS)})"
+    rf"{_PLAIN}|{BLOBS}[0-9a-f]{{64}}|{BILLS}[a-z0-9][a-z0-9._-]*\.cdx\.json|{ENGINE}({'|'.join(ARCHIVES)})\.tar|{TOOLS}({'|'.join(PROGRAMS)})"
 )
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
@@ -156,45 +163,141 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return source.read(DESCRIPTION_LIMIT) if source else b""
 
 
-def unpack(file: Path, folder: Path, say: Callable[[str], None]) -> None:
-    """Every member into `folder`, checked; and a layout folder for each image, see `layout`.
+@dataclass(frozen=True)
+class Member:
+    """Where the bytes of a member are in the file."""
 
-    Raises UsageError with the name of the member that is wrong; what is in `folder` then is of no use.
+    name: str
+    offset: int
+    size: int
+
+
+class _Stopped(Exception):
+    """Something else has failed, which is what is told."""
+
+
+Load = Callable[[str, IO[bytes]], None]
+"""Takes what the engine runs itself: "node", and a pipe with its archive. It has to read to the end, or to raise."""
+
+
+def unpack(file: Path, folder: Path, say: Callable[[str], None], load: Load) -> None:
+    """Check every member; keep those that are used from `folder`, with a layout for each image, see `layout`.
+
+    The engine's archives are handed to `load` while they are checked, beside all others: what it has made of them is
+    not to be used before this returns. Raises UsageError with the name of the member that is wrong, and what `load`
+    raises; what is in `folder` then is of no use.
     """
+    members = scan(file)
+    archives = [each for each in members if each.name.startswith(ENGINE)]
+    rest = [each for each in members if not each.name.startswith(ENGINE)]
+    stop, crew = threading.Event(), Crew[dict[str, str]]("bundle")
+    crew.start("images", functools.partial(_keep_all, file, rest, folder, say, stop))
+    for each in archives:
+        crew.start(each.name, functools.partial(_load, file, each, load, stop))
     sums: dict[str, str] = {}
-    name = ""
-    try:
-        with tarfile.open(file, "r|") as tar:
-            for member in tar:
-                name = member.name
-                if name in sums or not member.isfile() or not _MEMBER.fullmatch(name):
-                    raise _wrong(file, f"{name[:80]} does not belong into a bundle")
-                say(f"reading {name[:30]}")
-                sums[name] = _keep(tar, member, folder / name)
-                if name.startswith(BLOBS) and sums[name] != name.removeprefix(BLOBS):
-                    raise _wrong(file, f"{name} is damaged")
-    except (tarfile.TarError, EOFError):
-        raise _wrong(file, f"it is cut off or damaged at {name or 'its beginning'}") from None
-    if CHECKSUMS not in sums:
-        raise _wrong(file, f"it is cut off after {name or 'its beginning'}")
+    failures: list[BaseException] = []
+    while crew.busy:
+        _, result = crew.next()
+        if isinstance(result, BaseException):
+            failures += [] if isinstance(result, _Stopped) else [result]
+            stop.set()
+        else:
+            sums |= result
+    if failures:
+        # An archive that is cut or damaged also makes the engine complain: what we say of the file comes first.
+        raise min(failures, key=lambda failure: not isinstance(failure, UsageError))
     _compare(file, sums, (folder / CHECKSUMS).read_text(errors="replace"))
     for program in PROGRAMS:
         (folder / TOOLS / program).chmod(0o755)
     _split(file, folder)
 
 
-def _keep(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> str:
-    """Its digest."""
-    source = tar.extractfile(member)
-    if source is None:
-        raise tarfile.ReadError(member.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
+def load_again(file: Path, name: str, digest: str, load: Load) -> None:
+    """Hand over one of the engine's archives, whose checksum is known. Raises UsageError if it is not that any more."""
+    member = next((each for each in scan(file) if each.name == f"{ENGINE}{name}.tar"), None)
+    if member is None or _load(file, member, load, threading.Event())[member.name] != digest:
+        raise _wrong(file, f"{ENGINE}{name}.tar is damaged")
+
+
+def scan(file: Path) -> list[Member]:
+    """All members, without reading what is in them. Raises UsageError."""
+    found: dict[str, Member] = {}
+    name = ""
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                name = member.name
+                if name in found or not member.isreg() or member.issparse() or not _MEMBER.fullmatch(name):
+                    raise _wrong(file, f"{name[:80]} does not belong into a bundle")
+                found[name] = Member(name, member.offset_data, member.size)
+            end = max((each.offset + each.size for each in found.values()), default=0)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError):
+        raise _wrong(file, f"it is cut off or damaged at {name or 'its beginning'}") from None
+    if file.stat().st_size < end:
+        raise _wrong(file, f"it is cut off at {name}")
+    if name != CHECKSUMS:  # which is written last
+        raise _wrong(file, f"it is cut off or damaged after {name or 'its beginning'}")
+    return list(found.values())
+
+
+def _keep_all(
+    file: Path, members: list[Member], folder: Path, say: Callable[[str], None], stop: threading.Event
+) -> dict[str, str]:
+    """Name -> digest, of what is now in `folder`."""
+    sums: dict[str, str] = {}
+    for member in members:
+        say(f"reading {member.name[:30]}")
+        target = folder / member.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with target.open("wb") as kept:
+            for data in _pieces(file, member, stop):
+                digest.update(data)
+                kept.write(data)
+        sums[member.name] = digest.hexdigest()
+        if member.name.startswith(BLOBS) and sums[member.name] != member.name.removeprefix(BLOBS):
+            raise _wrong(file, f"{member.name} is damaged")
+    return sums
+
+
+def _load(file: Path, member: Member, load: Load, stop: threading.Event) -> dict[str, str]:
+    """Its name and digest, once `load` has had all of it."""
+    reader, writer = os.pipe()
+    feeder: Crew[str] = Crew("feed")
+    feeder.start(member.name, functools.partial(_feed, file, member, writer, stop))
+    with os.fdopen(reader, "rb") as archive:  # closed, it also ends a feeder whose reader has gone
+        load(member.name.removeprefix(ENGINE).removesuffix(".tar"), archive)
+    _, digest = feeder.next()
+    if isinstance(digest, BaseException):
+        raise digest
+    return {member.name: digest}
+
+
+def _feed(file: Path, member: Member, writer: int, stop: threading.Event) -> str:
+    """The digest of what was read, which is not all of it if nobody took it."""
     digest = hashlib.sha256()
-    with target.open("wb") as kept:
-        while data := source.read(oci.CHUNK):
+    with os.fdopen(writer, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
+        for data in _pieces(file, member, stop):
             digest.update(data)
-            kept.write(data)
+            left = memoryview(data)
+            while left:
+                left = left[pipe.write(left) :]
     return digest.hexdigest()
+
+
+def _pieces(file: Path, member: Member, stop: threading.Event) -> Iterator[bytes]:
+    """The member's bytes. Raises UsageError where the file ends before it does, _Stopped once `stop` is set."""
+    with file.open("rb") as source:
+        source.seek(member.offset)
+        left = member.size
+        while left:
+            if stop.is_set():
+                raise _Stopped
+            data = source.read(min(left, oci.CHUNK))
+            if not data:
+                raise _wrong(file, f"it is cut off at {member.name}")
+            left -= len(data)
+            yield data
 
 
 def _compare(file: Path, sums: Mapping[str, str], text: str) -> None:

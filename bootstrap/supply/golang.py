@@ -163,6 +163,15 @@ class Go:
         for program in out.iterdir():
             program.chmod(0o755)  # whatever our umask: an image would need a second copy of it to change the mode
 
+    def compile(self, module: Path, packages: Sequence[str], say: Callable[[str], None]) -> None:
+        """Fill Go's build cache with those packages and all that they need, each once.
+
+        Commands that build side by side would each compile what they share. `go list -export` compiles as `go build`
+        does, and links nothing.
+        """
+        argv = [str(self.toolchain.go), "list", "-export", "-deps", "-v", '-f={{""}}', *packages]
+        self._shell.run(argv, env=self.environ(), cwd=module, limit=BUILD_LIMIT, on_line=packages_of(say))
+
     def module_folder(self, module: Path, name: str) -> Path:
         """Where the sources of dependency `name` lie, downloading them if they are not there."""
         argv = [str(self.toolchain.go), "list", "-m", "-f", "{{.Dir}}", name]
@@ -174,3 +183,15 @@ class Go:
                 download = [str(self.toolchain.go), "mod", "download", name]
                 self._shell.run(download, env=self.environ(), cwd=module, limit=900)
         raise PreconditionError(f"the Go module {name} could not be downloaded")
+
+
+def packages_of(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Counts them: Go prints a line for each that it compiles when it is told -v."""
+    count = 0
+
+    def line(text: str) -> None:
+        nonlocal count
+        count += 1
+        say(text if " " in text else f"{count} packages, {text.rsplit('/', 1)[-1]}")
+
+    return line

@@ -14,7 +14,7 @@ from pathlib import Path
 from bootstrap.crew import Crew
 from bootstrap.errors import CommandError, PreconditionError, UsageError
 from bootstrap.model import Lock, Object, Pending, Ready, Verdict
-from bootstrap.supply import oci
+from bootstrap.supply import bundle_file, oci
 from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON, Description
 from bootstrap.supply.source import Source
 from bootstrap.supply.store import Store, key_of
@@ -48,6 +48,17 @@ def engine_name(image: str) -> str:
 def seed_name(seed: str, digest: str) -> str:
     """ "library/golang:1.26" -> "golang:123456789abc"; two tags of one image are one."""
     return f"{seed.rpartition('/')[2].partition(':')[0]}:{tag_of(digest)}"
+
+
+def described(data: bytes, address: str) -> Description:
+    """What the mirror at `address` says of itself. Raises UsageError where this version cannot read it."""
+    try:
+        return Description.load(data)
+    except (LookupError, ValueError):
+        raise UsageError(
+            f"{address} was filled by another version, in a form that this one does not read",
+            hint="invoke mirror, with this checkout",
+        ) from None
 
 
 class Mirror:
@@ -131,8 +142,11 @@ class Mirror:
 
     @property
     def _part(self) -> str:
-        """Of the store: each mirror and each checkout's versions have environments of their own."""
-        return f"mirror-{key_of(self._address, environment_tag(self._arch, self._versions))}"
+        """Of the store: each mirror and each checkout's versions have environments of their own, and so has each format
+        of what they say: one that another version of this program has kept here is as good as none.
+        """
+        tag = environment_tag(self._arch, self._versions)
+        return f"mirror-{key_of(self._address, tag, str(bundle_file.FORMAT))}"
 
     def _known(self) -> Path | None:
         """The folder of the environment that was fetched last."""
@@ -178,7 +192,7 @@ class Mirror:
                     source = tar.extractfile(member)
                     (folder / member).write_bytes(source.read() if source else b"")
             layer.unlink()
-            Description.load((folder / DESCRIPTION).read_bytes())
+            described((folder / DESCRIPTION).read_bytes(), registry.address)
 
         self._store.put(self._part, tag_of(digest), fetch, lambda: line.cause("another command fetches it"))
         self.__dict__.pop("_said", None)
@@ -201,14 +215,21 @@ class Mirror:
 
     def _load(self, registry: MirrorRegistry, name: str, archive: Path) -> None:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            digest = json.loads((self._folder / DIGESTS).read_bytes())[engine_name(name)]
-            reference = registry.pull_archive(f"{engine_name(name).partition(':')[0]}@{digest}", archive)
-            self._engine.docker("load", "--quiet", "--input", str(archive), limit=LOAD_LIMIT)
-            self._engine.docker("tag", reference, name)
-            self._engine.docker("rmi", reference)
-        finally:
-            archive.unlink(missing_ok=True)
+        digest = json.loads((self._folder / DIGESTS).read_bytes())[engine_name(name)]
+        load_image(self._engine, registry, f"{engine_name(name).partition(':')[0]}@{digest}", name, archive)
+
+
+def load_image(
+    engine: Engine, registry: MirrorRegistry, source: str, name: str, archive: Path, platform: str = ""
+) -> None:
+    """ "NAME@DIGEST" of a registry into the engine, as `name`. archive: a file to be used on the way."""
+    try:
+        reference = registry.pull_archive(source, archive, platform)
+        engine.docker("load", "--quiet", "--input", str(archive), limit=LOAD_LIMIT)
+        engine.docker("tag", reference, name)
+        engine.docker("rmi", reference)
+    finally:
+        archive.unlink(missing_ok=True)
 
 
 def _pull(registry: MirrorRegistry, name: str, digest: str, folder: Path) -> None:

@@ -16,6 +16,14 @@ EXCLUDED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr
 """Files of packages that no image needs; the setting stays in the image, for packages installed later."""
 
 
+def authorities() -> bytes:
+    """The certificates that this machine trusts. Raises PreconditionError where it has none."""
+    try:
+        return CA_BUNDLE.read_bytes()
+    except FileNotFoundError:
+        raise PreconditionError(f"{CA_BUNDLE} does not exist", hint="apt-get install ca-certificates") from None
+
+
 def os_release(text: str) -> dict[str, str]:
     """os-release(5) as a mapping."""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
@@ -61,7 +69,7 @@ def machine_sources(etc: Path = Path("/etc")) -> tuple[str, list[str]]:
     if not codename or not sources:
         raise PreconditionError(
             "supply source builds on Debian or Ubuntu: this machine has no package sources of its release",
-            hint="use a Debian or Ubuntu machine, or another supply",
+            hint="invoke up --bundle FILE, or --supply with mirror or upstream (docs/machines.md)",
         )
     return codename, sources
 

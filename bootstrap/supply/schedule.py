@@ -23,6 +23,8 @@ WORKERS = 3
 """Parts at the same time; the one that compiles may come on top."""
 STOP_LIMIT = 8.0
 """Seconds that the other parts are given to end after one has failed."""
+BEAT = 60.0
+"""Seconds of silence after which it is told how long the parts under way run already."""
 PRIOR = 30.0
 """Seconds of the listed costs that the first measured parts are weighed against."""
 
@@ -83,13 +85,21 @@ class Progress:
             self._took[task.name] = self._clock.now() - self._since.pop(task.name)
             self._show()
 
+    def beat(self) -> None:
+        """Nothing has changed but the time."""
+        with self._lock:
+            self._show()
+
     def _show(self) -> None:
-        now = ", ".join(
-            f"{self._tasks[name].label}{f' ({text})' if text else ''}" for name, text in self._detail.items()
-        )
+        now = ", ".join(self._label(name, text) for name, text in self._detail.items())
         parts = f"{len(self._took)} of {len(self._tasks)} parts"
         self._line.cause(f"{parts}, about {minutes(self.remaining())} left")
         self._line.progress(now)
+
+    def _label(self, name: str, text: str) -> str:
+        """ "tekton (building pipeline/cmd/events) for 3m"."""
+        whole = int((self._clock.now() - self._since[name]) / 60)
+        return self._tasks[name].label + f" ({text})" * bool(text) + f" for {whole}m" * bool(whole)
 
     def remaining(self) -> float:
         """Seconds to go: the costs left, at the pace of what is finished, less the time that parts run already.
@@ -129,7 +139,7 @@ def run(tasks: Mapping[str, Task], clock: Clock, line: StepLine, stop: Callable[
                 ready.remove(task)
                 crew.start(task.name, partial(_make, task, progress))
                 compiling = task.name if task.compiles else compiling
-        name, error = crew.next()
+        name, error = _next(crew, progress)
         if error is not None:
             _abandon(crew, stop)
             raise error
@@ -141,6 +151,15 @@ def _make(task: Task, progress: Progress) -> None:
     progress.started(task)
     task.build(partial(progress.says, task))
     progress.finished(task)
+
+
+def _next(crew: Crew[None], progress: Progress) -> tuple[str, BaseException | None]:
+    """The next part to end, and what it raised."""
+    while True:
+        try:
+            return crew.next(BEAT)
+        except queue.Empty:
+            progress.beat()
 
 
 def _abandon(crew: Crew[None], stop: Callable[[], None]) -> None:

@@ -86,6 +86,7 @@ def build(
             "GOOS": "",  # ko sets both from --platform, and refuses to be told twice
             "GOARCH": "",
         }
+        go.compile(module, [f"{path}/{program}" for path, names in PROGRAMS.items() for program in names], say)
         texts = []
         for name, config in CONFIGS:
             source = go.module_folder(module, name) / config

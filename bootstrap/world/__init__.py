@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bootstrap.world.images import Images
     from bootstrap.world.kind import Kind
     from bootstrap.world.kube import Kube
+    from bootstrap.world.mirror import MirrorRegistry
     from bootstrap.world.registry import Registry
     from bootstrap.world.report import Report
     from bootstrap.world.shell import Shell
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class World:
-    """config: settings. paths: folders. project: the checkout. The rest are doors; kube connects when first used.
+    """config: settings. paths: folders. project: the checkout. The rest are doors, those of which much has to be loaded
+    made when they are first used.
 
+    make_engine, make_images: how `engine` and `images` are made, once somebody wants them.
     cancel: flipped when the command is to stop; shell and clock are made with the same one.
+    supply_why: why `config.supply` is what it is, which never is auto here.
     """
 
     config: Config
@@ -38,10 +43,19 @@ class World:
     shell: Shell
     clock: Clock
     report: Report
-    engine: Engine
+    make_engine: Callable[[], Engine]
     identity: Identity
-    images: Images
+    make_images: Callable[[Engine], Images]
     cancel: Cancel = field(default_factory=Cancel)
+    supply_why: str = ""
+
+    @cached_property
+    def engine(self) -> Engine:
+        return self.make_engine()
+
+    @cached_property
+    def images(self) -> Images:
+        return self.make_images(self.engine)
 
     @property
     def kubeconfig(self) -> Path:
@@ -88,6 +102,12 @@ class World:
 
         proxy = proxies.for_nodes(self.config.proxy)
         return Kind(self.shell, self.engine, self.images.tool("kind"), names.network(self.config.name), proxy)
+
+    def mirror(self) -> MirrorRegistry:
+        """The user's registry of the settings."""
+        from bootstrap.world.mirror import MirrorRegistry
+
+        return MirrorRegistry(self.shell, self.clock, self.images.tool("crane"), self.config.mirror)
 
     def registry(self) -> Registry:
         """The environment's registry, as this machine reaches it. Raises PreconditionError if it does not run."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import IO, Any
 
 from bootstrap import names
 from bootstrap.errors import CommandError, PreconditionError
@@ -34,6 +34,17 @@ class Container:
     exit_code: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     networks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class EngineMachine:
+    """The machine, or virtual machine, that the engine runs containers on. cgroups: version."""
+
+    system: str
+    cores: int
+    memory_gib: float
+    rootless: bool
+    cgroups: int
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,7 @@ class Engine:
     def docker(
         self,
         *words: str,
-        stdin: str | bytes | None = None,
+        stdin: str | bytes | IO[bytes] | None = None,
         limit: float = 60,
         check: bool = True,
         on_line: Callable[[str], None] | None = None,
@@ -159,6 +170,17 @@ class Engine:
             if _unreachable(error.evidence):
                 raise PreconditionError("Docker does not answer", hint="invoke doctor") from None
             raise
+
+    def machine(self) -> EngineMachine:
+        """Where containers run. Raises PreconditionError, CommandError."""
+        found = json.loads(self.docker("info", "--format", "{{json .}}", limit=15).stdout)
+        return EngineMachine(
+            system=str(found.get("OperatingSystem") or "unknown"),
+            cores=int(found.get("NCPU") or 0),
+            memory_gib=int(found.get("MemTotal") or 0) / 2**30,
+            rootless=any("rootless" in option for option in found.get("SecurityOptions") or ()),
+            cgroups=int(found.get("CgroupVersion") or 1),
+        )
 
     def containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
         """Containers with `label` ("key" or "key=value") and exactly `name`; stopped ones too unless `running`."""

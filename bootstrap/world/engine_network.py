@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -80,7 +81,7 @@ class EngineNetwork:
 
     def up(self, shell: Shell) -> None:
         """Bridge and rules; what is there already stays as it is."""
-        if not Path("/sys/class/net", self.bridge).exists():
+        if self.bridge not in links():
             shell.run(["ip", "link", "add", self.bridge, "type", "bridge"])
             shell.run(["ip", "address", "add", str(self.gateway), "dev", self.bridge])
         shell.run(["ip", "link", "set", self.bridge, "up"])
@@ -90,16 +91,21 @@ class EngineNetwork:
 
     def complete(self, shell: Shell) -> bool:
         """Whether bridge and rules are there: a firewall's reload takes rules away."""
-        there = Path("/sys/class/net", self.bridge).exists()
-        return there and all(_has(shell, table, rule) for table, rule in self.rules())
+        return self.bridge in links() and all(_has(shell, table, rule) for table, rule in self.rules())
 
     def down(self, shell: Shell) -> None:
         """Remove the rules, and every bridge whose name begins with our prefix."""
         for table, rule in self.rules():
             if _has(shell, table, rule):
                 shell.run(["iptables", "-w", "-t", table, "-D", *rule])
-        for link in Path("/sys/class/net").glob(f"{self.prefix}-*"):
-            shell.run(["ip", "link", "delete", link.name], check=False)
+        for link in links():
+            if link.startswith(f"{self.prefix}-"):
+                shell.run(["ip", "link", "delete", link], check=False)
+
+
+def links() -> list[str]:
+    """The network interfaces where this process is; /sys/class/net has those of whoever mounted it."""
+    return [name for _, name in socket.if_nameindex()]
 
 
 def _has(shell: Shell, table: str, rule: list[str]) -> bool:

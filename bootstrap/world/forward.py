@@ -7,7 +7,6 @@ carried to a pod that is ready at that moment, and waits a little when there is 
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import socket
 import threading
@@ -18,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bootstrap.errors import ApiError, BootstrapError, PreconditionError
+from bootstrap.errors import ApiError, BootstrapError
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.readiness import at, condition
-from bootstrap.world import host
 from bootstrap.world.kube_tunnel import Traffic, Tunnel
+from bootstrap.world.listening import listen
 
 WAIT_SECONDS = 15.0
 """How long a connection waits for a ready pod before it is dropped."""
@@ -133,9 +132,9 @@ class Forward:
                 self._threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=run, name=f"forward-{self._service}", daemon=True)
-        with self._lock:
+        with self._lock:  # `stop` must not meet one that does not run yet
+            thread.start()
             self._threads.add(thread)
-        thread.start()
 
     def _accept(self, listener: socket.socket) -> None:
         listener.settimeout(ACCEPT_SECONDS)
@@ -248,28 +247,6 @@ def _number(pod: Object, port: Mapping[str, Any]) -> int:
     if not named:
         raise ApiError(f"pod {pod['metadata']['name']} has no port called {target}", status=404)
     return int(named[0]["containerPort"])
-
-
-def listen(port: int) -> socket.socket:
-    """A listening socket on 127.0.0.1. Raises PreconditionError when the port cannot be had."""
-    sock = socket.socket()
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", port))
-        sock.listen(64)
-    except OSError as error:
-        sock.close()
-        raise PreconditionError(_refusal(port, error), hint="choose another port in invoke.yaml or by --port") from None
-    return sock
-
-
-def _refusal(port: int, error: OSError) -> str:
-    if error.errno != errno.EADDRINUSE:
-        return f"port {port} cannot be listened on: {(error.strerror or 'refused').lower()}"
-    number, argv = host.listener(port) or (0, [])
-    if not number:
-        return f"port {port} is taken"
-    return f"port {port} is taken by process {number}" + (f" ({argv[0].rpartition('/')[2]})" if argv else "")
 
 
 def hang_up(sock: socket.socket) -> None:

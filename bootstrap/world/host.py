@@ -42,6 +42,16 @@ def children(pid: int, root: Path = ROOT) -> list[int]:
     return found
 
 
+def is_linux(root: Path = ROOT) -> bool:
+    """Whether this machine tells of itself in /proc. Elsewhere (macOS) the engine runs in a machine of its own."""
+    return (root / "proc/self/status").exists()
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_root() -> bool:
     return os.geteuid() == 0
 
@@ -73,7 +83,10 @@ def routes(root: Path = ROOT) -> list[tuple[str, ipaddress.IPv4Network]]:
 
 def memory_gib(root: Path = ROOT) -> float:
     """Total memory."""
-    return int((root / "proc/meminfo").read_text().split()[1]) / 2**20
+    file = root / "proc/meminfo"
+    if file.exists():
+        return int(file.read_text().split()[1]) / 2**20
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
 def free_gb(folder: Path) -> float:

@@ -1,7 +1,8 @@
-"""The door to the environment's own folder: its CA, its certificates and its passwords.
+"""The door to the environment's own folder: its CA, its certificates and its passwords, and the supply it came from.
 
 They are made once and kept in files of mode 0600, because the registry needs them before there is a
-cluster that could hold them. `down` deletes the folder.
+cluster that could hold them. `down` deletes the folder. What makes them is loaded when something is made: most commands
+only read.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import bcrypt
-
-from bootstrap import pki
 from bootstrap.model import Secret
 
 if TYPE_CHECKING:
+    from bootstrap import pki
     from bootstrap.config import GitSettings
 
 PASSWORD_BYTES = 24
+SUPPLY = "supply"
 COST = 5
 """Of bcrypt. The registry computes it at each request; whoever can read the hash finds the password beside it."""
 
@@ -44,11 +44,15 @@ class Identity:
 
     def authority(self) -> pki.KeyPair:
         """The CA; a new one if the kept one is lost."""
+        from bootstrap import pki
+
         with self._lock:
             return self._kept("ca") or self._keep("ca", pki.new_authority(self._name, _now()))
 
     def certificate(self, name: str, hosts: Iterable[str] = ()) -> pki.KeyPair:
         """The certificate `name` for these hosts; issued again when it is due or does not fit."""
+        from bootstrap import pki
+
         hosts = tuple(hosts)
         with self._lock:
             authority = self.authority()
@@ -77,6 +81,8 @@ class Identity:
 
     def htpasswd(self, username: str, password: Secret) -> bytes:
         """An htpasswd line (bcrypt), the same one as long as the password is the same."""
+        import bcrypt
+
         path = self.folder / "htpasswd"
         plain = password.reveal().encode()
         if path.exists():
@@ -95,6 +101,18 @@ class Identity:
         self._write("docker/config.json", json.dumps(config).encode())
         return self.folder / "docker"
 
+    def supply(self) -> str:
+        """What the environment was made with, "" while there is none."""
+        try:
+            return (self.folder / SUPPLY).read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def remember_supply(self, name: str) -> None:
+        """Nothing, as long as nothing of the environment was made."""
+        if self.folder.is_dir():
+            self._write(SUPPLY, name.encode())
+
     def write(self, name: str, data: bytes) -> Path:
         """Keep a file of mode 0600 in the folder."""
         return self._write(name, data)
@@ -104,6 +122,8 @@ class Identity:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _kept(self, name: str) -> pki.KeyPair | None:
+        from bootstrap import pki
+
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         if not (certificate.exists() and key.exists()):
             return None

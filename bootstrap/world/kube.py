@@ -1,12 +1,14 @@
-"""The door to a Kubernetes API: the sole importer of `kubernetes`, which costs 0.4 s and is loaded at first use.
+"""The door to a Kubernetes API: the sole importer of `kubernetes`, which costs 0.4 s and 20 MB.
 
-The client library reads the kubeconfig and obtains credentials; requests and objects are plain.
+The client library reads the kubeconfig and obtains credentials, unless that is as plain as kind's: then it is not even
+loaded. Requests and objects are plain.
 Objects go in and come out as parsed YAML (`model.Object`), never as the library's classes.
 """
 
 from __future__ import annotations
 
 import ssl
+import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +18,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import proxy_bypass
 
 from bootstrap.errors import PreconditionError
-from bootstrap.kubeconfig import is_loopback
-from bootstrap.model import Secret
+from bootstrap.kubeconfig import Login, is_loopback, plain_login
+from bootstrap.model import Object, Secret
 from bootstrap.world.kube_discovery import Discovery
+from bootstrap.world.kube_exec import Executed, execute
 from bootstrap.world.kube_http import READ_SECONDS, Http, make_pool
 from bootstrap.world.kube_objects import ObjectStore, Query
 from bootstrap.world.kube_stream import Feed, Stream, log_lines
@@ -50,6 +53,11 @@ class Kube(ObjectStore):
         self.context = context
         self._lock = threading.Lock()
         self._linked: _Link | None = None
+
+    @property
+    def requests(self) -> int:
+        """How many were sent so far, watches and logs among them."""
+        return self._link().http.requests
 
     def version(self) -> str:
         """ "v1.36.3"."""
@@ -111,12 +119,31 @@ class Kube(ObjectStore):
         base = f"/api/v1/namespaces/{quote(namespace)}/services/{quote(service)}:{port}/proxy"
         return self._http.text(f"{base}/{path.lstrip('/')}", seconds=seconds, busy=False)
 
+    def node_summary(self, node: str) -> Object:
+        """What the node's kubelet says of its use, by way of the API server; see the kubelet's stats/summary."""
+        found: Object = self._http.json("GET", f"/api/v1/nodes/{quote(node)}/proxy/stats/summary")
+        return found
+
     def connect(self, namespace: str, pod: str, port: int) -> Tunnel:
         """A connection to a port of the pod."""
         link = self._link()
         path = f"{_pod(namespace, pod, 'portforward')}?{urlencode({'ports': port})}"
         url = link.http.host.replace("http", "ws", 1) + path
         return open_tunnel(url, link.http.headers(), link.tls, link.server_name)
+
+    def execute(
+        self, namespace: str, pod: str, command: Sequence[str], *, container: str = "", seconds: float = READ_SECONDS
+    ) -> Executed:
+        """Run a program in a container that runs already. Raises ApiError also when it takes longer than `seconds`."""
+        link = self._link()
+        query = [("stdout", "true"), ("stderr", "true"), *_log_query(container, None)]
+        query += [("command", word) for word in command]
+        url = link.http.host.replace("http", "ws", 1) + f"{_pod(namespace, pod, 'exec')}?{urlencode(query)}"
+        return execute(url, link.http.headers(), link.tls, link.server_name, seconds)
+
+    def serves(self, group_version: str) -> bool:
+        """Whether the cluster has that group: "security.openshift.io/v1"."""
+        return self._kinds.serves(group_version)
 
     @property
     def _http(self) -> Http:
@@ -143,6 +170,31 @@ _loading = threading.Lock()
 
 
 def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
+    plain = plain_login(kubeconfig.read_text(errors="replace"), context)
+    if plain is None or not is_loopback(plain.server):
+        return _load_any(kubeconfig, context, stamp)
+    try:
+        tls = _plain_tls(plain)
+    except (OSError, ValueError):  # ssl.SSLError is the first; the library says more about it
+        return _load_any(kubeconfig, context, stamp)
+    authorization = {"authorization": f"Bearer {plain.token.reveal()}"} if plain.token else {}
+    http = Http(plain.server.rstrip("/"), make_pool(tls), lambda: authorization)
+    return _Link(stamp, http, Discovery(http), tls, "")
+
+
+def _plain_tls(login: Login) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=login.ca)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack what only this asks for
+    if login.certificate:
+        with tempfile.NamedTemporaryFile("w") as file:  # mode 0600, for ssl reads certificates from files only
+            file.write(f"{login.certificate}\n{login.key.reveal()}\n")
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+def _load_any(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
+    """Whatever the client library understands: files, programs that log in, proxies."""
     from kubernetes import client, config
 
     settings = client.Configuration()

@@ -60,6 +60,12 @@ class Discovery:
             raise ApiError(message, status=404, reason=UNKNOWN_KIND)
         return found
 
+    def serves(self, api_version: str) -> bool:
+        """Whether there is such a group version. Asked once: nobody adds one while a command runs, but CRDs of ours."""
+        if api_version not in self._known:
+            self._known[api_version] = self._read(api_version)
+        return bool(self._known[api_version])
+
     def _read(self, api_version: str) -> Mapping[str, Resource]:
         try:
             answer = self._http.json("GET", root(api_version))

@@ -41,6 +41,12 @@ class Http:
     pool: PoolManager
     headers: Callable[[], Mapping[str, str]]
 
+    @property
+    def requests(self) -> int:
+        """Sent so far."""
+        pools = (self.pool.pools.get(key) for key in self.pool.pools.keys())  # noqa: SIM118  its own kind of mapping
+        return sum(each.num_requests for each in pools if each is not None)
+
     def json(
         self,
         method: str,

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bootstrap.errors import ApiError
 from bootstrap.model import Object, Ready
+from bootstrap.paths import PRODUCT
 from bootstrap.readiness import readiness
 from bootstrap.world.kube_discovery import UNKNOWN_KIND, Discovery, Resource
 from bootstrap.world.kube_http import READ_SECONDS, Http
-from bootstrap.world.kube_stream import Event, Feed, Stream, events
+from bootstrap.world.kube_stream import Event, Feed, Page, Stream, changes, events
 
-FIELD_MANAGER = "tekton-bootstrap"
+FIELD_MANAGER = PRODUCT
 SIDE_BY_SIDE = 8
 PAGE = 500
+FOLLOWED_PAGE = 100
+"""Objects of one answer where many are followed: few, so that memory stays flat."""
 CRD_SECONDS = 15.0
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 APPLY_PATCH, MERGE_PATCH, JSON_PATCH = (
@@ -93,6 +96,42 @@ class ObjectStore(ABC):
         feed = Feed(http.lines)
         return Stream(feed, events(feed, reopen, seconds))
 
+    def follow(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        from_now: bool = False,
+    ) -> Stream[Event]:
+        """What is there and what then happens, until it is closed; see `kube_stream.changes`. Raises nothing.
+
+        from_now: what is there is left out. A kind that the cluster does not know (yet) is LOST.
+        """
+        selectors = _selectors(labels, fields)
+
+        def pages() -> Iterator[Page]:
+            path, token = self._path(api_version, kind, namespace), ""
+            size = 1 if from_now else FOLLOWED_PAGE
+            while True:
+                more = [("limit", str(size))] + ([("continue", token)] if token else [])
+                page = self._http.json("GET", path, query=selectors + more)
+                token = "" if from_now else page.get("metadata", {}).get("continue") or ""
+                yield [] if from_now else page.get("items") or [], str(page["metadata"]["resourceVersion"])
+                if not token:
+                    return
+
+        def reopen(version: str, seconds: float) -> Any:
+            query = [*selectors, ("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
+            query += [("timeoutSeconds", str(int(seconds)))]
+            return self._http.open(self._path(api_version, kind, namespace), query=query, idle=seconds + READ_SECONDS)
+
+        # lines break off with an error of the connection that was current when they were opened
+        feed = Feed(lambda response: self._http.lines(response))
+        return Stream(feed, changes(feed, pages, reopen))
+
     def apply(self, objects: Iterable[Object], *, dry_run: bool = False, force: bool = True) -> Objects:
         """Server-side apply, in the given order; neighbours of one kind side by side.
 
@@ -150,6 +189,7 @@ class ObjectStore(ABC):
         *,
         patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         subresource: str = "",
+        dry_run: bool = False,
     ) -> Object:
         """A mapping is merged (RFC 7386), a sequence is a list of JSON patch operations (RFC 6902)."""
         merge = isinstance(patch, Mapping)
@@ -158,7 +198,7 @@ class ObjectStore(ABC):
             answer: Object = self._http.json(
                 "PATCH",
                 path,
-                query=[("fieldManager", FIELD_MANAGER)],
+                query=[("fieldManager", FIELD_MANAGER), *_dry(dry_run)],
                 body=patch,
                 content_type=MERGE_PATCH if merge else JSON_PATCH,
                 again=merge,

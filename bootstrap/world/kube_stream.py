@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from bootstrap.errors import ApiError
+from bootstrap.errors import ApiError, BootstrapError
 from bootstrap.model import Object
 from bootstrap.world.kube_http import refusal
 
@@ -23,6 +24,15 @@ Event = tuple[str, Object]
 BREAKS = 3
 """How often in a row a stream is opened again without anything having come."""
 GONE = 410
+
+RESET, SYNCED, LOST, BACK = "RESET", "SYNCED", "LOST", "BACK"
+"""What `changes` tells besides ADDED, MODIFIED and DELETED; see there."""
+PAUSES = (0.3, 0.6, 1.2, 2.5, 5.0)
+"""Seconds between attempts on a server that does not answer; the last one repeats."""
+STEADY_SECONDS = 5.0
+"""A watch that lived so long begins its count of failures anew."""
+SHORTEST, LONGEST = 300.0, 600.0
+"""Seconds that one request of an endless watch takes, chosen anew each time so that watches do not beat together."""
 
 
 class Feed:
@@ -137,6 +147,68 @@ def events(feed: Feed, reopen: Callable[[str, float], BaseHTTPResponse], seconds
             elif error.status != 0 or breaks > BREAKS:
                 raise
         feed.pause(min(0.2 * breaks, 2.0))
+
+
+Page = tuple[list[Object], str]
+"""Some of the objects, and the version of the whole list."""
+
+
+def changes(
+    feed: Feed,
+    pages: Callable[[], Iterable[Page]],
+    reopen: Callable[[str, float], BaseHTTPResponse],
+) -> Iterator[Event]:
+    """What is there and what then happens, until the feed is closed. Never raises, never gives up.
+
+    RESET, an ADDED for each object, SYNCED; then ADDED, MODIFIED and DELETED as they come. LOST (its object holds
+    "message") when the server refuses or does not answer, BACK when it answers again, with nothing missed: the watch
+    goes on from the last version, or begins anew with RESET where that has become too old.
+    """
+    version, failures, told = "", 0, False
+    while not feed.closed:
+        begun = time.monotonic()
+        try:
+            if not version:
+                version = yield from _listed(pages())
+            for line in _opened(feed, reopen, version):
+                if told:
+                    yield BACK, {}
+                told = False
+                if line:
+                    kind, seen = _event(line)
+                    failures = 0
+                    version = seen.get("metadata", {}).get("resourceVersion", version)
+                    if kind != "BOOKMARK":
+                        yield kind, seen
+        except BootstrapError as error:
+            failures *= time.monotonic() - begun < STEADY_SECONDS
+            status = error.status if isinstance(error, ApiError) else 0
+            version = "" if status == GONE or (status and failures) else version  # it answers, but not to that
+            if status != GONE and not told and (failures or not version):
+                told = True
+                yield LOST, {"message": error.message}
+            feed.pause((told or failures > 0) * PAUSES[min(failures, len(PAUSES) - 1)])
+            failures += 1
+        else:
+            feed.pause(max(0.0, 0.2 - (time.monotonic() - begun)))  # a server that ends each watch at once
+
+
+def _listed(pages: Iterable[Page]) -> Generator[Event, None, str]:
+    """All that is there; returns its version."""
+    yield RESET, {}
+    version = ""
+    for objects, found in pages:
+        version = found
+        yield from (("ADDED", each) for each in objects)
+    yield SYNCED, {}
+    return version
+
+
+def _opened(feed: Feed, reopen: Callable[[str, float], BaseHTTPResponse], version: str) -> Iterator[bytes]:
+    """An empty line as soon as the server has answered, then what it sends."""
+    response = reopen(version, random.uniform(SHORTEST, LONGEST))  # noqa: S311  no secret hangs on it
+    yield b""
+    yield from feed.lines(response)
 
 
 def _event(line: bytes) -> Event:

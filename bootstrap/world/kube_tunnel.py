@@ -18,10 +18,13 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bootstrap.errors import ApiError
 from bootstrap.world.kube_http import CONNECT_SECONDS, cause, refusal
+
+if TYPE_CHECKING:
+    import websocket
 
 PROTOCOL = "v4.channel.k8s.io"
 CHUNK = 1 << 16
@@ -53,6 +56,15 @@ class Tunnel(Protocol):
 
 def open_tunnel(url: str, headers: Mapping[str, str], tls: ssl.SSLContext, server_name: str = "") -> PodTunnel:
     """url: "wss://HOST:PORT/api/v1/namespaces/N/pods/P/portforward?ports=80". Raises ApiError."""
+    door = open_channels(url, headers, tls, server_name, what="port forward")
+    assert door.sock is not None, "a websocket that is connected has a socket"  # noqa: S101
+    return PodTunnel(door.sock)
+
+
+def open_channels(
+    url: str, headers: Mapping[str, str], tls: ssl.SSLContext, server_name: str, *, what: str
+) -> websocket.WebSocket:
+    """A connected websocket that speaks PROTOCOL. what: it is for, in the message. Raises ApiError."""
     import websocket
 
     named = {"server_hostname": server_name} if server_name else {}
@@ -68,9 +80,8 @@ def open_tunnel(url: str, headers: Mapping[str, str], tls: ssl.SSLContext, serve
     except websocket.WebSocketBadStatusException as error:
         raise refusal(error.status_code or 0, _bytes(error.resp_body), "") from None
     except (websocket.WebSocketException, OSError) as error:
-        raise ApiError(f"no port forward: {cause(error)}", status=0, reason="Unanswered") from None
-    assert door.sock is not None, "a websocket that is connected has a socket"  # noqa: S101
-    return PodTunnel(door.sock)
+        raise ApiError(f"no {what}: {cause(error)}", status=0, reason="Unanswered") from None
+    return door
 
 
 def _bytes(body: object) -> bytes:

@@ -89,12 +89,16 @@ class ManagedEngine:
         return self._answers() and not self._docker("ps", "--quiet").split()
 
     def stop(self) -> None:
-        """End dockerd and every container of it; images, volumes and stopped containers stay."""
-        if self._answers():
+        """End dockerd and every container of it, and what packets to them needed; images, volumes, networks and stopped
+        containers stay."""
+        answered = self._answers()
+        if answered:
             running = self._docker("ps", "--quiet").split()
             if running:
                 self._docker("stop", "--time", "10", *running, limit=120)
         self._dockerd.stop()
+        if answered:  # else containers may live on
+            self._dockerd.network().down(self._shell)
 
     def purge(self) -> None:
         """Remove dockerd's processes, containers, images, networks and folders. The package stays installed."""

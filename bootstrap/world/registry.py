@@ -55,6 +55,11 @@ class Registry:
         """Pull "path:tag" or "path@digest" into a layout folder."""
         self._run("pull", "--format=oci", f"{self.address}/{repository}", str(layout))
 
+    def append(self, repository: str, layer: Path, to: str) -> None:
+        """The image "path:tag" with one more layer, a tar file, as "path:tag" `to`."""
+        words = [f"--base={self.address}/{repository}", f"--new_layer={layer}", f"--new_tag={self.address}/{to}"]
+        self._run("append", *words)
+
     def refusal(self, certificate: bytes) -> str:
         """Why it does not serve us as it should, or "". certificate: the one to be shown, in DER."""
         try:

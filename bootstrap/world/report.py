@@ -14,15 +14,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from bootstrap import layout
 from bootstrap.model import Secret
 from bootstrap.text import clean, one_line
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 WIDEST = 100
 CAUSE_PAUSE = 5.0
@@ -110,6 +112,8 @@ class TerminalReport:
             if name not in self._open:
                 self._open[name] = _Line(self, name)
             if self.interactive and self._live is None:
+                from rich.live import Live
+
                 self._live = Live(
                     console=self._out, get_renderable=self._picture, transient=True, redirect_stdout=False
                 )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import sh
 
@@ -65,7 +65,7 @@ class Shell(Protocol):
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        stdin: str | bytes | None = None,
+        stdin: str | bytes | IO[bytes] | None = None,
         limit: float = 60,
         check: bool = True,
         on_line: Callable[[str], None] | None = None,
@@ -112,13 +112,14 @@ class SystemShell:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        stdin: str | bytes | None = None,
+        stdin: str | bytes | IO[bytes] | None = None,
         limit: float = 60,
         check: bool = True,
         on_line: Callable[[str], None] | None = None,
     ) -> Output:
         """Run to the end; stdout and stderr are kept, `on_line` hears stderr (and stdout) line by line.
 
+        stdin: a text, bytes, or a file with a descriptor, which the child reads itself.
         Raises PreconditionError (no such program), CommandError (non-zero and `check`), TimedOut,
         Interrupted (a stop was requested). An interruption ends the child's whole process group first.
         """
@@ -167,7 +168,7 @@ class SystemShell:
         argv: Sequence[str],
         env: Mapping[str, str] | None,
         cwd: Path | None,
-        stdin: str | bytes | None,
+        stdin: str | bytes | IO[bytes] | None,
         streams: tuple[deque[str], deque[str]],
         on_line: Callable[[str], None] | None,
     ) -> _Child:
@@ -307,7 +308,7 @@ def _spawn(
     argv: Sequence[str],
     env: Mapping[str, str] | None,
     cwd: Path | None,
-    stdin: str | bytes | None,
+    stdin: str | bytes | IO[bytes] | None,
     out: Callable[[str], None],
     err: Callable[[str], None],
     before: Callable[[], None],

@@ -10,12 +10,17 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/tektoncd/triggers/pkg/apis/triggers/contexts"
@@ -159,7 +164,11 @@ func sent(t *testing.T, from delivery, each event) (body []byte, header http.Hea
 	token := secret
 	signed := body
 	name, prefix := "X-Hub-Signature-256", "sha256="
-	switch each.Signature {
+	how := each.Signature
+	if host, fault, _ := strings.Cut(how, "-"); host == "gitea" || host == "forgejo" {
+		name, prefix, how = "X-"+host+"-Signature", "", fault
+	}
+	switch how {
 	case "none":
 		return body, header
 	case "wrong":
@@ -171,8 +180,8 @@ func sent(t *testing.T, from delivery, each event) (body []byte, header http.Hea
 	case "sha1":
 		mac = hmac.New(sha1.New, []byte(secret))
 		name, prefix = "X-Hub-Signature", "sha1="
-	case "gitea":
-		name, prefix = "X-Gitea-Signature", ""
+	case "beside":
+		header.Set("X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64))
 	}
 	mac.Write(signed)
 	signature := prefix + hex.EncodeToString(mac.Sum(nil))
@@ -314,12 +323,65 @@ func process(t *testing.T, each *v1beta1.TriggerInterceptor, request v1beta1.Int
 	t.Helper()
 	request.Context = &v1beta1.TriggerContext{TriggerID: "namespaces/cicd/triggers/any"}
 	request.InterceptorParams = interceptors.GetInterceptorParams(each)
+	if each.Ref.Kind == v1beta1.NamespacedInterceptorKind {
+		answer, err := interceptors.Execute(context.Background(), http.DefaultClient, &request, signature(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
 	known := map[string]v1beta1.InterceptorInterface{
 		"github": github.NewInterceptor(keeper{}),
 		"gitlab": gitlab.NewInterceptor(keeper{}),
 		"cel":    cel.NewInterceptor(keeper{}),
 	}
 	return known[each.Ref.Name].Process(context.Background(), &request)
+}
+
+// signature is the address of our own interceptor, which is started for the tests.
+var signature = func() func(*testing.T) string {
+	once, address := sync.Once{}, ""
+	return func(t *testing.T) string {
+		t.Helper()
+		once.Do(func() {
+			listens, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			port := strconv.Itoa(listens.Addr().(*net.TCPAddr).Port)
+			listens.Close()
+			file := filepath.Join(os.TempDir(), "signature-test-"+port)
+			if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			program := exec.Command("python3", "-m", "bootstrap.agents.signature")
+			program.Dir, program.Env = "../..", append(os.Environ(), "PORT="+port, "SECRET="+file)
+			if err := program.Start(); err != nil {
+				t.Fatal(err)
+			}
+			stop = func() {
+				program.Process.Kill()
+				program.Wait()
+				os.Remove(file)
+			}
+			address = "http://127.0.0.1:" + port
+			for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+				if answer, err := http.Get(address + "/healthz"); err == nil {
+					answer.Body.Close()
+					return
+				}
+			}
+		})
+		return address
+	}
+}()
+
+var stop = func() {}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	stop()
+	os.Exit(code)
 }
 
 // keeper has the one Secret that a listener may have checked.

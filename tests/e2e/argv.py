@@ -23,6 +23,10 @@ class ArgvWatch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Look no more: it costs a tenth of a core."""
         self._stop.set()
         self._thread.join(5)
 

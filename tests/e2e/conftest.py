@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import signal
 from collections.abc import Callable, Iterator
@@ -12,11 +13,14 @@ from typing import Any
 import pytest
 
 from bootstrap.world import World
-from tests.e2e import receiver
+from tests.e2e import foreigners, receiver
 from tests.e2e.argv import ArgvWatch
+from tests.e2e.enclosure import Enclosure
 from tests.e2e.footprint import Footprint, footprint, leftovers
+from tests.e2e.mirrored import Filled, Kept, variables
 from tests.e2e.product import Answer, Product
 from tests.e2e.repository import Repository
+from tests.integration import registries
 
 HERE = Path(__file__).parent
 USERS_KUBECONFIG = Path("~/.kube/config").expanduser()
@@ -63,6 +67,34 @@ def _remove(product: Product) -> None:
     answer = product.remove()
     assert answer.code == 0, answer
     assert leftovers(product.world(), before, (product.kubeconfig, USERS_KUBECONFIG)) == []
+
+
+@pytest.fixture(scope="module")
+def enclosure() -> Iterator[Enclosure]:
+    with Enclosure() as enclosure:
+        assert "unreachable" in enclosure.run("ip", "route", "get", "192.0.2.1").stderr
+        yield enclosure
+
+
+@pytest.fixture(scope="session")
+def kept(product: Product) -> Iterator[Kept]:
+    """A mirror that is empty until `filled`."""
+    with registries.secured(product.folder / "here") as server:
+        yield Kept(variables(server), server.data)
+
+
+@pytest.fixture(scope="session")
+def filled(product: Product, kept: Kept) -> Filled:
+    answer = product.run("mirror", "--json", env=kept.given, limit=900)
+    return Filled(kept.given, kept.data, json.loads(answer.last))
+
+
+@pytest.fixture(scope="module")
+def foreign(product: Product) -> Iterator[str]:
+    """The name of a cluster that is not ours, for the tests of one module: they do to it what an owner may do."""
+    name = f"{product.name}-theirs"
+    with foreigners.cluster(product, name):
+        yield name
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 from bootstrap import names
 from bootstrap.model import Ready
 from bootstrap.world import World, host
+from bootstrap.world.engine_network import EngineNetwork, links
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ def leftovers(world: World, before: Footprint, kubeconfigs: Iterable[Path]) -> l
     if not isinstance(world.engine.check(), Ready):
         world.engine.ensure(lambda _: None)
     try:
-        return [*_in_engine(world, before), *_on_host(world, before, kubeconfigs)]
+        found = [*_in_engine(world, before), *_on_host(world, before, kubeconfigs)]
     finally:
         world.engine.stop_if_idle()
+    return [*found, *_of_engine(world)]
 
 
 def _in_engine(world: World, before: Footprint) -> Iterator[str]:
@@ -62,6 +64,14 @@ def _on_host(world: World, before: Footprint, kubeconfigs: Iterable[Path]) -> It
             yield f"context {names.context(name)} in {kubeconfig}"
     for folder in (world.paths.state / "environments", world.paths.state / "locks", world.paths.run):
         yield from (f"file {path}" for path in folder.glob(f"*{name}*"))
+
+
+def _of_engine(world: World) -> list[str]:
+    """What an engine that has ended forgot: bridges under the prefix that its names have."""
+    if not world.engine.managed or isinstance(world.engine.check(), Ready):
+        return []
+    prefix = EngineNetwork.of(world.paths.state / "engine").prefix
+    return [f"bridge {link}" for link in links() if link.startswith(prefix)]
 
 
 def _containers(world: World) -> list[str]:

@@ -61,11 +61,11 @@ class Answer:
 class Command:
     """One that runs; its output is read all the time, so that it never blocks on a full pipe."""
 
-    def __init__(self, words: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    def __init__(self, words: tuple[str, ...], environ: Mapping[str, str], within: tuple[str, ...] = ()) -> None:
         self.words = words
         self._start = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "invoke", *words],
+            [*within, sys.executable, "-m", "invoke", *words],
             cwd=PROJECT,
             env=environ,
             stdin=subprocess.DEVNULL,
@@ -153,10 +153,15 @@ class Product:
 
     @contextlib.contextmanager
     def running(
-        self, verb: str, *words: str, name: str = "", env: Mapping[str, str] | None = None
+        self,
+        verb: str,
+        *words: str,
+        name: str = "",
+        env: Mapping[str, str] | None = None,
+        within: tuple[str, ...] = (),
     ) -> Iterator[Command]:
-        """The command in the background; ended with the block."""
-        command = Command((verb, "--name", name or self.name, *words), {**self.environ, **(env or {})})
+        """The command in the background; ended with the block. within: see Enclosure.prefix."""
+        command = Command((verb, "--name", name or self.name, *words), {**self.environ, **(env or {})}, within)
         self._running.add(command)
         try:
             yield command
@@ -173,19 +178,20 @@ class Product:
         limit: float = 400,
         name: str = "",
         env: Mapping[str, str] | None = None,
+        within: tuple[str, ...] = (),
     ) -> Answer:
         """Run it to its end, which must be `code`."""
-        with self.running(verb, *words, name=name, env=env) as command:
+        with self.running(verb, *words, name=name, env=env, within=within) as command:
             answer = command.end(limit)
         assert answer.code == code, f"exit {code} was expected\n{answer}"
         return answer
 
-    def world(self, name: str = "") -> World:
+    def world(self, name: str = "", env: Mapping[str, str] | None = None) -> World:
         """The product's own doors, to look with."""
-        name = name or self.name
-        config = settings.load(PROJECT / "invoke.yaml", self.environ, [], {"name": name})
+        environ = {**self.environ, **(env or {})}
+        config = settings.load(PROJECT / "invoke.yaml", environ, [], {"name": name or self.name})
         silent = io.StringIO()
-        return make_world(config, Paths.of(config.name), TerminalReport(silent, silent))
+        return make_world(config, Paths.of(config.name, environ), TerminalReport(silent, silent))
 
     def abandon(self) -> None:
         """On SIGTERM, with perhaps seconds to live: stop what runs, and have `down` run without us."""

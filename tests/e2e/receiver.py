@@ -1,7 +1,6 @@
 """A web hook's other end, as a pod of the cluster: prints each message that it is sent as one line of JSON.
 
-Below /robot it is one of DingTalk's: it checks signature and time, refuses with HTTP 200 and a code, and is busy at
-every other message.
+At /KIND/robot it is one of the chat robots of tests/robot_host.py. What is asked for below /hang is never answered.
 """
 
 from __future__ import annotations
@@ -10,49 +9,43 @@ import json
 from typing import Any
 
 from bootstrap.model import Object, Ready, Verdict
+from bootstrap.paths import PROJECT
 from bootstrap.readiness import readiness
 from bootstrap.wait import until
 from bootstrap.world import World
 
 NAMESPACE = "e2e"
-PROGRAM = """
-import base64, hashlib, hmac, http.server, itertools, json, time, urllib.parse
+HANG = "http://receiver.e2e.svc.cluster.local:8080/hang/app.git"
+"""A repository whose server hangs."""
+HOOK = """
+def printed(text):
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text.decode()
 
-SECRET = "SECe2e"
-count = itertools.count()
-
-def robot(query, body):
-    stamp = query.get("timestamp", ["0"])[0]
-    signed = hmac.new(SECRET.encode(), f"{stamp}\\n{SECRET}".encode(), hashlib.sha256).digest()
-    if abs(time.time() - int(stamp) / 1000) > 3600 or query.get("sign") != [base64.b64encode(signed).decode()]:
-        return {"errcode": 310000, "errmsg": "sign not match"}
-    if body.get("msgtype") != "markdown" or len(body["markdown"]["text"].encode()) > 20000:
-        return {"errcode": 40035, "errmsg": "bad message"}
-    return {"errcode": 0 if next(count) % 2 else 130101, "errmsg": "told"}
-
-class Hook(http.server.BaseHTTPRequestHandler):
+class Hook(Handler):
+    robots = Robots()
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        parts = urllib.parse.urlsplit(self.path)
-        query = urllib.parse.parse_qs(parts.query)
-        if parts.path == "/robot":
-            answer = robot(query, body)
-            body = {"robot": body, "answer": answer}
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-        else:
-            self.send_response(204)
-            self.end_headers()
-        print(json.dumps({"length": len(query.get("token", [""])[0]), "body": body}), flush=True)
+        if not self.path.startswith("/hook"):
+            super().do_POST()
+            return
+        body = printed(self.rfile.read(int(self.headers["Content-Length"])))
+        token = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query).get("token", [""])[0]
+        self.send_response(204)
+        self.end_headers()
+        print(json.dumps({"length": len(token), "body": body}), flush=True)
+    def heard(self, body, answer):
+        print(json.dumps({"body": {"robot": printed(body), "answer": printed(answer)}}), flush=True)
     def do_GET(self):
+        if self.path.startswith("/hang"):
+            time.sleep(600)
         self.send_response(200)
         self.end_headers()
-    def log_message(self, *_):
-        pass
 
 http.server.ThreadingHTTPServer(("", 8080), Hook).serve_forever()
 """
+PROGRAM = (PROJECT / "tests/robot_host.py").read_text() + HOOK
 
 
 def restricted(name: str, image: str, **container: Any) -> Object:

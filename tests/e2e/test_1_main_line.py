@@ -31,11 +31,12 @@ STEPS = [
     "listener",
     "poller",
     "cleanup",
+    "prune",
 ]
 
 
 def test_up_says_each_step_and_what_to_type_next(up: Answer) -> None:
-    for step in set(STEPS) - {"engine", "images", "preload"}:
+    for step in set(STEPS) - {"engine", "images", "preload", "prune"}:
         assert f"ok   {step}" in up.out
     assert up.last.startswith("ready in ")
     assert "invoke test-run" in up.last
@@ -45,7 +46,7 @@ def test_up_says_each_step_and_what_to_type_next(up: Answer) -> None:
 
 def test_status_tells_machines_the_same(product: Product, up: Answer) -> None:
     found = app.status(product)
-    assert set(found) == {"name", "context", "kubeconfig", "supply", "endpoints", "notification", "steps"}
+    assert set(found) == {"name", "context", "kubeconfig", "supply", "endpoints", "steps"}
     assert (found["name"], found["context"], found["supply"]) == (product.name, f"kind-{product.name}", "source")
     assert [step["name"] for step in found["steps"]] == STEPS
     assert {step["verdict"] for step in found["steps"]} == {"ready"}

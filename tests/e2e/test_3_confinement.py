@@ -191,6 +191,7 @@ def _containers_of_the_engine(world: World) -> Iterator[tuple[str, str]]:
 
 def test_no_secret_shows(product: Product, world: World, argv: ArgvWatch, repository: Repository) -> None:
     """Not in objects, logs, containers, arguments of processes, nor in what any command printed."""
+    argv.stop()
     secrets = _secrets(product, world)
     places = [
         *_objects(world),

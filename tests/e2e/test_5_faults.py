@@ -102,4 +102,4 @@ def test_a_foreign_cluster_of_the_same_name_is_neither_adopted_nor_deleted(
         product.run("down", name=foreign)
         assert world.engine.inspect("container", node) is not None
     finally:
-        world.engine.docker("rm", "--force", node)
+        world.engine.docker("rm", "--force", "--volumes", node)

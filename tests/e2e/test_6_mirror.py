@@ -1,74 +1,88 @@
-"""Into a registry with TLS and a password, and an environment from it, with an engine of its own and no other host."""
+"""Into a registry with TLS and a password, and an environment from it, where nothing else can be reached."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from bootstrap import names
+from bootstrap.paths import PROJECT
+from tests.e2e.enclosure import Enclosure
+from tests.e2e.mirrored import Filled, Kept, variables
+from tests.e2e.product import Product
+from tests.integration import registries
+
+pytestmark = pytest.mark.e2e
+PURGE = """
+import os
 from bootstrap.commands import make_world
 from bootstrap.config import Config
 from bootstrap.paths import Paths
-from bootstrap.world import World
 from bootstrap.world.report import TerminalReport
-from tests.e2e.product import Product
 
-pytestmark = pytest.mark.e2e
-NOWHERE = "http://127.0.0.1:9"
-
-
-@pytest.fixture(scope="module")
-def registry(product: Product, world: World) -> dict[str, str]:
-    """Variables for the environment's own registry, which is as good as any: it has TLS by a CA of its own."""
-    port = world.engine.port(names.registry_container(product.name), 5000)
-    return {
-        "INVOKE_MIRROR_REGISTRY": f"127.0.0.1:{port}",
-        "INVOKE_MIRROR_FOLDER": "team/mirror",
-        "INVOKE_MIRROR_USERNAME": world.config.registry.username,
-        "INVOKE_MIRROR_PASSWORD": product.registry_password,
-        "INVOKE_MIRROR_CA_FILE": str(world.identity.ca_file),
-    }
+make_world(Config(), Paths.of("any", os.environ), TerminalReport()).engine.purge()
+"""
 
 
 @pytest.fixture(scope="module")
-def apart(product: Product, registry: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Another machine's engine, from which only this registry answers."""
-    given = registry | {
-        "XDG_STATE_HOME": str(product.folder / "mirrored"),
-        "INVOKE_SUPPLY": "mirror",
-        "INVOKE_REGISTRY_PASSWORD": "",
-        "GOPROXY": "off",
-        "NO_PROXY": "127.0.0.1,localhost",
-        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), NOWHERE),
-    }
-    yield given
-    product.run("down", name=f"{product.name}-mirrored", env=given)
+def apart(product: Product, filled: Filled, enclosure: Enclosure) -> Iterator[dict[str, str]]:
+    """Another machine's engine, beside which the registry is all there is."""
+    name, within = f"{product.name}-mirrored", enclosure.prefix
+    with registries.secured(product.folder / "there", filled.data, within) as server:
+        state = {"XDG_STATE_HOME": str(product.folder / "mirrored"), "INVOKE_REGISTRY_PASSWORD": "", "GOPROXY": "off"}
+        given = variables(server) | state | {"INVOKE_SUPPLY": "auto"}
+        yield given
+        product.run("down", name=name, env=given, within=within)
     # Not `down --purge`: its cache is everybody's.
-    make_world(Config(name=f"{product.name}-mirrored"), Paths.of("any", given), TerminalReport()).engine.purge()
+    # Inside, for the engine outside may have the same addresses, and so the same packet rules.
+    words = [*within, sys.executable, "-c", PURGE]
+    subprocess.run(words, env={**os.environ, **given}, cwd=PROJECT, check=True, timeout=60)
 
 
-def test_a_mirror_is_planned_filled_and_checked(product: Product, registry: dict[str, str]) -> None:
-    plan = product.run("mirror", "--plan", env=registry)
+def test_a_mirror_is_planned_and_nothing_moves(product: Product, kept: Kept) -> None:
+    plan = product.run("mirror", "--plan", env=kept.given)
     assert "25 of 25 to push" in plan.last
-    filled = json.loads(product.run("mirror", "--json", env=registry, limit=900).last)
-    assert filled["images"] == filled["pushed"] == 25
-    again = json.loads(product.run("mirror", "--json", env=registry).last)
+    assert "MB/s, measured now" in plan.last
+    assert registries.PASSWORD not in plan.text
+
+
+def test_a_mirror_is_filled_once_and_checked(product: Product, filled: Filled) -> None:
+    assert filled.said["images"] == filled.said["pushed"] == 25
+    again = json.loads(product.run("mirror", "--json", env=filled.given).last)
     assert again["pushed"] == 0
-    assert "each as it was pushed" in product.run("mirror", "--check", env=registry).last
-    assert registry["INVOKE_MIRROR_PASSWORD"] not in plan.text
+    assert "each as it was pushed" in product.run("mirror", "--check", env=filled.given).last
 
 
-def test_a_wrong_password_is_explained(product: Product, registry: dict[str, str]) -> None:
-    answer = product.run("mirror", env=registry | {"INVOKE_MIRROR_PASSWORD": "another-one"}, code=3)
+def test_a_wrong_password_is_explained(product: Product, kept: Kept) -> None:
+    answer = product.run("mirror", env=kept.given | {"INVOKE_MIRROR_PASSWORD": "another-one"}, code=3)
     assert "it wants a login, or another one" in answer.err
     assert "another-one" not in answer.text
 
 
-def test_the_whole_environment_comes_from_the_mirror(product: Product, apart: dict[str, str]) -> None:
-    name = f"{product.name}-mirrored"
-    answer = product.run("up", name=name, env=apart, limit=900)
+def test_tektons_manifests_name_the_mirror_after_it(product: Product, kept: Kept) -> None:
+    source, destination = product.folder / "manifests", product.folder / "rewritten"
+    words = ("--download", "--sync", "--source", str(source), "--destination", str(destination))
+    product.run("mirror", *words, env=kept.given, limit=900)
+    rewritten = "".join(file.read_text() for file in destination.iterdir())
+    assert "image.local" in "".join(file.read_text() for file in source.iterdir())
+    assert "image.local" not in rewritten
+    assert rewritten.count(f"{kept.given['INVOKE_MIRROR_REGISTRY']}/team/mirror/") >= 8
+    checked = product.run("mirror", "--check", "--destination", str(destination), env=kept.given)
+    assert "by its digest" in checked.last
+
+
+def test_the_whole_environment_comes_from_the_mirror(
+    product: Product, apart: dict[str, str], enclosure: Enclosure
+) -> None:
+    name, within = f"{product.name}-mirrored", enclosure.prefix
+    answer = product.run("up", name=name, env=apart, limit=900, within=within)
+    assert f"supply mirror (auto: {apart['INVOKE_MIRROR_REGISTRY']} has what this checkout needs" in answer.out
     assert "22 images, from 127.0.0.1:" in answer.out
-    assert "/version answers" in product.run("test-run", name=name, env=apart).last
-    assert "nothing changed" in product.run("up", name=name, env=apart).last
+    assert "/version answers" in product.run("test-run", name=name, env=apart, within=within).last
+    again = product.run("up", name=name, env=apart, within=within)
+    assert "nothing changed" in again.last
+    assert f"supply mirror (auto: environment {name} was made with it)" in again.out

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
+from bootstrap import following
+from bootstrap.model import Pending, Ready, Verdict
+from bootstrap.runs import State
+from bootstrap.wait import until
 from bootstrap.world import World
-from tests.e2e import app
+from tests.e2e import app, receiver
 from tests.e2e.product import Product
 from tests.e2e.receiver import received
 from tests.e2e.repository import Repository
 
 pytestmark = pytest.mark.e2e
-ROBOT = "http://receiver.e2e.svc.cluster.local:8080/robot"
+ROBOT = "http://receiver.e2e.svc.cluster.local:8080/{kind}/robot?token=e2e&busy=1"
 
 
-def settings(secret: str) -> tuple[str, ...]:
-    values = {"kind": "dingtalk", "url": ROBOT, "secret": secret}
+def settings(secret: str, kind: str = "dingtalk") -> tuple[str, ...]:
+    values = {"kind": kind, "url": ROBOT.format(kind=kind), "secret": secret}
     return tuple(word for key, value in values.items() for word in ("--set", f"notify.{key}={value}"))
 
 
@@ -64,5 +69,46 @@ def test_a_robot_that_refuses_fails_no_run_and_status_says_so(product: Product, 
     assert answer.code == 0
     assert "errcode 310000" in answer.text
     document = json.loads(product.run("status", "--json", *settings("another")).last)
-    assert "errcode 310000" in document["notification"]
+    assert "errcode 310000" in next(step["why"] for step in document["steps"] if step["name"] == "pipeline")
     assert "another" not in answer.text
+
+
+def stuck(world: World, limit: str = "") -> str:
+    """A run whose first task waits for a server that hangs; its name, once that task runs. limit: of that task."""
+    made = following.compose(world, "main", secrets.token_hex(20), repository=receiver.HANG)
+    if limit:
+        [clone] = [each for each in made["spec"]["taskRunSpecs"] if each["pipelineTaskName"] == "git-clone"]
+        clone["timeout"] = limit
+    name = str(world.kube.create(made)["metadata"]["name"])
+
+    def probe() -> Verdict:
+        clone = following.read(world, name).task("git-clone")
+        return Ready() if clone and clone.state is State.RUNNING else Pending("git-clone does not run")
+
+    assert isinstance(until(probe, clock=world.clock, limit=60, what=name), Ready)
+    return name
+
+
+def ended(world: World, name: str) -> State:
+    def probe() -> Verdict:
+        return Ready() if following.read(world, name).state.over else Pending("it is not over")
+
+    until(probe, clock=world.clock, limit=120, what=name)
+    return following.read(world, name).state
+
+
+def test_a_cancelled_run_is_told(product: Product, world: World) -> None:
+    product.run("up", *settings("", "wecom"))
+    name = stuck(world)
+    assert "its notification is still sent" in product.run("cancel", "--run", name).out
+    assert ended(world, name) is State.CANCELLED
+    assert f"{name} cancelled in" in str(told(world)[-1]["robot"])
+    assert told(world)[-1]["answer"]["errcode"] == 0
+
+
+def test_a_run_that_took_too_long_is_told(product: Product, world: World) -> None:
+    product.run("up", *settings("SECe2e", "feishu"))
+    name = stuck(world, "20s")
+    assert ended(world, name) is State.TIMED_OUT
+    assert f"{name} timed out in" in str(told(world)[-1]["robot"])
+    assert told(world)[-1]["answer"]["code"] == 0

@@ -22,6 +22,7 @@ from bootstrap.wait import until
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.events import Event, compose, events
+from tests.e2e.examples import Missing, examples
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 
@@ -125,6 +126,37 @@ def test_of_all_events_those_start_a_run_that_are_to_and_only_once(
     row = app.run_of(product, commit)
     assert (row["run"], row["commit"], row["branch"], row["by"]) == (run_of(real), commit, "main", "push")
     assert app.version(product) == commit
+
+
+def test_of_what_github_really_sent_branches_and_merges_start_runs(
+    world: World, hook: Hook, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Of 329 deliveries of 58 kinds: none while the repository is another; then those that bring a commit to main."""
+    try:
+        known = examples(tmp_path_factory.mktemp("npm"))
+    except Missing as error:
+        pytest.skip(str(error))
+    ours = [each.moved(names.GIT_URL, "main") for each in known]
+    merged = [each.merged() for each in ours if each.name == "pull_request"]
+    wanted = {arrived_name(names.GIT_URL, each.commit) for each in (*ours, *merged) if each.commit}
+    assert len(known) > 300
+    assert len(wanted) == 2, "the commit of the pushes to a branch, and the merge commit that was put in"
+    before = runs(world)
+    with volleys.not_started(world), ThreadPoolExecutor(10) as pool:
+        list(pool.map(hook.send, [each.signed(hook.secret) for each in known]))
+        list(pool.map(hook.send, [each.signed("another secret") for each in (*ours, *merged)]))
+        sentinel = hook.push()
+        hook.send(sentinel)
+        wait_for_names(world, {run_of(sentinel)}, 30)
+        assert runs(world) - before == {run_of(sentinel)}
+        list(pool.map(hook.send, [each.signed(hook.secret) for each in (*ours, *merged)]))
+        last = hook.push()
+        hook.send(last)
+        wait_for_names(world, wanted | {run_of(last)}, 30)
+        made = runs(world) - before
+        assert made == wanted | {run_of(sentinel), run_of(last)}
+        for name in made:
+            world.kube.delete(TEKTON, "PipelineRun", name, names.RUNS)
 
 
 def test_no_push_that_was_answered_is_lost_when_the_listeners_pods_go(world: World, hook: Hook) -> None:

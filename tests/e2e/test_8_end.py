@@ -40,13 +40,35 @@ def test_down_on_nothing_is_fine(product: Product, world: World) -> None:
     assert app.status(product, code=1)["endpoints"] == {}
 
 
-def test_a_killed_up_is_gone_on_with_by_two_at_once(product: Product, world: World) -> None:
-    """kill -9 in the middle; then two `up` at the same time, of which one waits for the other."""
-    with product.running("up") as killed:
-        killed.until_said("ok   registry")
-        killed.signal(signal.SIGKILL)
-        killed.end(10)
+@pytest.mark.parametrize(
+    ("words", "seconds", "number"),
+    [
+        ("ok   registry", 0, signal.SIGKILL),
+        ("...  cluster", 1, signal.SIGKILL),
+        ("...  cluster", 8, signal.SIGTERM),
+        ("...  tekton", 1, signal.SIGKILL),
+    ],
+)
+def test_an_up_may_end_at_any_point(
+    product: Product, world: World, words: str, seconds: float, number: signal.Signals
+) -> None:
+    """Each goes on from where the one before it was ended, at once, while what that one began may still end."""
+    with product.running("up") as ended:
+        ended.until_said(words)
+        time.sleep(seconds)
+        ended.signal(number)
+        answer = ended.end(30)
+    assert answer.code == (130 if number == signal.SIGTERM else -number)
+    assert "error" not in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_no_child_of_them_is_left(product: Product, world: World) -> None:
     assert _strays_after(product.name, GRACE) == []
+
+
+def test_what_they_began_is_gone_on_with_by_two_at_once(product: Product, world: World) -> None:
+    """Of the two one waits for the other."""
     with product.running("up") as first:
         first.until_said("...")
         second = product.run("up", limit=600)

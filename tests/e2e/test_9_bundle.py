@@ -1,16 +1,19 @@
-"""From one file, where nothing else is: an engine and a cache of their own, and no host in reach."""
+"""From one file, where nothing else is: an engine and a cache of their own, in a name space without a network."""
 
 from __future__ import annotations
 
+import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from tests.e2e.enclosure import Enclosure
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
-NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
@@ -21,41 +24,56 @@ def file(product: Product) -> Path:
 
 
 @pytest.fixture(scope="module")
-def apart(product: Product, file: Path) -> Iterator[dict[str, str]]:
-    """Variables of a machine on which nothing was ever built, and from which no registry of packages answers."""
+def apart(product: Product, file: Path, enclosure: Enclosure) -> Iterator[dict[str, str]]:
+    """Variables of a machine on which nothing was ever built."""
     folder = product.folder / "apart"
     given = {
         "XDG_CACHE_HOME": str(folder / "cache"),
         "XDG_STATE_HOME": str(folder / "state"),
         "INVOKE_SUPPLY": "bundle",
         "INVOKE_BUNDLE_FILE": str(file),
-        "GOPROXY": "off",
-        "NO_PROXY": "127.0.0.1,localhost",
-        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), NOWHERE),
     }
     yield given
-    product.run("down", "--purge", name=f"{product.name}-file", env=given)
+    product.run("down", "--purge", name=f"{product.name}-file", env=given, within=enclosure.prefix)
     assert not (folder / "cache/tekton-bootstrap").exists()
 
 
-def test_the_whole_environment_comes_from_the_file(product: Product, apart: dict[str, str]) -> None:
-    name = f"{product.name}-file"
-    answer = product.run("up", name=name, env=apart, limit=900)
+def test_the_whole_environment_comes_from_the_file(
+    product: Product, apart: dict[str, str], enclosure: Enclosure
+) -> None:
+    name, within = f"{product.name}-file", enclosure.prefix
+    answer = product.run("up", name=name, env=apart, limit=900, within=within)
     assert "22 images, from bundle.tar" in answer.out
-    assert "/version answers" in product.run("test-run", name=name, env=apart).last
-    assert "nothing changed" in product.run("up", name=name, env=apart).last
+    assert "/version answers" in product.run("test-run", name=name, env=apart, within=within).last
+    assert "nothing changed" in product.run("up", name=name, env=apart, within=within).last
+
+
+def test_auto_finds_the_file(product: Product, apart: dict[str, str], enclosure: Enclosure) -> None:
+    given = apart | {"INVOKE_SUPPLY": "auto"}
+    answer = product.run("doctor", name=f"{product.name}-other", env=given, within=enclosure.prefix, limit=60)
+    assert "bundle (auto: bundle.tar has what this checkout needs)" in answer.out
+
+
+def test_it_tells_what_is_in_each_image(file: Path) -> None:
+    with tarfile.open(file) as tar:
+        bills = {each.name: each for each in tar.getmembers() if each.name.startswith("sbom/")}
+        assert len(bills) == 25
+        node = json.loads(cast(Any, tar.extractfile(bills["sbom/node.cdx.json"])).read())
+    found = {each["name"] for each in node["components"]}
+    assert {"k8s.io/kubernetes", "github.com/containerd/containerd/v2", "iptables"} <= found
 
 
 def test_a_damaged_file_is_refused_and_touches_nothing(
-    product: Product, file: Path, apart: dict[str, str], tmp_path: Path
+    product: Product, file: Path, apart: dict[str, str], enclosure: Enclosure, tmp_path: Path
 ) -> None:
+    name, within = f"{product.name}-none", enclosure.prefix  # out there its engine would get a bridge and rules as well
     damaged = tmp_path / "damaged.tar"
     size = file.stat().st_size
     with file.open("rb") as source, damaged.open("wb") as target:
         target.write(source.read(size // 50))
     there = apart | {"INVOKE_BUNDLE_FILE": str(damaged), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    answer = product.run("up", name=f"{product.name}-none", env=there, code=2)
+    answer = product.run("up", name=name, env=there, code=2, within=within)
     assert "it is cut off" in answer.err
     assert "Traceback" not in answer.text
     assert not list((tmp_path / "cache").rglob("*.tar"))
-    product.run("down", name=f"{product.name}-none", env=there)
+    product.run("down", name=name, env=there, within=within)

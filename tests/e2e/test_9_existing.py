@@ -1,4 +1,4 @@
-"""A cluster that somebody else made, with kind and on a network of its own: used, and left as it was."""
+"""A cluster that somebody else made, in the same engine: used, and left as it was."""
 
 from __future__ import annotations
 
@@ -6,29 +6,27 @@ import json
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
-from bootstrap import kindconfig, manifests, names
+from bootstrap import manifests, names
 from bootstrap.errors import ApiError
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.readiness import readiness_all
 from bootstrap.steps import tekton
-from bootstrap.steps.cluster import CERTS, CGROUP_V2
+from bootstrap.steps.cluster import CERTS
 from bootstrap.wait import until
 from bootstrap.world import World
 from bootstrap.world.kube import Kube
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
-ONE_NODE = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n"
 CRD = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
 
 
 class Theirs:
     """The cluster, and commands on an environment in it."""
 
-    def __init__(self, product: Product) -> None:
-        self.name = f"{product.name}-theirs"
+    def __init__(self, product: Product, name: str) -> None:
+        self.name = name
         self.environment = f"{product.name}-in"
         self.context = names.context(self.name)
         self.kube = Kube(product.kubeconfig, self.context)
@@ -56,75 +54,54 @@ class Theirs:
 
 
 @pytest.fixture(scope="module")
-def theirs(product: Product) -> Iterator[Theirs]:
-    there, world = Theirs(product), product.world()
-    world.engine.ensure(lambda _: None)
-    node_image = world.images.lock().node_image
-    config = kindconfig.render(
-        kindconfig.parse(ONE_NODE),
-        name=there.name,
-        node_image=node_image,
-        api_port=0,
-        fail_cgroup_v1=CGROUP_V2.exists(),
-    )
-    environ = world.engine.environ() | {
-        "KIND_EXPERIMENTAL_DOCKER_NETWORK": there.name,
-        "KUBECONFIG": str(product.kubeconfig),
-    }
-
-    def kind(*words: str, stdin: str | None = None) -> None:
-        program = str(world.images.tool("kind"))
-        world.shell.run([program, *words, f"--name={there.name}"], env=environ, stdin=stdin, limit=300)
-
-    try:
-        kind("create", "cluster", f"--image={node_image}", "--config=-", "--wait=120s", stdin=yaml.safe_dump(config))
-        yield there
-    finally:
-        product.run("down", name=there.environment, env={"INVOKE_CONTEXT": there.context}, code=0)
-        world.engine.ensure(lambda _: None)
-        kind("delete", "cluster")
-        world.engine.docker("network", "rm", there.name)
-        world.engine.stop_if_idle()
+def theirs(product: Product, foreign: str) -> Iterator[Theirs]:
+    there = Theirs(product, foreign)
+    yield there
+    there.run("down")
 
 
-def test_down_leaves_a_cluster_as_it_was(product: Product, theirs: Theirs) -> None:
-    before = theirs.holds()
+def test_a_cluster_with_a_tekton_is_used_and_left_as_it_was(theirs: Theirs) -> None:
+    world = theirs.world()
+    install_tekton(world, theirs.kube)
+    deployments = ("apps/v1", "Deployment", names.TEKTON)
+    before, versions = theirs.holds(), generations(theirs.kube.list(*deployments))
     theirs.run("up")
     assert theirs.step("cluster") == f"{theirs.context}, Kubernetes 1.36.3"
+    assert theirs.step("tekton") == "Pipelines 1.9.0, Triggers 0.35.0 of the cluster, dry runs accepted"
+    assert "/version answers" in theirs.run("test-run")
     theirs.run("down")
-    world = theirs.world()
-    world.engine.ensure(lambda _: None)
 
     def gone() -> Verdict:
         extra = {kind: names_ - before[kind] for kind, names_ in theirs.holds().items()}
         return Pending(f"left: {extra}") if any(extra.values()) else Ready()
 
+    world.engine.ensure(lambda _: None)  # that was its last user
     assert isinstance(until(gone, clock=world.clock, limit=120, what="what was made to go"), Ready)
+    assert generations(theirs.kube.list(*deployments)) == versions
+    assert before["CustomResourceDefinition"] == theirs.holds()["CustomResourceDefinition"]
+    assert "pipelines.tekton.dev" in before["CustomResourceDefinition"]
     node = names.control_plane(theirs.name)
     assert world.engine.docker("exec", node, "ls", CERTS, check=False).code != 0
 
 
-def test_a_tekton_that_is_there_is_used_and_stays(product: Product, theirs: Theirs) -> None:
-    world = theirs.world()
+def install_tekton(world: World, kube: Kube) -> None:
+    """As its own release says, and until it serves."""
     release = manifests.ordered(tekton.objects(world))
 
     def applied() -> Verdict:
         try:
-            theirs.kube.apply(release)
+            kube.apply(release)
         except ApiError as error:
             return Pending(error.message)
         return Ready()
 
     until(applied, clock=world.clock, limit=120, what="their Tekton")
-    deployments = ("apps/v1", "Deployment", names.TEKTON)
-    until(lambda: readiness_all(theirs.kube.list(*deployments)), clock=world.clock, limit=180, what="their Tekton")
-    before = generations(theirs.kube.list(*deployments))
-    theirs.run("up")
-    assert theirs.step("tekton") == "Pipelines 1.9.0, Triggers 0.35.0 of the cluster, dry runs accepted"
-    assert "/version answers" in theirs.run("test-run")
-    theirs.run("down")
-    assert generations(theirs.kube.list(*deployments)) == before
-    assert "pipelines.tekton.dev" in theirs.holds()["CustomResourceDefinition"]
+    until(
+        lambda: readiness_all(kube.list("apps/v1", "Deployment", names.TEKTON)),
+        clock=world.clock,
+        limit=180,
+        what="their Tekton",
+    )
 
 
 def generations(found: list[Object]) -> dict[str, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap import openshift
 from bootstrap.config import CleanupSettings, Config, WebhookSettings
 from bootstrap.model import Lock, LockedImage, Object
 from bootstrap.names import REPOSITORY
@@ -43,12 +45,19 @@ MADE = {
     "cleanup-archive": cleanup.objects(LOCK, PROJECT, Config(cleanup=CleanupSettings(archive="on", hours=0))),
 }
 PARTS = (*FOLDERS, *LISTENERS, *MADE)
+OPENSHIFT = "openshift"
+"""What is further, or other, on a cluster that is OpenShift."""
 
 
 def rendered(name: str) -> list[Object]:
     if name in LISTENERS:
         return listener.objects(LOCK, PROJECT, LISTENERS[name])
     return MADE[name] if name in MADE else render(LOCK, FOLDERS[name])
+
+
+def on_openshift() -> list[Object]:
+    plain = everything()
+    return [each for each in openshift.adapted(deepcopy(plain)) if each not in plain]
 
 
 def everything() -> list[Object]:

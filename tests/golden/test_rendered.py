@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.golden.rendered import PARTS, rendered
+from tests.golden.rendered import OPENSHIFT, PARTS, on_openshift, rendered
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -26,9 +26,10 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", [*PARTS, OPENSHIFT])
 def test_rendered_manifests_are_as_accepted(name: str, request: pytest.FixtureRequest) -> None:
-    text = yaml.dump_all(rendered(name), Dumper=_Dumper, sort_keys=False, width=120)
+    objects = on_openshift() if name == OPENSHIFT else rendered(name)
+    text = yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=120)
     file = EXPECTED / f"{name}.yaml"
     if request.config.getoption("--update-golden"):
         file.write_text(text)
@@ -36,4 +37,4 @@ def test_rendered_manifests_are_as_accepted(name: str, request: pytest.FixtureRe
 
 
 def test_no_expected_file_is_left_over() -> None:
-    assert {file.stem for file in EXPECTED.iterdir()} == set(PARTS)
+    assert {file.stem for file in EXPECTED.iterdir()} == {*PARTS, OPENSHIFT}

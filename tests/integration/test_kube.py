@@ -215,7 +215,7 @@ def deployer(namespace: str) -> list[Object]:
 
 def narrow_door(kube: Kube, plane: ControlPlane, namespace: str, folder: Path) -> Kube:
     """A door through a kubeconfig that `with_token` built for the deployer."""
-    token = kube.token(namespace, "deployer", 600)
+    token = kube.token(namespace, "pipeline-deployer", 600)
     built = kubeconfig.with_token(plane.server, plane.ca, token, namespace=namespace)
     path = folder / "kubeconfig"
     path.touch(mode=0o600)

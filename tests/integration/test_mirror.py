@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import http.client
 import io
 import json
+import os
 import subprocess
 import tarfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,15 +21,21 @@ from bootstrap import mirroring
 from bootstrap.cancel import Cancel
 from bootstrap.config import Config, MirrorSettings
 from bootstrap.errors import BootstrapError, NotFound, PreconditionError, UsageError
-from bootstrap.model import LockedImage, Secret
+from bootstrap.model import LockedImage, Pending, Ready, Secret
 from bootstrap.paths import PROJECT
+from bootstrap.steps.elsewhere import MirrorStep, ServedStep
 from bootstrap.steps.registry import free_port
-from bootstrap.supply import oci
+from bootstrap.supply import auto, bundle_file, oci
+from bootstrap.supply.auto import Option
+from bootstrap.supply.direct import Direct
 from bootstrap.supply.mirror import Mirror
 from bootstrap.supply.versions import versions
+from bootstrap.world import host
 from bootstrap.world.mirror import MirrorRegistry
 from bootstrap.world.shell import Output, SystemShell
+from tests.integration import registries
 from tests.integration.conftest import find_binary
+from tests.integration.registries import Front
 from tests.unit.fakes import FakeClock, FakeReport
 from tests.unit.step_world import FakeImages, StepWorld, make
 from tests.unit.test_bundle import make_layout
@@ -41,95 +46,21 @@ NODE, REGISTRY = "tekton-bootstrap/node:aaaa", "tekton-bootstrap/registry:bbbb"
 
 @pytest.fixture(scope="module")
 def behind() -> Iterator[int]:
-    """The port of a registry of go-containerregistry's, which keeps all in memory."""
-    port = free_port()
-    program = str(find_binary("crane"))
-    server = subprocess.Popen(
-        [program, "registry", "serve", f"--address=127.0.0.1:{port}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(100):
-            if _status(port) == 200:
-                break
-            time.sleep(0.1)
+    with registries.plain() as port:
         yield port
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _status(port: int) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", "/v2/")
-        return connection.getresponse().status
-    except OSError:
-        return 0
-    finally:
-        connection.close()
-
-
-@dataclass
-class Front:
-    """faults: for the next requests ("GET /v2/...") that hold `on`. bend: changes what is read."""
-
-    port: int = 0
-    on: str = ""
-    faults: list[int] = field(default_factory=list)
-    bend: Callable[[bytes], bytes] | None = None
-    heard: list[str] = field(default_factory=list)
-    logins: set[str] = field(default_factory=set)
 
 
 @pytest.fixture
 def front(behind: int) -> Iterator[Front]:
-    state = Front()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            state.heard.append(f"{self.command} {self.path}")
-            state.logins.add(self.headers.get("Authorization", ""))
-            if state.faults and state.on in state.heard[-1] and self.path != "/v2/":
-                self._answer(state.faults.pop(0), b'{"errors": []}', {})
-                return
-            connection = http.client.HTTPConnection("127.0.0.1", behind, timeout=30)
-            dropped = ("host", "content-length", "transfer-encoding")
-            kept = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
-            connection.request(self.command, self.path, body, {**kept, "Host": f"127.0.0.1:{state.port}"})
-            answer = connection.getresponse()
-            data = answer.read()
-            bent = state.bend(data) if state.bend and self.command == "GET" and "/blobs/" in self.path else data
-            headers = {name: value for name, value in answer.getheaders() if name.lower() not in dropped[1:]}
-            if self.command == "HEAD":
-                headers["Content-Length"] = answer.getheader("Content-Length") or "0"
-            self._answer(answer.status, bent, headers)
-            connection.close()
-
-        do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = _serve  # noqa: N815  as the library calls them
-
-        def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            if "Content-Length" not in headers:
-                self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            """The test says what matters."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with registries.front(behind) as state:
         yield state
-        server.shutdown()
+
+
+@pytest.fixture
+def fresh() -> Iterator[Front]:
+    """A registry that holds no blob: that of `front` keeps them for all repositories, and so for all tests."""
+    with registries.plain() as port, registries.front(port) as state:
+        yield state
 
 
 def settings(port: int, folder: str, **more: Any) -> MirrorSettings:
@@ -310,6 +241,27 @@ def test_what_is_missing_or_changed_is_named_and_pushed_again(tmp_path: Path, fr
     assert check(world, given) == {}
 
 
+def test_what_another_version_filled_or_kept_is_no_mirror(
+    tmp_path: Path, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(front.port, "older")
+    world, cache, line = world_of(tmp_path, given), tmp_path / "elsewhere", FakeReport().step("images")
+    with monkeypatch.context() as older:
+        older.setattr(bundle_file, "FORMAT", bundle_file.FORMAT - 1)
+        fill(world, given)
+        supply(world, given, cache)[0].provide(line)
+    mirrored, _ = supply(world, given, cache)
+    assert not mirrored.kept()
+    assert isinstance(mirrored.check(), Pending)
+    with pytest.raises(UsageError, match="another version"):
+        mirrored.provide(line)
+    with pytest.raises(UsageError, match="another version"):
+        check(world, given)
+    fill(world, given)
+    mirrored.provide(line)
+    assert isinstance(mirrored.check(), Ready)
+
+
 def test_half_a_mirror_is_none(tmp_path: Path, front: Front) -> None:
     given = settings(front.port, "half")
     world = world_of(tmp_path, given)
@@ -336,7 +288,7 @@ def test_a_busy_registry_is_asked_again(tmp_path: Path, front: Front, status: in
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(401, "it wants a login"), (403, "that user may not do this"), (429, "too many requests")],
+    [(401, "it wants a login"), (403, "that user may not do this")],
 )
 def test_a_registry_that_refuses_is_explained(tmp_path: Path, front: Front, status: int, said: str) -> None:
     given = settings(front.port, f"refuses-{status}")
@@ -383,3 +335,215 @@ def test_an_image_that_is_not_there(tmp_path: Path, front: Front) -> None:
         assert registry.digest("pause:1") == ""
         with pytest.raises(NotFound):
             registry.get_files("environment:x", tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("logs_in", [True, False])
+def test_for_a_cluster_elsewhere_no_image_is_fetched(tmp_path: Path, front: Front, logs_in: bool) -> None:
+    given = settings(front.port, f"direct-{logs_in}".lower(), **_LOGIN if logs_in else {})
+    world = world_of(tmp_path, given)
+    fill(world, given)
+    engine = Engine()
+    engine.present.clear()
+    direct = Direct(
+        cast(Any, engine),
+        world.clock,
+        cast(Any, Source()),
+        lambda _: door(world, given),
+        cache=tmp_path / "elsewhere",
+        arch=world.config.architecture,
+        versions=versions(PROJECT),
+        parallel=3,
+        logs_in=logs_in,
+    )
+    assert not direct.kept()
+    front.heard.clear()
+    direct.provide(FakeReport().step("images"))
+    assert not [each for each in front.heard if "/blobs/" in each and "/environment/" not in each]
+    assert engine.commands == []
+    root = f"127.0.0.1:{front.port}/{given.folder}"
+    assert direct.check().why == f"3 images, pulled from {root}"
+    lock, own = direct.lock(), world.images.lock()
+    for name, image in lock.images.items():
+        assert image.reference == f"{root}/{name}@{own.images[name].digest}"
+    assert (lock.node_image, lock.registry_image) == ("", "")
+    assert lock.pull_secret == ("registry-login" if logs_in else "")
+    with pytest.raises(PreconditionError):
+        direct.layouts()
+    world.config = Config(context="far", supply="mirror", mirror=given)
+    world.images = cast(Any, direct)
+    cast(Any, world).mirror = lambda: door(world, given)
+    step, served = MirrorStep(), ServedStep()
+    assert step.check(world.open()) == Pending(f"{SEED} is missing")
+    step.apply(world.open())
+    assert isinstance(step.check(world.open()), Ready)
+    assert served.check(world.open()) == Ready(f"3 images served by {root}")
+    with door(world, given).login() as registry:
+        assert registry.digest(SEED) == lock.seeds[SEED].partition("@")[2]
+        registry.push(make_layout(tmp_path, "another", b"another"), f"kube:{own.images['kube'].digest[7:19]}")
+    assert isinstance(served.check(world.open()), Ready), "a tag may lead elsewhere: digests are what counts"
+
+
+_LOGIN: dict[str, Any] = {"username": "me", "password": Secret("hush")}
+
+
+def test_pods_know_nothing_of_the_machines_own_login(
+    tmp_path: Path, front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings(front.port, "nobody")
+    world = world_of(tmp_path, given)
+    config = {"auths": {given.registry: {"auth": "bWU6aHVzaA=="}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    for ambient, logins in ((True, {"Basic bWU6aHVzaA=="}), (False, set[str]())):
+        front.logins.clear()
+        with door(world, given).login(ambient=ambient) as registry:
+            assert registry.digest("pause:1") == ""
+        assert {each for each in front.logins if each} == logins
+
+
+def test_it_waits_as_long_as_the_registry_says_and_then_says_so(tmp_path: Path, front: Front) -> None:
+    """Once, for crane takes its time as well: it asks again by itself before each of our waits."""
+    given = settings(front.port, "waits")
+    world = world_of(tmp_path, given)
+    front.on, front.faults, front.retry_after = "waits", [429] * 40, "37"
+    with door(world, given).login() as registry, pytest.raises(PreconditionError, match="too many requests") as failure:
+        registry.digest("pause:1")
+    assert failure.value.hint
+    assert world.clock.slept == [37, 37, 37]
+
+
+def test_it_does_not_wait_for_hours(tmp_path: Path, front: Front) -> None:
+    given = settings(front.port, "hours")
+    world = world_of(tmp_path, given)
+    front.on, front.faults, front.retry_after = "hours", [429] * 40, "7200"
+    with door(world, given).login() as registry, pytest.raises(PreconditionError, match="wants 2h00m without requests"):
+        registry.digest("pause:1")
+    assert world.clock.slept == []
+
+
+def test_a_pull_that_is_cut_in_the_middle_of_a_blob_goes_on(tmp_path: Path, front: Front) -> None:
+    given = settings(front.port, "cut-pull")
+    world = world_of(tmp_path, given)
+    fill(world, given)
+    front.cut = [50, 50]
+    mirrored, engine = supply(world, given, tmp_path / "elsewhere")
+    with contextlib.suppress(BootstrapError):  # the same command again is what a user does
+        mirrored.provide(FakeReport().step("images"))
+    mirrored.provide(FakeReport().step("images"))
+    assert front.cut == []
+    assert mirrored.lock() == world.images.lock()
+    assert engine.present == {NODE, REGISTRY}
+
+
+def test_a_push_that_is_cut_in_the_middle_of_a_blob_goes_on(tmp_path: Path, fresh: Front) -> None:
+    given = settings(fresh.port, "cut-push")
+    world = world_of(tmp_path, given)
+    fresh.cut_push = [4, 4]  # the smallest layer has few more, and to wait for them would never end
+    assert fill(world, given)["pushed"] == 6
+    assert fresh.cut_push == []
+    assert check(world, given) == {}
+
+
+def test_a_slow_registry_is_waited_for(tmp_path: Path, front: Front) -> None:
+    given = settings(front.port, "slow")
+    world = world_of(tmp_path, given)
+    front.delay = 0.3
+    assert fill(world, given)["pushed"] == 6
+    front.delay = 0
+    assert check(world, given) == {}
+
+
+def test_an_interrupted_one_pushes_only_what_is_missing(tmp_path: Path, fresh: Front) -> None:
+    given = settings(fresh.port, "again", parallel=1)
+    world = world_of(tmp_path, given)
+    fresh.on, fresh.faults = "PUT /v2/again/kube/manifests", [403] * 20
+    with pytest.raises(BootstrapError):
+        fill(world, given)
+    fresh.faults.clear()
+    before = len(fresh.heard)
+    fill(world, given)
+    assert [each for each in fresh.heard[:before] if each.startswith("PATCH") and "/kube/" in each]
+    assert not [each for each in fresh.heard[before:] if each.startswith("PATCH") and "/kube/" in each], (
+        "they are there"
+    )
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 256 KiB."""
+    if not host.is_root():
+        pytest.skip("only root may mount a small file system")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["/bin/umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_of_the_registry(tmp_path: Path, small: Path) -> None:
+    big = make_layout(tmp_path, "big", os.urandom(1 << 20))
+    with registries.plain(f"--disk={small}") as port, registries.front(port) as front:
+        given = settings(front.port, "full")
+        world = world_of(tmp_path, given)
+        with door(world, given).login() as registry, pytest.raises(BootstrapError) as caught:
+            registry.push(big, "big:1")
+        assert caught.value.hint or caught.value.evidence
+        with door(world, given).login() as registry:
+            assert registry.digest("big:1") == "", "half an image is none"
+
+
+def test_a_full_disk_of_this_machine(tmp_path: Path, small: Path, front: Front) -> None:
+    given = settings(front.port, "full-here")
+    world = world_of(tmp_path, given)
+    images = cast(Supply, world.images)
+    images.made["kube"] = make_layout(tmp_path, "big", os.urandom(1 << 20))
+    images.images["kube"] = LockedImage("kube", "registry/kube", str(oci.manifest_of(images.made["kube"])["digest"]))
+    fill(world, given)
+    mirrored, engine = supply(world, given, small)
+    with pytest.raises(PreconditionError, match="a disk is full"):
+        mirrored.provide(FakeReport().step("images"))
+    assert engine.present == set()
+    assert not mirrored.kept()
+    assert [path for path in small.rglob("*") if path.is_file() and path.suffix == ".tar"] == []
+
+
+def test_tls_and_a_password(tmp_path: Path) -> None:
+    with registries.secured(tmp_path / "secured") as server:
+        given = MirrorSettings(
+            registry=server.address,
+            folder="team",
+            username=registries.USER,
+            password=Secret(registries.PASSWORD),
+            ca_file=str(server.ca),
+        )
+        world = world_of(tmp_path, given)
+        with door(world, given).login() as registry:
+            assert registry.rate(0.2) > 1e5
+            assert not list(server.data.rglob("manifests")), "what is measured with is not kept"
+        assert fill(world, given)["pushed"] == 6
+        assert check(world, given) == {}
+        option = auto.mirror_option(cast(Any, world).shell, Config(mirror=given), PROJECT)
+        assert option == Option(True, f"{server.address} has what this checkout needs")
+        for wrong, said in (
+            ({"password": Secret("another")}, "it wants a login"),
+            ({"ca_file": ""}, "is of no authority that we know"),
+        ):
+            other = replace(given, **cast(Any, wrong))
+            with door(world, other).login() as registry, pytest.raises(PreconditionError, match=said) as caught:
+                registry.digest("pause:1")
+            assert registries.PASSWORD not in caught.value.evidence
+            assert not auto.mirror_option(cast(Any, world).shell, Config(mirror=other), PROJECT).fits
+
+
+def test_the_login_of_dockers_own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with registries.secured(tmp_path / "secured") as server:
+        auth = b64encode(f"{registries.USER}:{registries.PASSWORD}".encode()).decode()
+        (tmp_path / "docker").mkdir()
+        (tmp_path / "docker/config.json").write_text(json.dumps({"auths": {server.address: {"auth": auth}}}))
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+        given = MirrorSettings(registry=server.address, folder="team", ca_file=str(server.ca))
+        world = world_of(tmp_path, given)
+        assert fill(world, given)["pushed"] == 6
+        assert auto.mirror_option(cast(Any, world).shell, Config(mirror=given), PROJECT).fits

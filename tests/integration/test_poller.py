@@ -148,9 +148,11 @@ def test_rubbish_in_the_state_is_told_and_mended(place: Place) -> None:
     for rubbish in ("{", "[]", '{"branches": {"main": 7}, "seen": true}'):
         place.kube.patch("v1", "ConfigMap", poll.STATE, place.namespace, patch={"data": {polling.key_of(url): rubbish}})
         code, said = place.polled(url)
-        assert code == 0
+        assert code == 1, "somebody is to know that commits may have been passed over"
         assert "its state" in said
+        assert "its state" in place.kept(url).why
         assert place.kept(url).branches == {"main": commit}
+        assert place.polled(url)[0] == 0
 
 
 def test_bad_repositories_do_not_stop_a_good_one_and_are_told_by_an_event(place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from bootstrap.errors import CommandError
 from bootstrap.world.shell import Output, Process
@@ -33,7 +34,7 @@ class FakeShell:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        stdin: str | bytes | None = None,
+        stdin: str | bytes | IO[bytes] | None = None,
         limit: float = 60,
         check: bool = True,
         on_line: Callable[[str], None] | None = None,

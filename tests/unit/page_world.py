@@ -1,9 +1,10 @@
-"""A world that the page can read: one environment with runs in every state, and nothing else."""
+"""A world that the console can read: one environment with runs in every state, and nothing else."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import queue
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from bootstrap.model import Object, Ready, Secret
 from bootstrap.paths import Paths
 from bootstrap.world import World
 from bootstrap.world.identity import Identity
+from bootstrap.world.kube_stream import RESET, SYNCED, Event
 from tests.unit.fakes import FakeClock, FakeReport
 
 DIGEST = "sha256:81ab0c1d2e3f" + "4" * 52
@@ -31,6 +33,25 @@ class Unforeseen:
         raise AssertionError(f"the page used .{name}, which it has no business with")
 
 
+class FakeWatch:
+    """A stream as `Kube.follow` gives it; `news` is what happens next, None ends it."""
+
+    def __init__(self, there: Sequence[Object]) -> None:
+        self.news: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self.there = there
+        self.closed = False
+
+    def __iter__(self) -> Iterator[Event]:
+        yield RESET, {}
+        yield from (("ADDED", each) for each in self.there)
+        yield SYNCED, {}
+        yield from iter(self.news.get, None)
+
+    def close(self) -> None:
+        self.closed = True
+        self.news.put(None)
+
+
 @dataclass
 class FakeKube:
     """Objects by kind, logs by (pod, container). error: what every call raises, if set."""
@@ -40,6 +61,13 @@ class FakeKube:
     version: str = f'{{"commit": "{COMMIT}", "version": "1.0.0"}}'
     error: ApiError | None = None
     asked: list[str] = field(default_factory=list)
+    watches: dict[str, FakeWatch] = field(default_factory=dict)
+
+    def follow(self, api_version: str, kind: str, *_: str, from_now: bool = False, **__: str) -> FakeWatch:
+        """What there is of the kind; then what a test puts into `watches[kind].news`."""
+        self.asked.append(f"follow {kind}")
+        there = [] if from_now else list(self.objects.get(kind, ()))
+        return self.watches.setdefault(kind, FakeWatch(there))
 
     def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Any:
         self._ask(f"list {kind}")
@@ -88,9 +116,9 @@ def make_world(folder: Path, kube: FakeKube, *, report: FakeReport | None = None
         shell=cast(Any, Unforeseen()),
         clock=clock or FakeClock(),
         report=cast(Any, report or FakeReport()),
-        engine=cast(Any, FakeEngine()),
+        make_engine=lambda: cast(Any, FakeEngine()),
         identity=Identity(paths.env, "demo"),
-        images=cast(Any, Unforeseen()),
+        make_images=lambda _: cast(Any, Unforeseen()),
     )
     world.kube = cast(Any, kube)
     world.target = cast(Any, kube)

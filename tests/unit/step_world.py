@@ -16,7 +16,7 @@ from bootstrap.errors import ApiError, BootstrapError, CommandError, Preconditio
 from bootstrap.model import Lock, LockedImage, Object, Ready, Secret, Verdict
 from bootstrap.paths import Paths
 from bootstrap.world import World
-from bootstrap.world.engine import Container
+from bootstrap.world.engine import Container, EngineMachine
 from bootstrap.world.identity import Identity
 from bootstrap.world.shell import Output
 from tests.unit.fakes import FakeClock, FakeReport
@@ -30,7 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass
 class Box:
-    """A container. files: path -> text. taken: its port is taken by somebody else, so it does not start."""
+    """A container. files: path -> text. taken: its port is taken by somebody else, so it does not start.
+
+    born: it has run at some time.
+    """
 
     name: str
     image: str
@@ -38,6 +41,7 @@ class Box:
     networks: frozenset[str] = frozenset()
     ports: dict[int, int] = field(default_factory=dict)
     running: bool = True
+    born: bool = True
     files: dict[str, str] = field(default_factory=dict)
     taken: bool = False
     starts: int = 0
@@ -52,6 +56,10 @@ class Box:
             "HostConfig": {"PortBindings": bindings},
             "NetworkSettings": {"Networks": {name: {} for name in self.networks}},
         }
+
+
+def _state(box: Box) -> str:
+    return "running" if box.running else "exited" if box.born else "created"
 
 
 @dataclass
@@ -73,6 +81,9 @@ class FakeEngine:
 
     def check(self) -> Verdict:
         return self.verdict
+
+    def machine(self) -> EngineMachine:
+        return EngineMachine("Debian GNU/Linux 12", 2, 15.0, rootless=False, cgroups=2)
 
     def ensure(self, on_cause: Callable[[str], None]) -> None:
         self.calls.append("ensure")
@@ -103,7 +114,7 @@ class FakeEngine:
         assert not name
         key, _, value = label.partition("=")
         return [
-            Container("id", box.name, box.image, "running" if box.running else "exited", 0, box.labels, box.networks)
+            Container("id", box.name, box.image, _state(box), 0, box.labels, box.networks)
             for box in self.boxes.values()
             if box.labels.get(key) == value and (box.running or not running)
         ]
@@ -198,6 +209,8 @@ class FakeImages:
     version: str = "v1.36.3"
     stored: bool = True
     error: BootstrapError | None = None
+    pull_secret: str = ""
+    copied: dict[str, str] = field(default_factory=dict)
 
     def check(self) -> Verdict:
         if self.error:
@@ -208,7 +221,7 @@ class FakeImages:
         return self.stored
 
     def lock(self) -> Lock:
-        return Lock(self.images, self.node_image, self.registry_image)
+        return Lock(self.images, self.node_image, self.registry_image, self.pull_secret, self.copied)
 
     def kubernetes(self) -> str:
         return self.version
@@ -260,6 +273,7 @@ class FakeKube:
     kubeconfig: Path = Path("/kubeconfig")
     context: str = "kind-demo"
     patched: list[tuple[str, Object]] = field(default_factory=list)
+    groups: frozenset[str] = frozenset()
 
     def put(self, *objects: Object) -> None:
         for each in objects:
@@ -270,17 +284,25 @@ class FakeKube:
         self._ask()
         return "v1.36.3"
 
+    def serves(self, group_version: str) -> bool:
+        return group_version in self.groups
+
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
         self._ask()
         return self.objects.get((kind, namespace, name))
 
     def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Any:
         self._ask()
-        return [each for key, each in self.objects.items() if key[0] == kind and namespace in ("", key[1])]
+        found = [each for key, each in self.objects.items() if key[0] == kind and namespace in ("", key[1])]
+        key, _, value = labels.partition("=")
+        return [each for each in found if not value or (each["metadata"].get("labels") or {}).get(key, value) == value]
 
-    def apply(self, objects: Iterable[Object]) -> None:
+    def apply(self, objects: Iterable[Object], *, dry_run: bool = False) -> Any:
         self._ask()
-        self.put(*objects)
+        given = [*objects]
+        if not dry_run:
+            self.put(*given)
+        return given
 
     def patch(self, api_version: str, kind: str, name: str, namespace: str = "", *, patch: Object) -> Object:
         """A merge, as far as the tests need one: mappings into mappings."""
@@ -327,6 +349,7 @@ class StepWorld:
     shell: Any = None
     served: FakeRegistry = field(default_factory=FakeRegistry)
     other: FakeKube | None = None
+    supply_why: str = "as set"
 
     @property
     def target(self) -> FakeKube:

@@ -255,9 +255,12 @@ def test_how_long_a_server_is_left_alone(text: str, seconds: float) -> None:
 def test_rubbish_in_the_state_is_told_and_begun_anew(api: FakeApi) -> None:
     api.state[polling.key_of(URL)] = "rubbish"
     code, said = polled(api, Refs(app=listing(main=A)))
-    assert (code, api.runs) == (0, {})
+    assert (code, api.runs) == (1, {})
     assert "begun anew" in said[0]
+    assert api.events == [f"{URL}: its state could not be read, and is begun anew"]
     assert kept(api).branches == {"main": A}
+    assert polled(api, Refs(app=listing(main=A)))[0] == 0
+    assert kept(api).why == ""
 
 
 def test_texts_of_others_are_values_and_nothing_more(api: FakeApi) -> None:
@@ -266,6 +269,16 @@ def test_texts_of_others_are_values_and_nothing_more(api: FakeApi) -> None:
     [made] = api.runs.values()
     assert made["metadata"]["labels"]["tekton-bootstrap.dev/branch"] == "release-params.IMAGE-id"
     assert made["metadata"]["annotations"]["tekton-bootstrap.dev/branch"] == branch
+
+
+def test_a_run_has_what_its_file_says_and_the_commit_where_it_has_a_place_for_it() -> None:
+    names = ("REPO", "BRANCH", "LEVEL")
+    params = [{"name": name, "value": "x"} for name in names] + [{"name": "DEFAULTED"}]
+    mine = {"metadata": {"generateName": "mine-", "labels": {"team": "red"}}, "spec": {"params": params}}
+    made = poll.filled(mine, URL, "release/$(params.LEVEL)", B)
+    assert made["metadata"]["name"] == arrived_name(URL, B)
+    assert made["metadata"]["labels"]["team"] == "red"
+    assert [each.get("value") for each in made["spec"]["params"]] == [URL, "release/$(params.LEVEL)", "x", None]
 
 
 def test_the_password_is_for_one_host_and_stays_in_its_file(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from bootstrap import bench, serial
-from bootstrap.errors import UsageError
+from bootstrap import bench, cargo, serial
+from bootstrap.errors import CommandError, UsageError
 from bootstrap.paths import PROJECT
 from bootstrap.supply.source import Source
 from bootstrap.world import World
@@ -32,6 +34,14 @@ def test_list_is_measured_as_a_whole_process(tmp_path: Path) -> None:
     assert bench.bench(world, only="list", times=3, as_json=True) == 0
     assert len(shell.ran) == 5
     assert report.printed[-1] == ("json", {"list": {"seconds": [0.25] * 5, "median_s": 0.25}})
+
+
+def test_some_can_be_named_with_commas(tmp_path: Path) -> None:
+    world, shell, _ = world_of(tmp_path)
+    assert bench.bench(world, only="list, list", times=1) == 0
+    assert len(shell.ran) == 3
+    with pytest.raises(UsageError, match="no benchmark again2"):
+        bench.bench(world, only="list,again2")
 
 
 def test_another_name_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
@@ -108,7 +118,7 @@ class Engine:
 
 def test_the_script_is_given_every_variable_that_it_uses(tmp_path: Path) -> None:
     world, _, _ = world_of(tmp_path)
-    world = replace(world, images=cast(Any, Supply()), engine=cast(Any, Engine()))
+    world = replace(world, make_images=lambda _: cast(Any, Supply()), make_engine=lambda: cast(Any, Engine()))
     given = serial.environ(world, cast(Source, Supply()), tmp_path)
     used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", (PROJECT / bench.SCRIPT).read_text()))
     assert used - {"SECONDS", "TOKEN"} <= set(given)
@@ -129,3 +139,30 @@ def test_the_script_is_given_every_variable_that_it_uses(tmp_path: Path) -> None
 )
 def test_the_release_is_told_apart_into_its_two_parts(obj: dict[str, Any], part: str) -> None:
     assert serial.part_of(obj) == part
+
+
+def test_what_is_compared_is_told_as_a_ratio_where_there_is_another() -> None:
+    assert bench.summary("mirror", {"ours_s": [8.0, 9.0, 30.0], "other_s": [18.0]})["ratio"] == 0.5
+    assert bench.summary("bundle", {"ours_s": [8.0], "other_s": []}) == {"ours_s": [8.0], "other_s": []}
+
+
+def test_a_second_mirror_that_writes_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _, _ = world_of(tmp_path)
+    heard: list[str] = []
+
+    @contextlib.contextmanager
+    def registry(world: World, folder: Path) -> Iterator[tuple[str, list[str]]]:
+        yield "127.0.0.1:1", heard
+
+    def invoke(*words: str, env: Mapping[str, str] | None = None) -> float:
+        heard.append("2026/11/25 23:33:00 PUT /v2/x/manifests/1")
+        return 1.0
+
+    monkeypatch.setattr(cargo, "registry", registry)
+    monkeypatch.setattr(cargo, "_skopeo_missing", lambda _: "it is not installed")
+    with pytest.raises(CommandError, match="wrote to the registry") as caught:
+        cargo.mirror(world, tmp_path, 1, invoke)
+    assert "PUT /v2/x" in caught.value.evidence
+    heard.clear()
+    quiet = cargo.mirror(world, tmp_path, 2, lambda *_, env=None: 1.5)
+    assert quiet == {"mirror": {"ours_s": [1.5, 1.5], "other_s": []}, "mirror-again": {"seconds": [1.5, 1.5]}}

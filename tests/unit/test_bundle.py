@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import random
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pytest
 
-from bootstrap import bundling
-from bootstrap.errors import BootstrapError, PreconditionError, UsageError
+from bootstrap import bundling, mirroring
+from bootstrap.config import Config, MirrorSettings
+from bootstrap.errors import BootstrapError, CommandError, PreconditionError, UsageError
 from bootstrap.model import LockedImage, Pending, Ready
 from bootstrap.supply import bundle_file, oci
 from bootstrap.supply.bundle import Bundle
 from bootstrap.supply.bundle_file import Description, Writer
+from bootstrap.world import World
+from tests.unit import step_world
 from tests.unit.fakes import FakeClock, FakeReport
 
 VERSIONS = {"kubernetes": "v1.36.3", "pipelines": "v1.9.0", "triggers": "v0.35.0"}
@@ -74,26 +79,36 @@ def file(tmp_path: Path, layouts: dict[str, Path]) -> Path:
         for name in bundle_file.PROGRAMS:
             writer.add(f"tools/{name}", program, 0o755)
         for name in bundle_file.ARCHIVES:
-            writer.add(f"engine/{name}.tar", program)
+            writer.put(f"engine/{name}.tar", f"{name}:1-unproved".encode())
         writer.close()
     return file
 
 
 class Engine:
-    """present: names of images. An archive that is loaded brings all of them."""
+    """present: names of images. loaded: those that an archive brought, each time. An archive is its image's name."""
 
     def __init__(self) -> None:
         self.present: set[str] = set()
         self.loaded: list[str] = []
+        self.broken = False
 
     def image_exists(self, name: str) -> bool:
         return name in self.present
 
-    def docker(self, *words: str, limit: float) -> None:
-        assert words[:2] == ("load", "--quiet"), words
-        assert Path(words[-1]).exists()
-        self.loaded.append(Path(words[-1]).name)
-        self.present.add({"node.tar": "node:1", "registry.tar": "registry:1"}[Path(words[-1]).name])
+    def docker(self, *words: str, stdin: IO[bytes] | None = None, limit: float = 60, check: bool = True) -> None:
+        if words[0] == "load":
+            assert stdin
+            if self.broken:
+                raise CommandError("docker load failed", code=1, evidence="no space left on device")
+            name = stdin.read().decode(errors="replace")
+            self.loaded.append(name)
+            self.present.add(name)
+        elif words[0] == "tag":
+            assert words[1] in self.present
+            self.present.add(words[2])
+        else:
+            assert words[0] == "rmi", words
+            self.present.discard(words[1])
 
 
 def supply(tmp_path: Path, file: Path, *, arch: str = "amd64", versions: dict[str, str] | None = None) -> Bundle:
@@ -131,11 +146,52 @@ def test_what_is_there_is_not_done_again(tmp_path: Path, file: Path) -> None:
     provide(bundle)
     engine = cast(Any, bundle)._engine
     provide(bundle)
-    assert engine.loaded == ["node.tar", "registry.tar"]
+    assert sorted(engine.loaded) == ["node:1-unproved", "registry:1-unproved"]
+    assert engine.present == {"node:1", "registry:1"}
     engine.present.discard("registry:1")
-    assert bundle.check() == Pending("registry:1 is not in the engine yet")
+    later = supply(tmp_path, file)
+    cast(Any, later)._engine = engine
+    assert later.check() == Pending("registry:1 is not in the engine yet")
+    provide(later)
+    assert engine.loaded[2:] == ["registry:1-unproved"]
+    assert engine.present == {"node:1", "registry:1"}
+
+
+def test_what_another_supply_has_put_into_the_engine_is_not_loaded(tmp_path: Path, file: Path) -> None:
+    bundle = supply(tmp_path, file)
+    engine = cast(Any, bundle)._engine
+    engine.present |= {"node:1", "registry:1"}
     provide(bundle)
-    assert engine.loaded == ["node.tar", "registry.tar", "registry.tar"]
+    assert engine.loaded == []
+    assert bundle.kept()
+
+
+def test_what_an_earlier_command_has_loaded_is_not_trusted(tmp_path: Path, file: Path) -> None:
+    bundle = supply(tmp_path, file)
+    provide(bundle)
+    later = supply(tmp_path, file)
+    engine = cast(Any, later)._engine
+    engine.present.add("node:1-unproved")
+    provide(later)
+    assert sorted(engine.loaded) == ["node:1-unproved", "registry:1-unproved"]
+
+
+def test_an_engine_that_takes_nothing_ends_it(tmp_path: Path, file: Path) -> None:
+    bundle = supply(tmp_path, file)
+    cast(Any, bundle)._engine.broken = True
+    with pytest.raises(CommandError, match="docker load failed"):
+        provide(bundle)
+    assert not bundle.kept()
+
+
+def test_a_file_that_changes_later_is_not_loaded_from(tmp_path: Path, file: Path) -> None:
+    provide(supply(tmp_path, file))
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"node:1-unproved", b"node:2-unproved"))
+    later = supply(tmp_path, file)
+    with pytest.raises(UsageError, match=r"engine/node\.tar is damaged"):
+        provide(later)
+    assert "node:1" not in cast(Any, later)._engine.present
 
 
 def read(file: Path) -> Members:
@@ -166,7 +222,7 @@ def damage_blob(members: Members) -> None:
 
 
 def damage_node(members: Members) -> None:
-    members["engine/node.tar"] = flip(members["engine/node.tar"])
+    members["engine/node.tar"] = members["engine/node.tar"][:-1] + b"!"
 
 
 def lose_tool(members: Members) -> None:
@@ -220,7 +276,7 @@ def name_absent(members: Members) -> None:
         (damage_blob, r"blobs/sha256/[0-9a-f]{64} is damaged"),
         (damage_node, "engine/node.tar is damaged"),
         (lose_tool, "tools/kind is missing"),
-        (lose_sums, "it is cut off after engine/registry.tar"),
+        (lose_sums, "it is cut off or damaged after engine/registry.tar"),
         (lose_knowledge, "checksums does not know tekton.json"),
         (lose_both, "tekton.json is missing"),
         (add_stranger, "hello does not belong into a bundle"),
@@ -239,7 +295,7 @@ def test_another_file_than_was_written_is_refused_by_name(
     with pytest.raises(UsageError, match=said):
         provide(bundle)
     assert not bundle.kept()
-    assert cast(Any, bundle)._engine.loaded == []
+    assert not cast(Any, bundle)._engine.present & {"node:1", "registry:1"}
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
@@ -268,6 +324,37 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path, file: Path, part: float)
         provide(supply(tmp_path, file))
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_happens_to_the_file_it_is_refused(tmp_path: Path, file: Path, seed: int) -> None:
+    """A byte is changed, or the file cut, anywhere: refused by name, or all that is used is as it was written."""
+    original, data = tmp_path / "original", bytearray(file.read_bytes())
+    bundle_file.unpack(file, original, lambda _: None, lambda _, archive: (archive.read(), None)[1])
+    chance = random.Random(seed)  # noqa: S311  the same places each time
+    place = chance.randrange(len(bytes(data).rstrip(b"\0")))
+    if seed % 3 == 0:
+        del data[place:]
+    else:
+        data[place] ^= 1 << chance.randrange(8)
+    file.write_bytes(data)
+    bundle = supply(tmp_path, file)
+    refused = ""
+    try:
+        provide(bundle)
+    except BootstrapError as error:
+        refused = error.message
+    if refused:
+        assert str(file) in refused
+        assert not cast(Any, bundle)._engine.present & {"node:1", "registry:1"}
+        assert not list((tmp_path / "cache/store").rglob("*.json"))
+    else:
+        [folder] = (tmp_path / "cache/store/bundle").iterdir()
+        assert contents(folder) == contents(original)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("data", [b"", b"no tar at all", b"\0" * 10240])
 def test_what_is_no_bundle(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "other.tar"
@@ -283,9 +370,9 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_newer_format(tmp_path: Path, file: Path) -> None:
     members = read(file)
-    members["bundle.json"] = members["bundle.json"].replace(b'"format": 1', b'"format": 2')
+    members["bundle.json"] = members["bundle.json"].replace(b'"format": 2', b'"format": 3')
     write(file, members)
-    with pytest.raises(UsageError, match="of format 2; this version reads 1"):
+    with pytest.raises(UsageError, match="of format 3; this version reads 2"):
         supply(tmp_path, file).check()
 
 
@@ -318,3 +405,30 @@ def test_description_survives(layouts: dict[str, Path]) -> None:
     for data in (b"[]", said.dump().replace(b"node_image", b"other")):
         with pytest.raises(ValueError, match="not the description"):
             Description.load(data)
+
+
+def test_what_supply_upstream_says_of_images_is_kept(layouts: dict[str, Path]) -> None:
+    images = tuple(replace(image, in_node=False, public="ghcr.io/a/b:v1") for image in description(layouts).images)
+    given = replace(description(layouts), images=images)
+    assert Description.load(given.dump()) == given
+
+
+def test_a_description_from_before_that_is_still_read(layouts: dict[str, Path]) -> None:
+    found = json.loads(description(layouts).dump())
+    for image in found["images"]:
+        del image["in_node"], image["public"]
+    assert Description.load(json.dumps(found).encode()) == description(layouts)
+
+
+@pytest.mark.parametrize(
+    "carry", [lambda world, to: bundling.bundle(world, output=str(to)), lambda world, _: mirroring.mirror(world)]
+)
+def test_what_carries_images_leaves_no_engine_running_and_no_network_in_it(
+    tmp_path: Path, carry: Callable[[World, Path], int]
+) -> None:
+    world = step_world.make(tmp_path, Config(mirror=MirrorSettings(registry="mirror.example")))
+    world.images.error = PreconditionError("no Go to build with")
+    with pytest.raises(PreconditionError, match="no Go"):
+        carry(world.open(), tmp_path)
+    assert world.engine.networks == {}
+    assert world.engine.calls[-1] == "stop_if_idle"

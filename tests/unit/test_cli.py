@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import inspect
 import os
@@ -172,11 +173,11 @@ def test_faulty_settings_reach_no_flow(
 def test_a_faulty_file_is_refused_before_invoke_reads_it(
     report: FakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cli.guard()
+    cli.guard([], [])
     (tmp_path / "invoke.yaml").write_text("git: {prot: 1}\n")
     monkeypatch.setattr(cli, "PROJECT", tmp_path)
     with pytest.raises(SystemExit) as end:
-        cli.guard()
+        cli.guard([], [])
     assert end.value.code == 2
     assert isinstance(told(report), UsageError)
 
@@ -248,7 +249,8 @@ def test_a_world_is_made_without_touching_anything(tmp_path: Path) -> None:
 
 
 def surface() -> dict[str, Any]:
-    return {name: tasks.namespace[name] for name in tasks.namespace.task_names}
+    """Copies: a task gives away its help texts only once."""
+    return {name: copy.deepcopy(tasks.namespace[name]) for name in tasks.namespace.task_names}
 
 
 def test_every_command_is_a_task_and_every_task_a_command() -> None:

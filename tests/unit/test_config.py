@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from bootstrap import config as module
-from bootstrap.config import SETTINGS, Config, describe, guard, load
-from bootstrap.errors import Fault, PreconditionError, UsageError
+from bootstrap.config import SETTINGS, Config, GitSettings, NotifySettings, describe, load, read, secrets
+from bootstrap.errors import PreconditionError, UsageError
 from bootstrap.model import Secret
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,7 +172,7 @@ def test_files_that_cannot_be_read_are_faults(tmp_path: Path) -> None:
     [
         ("name", ["a", "my-env-2", "a" * 40], ["", "-a", "a-", "A", "a_b", "a.b", "a" * 41, "a b"]),
         ("engine", ["auto", "docker", "managed"], ["podman", ""]),
-        ("supply", ["source"], ["upstream"]),
+        ("supply", ["source", "upstream"], ["elsewhere"]),
         ("arch", ["auto", "amd64", "arm64"], ["x86_64"]),
         ("git.port", ["0", "65535"], ["-1", "65536", "1e3", "0x10", "010", "true", "", "3000.0", "9" * 50]),
         ("app.replicas", ["1"], ["0"]),
@@ -193,6 +193,7 @@ def test_files_that_cannot_be_read_are_faults(tmp_path: Path) -> None:
         ("pipeline.directory", [".", "services/api"], ["", "/", ".."]),
         ("registry.password", ["", "correct horse"], ["a\nb", "x" * 73]),
         ("registry.username", ["builder"], ["", "a:b", "a b"]),
+        ("git.logins", ["", "https://a:b@c https://d:e@c/f"], ["https://c", "a:b", "https://a:b@c https://d:e@c"]),
         (
             "webhook.branches",
             ["main", "main, release/*", "*", "v1.*,feature/x_y-z"],
@@ -222,6 +223,12 @@ def test_files_that_cannot_be_read_are_faults(tmp_path: Path) -> None:
         ),
         ("webhook.debug", ["on", "off"], ["", "true", "yes", "1"]),
         ("webhook.replicas", ["1", "10"], ["0", "11", ""]),
+        ("upstream.releases", ["https://copy.example.com/tekton"], ["", "copy.example.com", "https://u:p@h/a"]),
+        (
+            "upstream.registries",
+            ["", "docker.io=registry.test:5000", "docker.io=[::1]:5000/hub/x, ghcr.io=registry.test/ghcr"],
+            ["docker.io", "=x", "docker.io=", "docker.io=h/UP", "docker.io=h/", "docker.io=https://h", "a b=h", ","],
+        ),
         ("notify.url", ["https://hooks.example.com/T0/x"], ["hooks.example.com", "file:///etc/passwd"]),
     ],
 )
@@ -251,6 +258,15 @@ def test_a_faulty_secret_is_not_repeated(write: Write) -> None:
     found = faults(write("notify: {kind: generic, url: hunter2}\n"), {"INVOKE_GIT_PASSWORD": "hunter2\n"})
     assert len(found) == 2
     assert "hunter2" not in str(found)
+
+
+def test_all_that_must_not_be_shown_is_known() -> None:
+    config = Config(
+        git=GitSettings(password=Secret("one"), logins=Secret("https://a:t%2Fwo@b https://a:three@c")),
+        notify=NotifySettings(secret=Secret("four")),
+    )
+    assert {each.reveal() for each in secrets(config)} >= {"one", "t/wo", "three", "four"}
+    assert secrets(Config()) == []
 
 
 def test_secrets_are_masked_and_better_not_in_the_file(write: Write) -> None:
@@ -296,12 +312,10 @@ def test_settings_cannot_be_changed_in_passing() -> None:
         Config().git.port = 1  # type: ignore[misc]
 
 
-def test_guard_reads_file_and_environment(write: Write) -> None:
-    guard(write("name: x\n").parent, {})
-    with pytest.raises(UsageError) as caught:
-        guard(write("name: [").parent, {"INVOKE_GIT_PORT": "x"})
-    assert {fault.where for fault in caught.value.faults} == {"invoke.yaml", "INVOKE_GIT_PORT"}
-    assert isinstance(caught.value.faults[0], Fault)
+def test_what_is_faulty_has_its_default_and_the_rest_its_value(write: Write) -> None:
+    config, found = read(write("name: x\ngit: {port: many}\n"), {"INVOKE_APP_PORT": "x"})
+    assert (config.name, config.git.port, config.app.port) == ("x", 0, 0)
+    assert [(fault.where, fault.line) for fault in found] == [("INVOKE_APP_PORT", 0), ("invoke.yaml", 2)]
 
 
 def test_importing_settings_stays_cheap() -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from bootstrap import converge as module
 from bootstrap.cancel import Cancel
-from bootstrap.converge import converge, look, order
+from bootstrap.converge import below, converge, look, order, plans
 from bootstrap.errors import ApiError, BootstrapError, Interrupted, PreconditionError, StepError, TimedOut
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap.plans import Change, Plan
 from bootstrap.world.clock import SystemClock
 from bootstrap.world.shell import SystemShell
 from tests.unit.fakes import FakeClock, FakeReport
@@ -184,6 +185,18 @@ def test_look_changes_nothing_and_does_not_ask_what_lacks_a_need() -> None:
     assert sorted(world.log) == [("check", "a"), ("check", "c")]
 
 
+def test_a_look_asks_side_by_side_what_does_not_need_each_other() -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    class Waiting(Part):
+        def check(self, world: World) -> Verdict:
+            both.wait()
+            return super().check(world)
+
+    outcomes = look([Waiting("a"), Waiting("b")], World(), FakeClock())
+    assert [each.name for each in outcomes] == ["a", "b"]
+
+
 @pytest.mark.parametrize("error", [ApiError("refused", status=0), PreconditionError("no Docker"), TimedOut("slow")])
 def test_look_turns_an_error_into_unknown(error: BootstrapError) -> None:
     assert look([Part("a", on_check=raising(error))], World(), FakeClock())[0].verdict == Unknown(error.message)
@@ -247,3 +260,42 @@ def test_a_step_that_does_not_listen_cannot_hold_up_an_interruption(monkeypatch:
         converge([Part("deaf", on_apply=deaf)], World(), FakeClock(), FakeReport(), Cancel())
     assert time.monotonic() - start < 5
     released.set()
+
+
+# -- in two goes, and what would be done ---------------------------------------------------------------
+
+
+def test_below_is_a_step_and_all_that_it_needs() -> None:
+    steps = [Part("d", ("c",)), Part("c", ("a", "b")), Part("b", ("a",)), Part("a"), Part("e")]
+    assert [step.name for step in below(steps, "c")] == ["c", "b", "a"]
+
+
+def test_what_was_done_before_is_not_looked_at_again() -> None:
+    world = World()
+    steps = [Part("a"), Part("b", ("a",)), Part("c", ("a", "b"))]
+    first = converge(below(steps, "a"), world, FakeClock(), FakeReport())
+    world.log.clear()
+    outcomes = converge(steps, world, FakeClock(), FakeReport(), done=first)
+    assert [each.name for each in outcomes] == ["a", "b", "c"]
+    assert {name for _, name in world.log} == {"b", "c"}
+
+
+@dataclass
+class Planning(Part):
+    answer: Plan | BaseException = field(default_factory=lambda: Plan("x"))
+
+    def plan(self, _: World) -> Plan:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+def test_plans_are_asked_of_every_step_that_has_one_whatever_it_needs() -> None:
+    does = Plan("b", (Change("create", "ConfigMap x"),))
+    steps = [Part("a"), Planning("b", ("a",), answer=does), Planning("c", ("b",), answer=ApiError("away", status=0))]
+    assert plans(steps, World()) == [does, Plan("c", unknown="away")]
+
+
+def test_an_interruption_ends_the_planning() -> None:
+    with pytest.raises(Interrupted):
+        plans([Planning("a", answer=Interrupted("stopped"))], World())

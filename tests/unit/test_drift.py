@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.drift import drift, quantity
+from bootstrap.drift import changed, drift, holds, quantity
 from bootstrap.manifests import DIGEST, stamp
 from bootstrap.model import Object
 from bootstrap.patches import set_at
@@ -192,3 +192,58 @@ def test_quantities(text: Any, value: str) -> None:
 @pytest.mark.parametrize("text", ["", "one", "1.2.3", "1Q", None, True, [], "."])
 def test_what_is_no_quantity(text: Any) -> None:
     assert quantity(text) is None
+
+
+# -- two answers of one server -------------------------------------------------------------------------
+
+
+def state(**more: Any) -> Object:
+    metadata = {"name": "x", "resourceVersion": "1", "generation": 1, "managedFields": [{"manager": "a"}]}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "1"}, **more}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (state(), state(status={"phase": "x"}), []),
+        (state(), state(data={"a": "2"}), ["data.a"]),
+        (state(), state(data={}), ["data.a"]),
+        (state(), state(data={"a": "1", "b.yaml": ""}), ["data[b.yaml]"]),
+        (state(), state(data=None), ["data.a"]),
+        (state(), state(immutable=True), ["immutable"]),
+        (state(spec={"c": [{"name": "n", "v": 1}]}), state(spec={"c": [{"name": "n", "v": 2}]}), ["spec.c[n].v"]),
+        (state(spec={"c": [{"name": "n"}]}), state(spec={"c": [{"name": "m"}]}), ["spec.c[m]", "spec.c[n]"]),
+        (state(spec={"c": [{"name": "n"}] * 2}), state(spec={"c": [{"name": "n"}]}), ["spec.c"]),
+        (state(spec={"c": ["a"]}), state(spec={"c": ["b"]}), ["spec.c"]),
+        (
+            state(spec={"openAPIV3Schema": {"x": 1}}),
+            state(spec={"openAPIV3Schema": {"y": 1}}),
+            ["spec.openAPIV3Schema"],
+        ),
+    ],
+)
+def test_what_would_change_is_told_by_its_path(before: Object, after: Object, told: list[str]) -> None:
+    assert changed(before, after) == told
+
+
+def test_bookkeeping_and_our_digest_are_no_change() -> None:
+    before, after = state(), state()
+    before["metadata"] |= {"annotations": {DIGEST: "sha256:0"}}
+    after["metadata"] |= {"resourceVersion": "2", "generation": 2, "annotations": {DIGEST: "sha256:1"}}
+    assert changed(before, after) == []
+    after["metadata"] |= {"labels": {"app.kubernetes.io/version": "v2"}}
+    assert changed(before, after) == ["metadata.labels[app.kubernetes.io/version]"]
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "held"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ({"a": {"b": [1, {"c": 2, "d": 3}]}}, {"a": {"b": [1, {"c": 2}]}}, True),
+        ({"a": [1]}, {"a": [1, 2]}, False),
+        ({"a": 1}, {"a": 2}, False),
+    ],
+)
+def test_one_value_holds_another(more: Any, less: Any, held: bool) -> None:
+    assert holds(more, less) is held

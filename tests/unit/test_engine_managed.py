@@ -15,7 +15,7 @@ from bootstrap import runtime_filter
 from bootstrap.errors import CommandError, PreconditionError
 from bootstrap.model import Pending
 from bootstrap.paths import Paths
-from bootstrap.world import apt, dockerd, host
+from bootstrap.world import apt, dockerd, engine_network, host
 from bootstrap.world.dockerd import Dockerd
 from bootstrap.world.engine_network import EngineNetwork
 from bootstrap.world.managed_engine import ManagedEngine
@@ -151,6 +151,26 @@ def test_looking_creates_nothing(paths: Paths, monkeypatch: pytest.MonkeyPatch) 
     managed.environ()
     assert not managed.exists()
     assert not paths.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "gone"),
+    [("20.10", True), (Output(1, "", "Cannot connect to the Docker daemon"), False)],
+    ids=["answers", "does not, so that containers may live on"],
+)
+def test_an_engine_that_ends_takes_bridge_and_rules_with_it(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, version: str | Output, gone: bool
+) -> None:
+    settings = str(subject(paths, FakeShell()).config_file)
+    running(monkeypatch, (3, ["/usr/sbin/dockerd", "--config-file", settings]))
+    monkeypatch.setattr(engine_network, "links", lambda: ["lo", "eth0", "tb123456-0", "tb999999-0"])
+    shell = FakeShell(programs=ALL)
+    managed = ManagedEngine(shell, paths)
+    answers: dict[str, str | Output] = {f"{managed.client} version": version, f"{managed.client} ps": ""}
+    shell.answers = answers | {"start-stop-daemon --stop": "", "iptables -w": "", "ip link delete": ""}
+    managed.stop()
+    assert len([each for each in shell.ran if " -D " in each]) == (3 if gone else 0)
+    assert [each for each in shell.ran if each.startswith("ip ")] == ["ip link delete tb123456-0"] * gone
 
 
 def test_environ_leads_children_to_the_private_engine_only(paths: Paths) -> None:

@@ -78,3 +78,21 @@ def test_an_installed_tekton_whose_pods_would_be_refused() -> None:
     verdict = fitness.installed(WANTED, WANTED, {})
     assert isinstance(verdict, Failed)
     assert "set-security-context" in verdict.hint
+
+
+@pytest.mark.parametrize(
+    ("found", "older"),
+    [
+        ({}, ""),
+        ({"Pipelines": "", "Triggers": ""}, ""),
+        (WANTED, ""),
+        ({"Pipelines": "v1.8.2", "Triggers": "v0.34.0"}, ""),
+        ({"Pipelines": "v1.9.3", "Triggers": "v0.35.1"}, ""),
+        ({"Pipelines": "devel", "Triggers": "v0.35.0"}, ""),
+        ({"Pipelines": "v1.10.0", "Triggers": "v0.35.0"}, "Pipelines v1.10.0 runs here and v1.9.0 is wanted"),
+        ({"Pipelines": "v1.9.0", "Triggers": "v1.0.0"}, "Triggers v1.0.0 runs here and v0.35.0 is wanted"),
+    ],
+)
+def test_an_older_minor_version_does_not_take_over(found: dict[str, str], older: str) -> None:
+    verdict = fitness.not_older(found, WANTED)
+    assert (verdict.why.partition(":")[0] if verdict else "") == older

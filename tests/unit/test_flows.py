@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bootstrap import doctor, flows, locks
+from bootstrap import doctor, flows, locks, names
 from bootstrap.config import ClusterSettings, Config
 from bootstrap.converge import order
 from bootstrap.errors import (
@@ -19,9 +20,12 @@ from bootstrap.errors import (
     LockedError,
     PreconditionError,
     StepError,
+    TimedOut,
     UsageError,
 )
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap.paths import PRODUCT
+from bootstrap.plans import Change, Plan
 from bootstrap.text import duration
 from bootstrap.world import World
 from tests.unit.step_world import Box, StepWorld, make
@@ -99,6 +103,13 @@ def test_what_does_not_need_each_other_runs_side_by_side(world: StepWorld) -> No
     assert not {"tekton", "builder", "git"} & {*needs["tekton"], *needs["builder"], *needs["git"]}
 
 
+def test_a_cluster_elsewhere_is_judged_once_the_mirror_has_said_what_it_holds(world: StepWorld) -> None:
+    world.config = Config(context="theirs", supply="mirror")
+    assert world.config.elsewhere
+    needs = {step.name: step.needs for step in flows.steps(world.open())}
+    assert "images" in needs["cluster"]
+
+
 # -- up --------------------------------------------------------------------------------------------
 
 
@@ -108,6 +119,24 @@ def test_up_applies_what_is_missing_and_says_what_comes_next(world: StepWorld, g
     assert set(graph.log) == {"apply registry", "apply cluster", "apply demo"}
     assert "next: invoke test-run" in printed(world)[0]
     assert graph.asked == [False]
+
+
+def test_the_registry_of_a_new_environment_does_not_wait_for_the_cluster(world: StepWorld, graph: Graph) -> None:
+    served, cluster = threading.Event(), graph.parts["cluster"]
+
+    class Watched(Part):
+        def apply(self, world: World) -> None:
+            super().apply(world)
+            served.set()
+
+    class Waiting(Part):
+        def apply(self, world: World) -> None:
+            assert served.wait(5)
+            super().apply(world)
+
+    graph.parts["registry"] = Watched("registry", graph.log, ("engine",))
+    graph.parts["cluster"] = Waiting(cluster.name, graph.log, cluster.needs)
+    assert flows.up(world.open()) == 0
 
 
 def test_up_again_says_that_nothing_changed(world: StepWorld, graph: Graph) -> None:
@@ -191,6 +220,85 @@ def test_a_failing_step_ends_up_with_its_own_error(world: StepWorld, graph: Grap
     assert "apply demo" not in graph.log
 
 
+# -- over an environment that is there -------------------------------------------------------------
+
+
+@dataclass
+class Planned(Part):
+    said: Plan = field(default_factory=lambda: Plan("demo"))
+
+    def plan(self, world: World) -> Plan:
+        return self.said
+
+
+@pytest.fixture
+def upgrade(world: StepWorld, graph: Graph) -> Planned:
+    """The environment is there, and `demo` is of another version."""
+    for part in graph.parts.values():
+        part.verdict = Ready()
+    world.kubeconfig.parent.mkdir(parents=True)
+    world.kubeconfig.touch()
+    metadata = {"name": "cicd", "labels": {names.MANAGED_BY: PRODUCT}}
+    world.kube.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    changes = (Change("change", "Deployment demo/app", ("spec.replicas",)),)
+    demo = Planned("demo", graph.log, ("cluster", "registry"), said=Plan("demo", changes, there=True))
+    graph.parts["demo"] = demo
+    return demo
+
+
+TABLE = [["", "demo", "change", "Deployment demo/app: spec.replicas"]]
+
+
+def test_the_plan_is_shown_by_a_dry_run_and_by_up_before_it_acts(
+    world: StepWorld, graph: Graph, upgrade: Planned
+) -> None:
+    graph.parts["cluster"].verdict = Ready()
+    assert flows.up(world.open(), dry_run=True) == 0
+    assert ("table", [""] * 4, TABLE) in world.report.printed
+    assert printed(world)[-1] == "would apply: demo"
+    assert graph.log == []
+    world.report.printed.clear()
+    upgrade.apply = lambda world: graph.log.append(f"said {len(_tables(world))}")  # type: ignore[method-assign]
+    with pytest.raises(TimedOut):
+        flows.up(world.open())
+    assert graph.log == ["said 1"]
+
+
+def _tables(world: Any) -> list[Any]:
+    return [each for each in world.report.printed if each[0] == "table"]
+
+
+def test_what_is_refused_is_refused_before_anything_is_touched(
+    world: StepWorld, graph: Graph, upgrade: Planned
+) -> None:
+    graph.parts["registry"].verdict = Pending("stopped")
+    upgrade.said = Plan("demo", refusals=(Failed("an older one", "invoke down"),))
+    for dry_run in (True, False):
+        with pytest.raises(StepError, match="nothing was changed: an older one") as failure:
+            flows.up(world.open(), dry_run=dry_run)
+        assert failure.value.hint == "invoke down"
+    assert graph.log == []
+
+
+def test_a_new_environment_has_no_plan(world: StepWorld, graph: Graph, upgrade: Planned) -> None:
+    world.kube.objects.clear()
+    assert flows.up(world.open()) == 0
+    assert _tables(world) == []
+
+
+def test_nothing_to_do_is_no_plan(world: StepWorld, graph: Graph, upgrade: Planned) -> None:
+    upgrade.said, upgrade.verdict = Plan("demo", there=True), Ready()
+    assert flows.up(world.open()) == 0
+    assert _tables(world) == []
+
+
+def test_no_plan_is_asked_for_where_all_is_ready(world: StepWorld, graph: Graph, upgrade: Planned) -> None:
+    upgrade.verdict = Ready()
+    upgrade.plan = lambda world: pytest.fail("it asks about every object")  # type: ignore[method-assign]
+    assert flows.up(world.open()) == 0
+    assert "nothing changed" in printed(world)[-1]
+
+
 # -- status ----------------------------------------------------------------------------------------
 
 
@@ -210,7 +318,7 @@ def test_status_as_json(world: StepWorld, graph: Graph) -> None:
     world.engine.add(Box("demo-control-plane", "n", ports={30300: 40300, 30880: 40880}))
     assert flows.status(world.open(), as_json=True) == 1
     [document] = printed(world, "json")
-    assert list(document) == ["name", "context", "kubeconfig", "supply", "endpoints", "notification", "steps"]
+    assert list(document) == ["name", "context", "kubeconfig", "supply", "endpoints", "steps"]
     assert document["endpoints"] == {
         "git": "http://127.0.0.1:40300/go-echo.git",
         "app": "http://127.0.0.1:40880",

@@ -13,8 +13,9 @@ import pytest
 
 from bootstrap.errors import ApiError, PreconditionError
 from bootstrap.model import Object, Pending, Ready
-from bootstrap.world.forward import Forward, listen, pick
+from bootstrap.world.forward import Forward, pick
 from bootstrap.world.kube_tunnel import Traffic
+from bootstrap.world.listening import listen
 
 SERVICE: Object = {
     "metadata": {"name": "web", "namespace": "n"},
@@ -236,3 +237,29 @@ def test_pick(pods: list[Object], port: int | str, expected: tuple[str, int]) ->
 def test_pick_says_what_is_missing(pods: list[Object], port: int, message: str) -> None:
     with pytest.raises(ApiError, match=message):
         pick(SERVICE, pods, port)
+
+
+def test_an_end_that_meets_a_connection_just_begun_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a thread is about to run, another one ends the forward."""
+    forward = Forward(FakeCluster(pod("a")), "n", "web", 80, 0)
+    start, failures = threading.Thread.start, list[BaseException]()
+
+    def stop() -> None:
+        try:
+            forward.stop()
+        except RuntimeError as error:
+            failures.append(error)
+
+    stopping = threading.Thread(target=stop)
+
+    def late(thread: threading.Thread) -> None:
+        if stopping.ident is None:
+            start(stopping)
+            stopping.join(0.1)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", late)
+    forward.start()
+    stopping.join(10)
+    forward.stop()
+    assert failures == []

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap import branches, composing, deliveries, following, names
+from bootstrap import branches, composing, deliveries, drift, following, names
+from bootstrap.agents import notify
 from bootstrap.config import AppSettings, Config, GitSettings, PipelineSettings, WebhookSettings
 from bootstrap.manifests import load as load_manifests
 from bootstrap.model import Lock, LockedImage, Object, Pending, Ready, Verdict
@@ -75,18 +76,20 @@ def test_what_is_watched(webhook: WebhookSettings, url: str, branches: str, repo
     config = Config(webhook=webhook, git=GitSettings(url=url))
     wanted = f'extensions.event.ref.matches("^refs/heads/(?:{branches})$") && {repositories}'
     assert listener.watched(config) == wanted
-    assert [each[-1] for each in filters(config)] == [wanted, wanted]
+    assert [each[-1] for each in filters(config)] == [wanted] * 3
 
 
 def test_every_trigger_has_the_same_gates_in_the_same_order() -> None:
     triggers = rendered(Config(), "EventListener")["spec"]["triggers"]
     gates = ["signed", "noted", "arrived", "buildable", "watched"]
-    assert [deliveries.gates_of(trigger) for trigger in triggers] == [["heard", *gates], gates]
+    assert [deliveries.gates_of(trigger) for trigger in triggers] == [["heard", *gates], ["own", *gates], gates]
     signed = [each for trigger in triggers for each in trigger["interceptors"] if each["name"] == "signed"]
     hosts = [each["ref"]["name"] for each in signed]
-    assert hosts == [trigger["name"] for trigger in triggers] == ["github", "gitlab"]
-    github, gitlab = filters(Config())
+    assert hosts == ["github", "signature", "gitlab"]
+    assert tuple(trigger["name"] for trigger in triggers) == listener.HOSTS
+    github, gitea, gitlab = filters(Config())
     assert github[1:] == gitlab[1:]
+    assert github == gitea[1:]
     assert {trigger["serviceAccountName"] for trigger in triggers} == {"starter"}
 
 
@@ -159,7 +162,25 @@ def test_a_pushed_run_is_like_one_started_by_hand() -> None:
     event = {"REPO": "$(tt.params.repository)", "REVISION": "$(tt.params.commit)"}
     params = [{**each, "value": event.get(each["name"], each["value"])} for each in run["spec"]["params"]]
     assert made == {**run["spec"], "params": params}
-    assert made["timeouts"]["pipeline"] == "7m"
+    assert made["timeouts"] == {"pipeline": "7m"}
+
+
+@pytest.mark.parametrize("minutes", [5, 7, 20, 1440])
+def test_a_run_that_takes_too_long_has_time_left_to_be_told(minutes: int) -> None:
+    [run] = load_manifests(PROJECT / composing.MANIFEST)
+    [pipeline] = [each for each in load_manifests(PROJECT / "manifests/pipeline") if each["kind"] == "Pipeline"]
+    composing.fill(run, Config(pipeline=PipelineSettings(timeout_minutes=minutes)), "", "")
+    limits = {each["pipelineTaskName"]: int(each["timeout"].removesuffix("s")) for each in run["spec"]["taskRunSpecs"]}
+    assert set(limits) == {each["name"] for part in ("tasks", "finally") for each in pipeline["spec"][part]}
+    assert sum(limits.values()) <= minutes * 60
+    assert limits["notify"] == 120 > notify.LIMIT
+    assert min(limits.values()) >= 30
+
+
+def test_the_run_in_the_file_is_that_of_the_defaults() -> None:
+    [written], [filled] = (load_manifests(PROJECT / composing.MANIFEST) for _ in range(2))
+    composing.fill(filled, Config(), composing.repository(Config()), "main")
+    assert drift.drift(filled, written) == ""
 
 
 def test_every_parameter_of_the_template_is_bound_and_used() -> None:

@@ -19,11 +19,12 @@ from bootstrap import locks
 from bootstrap.cancel import Cancel
 from bootstrap.config import Config
 from bootstrap.errors import Interrupted, LockedError, PreconditionError
-from bootstrap.locks import engine_in_use, environment_lock
+from bootstrap.locks import engine_held, engine_in_use, environment_lock
 from bootstrap.paths import Paths
 from bootstrap.world import World
 from bootstrap.world.clock import SystemClock
 from tests.unit.fakes import FakeClock, FakeReport
+from tests.unit.step_world import FakeEngine
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
@@ -44,7 +45,12 @@ with environment_lock(world, "up"):
 def make_world(home: Path, name: str = "demo", clock: FakeClock | SystemClock | None = None) -> World:
     paths = Paths.of(name, {"HOME": str(home)})
     world = SimpleNamespace(
-        paths=paths, config=Config(name=name), clock=clock or FakeClock(), report=FakeReport(), cancel=Cancel()
+        paths=paths,
+        config=Config(name=name),
+        clock=clock or FakeClock(),
+        report=FakeReport(),
+        cancel=Cancel(),
+        engine=FakeEngine(),
     )
     return cast(World, world)
 
@@ -172,3 +178,36 @@ def test_who_wants_the_engine_waits_for_its_end(tmp_path: Path) -> None:
     with engine_in_use(make_world(tmp_path, "other", clock=clock)) as alone:
         assert clock.slept
         assert alone()
+
+
+def calls(world: World) -> list[str]:
+    return cast(FakeEngine, world.engine).calls
+
+
+def test_who_held_the_engine_last_ends_it(tmp_path: Path) -> None:
+    one, other = make_world(tmp_path), make_world(tmp_path, "other")
+    with engine_in_use(one):
+        with engine_held(other):
+            assert calls(other) == []
+        assert calls(other) == []
+    with engine_held(other):
+        assert calls(other) == []
+    assert calls(other) == ["stop_if_idle"]
+
+
+@pytest.mark.parametrize(
+    ("error", "made"),
+    [
+        (PreconditionError("no such registry"), ["stop_if_idle"]),
+        (ValueError("a fault of ours"), ["stop_if_idle"]),
+        (Interrupted("stopped"), []),
+        (KeyboardInterrupt(), []),
+    ],
+)
+def test_an_engine_is_ended_after_a_failure_but_an_interruption_does_not_wait_for_that(
+    tmp_path: Path, error: BaseException, made: list[str]
+) -> None:
+    world = make_world(tmp_path)
+    with pytest.raises(type(error)), engine_held(world):
+        raise error
+    assert calls(world) == made

@@ -12,8 +12,11 @@ from bootstrap.errors import ApiError, BootstrapError, StepError, TimedOut
 from bootstrap.manifests import DIGEST, stamp
 from bootstrap.model import Failed, Lock, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.patches import Patch, Select, put
+from bootstrap.paths import PRODUCT
+from bootstrap.plans import Change, Plan
 from bootstrap.steps.manifest import Keep, ManifestStep, render
 from bootstrap.world import World
+from tests.unit.fakes import FakeReport
 
 IMAGE = ("spec", "template", "spec", "containers", "app", "image")
 
@@ -45,13 +48,20 @@ class Clock:
 
 
 class Kube:
-    """An API server of a dictionary, with the four calls that a step makes."""
+    """An API server of a dictionary, with the calls that a step makes."""
 
     def __init__(self, *faults: ApiError) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.faults = list(faults)
         self.applied: list[list[str]] = []
         self.listed: list[str] = []
+        self.tried: list[str] = []
+        self.refusal: ApiError | None = None
+        self.rolls = True
+
+    def serves(self, group_version: str) -> bool:
+        assert group_version == "security.openshift.io/v1"
+        return False
 
     def put(self, obj: Object, **status: Any) -> None:
         ready = {"observedGeneration": 1, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 2}
@@ -69,12 +79,22 @@ class Kube:
         self.listed.append(kind)
         return [each for key, each in self.objects.items() if key[:2] == (kind, namespace)]
 
-    def apply(self, objects: Sequence[Object]) -> None:
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
+        return self.objects.get((kind, namespace, name))
+
+    def apply(self, objects: Sequence[Object], *, dry_run: bool = False) -> Sequence[Object]:
+        """A dry run answers what would be. rolls: whether pods are replaced at once."""
+        if dry_run:
+            self.tried += [each["kind"] for each in objects]
+            if self.refusal:
+                raise self.refusal
+            return [copy.deepcopy(each) for each in objects]
         if self.faults:
             raise self.faults.pop(0)
         self.applied.append([each["kind"] for each in objects])
         for each in objects:
-            self.put(each)
+            self.put(each, **({} if self.rolls else {"updatedReplicas": 0}))
+        return []
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str = "") -> bool:
         del self.objects[kind, namespace, name]
@@ -82,7 +102,7 @@ class Kube:
 
 
 def world(kube: Kube) -> World:
-    return cast(World, SimpleNamespace(kube=kube, clock=Clock()))
+    return cast(World, SimpleNamespace(kube=kube, clock=Clock(), report=FakeReport()))
 
 
 def step(*objects: Object, **more: Any) -> ManifestStep:
@@ -230,6 +250,109 @@ def test_objects_are_asked_for_once() -> None:
     one.check(world(kube))
     assert count == [1]
     assert DIGEST in kube.objects["ConfigMap", "demo", "c"]["metadata"]["annotations"]
+
+
+# -- over an environment that is there -----------------------------------------------------------------
+
+
+def admission(name: str = "hooks") -> Object:
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+    return {**kind, "metadata": {"name": name}, "webhooks": [{"name": "a"}]}
+
+
+def test_the_plan_of_a_new_environment_creates() -> None:
+    plan = step().plan(world(Kube()))
+    names = ["Namespace demo", "ConfigMap demo/c", "Deployment demo/app"]
+    assert plan == Plan("demo", tuple(Change("create", name) for name in names))
+
+
+def test_the_plan_tells_what_changes_and_changes_nothing() -> None:
+    kube = Kube()
+    step().apply(world(kube))
+    assert step().plan(world(kube)) == Plan("demo", there=True)
+    before, wrote = copy.deepcopy(kube.objects), len(kube.applied)
+    kube.tried.clear()
+    more = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "d", "namespace": "demo"}}
+    plan = step(deployment(replicas=3, image="second"), config(), namespace(), more).plan(world(kube))
+    fields = ("spec.replicas", "spec.template.spec.containers[app].image")
+    assert plan.changes == (Change("create", "ConfigMap demo/d"), Change("change", "Deployment demo/app", fields))
+    assert plan.there
+    assert kube.tried == ["Deployment"]
+    assert (kube.objects, len(kube.applied)) == (before, wrote)
+
+
+def test_the_plan_refuses_what_the_server_would() -> None:
+    kube = Kube()
+    step().apply(world(kube))
+    kube.refusal = ApiError("Deployment demo/app: spec.selector: field is immutable", status=422)
+    plan = step(deployment(replicas=3)).plan(world(kube))
+    [refusal] = plan.refusals
+    assert "field is immutable" in refusal.why
+    assert refusal.hint == "kubectl delete deployment app --namespace demo; then invoke up"
+    kube.refusal = ApiError("the webhook is away", status=500)
+    assert step(deployment(replicas=3)).plan(world(kube)).changes == (
+        Change("change", "Deployment demo/app", ("spec.replicas",)),
+    )
+
+
+def test_the_plan_refuses_what_somebody_else_made() -> None:
+    kube = Kube()
+    kube.put(config())
+    [refusal] = step(config()).plan(world(kube)).refusals
+    assert "was not made by us" in refusal.why
+
+
+def test_where_pods_are_replaced_admission_waits_for_the_new_ones() -> None:
+    kube = Kube()
+    parts = (deployment(), config(), admission())
+    step(*parts).apply(world(kube))
+    assert kube.applied == [["ConfigMap", "Deployment", "ValidatingWebhookConfiguration"]], "at once when it is new"
+    changed = admission()
+    changed["webhooks"][0]["name"] = "b"
+    kube.applied.clear()
+    step(deployment(image="second"), config(), changed).apply(world(kube))
+    assert kube.applied == [["Deployment"], ["ValidatingWebhookConfiguration"]]
+
+
+def test_admission_is_not_changed_while_old_pods_are_there() -> None:
+    kube = Kube()
+    step(deployment(), admission()).apply(world(kube))
+    kube.rolls = False
+    kube.applied.clear()
+    changed = admission()
+    changed["webhooks"][0]["name"] = "b"
+    with pytest.raises(TimedOut):
+        step(deployment(image="second"), changed, limit=5).apply(world(kube))
+    assert kube.applied == [["Deployment"]]
+
+
+def test_admission_of_an_earlier_version_goes_before_it_stands_in_the_way() -> None:
+    kube = Kube()
+    step(admission("old"), admission("theirs"), admission()).apply(world(kube))
+    for name in ("old", "hooks"):
+        metadata = kube.objects["ValidatingWebhookConfiguration", "", name]["metadata"]
+        metadata["managedFields"] = [{"manager": PRODUCT, "operation": "Apply"}]
+    step(admission()).apply(world(kube))
+    assert {name for _, _, name in kube.objects} == {"theirs", "hooks"}
+
+
+def test_whoever_uses_a_workload_is_waited_for_before_it_is_restarted() -> None:
+    kube = Kube()
+    step().apply(world(kube))
+    kube.applied.clear()
+    answers: list[Verdict] = [Pending("TaskRun x still uses it"), Pending("TaskRun x still uses it"), Ready()]
+
+    def at_rest(_: World) -> Verdict:
+        assert kube.applied == []
+        return answers.pop(0)
+
+    scaled = deployment(replicas=3)
+    step(scaled, config(), namespace(), at_rest=at_rest).apply(world(kube))
+    assert len(answers) == 3, "nothing is restarted"
+    kube.applied.clear()
+    step(deployment(image="second"), config(), namespace(), at_rest=at_rest).apply(world(kube))
+    assert answers == []
+    assert kube.applied[0] == ["Deployment"]
 
 
 LOCK = Lock({"app": LockedImage("app", "r.test/app", "sha256:" + "0" * 64)})

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import urllib.error
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 from bootstrap.agents import notify
 from bootstrap.agents.notify import Object, Way
 from bootstrap.agents.robots import Answer
+from tests.robot_host import KINDS, SECRET, Handler, Robots
 
 NOW = 1795464062.0
 """2026-11-23T20:01:02Z."""
@@ -282,6 +287,82 @@ def test_a_busy_robot_is_told_again() -> None:
     outcome, slept = tell(Api([CLONED]), receiver, NOTIFY_KIND="wecom")
     assert (outcome, slept) == ("sent", [1.0, 7.0])
     assert receiver.sent[0]["msgtype"] == "markdown"
+
+
+def test_a_robot_that_wants_to_be_left_alone_for_long_is() -> None:
+    outcome, slept = tell(Api([CLONED]), Receiver(Answer(429, retry_after=60.0)), NOTIFY_KIND="slack")
+    assert (outcome, slept) == ("failed: HTTP 429, and it wants to be left alone for 60 s", [])
+
+
+@pytest.mark.timeout(10)
+def test_what_hangs_is_left_behind() -> None:
+    """Tekton would fail the run."""
+    for_ever = threading.Event()
+    try:
+        assert notify.within(0.2, lambda: str(for_ever.wait())) == "failed: not sent within 0.2 s"
+    finally:
+        for_ever.set()
+
+
+def test_what_breaks_is_told() -> None:
+    def breaks() -> str:
+        raise RuntimeError(URL)
+
+    assert notify.within(5, breaks) == "failed: RuntimeError"
+    assert notify.within(5, lambda: "sent") == "sent"
+
+
+# -- robots over the wire --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def robots() -> Iterator[tuple[str, Robots]]:
+    told = Robots()
+    handler = type("Told", (Handler,), {"robots": told})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", told
+        server.shutdown()
+
+
+def to(url: str, kind: str, secret: str = "") -> tuple[str, list[float]]:
+    slept: list[float] = []
+
+    def way(kind: str, url: str) -> Way:
+        return Way(kind, url, secret, notify.poster(""), lambda: "", slept.append, time.time)
+
+    environ = ENVIRON | {"NOTIFY_KIND": kind, "NOTIFY_URL": url}
+    return notify.notify(environ, Api([CLONED, BROKEN], "错\n" * 9000), way, NOW), slept
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_each_robot_takes_what_it_is_sent_also_when_it_was_busy(robots: tuple[str, Robots], kind: str) -> None:
+    address, told = robots
+    secret = SECRET if kind in ("dingtalk", "feishu") else ""
+    assert to(f"{address}/{kind}/robot?token=a", kind, secret) == ("sent", [])
+    assert to(f"{address}/{kind}/robot?token=b&busy=2", kind, secret) == ("sent", [1.0, 2.0])
+    assert "go-echo-x failed in 62 s" in str(told.told[-1])
+    assert to(f"{address}/{kind}/robot?token=c&busy=9", kind, secret)[0].startswith("failed: ")
+    assert len(told.told) == 1 + 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "secret", "said"),
+    [
+        ("dingtalk", "", "errcode 310000 invalid timestamp"),
+        ("dingtalk", "another", "errcode 310000 sign not match"),
+        ("feishu", "", "code 19021 sign match fail"),
+        ("feishu", "another", "code 19021 sign match fail"),
+        ("wecom", "", "errcode 93000 invalid webhook url"),
+        ("slack", "", "HTTP 404"),
+    ],
+)
+def test_a_robot_that_refuses_is_told_once(robots: tuple[str, Robots], kind: str, secret: str, said: str) -> None:
+    address, told = robots
+    token = "" if kind in ("wecom", "slack") else "?token=a"
+    outcome, slept = to(f"{address}/{kind}/robot{token}", kind, secret)
+    assert outcome.startswith(f"failed: {said}")
+    assert (len(told.told), slept) == (1, [])
 
 
 def test_beyond_what_a_robot_takes_nothing_is_sent() -> None:

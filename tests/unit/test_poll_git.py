@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from bootstrap import polling
+from bootstrap import logins, polling
 from bootstrap.agents.poll import Git, Unread, git_environ
 from tests.git_host import PASSWORD, USER, Bare, GitHost, git_host
 
@@ -72,6 +73,21 @@ def test_the_password_opens_what_is_locked_and_is_told_to_no_other_host(
         read(other | {"PATH": os.environ["PATH"]}, host.url("locked/app"))
     assert PASSWORD not in str(error.value)
     assert "could not read Username" in str(error.value)
+
+
+def test_a_repository_elsewhere_has_a_login_of_its_own(host: GitHost, tmp_path: Path) -> None:
+    for name in ("app", "other"):
+        Bare(host.folder / f"{name}.git").commit("main")
+    given = f"{host.address.replace('//', f'//{USER}:{quote(PASSWORD)}@')}/locked/app"
+    for name, text in logins.files(logins.parse(given), str(tmp_path)).items():
+        (tmp_path / name).write_text(text)
+    known = {"PATH": os.environ["PATH"], "LOGINS": str(tmp_path / logins.CONFIG)}
+    environ = git_environ(known, {"credentialsFor": "http://git.test"}, tmp_path)
+    assert list(read(environ, host.url("locked/app"))) == ["main"]
+    with pytest.raises(Unread, match="could not read Username"):
+        read(environ, host.url("locked/other"))
+    with pytest.raises(Unread, match="could not read Username"):
+        read(git_environ(known | {"LOGINS": "/nowhere"}, {}, tmp_path), host.url("locked/app"))
 
 
 @pytest.mark.parametrize(

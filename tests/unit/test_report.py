@@ -152,12 +152,12 @@ def test_a_terminal_redraws_and_keeps_what_ended() -> None:
     first, second = bench.report.step("images"), bench.report.step("registry")
     first.cause("9 of 14 built")
     first.progress("kubernetes, etcd")
-    second.cause("starting " * 20)
+    second.cause("Deployment tekton-pipelines/tekton-pipelines-controller: 0 of 1 pods available")
     picture = [part.plain for line in (first, second) for part in line.picture()]  # type: ignore[attr-defined]
     assert picture == [
         "  ...  images      9 of 14 built                                             0 s",
         "         kubernetes, etcd",
-        "  ...  registry    starting starting starting starting starting starting s…  0 s",
+        "  ...  registry    Deployment tekton-…nes-controller: 0 of 1 pods available  0 s",
     ]
     second.log("pulled")
     second.ready("push and pull proved", changed=True)

@@ -133,3 +133,21 @@ def test_coredns_is_the_one_that_kubeadm_asks_for() -> None:
 def test_the_go_that_is_fetched_is_new_enough_for_every_module() -> None:
     wanted = required_version([*PROJECT.glob("images/*/go.mod"), *PROJECT.glob("demo/*/go.mod")])
     assert parse_version(str(versions()["go"]["version"])) >= wanted
+
+
+def _outline(text: str) -> tuple[list[int], list[str], list[str], list[str]]:
+    """Levels of the headings; blocks of code without comments; rows of the tables, by their first code; links."""
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    levels = [len(each) for each in re.findall(r"^(#+) ", prose, re.MULTILINE)]
+    code = [re.sub(r" +# .*$", "", each, flags=re.MULTILINE) for each in blocks]
+    rows = [
+        each[0] if (each := re.findall(r"`[^`]+`", row)) else "" for row in re.findall(r"^\|.*$", prose, re.MULTILINE)
+    ]
+    return levels, code, rows, re.findall(r"\]\((docs/[a-z-]+\.md)\)", prose)
+
+
+def test_the_chinese_readme_says_what_the_english_one_does() -> None:
+    english, chinese = (_outline((PROJECT / name).read_text()) for name in ("README.md", "README.zh.md"))
+    for ours, theirs in zip(english, chinese, strict=True):
+        assert ours == theirs

@@ -114,6 +114,33 @@ def test_a_run_that_succeeded_has_its_results() -> None:
     assert run.image == f"registry:5000/demo/go-echo@{DIGEST}"
 
 
+def test_a_run_of_which_a_task_took_too_long_has_timed_out() -> None:
+    """Tekton says of it only that a task has failed."""
+    slow = done("False", "TaskRunTimeout", 'TaskRun "run-1-build-image" failed to finish within "10m0s"')
+    over = pipeline_run(conditions=done("False", "Failed", "Tasks Completed: 3 (Failed: 1, Cancelled 0), Skipped: 2"))
+    run = parse_run(over, [CLONE, task_run("build-image", conditions=slow), task_run("notify", conditions=GOOD)])
+    assert run.state is State.TIMED_OUT
+    assert run.why == 'timed out in build-image: TaskRun "run-1-build-image" failed to finish within "10m0s"'
+    assert parse_run(over, [CLONE, BROKEN]).state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("conditions", "told", "unsent"),
+    [
+        (GOOD, "sent", ""),
+        (GOOD, "off", ""),
+        (GOOD, "failed: HTTP 404", "failed: HTTP 404"),
+        (GOOD, "held back: 20 messages in the last minute", "held back: 20 messages in the last minute"),
+        (done("False", "TaskRunTimeout", "it took too long"), "", "failed: it took too long"),
+        ([], "", ""),
+    ],
+)
+def test_whether_people_heard_of_it(conditions: list[dict[str, str]], told: str, unsent: str) -> None:
+    results = [{"name": "notification", "value": told}] if told else []
+    assert parse_run(pipeline_run(), [task_run("notify", conditions=conditions, results=results)]).unsent == unsent
+    assert parse_run(pipeline_run()).unsent == ""
+
+
 def test_the_image_is_known_as_soon_as_it_was_built() -> None:
     image = f"registry:5000/demo/go-echo@{DIGEST}"
     built = task_run("build-image", conditions=GOOD, results=[{"name": "image", "value": image}])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import os
+import re
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from bootstrap import serving
+from bootstrap.console.server import Console
 from bootstrap.errors import ApiError, Interrupted, PreconditionError
 from bootstrap.model import Object
 from bootstrap.serving import Watch
@@ -60,40 +62,58 @@ def interrupted_after(action: Callable[[], None]) -> threading.Thread:
 # dashboard
 
 
-def test_the_dashboard_serves_on_the_port_it_prints_and_ends_with_0(
+def test_the_dashboard_prints_an_address_with_a_token_of_its_own_and_ends_with_0(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    served(monkeypatch, interrupted=True)
     report, port = FakeReport(), free_port()
-    world = stage.make_world(tmp_path, stage.kube(), report=report)
-    monkeypatch.setattr("bootstrap.serving.flows.steps", lambda _: [])
-    answers: list[int] = []
-
-    def read() -> None:
-        until(lambda: report.printed)
-        for path in ("/", "/api/status"):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", path)
-            answers.append(connection.getresponse().status)
-            connection.close()
-
-    reader = interrupted_after(read)
-    assert serving.dashboard(world, port=port) == 0
-    reader.join(5)
-    assert lines(report) == [f"environment demo: http://127.0.0.1:{port}/   (Ctrl-C ends it)"]
-    assert answers == [200, 200]
-    assert world.cancel.requested
-    with socket.create_server(("127.0.0.1", port)):
-        pass  # the port is free again
+    for _ in range(2):
+        world = stage.make_world(tmp_path, stage.kube(), report=report)
+        assert serving.dashboard(world, port=port) == 0
+        assert world.cancel.requested
+    start, end = f"environment demo: http://127.0.0.1:{port}/?token=", "   (Ctrl-C ends it)"
+    tokens = {line.removeprefix(start).removesuffix(end) for line in lines(report)}
+    assert len(tokens) == 2
+    assert all(len(token) == 32 for token in tokens)
 
 
-def test_the_dashboard_listens_on_loopback_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def served(monkeypatch: pytest.MonkeyPatch, *, interrupted: bool = False) -> list[str]:
+    """The addresses that consoles listen on, in place of serving."""
     bound: list[str] = []
-    monkeypatch.setattr(
-        "bootstrap.serving.Server.serve_forever", lambda self: bound.append(self.socket.getsockname()[0])
-    )
+
+    def serve(self: Console) -> None:
+        bound.append(self._socket.getsockname()[0])
+        self._socket.close()
+        self.feed.close()  # as the real one does, however it ends
+        if interrupted:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Console, "serve", serve)
+    return bound
+
+
+def test_the_dashboard_listens_on_loopback_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = served(monkeypatch)
     world = with_ports(stage.make_world(tmp_path, stage.kube()), dashboard=free_port())
     assert serving.dashboard(world) == 0
-    assert bound == ["127.0.0.1"]
+    world.config = replace(world.config, dashboard=replace(world.config.dashboard, host="0.0.0.0"))  # noqa: S104
+    assert serving.dashboard(world) == 0
+    assert bound == ["127.0.0.1", "0.0.0.0"]  # noqa: S104
+
+
+def test_the_port_of_the_settings_gives_way_to_the_next_free_one_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(monkeypatch)
+    report = FakeReport()
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        taken = holder.getsockname()[1]
+        world = with_ports(stage.make_world(tmp_path, stage.kube(), report=report), dashboard=taken)
+        assert serving.dashboard(world) == 0
+    told, address = lines(report)
+    found = re.fullmatch(rf"port {taken} is taken by process {os.getpid()}.*; the console takes (\d+)", told)
+    assert found
+    assert f"http://127.0.0.1:{found[1]}/" in address
 
 
 def with_ports(world: World, **ports: int) -> World:
@@ -113,14 +133,58 @@ def test_the_browser_is_opened_only_if_asked(
         return found
 
     monkeypatch.setattr("webbrowser.open", open_)
-    monkeypatch.setattr("bootstrap.serving.Server.serve_forever", lambda _: None)
+    served(monkeypatch)
     report, port = FakeReport(), free_port()
     world = stage.make_world(tmp_path, stage.kube(), report=report)
     assert serving.dashboard(world, port=port) == 0
     assert opened == []
     assert serving.dashboard(world, port=port, browse=True) == 0
-    assert opened == [f"http://127.0.0.1:{port}/"]
+    assert [url.partition("=")[0] for url in opened] == [f"http://127.0.0.1:{port}/?token"]
     assert [text.removesuffix(opened[0]) for kind, text in report.printed if kind == "warn"] == warned
+
+
+def test_tekton_dashboard_is_linked_when_it_is_found_and_let_go_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    @contextlib.contextmanager
+    def forwarded(_: World) -> Iterator[str]:
+        yield "http://127.0.0.1:9097"
+        told.append("let go")
+
+    def serve(self: Console) -> None:
+        self.feed.settled.set()
+        until(lambda: self.links)
+        told.append(self.links["Tekton Dashboard"])
+        self._socket.close()
+
+    monkeypatch.setattr(serving, "tekton_dashboard", forwarded)
+    monkeypatch.setattr(Console, "serve", serve)
+    assert serving.dashboard(stage.make_world(tmp_path, stage.kube()), port=free_port()) == 0
+    assert told == ["http://127.0.0.1:9097", "let go"]
+
+
+def test_an_api_server_that_does_not_answer_keeps_no_address_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    def silent(_: World) -> Any:
+        answered.wait(10)
+        raise ApiError("it did not answer", status=0)
+
+    def serve(self: Console) -> None:
+        assert len(lines(report)) == 1
+        self.feed.settled.set()
+        answered.set()
+        self._socket.close()
+
+    monkeypatch.setattr(serving, "tekton_dashboard", silent)
+    monkeypatch.setattr(Console, "serve", serve)
+    report = FakeReport()
+    assert serving.dashboard(stage.make_world(tmp_path, stage.kube(), report=report), port=free_port()) == 0
+    assert [kind for kind, *_ in report.printed] == ["line", "warn"]
 
 
 @pytest.mark.parametrize("command", ["dashboard", "listener"])

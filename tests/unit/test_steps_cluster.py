@@ -185,11 +185,56 @@ def test_kinds_own_words_are_shown_when_it_fails(world: StepWorld) -> None:
     assert "invoke doctor" in failure.value.hint
 
 
+CONFLICT = 'The container name "/demo-worker" is already in use by container "abc".'
+
+
+def late(world: StepWorld, evidence: str, networks: frozenset[str] = NETWORK) -> list[str]:
+    """The first creation meets a node that an engine has made meanwhile. Answers the names of the calls."""
+    kind, calls = world.kind, list[str]()
+    create = kind.create
+
+    def creates(*words: Any) -> None:
+        calls.append("create")
+        if len(calls) == 1:
+            world.engine.add(Box("demo-worker", NODE_IMAGE, {KIND_LABEL: "demo", ROLE_LABEL: "worker"}, networks))
+            raise CommandError("kind create failed with code 1", code=1, evidence=evidence)
+        create(*words)
+
+    kind.create = creates
+    return calls
+
+
+@pytest.mark.parametrize("evidence", [CONFLICT, 'node(s) already exist for a cluster with the name "demo"'])
+def test_a_node_that_came_late_for_a_killed_command_is_replaced(world: StepWorld, evidence: str) -> None:
+    calls = late(world, evidence)
+    assert repaired(world) == READY
+    assert (len(calls), world.kind.deleted) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "networks"), [("kubeadm init: timed out", NETWORK), (CONFLICT, frozenset({"bridge"}))]
+)
+def test_other_failures_and_nodes_of_others_are_not(world: StepWorld, evidence: str, networks: frozenset[str]) -> None:
+    calls = late(world, evidence, networks)
+    with pytest.raises(CommandError, match="could not create") as failure:
+        STEP.apply(world.open())
+    assert failure.value.evidence == evidence
+    assert (len(calls), world.kind.deleted) == (1, 0)
+
+
 def test_a_stopped_node_is_started_and_nothing_is_lost(running: StepWorld) -> None:
     running.engine.boxes["demo-worker"].running = False
     assert check(running) == Pending("demo-worker is stopped")
     assert repaired(running) == READY
     assert running.kind.deleted == 0
+
+
+def test_a_node_that_never_ran_is_not_started_but_replaced(running: StepWorld) -> None:
+    worker = running.engine.boxes["demo-worker"]
+    worker.running = worker.born = False
+    assert repaired(running) == READY
+    assert running.kind.deleted == 1
+    assert not [command for command in running.engine.commands if command.startswith("start")]
 
 
 def test_a_removed_worker_is_told_and_not_made_up_for(running: StepWorld) -> None:
@@ -247,7 +292,7 @@ def test_a_faulty_kind_config_is_told_before_anything_is_built(world: StepWorld,
     (tmp_path / "kind-config.yaml").write_text("kind: Cluster\nnods: []\n")
     world.project = tmp_path
     with pytest.raises(UsageError) as failure:
-        configuration(world.open())
+        configuration(world.config, world.project)
     assert len(failure.value.faults) >= 1
 
 
@@ -371,8 +416,15 @@ def test_nodes_of_today_hold_everything(running: StepWorld) -> None:
     assert PRELOAD.check(running.open()) == Ready("2 images in the nodes from the start")
 
 
+def test_nodes_of_others_hold_nothing_of_ours(running: StepWorld) -> None:
+    running.images.images = {image.name: replace(image, in_node=False) for image in (PAUSE, TOOLBOX)}
+    running.engine.executed = listed()
+    running.engine.add(Box("demo-registry", "r", ports={5000: 1}))
+    assert PRELOAD.check(running.open()) == Pending("2 images are not in the nodes")
+
+
 def test_what_older_nodes_lack_is_pushed_to_the_registry(older: StepWorld) -> None:
-    assert PRELOAD.check(older.open()) == Pending("1 images are newer than the nodes")
+    assert PRELOAD.check(older.open()) == Pending("1 images are not in the nodes")
     PRELOAD.apply(older.open())
     assert set(older.served.held) == {"bootstrap/toolbox:bbbbbbbbbbbb"}
     older.served.held[_tagged(TOOLBOX)] = TOOLBOX.digest

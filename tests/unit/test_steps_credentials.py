@@ -96,6 +96,17 @@ def test_a_repository_elsewhere_gets_its_own_login_and_the_server_keeps_its_own(
     assert data(world, "git-server", names.GIT)["password"] != "token"
 
 
+def test_further_logins_are_as_git_reads_them(world: StepWorld) -> None:
+    STEP.apply(world.open())
+    assert data(world, "git-logins") == {"config": ""}, "there without one as well: steps mount it"
+    world.config = Config(git=GitSettings(logins=Secret("https://a:b@git.test/x")))
+    assert check(world) == Pending("git-logins is missing or has changed")
+    STEP.apply(world.open())
+    found = data(world, "git-logins")
+    assert found["0"] == "username=a\npassword=b\n"
+    assert '[credential "https://git.test/x.git"]' in found["config"]
+
+
 def test_a_public_repository_needs_no_login(world: StepWorld) -> None:
     world.config = Config(git=GitSettings(url="https://github.com/you/app.git"))
     STEP.apply(world.open())

@@ -9,7 +9,7 @@ import pytest
 from bootstrap import names
 from bootstrap.config import Config, GitSettings
 from bootstrap.model import LockedImage, Pending, Ready
-from bootstrap.steps.parts import git, git_objects
+from bootstrap.steps.parts import git, git_objects, pipeline
 from bootstrap.world import reach
 from tests.unit.step_world import Box, StepWorld, make
 
@@ -58,3 +58,16 @@ def test_names_agree(world: StepWorld) -> None:
     found = environment(world)
     assert found["WEBHOOK_URL"] == f"http://{names.LISTENER}.{names.RUNS}.svc.cluster.local:8080"
     assert f"{found['CLONE_URL']}/{found['REPOSITORIES']}.git" == names.GIT_URL
+
+
+@pytest.mark.parametrize(("available", "verdict"), [(0, Pending), (2, Ready)])
+def test_a_pipeline_is_ready_when_its_first_task_can_find_the_git_server_by_name(
+    world: StepWorld, available: int, verdict: type
+) -> None:
+    counts = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": available, "observedGeneration": 1}
+    metadata = {"name": "coredns", "namespace": "kube-system", "generation": 1}
+    dns = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": 2}}
+    world.kube.put(dns | {"status": counts})
+    assert isinstance(pipeline().prove(world.open()), verdict)
+    world.config = Config(context="theirs")
+    assert pipeline().prove(world.open()) == Ready(), "its owner knows what finds names there"

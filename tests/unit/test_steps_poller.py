@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 
 from bootstrap import names, polling
 from bootstrap.config import Config, GitSettings, PollSettings
+from bootstrap.errors import UsageError
 from bootstrap.model import Object, Ready
 from bootstrap.paths import PROJECT
 from bootstrap.polling import State
@@ -43,12 +45,47 @@ def test_the_password_is_for_the_host_of_the_pipeline_only() -> None:
     assert (own["repositories"], own["credentialsFor"]) == ([names.GIT_URL], "http://git.git.svc.cluster.local")
 
 
+def test_the_run_is_that_of_test_run_unless_a_file_is_named(tmp_path: Path) -> None:
+    own = poller.template(PROJECT, config())
+    assert (own["spec"]["pipelineRef"], own["metadata"]) == ({"name": "git-cicd"}, {"namespace": "cicd"})
+    file = tmp_path / "run.yaml"
+    text = (PROJECT / "manifests/test/pipelinerun.yaml").read_text()
+    file.write_text(text.replace("name: git-cicd", "name: mine").replace("namespace: cicd", "labels: {team: red}"))
+    mine = poller.template(PROJECT, config(template=str(file)))
+    assert mine["spec"]["pipelineRef"] == {"name": "mine"}
+    assert (mine["metadata"]["namespace"], mine["metadata"]["labels"]) == ("cicd", {"team": "red"})
+    values = {each["name"]: each["value"] for each in mine["spec"]["params"]}
+    assert values["IMAGE"] == "registry.tekton.internal:5000/demo/go-echo", "as the file says"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is not one PipelineRun"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "is not one PipelineRun"),
+        ("apiVersion: tekton.dev/v1\nkind: PipelineRun\nmetadata: {generateName: x-}\nspec: {}\n", "none of the param"),
+        ("{", "run.yaml"),
+    ],
+)
+def test_a_file_that_holds_no_run_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as error:
+        poller.template(PROJECT, config(template=str(file)))
+    assert told in str(error.value) + str(error.value.faults)
+    with pytest.raises(UsageError):
+        poller.template(PROJECT, config(template=str(tmp_path / "missing.yaml")))
+
+
 @pytest.mark.parametrize(
     ("kept", "said"),
     [
         ({}, "asks every 2 min"),
         ({URL: polling.dump(URL, State({"main": "a" * 40}, seen=True))}, "asks every 2 min"),
-        ({URL: "rubbish"}, "asks every 2 min"),
+        (
+            {URL: "rubbish"},
+            f"asks every 2 min; 1 of 2 failed: {URL}: its state could not be read, and is begun anew",
+        ),
         ({OTHER: polling.dump(OTHER, State(why="no answer"))}, f"asks every 2 min; 1 of 2 failed: {OTHER}: no answer"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.steps.restart import is_fresh, is_of_before
+from bootstrap.steps.restart import is_between, is_fresh, is_of_before
 
 SINCE = datetime(2026, 11, 23, 12, 0, 30, 500_000, UTC)
 
@@ -45,3 +45,27 @@ def test_a_pod_is_of_before_until_all_its_containers_started_again(given: dict[s
 )
 def test_a_pod_that_was_started_only_just_may_end_yet(given: dict[str, Any], fresh: bool) -> None:
     assert is_fresh(given, SINCE) is fresh
+
+
+ENDED = {"terminated": {"exitCode": 255, "reason": "Unknown"}}
+
+
+def restarting(state: dict[str, Any], last: dict[str, Any] | None = None, policy: str = "Always") -> dict[str, Any]:
+    status = {"phase": "Running", "containerStatuses": [{"state": state, "lastState": last or {}}]}
+    return {"metadata": {}, "spec": {"restartPolicy": policy}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("given", "between"),
+    [
+        (restarting(ENDED), True),
+        (restarting(ENDED, policy="Never"), False),  # a step of a TaskRun that has done its part
+        (restarting({"waiting": {"reason": "ContainerCreating"}}, ENDED), True),
+        (restarting({"waiting": {"reason": "PodInitializing"}}, ENDED), True),
+        (restarting({"waiting": {"reason": "CrashLoopBackOff"}}, ENDED), False),
+        (restarting({"waiting": {"reason": "ContainerCreating"}}), False),  # never ran: its volume may be missing
+        (restarting({"running": {"startedAt": "2026-11-23T12:01:00Z"}}, ENDED), False),
+    ],
+)
+def test_a_pod_that_ended_with_its_node_and_is_not_back_yet_is_waited_for(given: dict[str, Any], between: bool) -> None:
+    assert is_between(given) is between

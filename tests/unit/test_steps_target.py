@@ -31,7 +31,7 @@ def token(uid: str = "u1", issued: float = NOW, hours: float = 720) -> str:
 
 
 def account(uid: str = "u1", namespace: str = "demo") -> Object:
-    return {"kind": "ServiceAccount", "metadata": {"name": "deployer", "namespace": namespace, "uid": uid}}
+    return {"kind": "ServiceAccount", "metadata": {"name": "pipeline-deployer", "namespace": namespace, "uid": uid}}
 
 
 def kubeconfig(path: Path, server: str, *, context: str = "kind-demo", inline_ca: bool = True) -> Path:
@@ -72,7 +72,7 @@ def test_it_is_minted_for_one_namespace_and_a_limited_time(world: StepWorld) -> 
     assert check(world) == Pending("the kubeconfig of the target is missing")
     STEP.apply(world.open())
     assert check(world) == Ready("may deploy to namespace demo, for 30 days")
-    assert world.kube.tokens == [("demo", "deployer", 720 * HOUR)]
+    assert world.kube.tokens == [("demo", "pipeline-deployer", 720 * HOUR)]
     document = minted(world)
     assert document["clusters"][0]["cluster"]["server"] == SAME_CLUSTER
     assert base64.b64decode(document["clusters"][0]["cluster"]["certificate-authority-data"]).decode() == CA
@@ -102,7 +102,7 @@ def test_a_deployer_that_was_made_anew_gets_a_new_token(world: StepWorld) -> Non
     world.kube.token_text = token("u2")
     STEP.apply(world.open())
     assert isinstance(check(world), Ready)
-    del world.kube.objects["ServiceAccount", "demo", "deployer"]
+    del world.kube.objects["ServiceAccount", "demo", "pipeline-deployer"]
     assert isinstance(check(world), Pending)
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from bootstrap import names
-from bootstrap.errors import ApiError, BootstrapError
+from bootstrap.errors import ApiError, BootstrapError, PreconditionError, StepError
+from bootstrap.manifests import stamp
 from bootstrap.model import Failed, LockedImage, Object, Pending, Ready
 from bootstrap.paths import PRODUCT
+from bootstrap.plans import Plan
 from bootstrap.steps import tekton
 from tests.unit.step_world import TOOLBOX, FakeImages, StepWorld, make
 
@@ -236,3 +238,55 @@ def test_a_tekton_of_ours_is_ours_on_their_cluster_too(world: StepWorld) -> None
     for each in world.kube.objects.values():
         each["metadata"]["labels"] = {names.MANAGED_BY: PRODUCT}
     assert tekton.theirs(world.open()) is None
+
+
+# -- another version over the one that runs ------------------------------------------------------------
+
+
+def install(world: StepWorld, pipelines: str, triggers: str) -> None:
+    """Tekton of ours, in a cluster of ours."""
+    for name, version in (("pipelines-info", pipelines), ("triggers-info", triggers)):
+        world.kube.put(stamp(config_map(name, version=version)))
+
+
+def test_the_versions_are_read_from_the_cluster_and_told(world: StepWorld) -> None:
+    step, wanted = tekton.tekton(), tekton.versions(world.open())
+    assert step.plan(world.open()).versions == ()
+    install(world, "v1.2.3", wanted.triggers)
+    move = f"Pipelines v1.2.3 -> {wanted.pipelines}"
+    plan = step.plan(world.open())
+    assert (plan.versions, plan.there, plan.refusals) == ((move,), True, ())
+    verdict = tekton.tekton().check(world.open())
+    assert isinstance(verdict, Pending)
+    assert verdict.why.startswith(f"{move}: ")
+
+
+def test_they_are_told_also_when_the_images_are_not_built(world: StepWorld) -> None:
+    install(world, "v1.2.3", "v0.3.0")
+    images = world.images
+    assert isinstance(images, Images)
+
+    def unbuilt() -> list[Object]:
+        raise PreconditionError("the images are not built yet")
+
+    images.tekton = unbuilt  # type: ignore[method-assign]
+    plan = tekton.tekton().plan(world.open())
+    assert len(plan.versions) == 2
+    assert plan.unknown == "the images are not built yet"
+
+
+def test_an_older_one_is_refused_and_nothing_is_touched(world: StepWorld) -> None:
+    install(world, "v99.0.0", "v0.1.0")
+    before = copy.deepcopy(world.kube.objects)
+    step = tekton.tekton()
+    [refusal] = step.plan(world.open()).refusals
+    assert "Pipelines v99.0.0 runs here" in refusal.why
+    assert step.check(world.open()) == refusal
+    with pytest.raises(StepError, match="runs here"):
+        step.apply(world.open())
+    assert world.kube.objects == before
+
+
+def test_a_tekton_of_somebody_else_is_in_no_plan(world: StepWorld) -> None:
+    lend(world, "v99.0.0")
+    assert tekton.tekton().plan(world.open()) == Plan("tekton")

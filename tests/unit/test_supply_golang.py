@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -177,7 +177,7 @@ class Compiler:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        stdin: str | bytes | None = None,
+        stdin: str | bytes | IO[bytes] | None = None,
         limit: float = 60,
         check: bool = True,
         on_line: Callable[[str], None] | None = None,

@@ -16,7 +16,10 @@ from bootstrap.cancel import Cancel
 from bootstrap.errors import CommandError, PreconditionError
 from bootstrap.model import Pending, Ready
 from bootstrap.supply import parts, rootfs
-from bootstrap.supply.source import NOT_COMPILED, Source, files_below, kubernetes_version_flags, place
+from bootstrap.supply.compiler import kubernetes_version_flags
+from bootstrap.supply.contexts import place
+from bootstrap.supply.keys import NOT_COMPILED, files_below
+from bootstrap.supply.source import Source
 from bootstrap.world.engine import Engine
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
@@ -83,7 +86,7 @@ def source(project: Path, *, go: str = "1.26.8", arch: str = "amd64", engine: Fa
 
 def keys(project: Path, **options: Any) -> dict[str, str]:
     made = source(project, **options)
-    return {name: made._key(name) for name in NAMES}
+    return {name: made._keys.of(name) for name in NAMES}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -136,6 +139,39 @@ def test_a_changed_file_rebuilds_what_is_made_from_it(project: Path, file: str, 
     before = keys(project)
     append(project / file)
     assert changed(before, keys(project)) == rebuilt
+
+
+AS_EVER = {
+    "go-tools": "e1ee312a1a01a0a2",
+    "go-kubernetes": "2bc373579117c13f",
+    "go-echo-first": "91d375226bb4d471",
+    "rootfs": "501dd7d11eb8f9b8",
+    "registry": "1a2d6d478163b967",
+    "toolbox": "14df6fb85180a3e5",
+    "golang": "708de780ddf1231c",
+    "tekton": "5d07c8c8163b8300",
+    "node": "d5cee27cfdeeb31d",
+}
+"""Keys of a project that never changes. Whoever changes one of them makes every user build all of it anew."""
+
+
+def test_keys_stay_as_they_are(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    fixed = tmp_path / "fixed"
+    folders = {part.module for part in parts.GO_PARTS} | {part.folder for part in parts.IMAGE_PARTS}
+    folders |= {"images/base", "images/static", "images/golang", "images/node", *parts.AGENTS}
+    for folder in sorted(folders):
+        for name, text in (("go.mod", "go 1.26\n"), ("main.go", "package main\n"), ("Dockerfile", "FROM scratch\n")):
+            file = fixed / folder if folder.endswith(".py") else fixed / folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+    for manifest in ("images/nodenet/default-cni.yaml", "images/local-path-provisioner/default-storage.yaml"):
+        (fixed / manifest).write_text("kind: List\n")
+    (fixed / "images/tekton").mkdir()
+    (fixed / "images/tekton/go.mod").write_text("go 1.26\n")
+    (fixed / "images/versions.yaml").write_text("aliases: {pause: [registry.k8s.io/pause:3]}\n")
+    found = keys(fixed)
+    assert {name: found[name] for name in AS_EVER} == AS_EVER
 
 
 def test_the_same_checkout_gives_the_same_keys(project: Path) -> None:
@@ -218,11 +254,11 @@ def engine() -> FakeEngine:
 def complete(project: Path, engine: FakeEngine) -> Source:
     """Everything is built."""
     made = source(project, engine=engine)
-    for folder in (*made.layouts().values(), made._layout("golang")):
+    for folder in (*made.layouts().values(), made._workshop.layout("golang")):
         layout(folder, "a")
-    (made._folder("tekton") / "objects.json").write_text('[{"kind": "Deployment"}]')
-    made._folder("go-tools").mkdir(parents=True)
-    engine.images = {made._tag("node"), made._tag("registry")}
+    (made._workshop.folder("tekton") / "objects.json").write_text('[{"kind": "Deployment"}]')
+    made._workshop.folder("go-tools").mkdir(parents=True)
+    engine.images = {made._workshop.tag("node"), made._workshop.tag("registry")}
     return source(project, engine=engine)
 
 
@@ -279,25 +315,25 @@ def test_a_context_holds_the_folder_and_the_program_and_nothing_else(
 ) -> None:
     append(project / "images/pause/README.md")
     made = source(project, engine=engine)
-    program = made._folder("go-pause") / "pause"
+    program = made._workshop.folder("go-pause") / "pause"
     append(program)
     seen: list[set[str]] = []
     engine.built = lambda folder: seen.append({path.name for path in folder.iterdir()})
-    made._tasks["engine:pause"].build(lambda _: None)
+    made.tasks["engine:pause"].build(lambda _: None)
     assert seen == [{"Dockerfile", "pause"}]
     command = engine.commands[0]
     assert {"--network=host", "--force-rm", "app.kubernetes.io/managed-by=tekton-bootstrap"} <= set(command)
     assert not Path(command[-1]).exists(), "the context is removed"
-    made._tasks["engine:pause"].build(lambda _: None)
+    made.tasks["engine:pause"].build(lambda _: None)
     assert len([words for words in engine.commands if words[0] == "build"]) == 1
 
 
 def test_older_images_go_and_the_one_just_built_stays(project: Path, engine: FakeEngine) -> None:
     made = source(project, engine=engine)
-    append(made._folder("go-pause") / "pause")
+    append(made._workshop.folder("go-pause") / "pause")
     current = made._key("pause")
     engine.tags = f"newest\nolder\n{current}\noldest\n"  # built from cache it has the age of the others
-    made._tasks["engine:pause"].build(lambda _: None)
+    made.tasks["engine:pause"].build(lambda _: None)
     assert engine.commands[-1] == [
         "image",
         "rm",
@@ -308,18 +344,18 @@ def test_older_images_go_and_the_one_just_built_stays(project: Path, engine: Fak
 
 def test_a_failed_build_tells_what_the_builder_said(project: Path, engine: FakeEngine) -> None:
     made = source(project, engine=engine)
-    append(made._folder("go-pause") / "pause")
+    append(made._workshop.folder("go-pause") / "pause")
     engine.fails = True
     said: list[str] = []
     with pytest.raises(CommandError, match="pause could not be built") as failure:
-        made._tasks["engine:pause"].build(said.append)
+        made.tasks["engine:pause"].build(said.append)
     assert "apt-get: not found" in failure.value.evidence
     assert said == ["step 1/2"]
     assert list((project / "cache/tmp").iterdir()) == []
 
 
 def test_the_graph_is_whole(project: Path) -> None:
-    tasks = source(project)._tasks
+    tasks = source(project).tasks
     for task in tasks.values():
         assert set(task.needs) <= set(tasks), task.name
     compiling = {task.name for task in tasks.values() if task.compiles}
@@ -330,7 +366,7 @@ def test_a_failing_part_is_told_to_the_others(project: Path) -> None:
     cancel = Cancel()
     made = source(project)
     made._cancel = cancel
-    made._store.path("go-pause", made._key("go-pause")).mkdir(parents=True)  # without the program in it
+    made.binary("go-pause", "pause").parent.mkdir(parents=True)  # without the program in it
     with pytest.raises(FileNotFoundError):
         made.build(["engine:pause"], FakeLine("images"))
     assert cancel.requested

@@ -155,6 +155,27 @@ def test_the_estimate_learns_the_machines_pace() -> None:
     assert 200 < progress.remaining() < 300
 
 
+def test_a_part_that_says_nothing_is_still_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "BEAT", 0.01)
+    site, clock = Site(), FakeClock()
+    told = threading.Event()
+
+    def silent() -> None:
+        clock.time += 200
+        assert told.wait(LIMIT)
+
+    class Line(FakeLine):
+        def progress(self, text: str) -> None:
+            super().progress(text)
+            if text == "long (at work) for 3m":
+                told.set()
+
+    line = Line("images")
+    site.works = {"long": silent}
+    run({"long": site.task("long", cost=300)}, clock, line, site.stopped.set)
+    assert site.built == ["long"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "5s"), (1, "5s"), (12, "10s"), (89, "90s"), (90, "2m"), (965, "16m")]
 )

@@ -61,6 +61,8 @@ class Tools:
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **_: Any) -> Output:
         self.ran.append(list(argv))
+        if argv[:3] == ["/go/bin/go", "list", "-export"]:
+            return Output(0, "", "")
         if argv[:2] == ["/go/bin/go", "list"]:
             return Output(0, f"/mod/{argv[-1]}\n", "")
         if argv[:2] == ["/bin/ko", "resolve"]:
@@ -143,6 +145,16 @@ def test_ko_builds_for_the_nodes_from_our_bases(tmp_path: Path, texts: dict[str,
     config = yaml.safe_load((tmp_path / "ko.yaml").read_text())
     assert config["defaultBaseImage"] == f"{REGISTRY}/base/static{DIGEST}"
     assert config["baseImageOverrides"] == {f"{PIPELINE}/cmd/resolvers": f"{REGISTRY}/base/git{DIGEST}"}
+
+
+def test_what_the_programs_share_is_compiled_once_before_ko_builds_them_side_by_side(
+    tmp_path: Path, texts: dict[str, str]
+) -> None:
+    tools = Tools(texts, Serving())
+    build(tools, tmp_path)
+    first = next(index for index, argv in enumerate(tools.ran) if argv[:2] == ["/bin/ko", "resolve"])
+    [compiled] = [argv for argv in tools.ran[:first] if "-export" in argv]
+    assert sorted(tekton.logical_name(each) for each in compiled[-12:]) == sorted(tekton.NAMES)
 
 
 def test_a_release_without_one_of_the_images_is_noticed(tmp_path: Path, texts: dict[str, str]) -> None:

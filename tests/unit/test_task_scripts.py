@@ -8,11 +8,14 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from bootstrap import logins
 from bootstrap.manifests import load
 from bootstrap.paths import PROJECT
+from tests.git_host import PASSWORD, USER, Bare, git_host
 
 DIGEST = "sha256:" + "c" * 64
 COMMIT = "a" * 40
@@ -82,8 +85,8 @@ class Clone:
         self.git("commit", "--quiet", "--message", message)
         return self.git("rev-parse", "HEAD")
 
-    def run(self, revision: str, repo: str = "https://git.test/app.git") -> Ended:
-        """https://git.test stands for the origin, by git's own rule for rewriting addresses."""
+    def run(self, revision: str, repo: str = "https://git.test/app.git", known: Path | None = None) -> Ended:
+        """https://git.test stands for the origin, by git's own rule for rewriting addresses. known: logins."""
         results = {f"RESULT_{name.upper()}": str(self.tmp_path / name) for name in self.names}
         rewrite = {
             "GIT_CONFIG_COUNT": "2",
@@ -95,7 +98,7 @@ class Clone:
         text = script("git-clone").replace(
             "GIT_ALLOW_PROTOCOL=http:https:ssh", "GIT_ALLOW_PROTOCOL=http:https:ssh:file"
         )
-        text = text.replace(TMP, f"{self.tmp_path}/")
+        text = text.replace(TMP, f"{self.tmp_path}/").replace(logins.FOLDER, str(known or self.tmp_path / "none"))
         directory = str(self.tmp_path / "run/source")
         return run(
             "git-clone", self.folder, text, REPO=repo, REVISION=revision, DIRECTORY=directory, **results, **rewrite
@@ -134,6 +137,23 @@ def test_clone_of_a_tag_and_of_a_commit(clone: Clone) -> None:
         "branch": "",
         "message": "First commit",
     }
+
+
+def test_a_locked_repository_is_opened_by_its_own_login(clone: Clone, tmp_path: Path) -> None:
+    repositories, folder = tmp_path / "repositories", tmp_path / "logins"
+    for each in (repositories, folder):
+        each.mkdir()
+    commit = Bare(repositories / "app.git").commit("main")
+    with git_host(repositories) as host:
+        address = host.url("locked/app")
+        assert clone.run("main", address, folder).code == 1
+        given = address.replace("//", f"//{USER}:{quote(PASSWORD)}@")
+        for name, contents in logins.files(logins.parse(given), str(folder)).items():
+            (folder / name).write_text(contents)
+        ended = clone.run("main", address, folder)
+    assert ended.code == 0, ended.text
+    assert clone.results()["commit"] == commit
+    assert PASSWORD not in ended.text
 
 
 def test_clone_again_starts_afresh(clone: Clone) -> None:

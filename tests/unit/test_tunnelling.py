@@ -144,8 +144,6 @@ def test_a_listener_that_does_not_answer_is_waited_for(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"port": 0}, "--port: 0 is not a port"),
-        ({"port": 65536}, "--port: 65536 is not a port"),
         ({"ssh_port": -1}, "--ssh-port: -1 is not a port"),
         ({"identity": "/no/such/key"}, "--identity: there is no file /no/such/key"),
         ({"config": "/no/such/config"}, "--config: there is no file /no/such/config"),

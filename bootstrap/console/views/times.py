@@ -1,0 +1,27 @@
+"""Times and lengths as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bootstrap.console.words import Words
+
+
+def length(seconds: float) -> str:
+    """ "4 s", "6m12s", "1h02m": short enough for a column, in any language."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def ago(when: str, now: datetime, words: Words) -> str:
+    """ "just now", "3 min ago"; "" for no time."""
+    if not when:
+        return ""
+    seconds = max(0.0, (now - datetime.fromisoformat(when)).total_seconds())
+    for limit, unit, per in ((45, "", 1), (90 * 60, "{n} min ago", 60), (36 * 3600, "{n} h ago", 3600)):
+        if seconds < limit:
+            return words(unit, n=max(1, round(seconds / per))) if unit else words("just now")
+    return words("{n} d ago", n=round(seconds / 86400))

@@ -1,0 +1,223 @@
+"""The words of the pages in English and Chinese. The English ones are the keys; what comes from the cluster stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ENGLISH, CHINESE = "en", "zh"
+LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
+
+ZH: Mapping[str, str] = {
+    # places
+    "Runs": "运行",
+    "Delivery": "交付",
+    "Arrivals": "来件",
+    "Environment": "环境",
+    "environment": "环境",
+    "Tekton Dashboard": "Tekton 仪表板",
+    "Skip to content": "跳到正文",
+    "Language": "语言",
+    "Appearance": "外观",
+    "Light": "浅色",
+    "Dark": "深色",
+    "As the system": "跟随系统",
+    # states
+    "Running": "运行中",
+    "Pending": "等待中",
+    "Succeeded": "成功",
+    "Failed": "失败",
+    "Cancelled": "已取消",
+    "TimedOut": "超时",
+    "Skipped": "已跳过",
+    "ready": "就绪",
+    "pending": "未就绪",
+    "failed": "失败",
+    "unknown": "未知",
+    "leaving": "正在退出",
+    "starting": "启动中",
+    "ok": "正常",
+    "warn": "警告",
+    "fail": "错误",
+    # arrived by
+    "push": "推送",
+    "poll": "轮询",
+    "hand": "手动",
+    # runs
+    "Search": "搜索",
+    "State": "状态",
+    "Branch": "分支",
+    "Started by": "来源",
+    "Commit": "提交",
+    "Author": "作者",
+    "Time": "用时",
+    "Image": "镜像",
+    "When": "时间",
+    "Run": "运行",
+    "any": "全部",
+    "{n} runs": "共 {n} 次运行",
+    "1 run": "共 1 次运行",
+    "{first}–{last} of {n}": "第 {first}–{last} 项，共 {n} 项",
+    "Newer": "较新",
+    "Older": "较旧",
+    "No run matches.": "没有符合条件的运行。",
+    "Nothing has run yet. Start a run here, or push a commit.": "还没有运行。可在此处启动，或推送一个提交。",
+    "Start a run": "启动运行",
+    "Start": "启动",
+    "Clear filters": "清除筛选",
+    "just now": "刚刚",
+    "{n} min ago": "{n} 分钟前",
+    "{n} h ago": "{n} 小时前",
+    "{n} d ago": "{n} 天前",
+    # a run
+    "All runs": "全部运行",
+    "Tasks": "任务",
+    "Log": "日志",
+    "Parameters": "参数",
+    "Results": "结果",
+    "Events": "事件",
+    "Rerun": "重新运行",
+    "Cancel run": "取消运行",
+    "Why it failed": "失败原因",
+    "The line that says so": "关键的一行",
+    "Show in the log": "在日志中查看",
+    "There is no run {name}.": "没有名为 {name} 的运行。",
+    "It may have been deleted: old runs are.": "它可能已被清理：旧的运行会被删除。",
+    "It was cancelled.": "已被取消。",
+    "It took longer than a run may take.": "超过了一次运行的时限。",
+    " It was in task {task}.": "当时在任务 {task} 中。",
+    "Task {task} took longer than it may.": "任务 {task} 超过了时限。",
+    "Task {task} could not be run: {why}": "任务 {task} 无法运行：{why}",
+    "Task {task} failed: its step {step} ended with exit {code}": "任务 {task} 失败：步骤 {step} 的退出码为 {code}",
+    "it needed more memory than it may have": "所需内存超过限额",
+    "the program could not be started": "程序无法启动",
+    "the program was not found": "找不到程序",
+    "it was interrupted": "被中断",
+    "it was killed, most often because it needed more memory than it may have": "被强制终止，多半因为内存超过限额",
+    "it crashed": "程序崩溃",
+    "it was told to stop": "被要求停止",
+    "Search the log": "搜索日志",
+    "{n} of {all}": "第 {n} 处，共 {all} 处",
+    "no match": "无匹配",
+    "Next match": "下一处",
+    "Previous match": "上一处",
+    "Follow": "跟随",
+    "Earlier lines": "较早的行",
+    "Later lines": "较晚的行",
+    "lines {first}–{last} of {n}": "第 {first}–{last} 行，共 {n} 行",
+    "{n} older lines are gone": "更早的 {n} 行已丢弃",
+    "No line yet.": "还没有输出。",
+    "The log ended: {why}": "日志中断：{why}",
+    "No step has started yet.": "还没有步骤开始。",
+    "none": "无",
+    "Copy": "复制",
+    "Copied": "已复制",
+    # actions
+    "Run {name} was started.": "已启动运行 {name}。",
+    "Run {name} is being cancelled.": "正在取消运行 {name}。",
+    "Cancel run {name}?": "取消运行 {name}？",
+    "What it has deployed already stays. Its notification is still sent.": "已部署的内容会保留，通知仍会发送。",
+    "Keep it": "不取消",
+    "Back": "返回",
+    "Roll back": "回滚",
+    "Roll back {name}?": "回滚 {name}？",
+    "{name} goes back to {digest} (commit {commit}), one pod after the other; nobody is cut off.": "{name} 将回到 {digest}（提交 {commit}）。Pod 逐个替换，服务不中断。",
+    "{name} goes back to {digest}.": "{name} 正在回到 {digest}。",
+    "A branch, a tag, or a commit in full.": "分支、标签或完整的提交号。",
+    # delivery
+    "serving": "正在服务",
+    "rolling out": "正在发布",
+    "stuck": "发布受阻",
+    "Nothing is deployed yet.": "还没有部署任何内容。",
+    "The first run that succeeds deploys it.": "第一次成功的运行会部署它。",
+    "Version": "版本",
+    "Digest": "摘要",
+    "Since": "始于",
+    "Pods": "Pod",
+    "Node": "节点",
+    "Restarts": "重启",
+    "History": "历史",
+    "now": "当前",
+    "{n} of {all} pods ready": "{all} 个 Pod 中 {n} 个就绪",
+    "{n} of {all} pods are new": "{all} 个 Pod 中 {n} 个为新版本",
+    "/version does not answer": "/version 没有应答",
+    "unknown commit": "未知提交",
+    # arrivals
+    "Webhook deliveries": "Webhook 投递",
+    "Delivered": "投递",
+    "What became of it": "结果",
+    "Repository": "仓库",
+    "Event": "事件",
+    "No delivery yet. Push a commit, or try: invoke webhook --test": "还没有投递。请推送提交，或执行 invoke webhook --test",
+    "{n} without an id, the last: {text}": "{n} 条没有编号，最近一条：{text}",
+    "Polls": "轮询",
+    "asked every {n} min": "每 {n} 分钟询问一次",
+    "asked only by hand: invoke poll": "仅手动询问：invoke poll",
+    "Branches known": "已知分支",
+    "not asked yet": "尚未询问",
+    "Last answer": "最近结果",
+    "Refresh": "刷新",
+    "read {ago}": "读取于{ago}",
+    "reading…": "读取中…",
+    "became a run": "成为运行",
+    "its commit has a run already": "该提交已有运行",
+    "refused": "被拒绝",
+    "under way": "处理中",
+    "dropped at {gate}": "止于 {gate}",
+    "never arrived": "未到达",
+    # environment
+    "Next": "下一步",
+    "Steps": "步骤",
+    "Step": "步骤",
+    "Why": "原因",
+    "Where things are": "地址",
+    "The last up": "最近一次 up",
+    "{when}, {length} in all": "{when}，共 {length}",
+    "No up was recorded yet.": "还没有 up 的记录。",
+    "Images": "镜像",
+    "{n} images, supply {supply}": "{n} 个镜像，来源 {supply}",
+    "Size": "大小",
+    "Resources": "资源",
+    "CPU": "CPU",
+    "Memory": "内存",
+    "used": "已用",
+    "requests": "请求",
+    "limits": "上限",
+    "Doctor": "诊断",
+    "Nothing to warn of.": "没有警告。",
+    "Finding": "发现",
+    "Fix": "解决办法",
+    "every step is ready": "所有步骤就绪",
+    "{n} of {all} steps are ready": "{all} 个步骤中 {n} 个就绪",
+    # the line to the cluster and to the browser
+    "The cluster does not answer; what is shown is what was last seen.": "集群没有应答；显示的是最后看到的内容。",
+    "It is asked again by itself.": "正在自动重试。",
+    "Reading the cluster…": "正在读取集群…",
+}
+
+
+EN: Mapping[str, str] = {"TimedOut": "Timed out"}
+"""What is not its own key."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Called with an English text and what stands in its braces, answers it in the reader's language."""
+
+    language: str = ENGLISH
+
+    def __call__(self, text: str, /, **values: object) -> str:
+        found = (ZH if self.language == CHINESE else EN).get(text, text)
+        return found.format(**values) if values else found
+
+
+def preferred(accepted: str) -> str:
+    """The language that a browser wants most, by its Accept-Language."""
+    weighed = []
+    for number, part in enumerate(accepted.split(",")):
+        tag, _, weight = part.partition(";q=")
+        try:
+            weighed.append((-float(weight or 1), number, tag.strip().lower()[:2]))
+        except ValueError:
+            continue
+    return next((tag for _, _, tag in sorted(weighed) if tag in LANGUAGES), ENGLISH)

@@ -1,0 +1,130 @@
+"""Objects that an earlier version of the manifests had, and this one has not: removed, once all else is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from bootstrap.manifests import is_applied, ordered
+from bootstrap.model import Object, Pending, Ready, Verdict
+from bootstrap.names import SELECTOR
+from bootstrap.plans import Change, Plan
+from bootstrap.readiness import label
+from bootstrap.steps.manifest import Key
+from bootstrap.world import World
+
+GONE = (
+    ("v1", "ServiceAccount"),
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("apps/v1", "Deployment"),
+    ("batch/v1", "CronJob"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
+    ("tekton.dev/v1", "Pipeline"),
+    ("tekton.dev/v1", "Task"),
+    ("triggers.tekton.dev/v1beta1", "EventListener"),
+    ("triggers.tekton.dev/v1beta1", "Trigger"),
+    ("triggers.tekton.dev/v1beta1", "TriggerBinding"),
+    ("triggers.tekton.dev/v1beta1", "TriggerTemplate"),
+    ("triggers.tekton.dev/v1alpha1", "ClusterInterceptor"),
+    ("triggers.tekton.dev/v1alpha1", "Interceptor"),
+)
+"""Kinds that can be made again from a checkout. Runs, for one, are none of them."""
+
+KEPT = (
+    ("v1", "Namespace"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "Secret"),
+    ("apps/v1", "StatefulSet"),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+)
+"""Kinds that hold data, or with which other objects go: these stay, and it is said."""
+WHY_KEPT = "no longer of this version; it may hold data, so it stays"
+SIDE_BY_SIDE = 8
+
+
+@runtime_checkable
+class Part(Protocol):
+    """A step that applies objects."""
+
+    def keys(self, world: World) -> Sequence[Key]: ...
+
+
+@dataclass(frozen=True)
+class PruneStep:
+    """parts: every step that applies objects to the environment's own cluster."""
+
+    parts: tuple[Part, ...]
+    needs: tuple[str, ...]
+    name: str = "prune"
+    limit: float = 60
+
+    def check(self, world: World) -> Verdict:
+        gone, kept = self._surplus(world)
+        if gone:
+            return Pending(f"{_first(gone)} of an earlier version")
+        return Ready(f"{_first(kept)} of an earlier version may hold data" if kept else "nothing is left over")
+
+    def plan(self, world: World) -> Plan:
+        gone, kept = self._surplus(world)
+        deleted = [Change("delete", label(each)) for each in gone]
+        return Plan(
+            self.name, (*deleted, *(Change("keep", label(each), (WHY_KEPT,)) for each in kept)), there=bool(gone)
+        )
+
+    def apply(self, world: World) -> None:
+        gone, _ = self._surplus(world)
+        _delete(world, gone)
+
+    def undo(self, world: World) -> None:
+        """What an earlier version left goes with the rest, data and all."""
+        gone, kept = self._surplus(world)
+        _delete(world, gone + kept)
+
+    def _surplus(self, world: World) -> tuple[list[Object], list[Object]]:
+        """What no step wants: that can go, and that stays.
+
+        Only in namespaces of which something is wanted: what was deployed to a target of before is left there.
+        """
+        keys = [key for part in self.parts for key in part.keys(world)]
+        wanted = {(_group(api_version), kind, space, name) for api_version, kind, space, name in keys}
+        spaces = {space for _, _, space, _ in keys}
+        with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="prune") as pool:
+            lists = pool.map(lambda kind: world.kube.list(*kind, labels=SELECTOR), GONE + KEPT)
+            found = [each for entries in lists for each in entries]
+        surplus = [each for each in found if is_applied(each) and _known_as(each) not in wanted]
+        here = [each for each in surplus if each["metadata"].get("namespace", "") in {"", *spaces}]
+        kept = {kind for _, kind in KEPT}
+        return [e for e in here if e["kind"] not in kept], [e for e in here if e["kind"] in kept]
+
+
+def _first(objects: Sequence[Object]) -> str:
+    more = f" and {len(objects) - 1} more" if len(objects) > 1 else ""
+    return f"{label(objects[0])}{more}"
+
+
+def _delete(world: World, objects: Sequence[Object]) -> None:
+    """The last first."""
+    for each in reversed(ordered(objects)):
+        metadata = each["metadata"]
+        world.kube.delete(each["apiVersion"], each["kind"], metadata["name"], metadata.get("namespace", ""))
+
+
+def _group(api_version: str) -> str:
+    """ "tekton.dev/v1" -> "tekton.dev": an object is the same in each version of its kind."""
+    return api_version.rpartition("/")[0]
+
+
+def _known_as(obj: Object) -> Key:
+    metadata = obj["metadata"]
+    return _group(obj["apiVersion"]), obj["kind"], metadata.get("namespace", ""), metadata["name"]

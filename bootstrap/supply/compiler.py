@@ -1,0 +1,70 @@
+"""Go for this checkout: finds the toolchain that everything is built with, or fetches it, and builds the Go parts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from bootstrap.supply import golang
+from bootstrap.supply.parts import GoPart
+from bootstrap.supply.store import Store
+from bootstrap.world.shell import Shell
+
+Say = Callable[[str], None]
+
+
+class Compiler:
+    """pin: PyPI's Go, taken where the machine has none that is new enough. arch: of the nodes."""
+
+    def __init__(self, shell: Shell, store: Store, pin: Callable[[], golang.Pin], *, project: Path, arch: str) -> None:
+        self._shell = shell
+        self._store = store
+        self._pin = pin
+        self._project = project
+        self._arch = arch
+
+    @functools.cached_property
+    def toolchain(self) -> golang.Toolchain:
+        """The machine's Go if it is new enough, else PyPI's, which is fetched by the first build."""
+        wanted = golang.required_version(sorted(self._project.glob("images/*/go.mod")))
+        found = golang.find(self._shell, ("go", "/usr/local/go/bin/go"), wanted)
+        if found:
+            return found
+        version = self._pin().version
+        return golang.Toolchain(self._store.path("go-toolchain", version) / "go/bin/go", golang.parse_version(version))
+
+    @property
+    def minor(self) -> str:
+        """Results follow the toolchain's minor version; a patch release does not rebuild everything."""
+        return ".".join(map(str, self.toolchain.version[:2]))
+
+    def go(self, say: Say) -> golang.Go:
+        """Ready to run; fetched first if this machine has none."""
+        toolchain = self.toolchain
+        if not toolchain.go.exists():
+            toolchain = golang.fetch(self._shell, self._store, self._pin(), say)
+        return golang.Go(self._shell, toolchain, self._store.root, self._arch)
+
+    def build(self, part: GoPart, folder: Path, say: Say) -> None:
+        module = self._project / part.module
+        flags = part.ldflags
+        if part.version_of:
+            flags = kubernetes_version_flags(golang.module_version(module / "go.mod", part.version_of))
+        self.go(say).build(
+            module,
+            folder,
+            part.packages,
+            ldflags=flags,
+            tags=part.tags,
+            native=part.native,
+            on_line=golang.packages_of(say),
+        )
+
+
+def kubernetes_version_flags(version: str) -> str:
+    """Linker flags that make Kubernetes programs know their version; kubeadm refuses one it cannot read."""
+    major, minor = version.removeprefix("v").split(".")[:2]
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return " ".join(f"-X {package}.{key}={value}" for package in packages for key, value in values.items())

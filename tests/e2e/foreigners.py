@@ -1,0 +1,42 @@
+"""A cluster that somebody else made, with kind and on a network of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import yaml
+
+from bootstrap import kindconfig
+from bootstrap.steps.cluster import CGROUP_V2
+from tests.e2e.product import Product
+
+ONE_NODE = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n"
+
+
+@contextlib.contextmanager
+def cluster(product: Product, name: str) -> Iterator[None]:
+    """Of one node, as `kind` makes it without us. The network has the cluster's name."""
+    world = product.world()
+    world.engine.ensure(lambda _: None)
+    node_image = world.images.lock().node_image
+    config = kindconfig.render(
+        kindconfig.parse(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
+    )
+    environ = world.engine.environ() | {
+        "KIND_EXPERIMENTAL_DOCKER_NETWORK": name,
+        "KUBECONFIG": str(product.kubeconfig),
+    }
+
+    def kind(*words: str, stdin: str | None = None) -> None:
+        program = str(world.images.tool("kind"))
+        world.shell.run([program, *words, f"--name={name}"], env=environ, stdin=stdin, limit=300)
+
+    try:
+        kind("create", "cluster", f"--image={node_image}", "--config=-", "--wait=120s", stdin=yaml.safe_dump(config))
+        yield
+    finally:
+        world.engine.ensure(lambda _: None)  # commands may have stopped it: nothing of ours was left in it
+        kind("delete", "cluster")
+        world.engine.docker("network", "rm", name)
+        world.engine.stop_if_idle()
