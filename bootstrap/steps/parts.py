@@ -33,7 +33,8 @@ WEBHOOK_URL = ("spec", "template", "spec", "containers", "git-server", "env", "W
 
 
 def namespaces() -> ManifestStep:
-    return ManifestStep("namespaces", lambda world: _folder(world, "namespaces"), needs=("cluster",), limit=30)
+    """The first that touches the cluster: a registry that refuses us, or lacks an image, is found before."""
+    return ManifestStep("namespaces", lambda world: _folder(world, "namespaces"), needs=("preload",), limit=30)
 
 
 def builder(world: World) -> ManifestStep:

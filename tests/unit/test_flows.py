@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap import doctor, flows, locks, names
 from bootstrap.config import ClusterSettings, Config
-from bootstrap.converge import order
+from bootstrap.converge import below, order
 from bootstrap.errors import (
     ApiError,
     BootstrapError,
@@ -101,6 +101,15 @@ def test_what_does_not_need_each_other_runs_side_by_side(world: StepWorld) -> No
     assert "cluster" not in needs["registry"]
     assert "registry" not in needs["cluster"]
     assert not {"tekton", "builder", "git"} & {*needs["tekton"], *needs["builder"], *needs["git"]}
+
+
+@pytest.mark.parametrize("config", [Config(), Config(context="kind-theirs"), Config(context="theirs", supply="mirror")])
+def test_nothing_is_put_into_a_cluster_before_its_images_are_served(world: StepWorld, config: Config) -> None:
+    """A wrong password, or a mirror that lacks an image, was found beside the making of namespaces."""
+    world.config = config
+    todo, ground = flows.steps(world.open()), {step.name for step in flows.ground(world.open())}
+    for step in todo:
+        assert step.name in ground or "preload" in {each.name for each in below(todo, step.name)}
 
 
 def test_a_cluster_elsewhere_is_judged_once_the_mirror_has_said_what_it_holds(world: StepWorld) -> None:
