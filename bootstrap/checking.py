@@ -119,8 +119,8 @@ def cluster_checks(programs: str, keep: bool) -> list[Check]:
     """programs: the folder that holds what PROGRAMS names."""
     options = ["--e2e", "-v", "--durations=40", *(["--keep"] if keep else [])]
     return [
-        pytest("integration", "tests/integration", "--timeout=180", limit=1200, env={BIN: programs}),
-        pytest("e2e", "tests/e2e", *options, "--timeout=900", limit=3600),
+        pytest("integration", "tests/integration", "--timeout=180", limit=1800, env={BIN: programs}),
+        pytest("e2e", "tests/e2e", *options, "--timeout=1800", limit=5400),
     ]
 
 

@@ -24,8 +24,8 @@ from bootstrap.world import World, reach
 
 Address = tuple[str, int]
 """Host, port."""
-SECONDS = 5.0
-"""Of one hop."""
+SECONDS = 10.0
+"""Of one hop; a busy machine takes some to begin with it."""
 GIT, BUILDKIT = ("git", "git"), (names.BUILD, "buildkitd")
 """Namespace and name of the pods that hops are tried from."""
 PATIENCE = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from bootstrap.errors import BootstrapError
 from bootstrap.paths import PROJECT
@@ -19,6 +19,8 @@ from bootstrap.world.shell import SystemShell
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 """Kept after the tests, for people to look at."""
+PATIENCE = 20_000
+"""Milliseconds; Playwright's own 5,000 are few while a run's pods start on the same cores."""
 OPTIONS = [
     "--no-sandbox",  # of Chromium's own, which root cannot have
     "--disable-gpu",
@@ -47,6 +49,7 @@ def find_chromium() -> str:
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     program = find_chromium()
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         try:

@@ -39,7 +39,7 @@ def version(product: Product) -> str:
     return str(json.loads(ask(f"{address(product)}/version"))["commit"])
 
 
-def run_of(product: Product, commit: str) -> dict[str, Any]:
-    """The newest run of a commit, as `runs --json` tells it."""
+def run_of(product: Product, commit: str, *states: str) -> dict[str, Any]:
+    """The newest run of a commit, of one in these states if any are named, as `runs --json` tells it."""
     rows = json.loads(product.run("runs", "--json").last)
-    return next(row for row in rows if row["commit"] == commit)
+    return next(row for row in rows if row["commit"] == commit and (not states or row["state"] in states))

@@ -66,7 +66,10 @@ def examples(folder: Path) -> list[Example]:
     if npm is None:
         raise Missing("npm is not installed")
     argv = [npm, "pack", "--silent", "--pack-destination", str(folder), PACKAGE]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        raise Missing(f"npm pack {PACKAGE}: the registry does not answer") from None
     files = [*folder.glob("*.tgz")]
     if done.returncode or len(files) != 1:
         raise Missing(f"npm pack {PACKAGE}: {done.stderr.strip()[-300:]}")

@@ -32,8 +32,11 @@ OWN = {
     "INVOKE_TARGET_KUBECONFIG": "",
     "INVOKE_TARGET_NAMESPACE": "demo",
     "INVOKE_CONTEXT": "",
+    "INVOKE_CLEANUP_HOURS": "0",
 }
-"""Whatever invoke.yaml says: another environment may have its ports."""
+"""Whatever invoke.yaml says: another environment may have its ports. Runs are deleted when a test says so, and not
+beside it at minute 23.
+"""
 
 
 @dataclass(frozen=True)

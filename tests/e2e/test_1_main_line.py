@@ -129,7 +129,7 @@ def test_ctrl_c_leaves_the_run_which_can_be_cancelled(product: Product, reposito
 
 
 def test_logs_and_rerun_of_the_newest_good_run(product: Product, repository: Repository) -> None:
-    name = app.run_of(product, repository.git("rev-parse", "main"))["run"]
+    name = app.run_of(product, repository.git("rev-parse", "main"), "Succeeded")["run"]
     assert "[git-clone]" in product.run("logs", "--run", name).out
     product.run("rerun", "--run", name)
     assert app.version(product) == repository.git("rev-parse", "main")

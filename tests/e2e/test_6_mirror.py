@@ -40,7 +40,7 @@ def apart(product: Product, filled: Filled, enclosure: Enclosure) -> Iterator[di
     # Not `down --purge`: its cache is everybody's.
     # Inside, for the engine outside may have the same addresses, and so the same packet rules.
     words = [*within, sys.executable, "-c", PURGE]
-    subprocess.run(words, env={**os.environ, **given}, cwd=PROJECT, check=True, timeout=60)
+    subprocess.run(words, env={**os.environ, **given}, cwd=PROJECT, check=True, timeout=180)
 
 
 def test_a_mirror_is_planned_and_nothing_moves(product: Product, kept: Kept) -> None:

@@ -11,6 +11,7 @@ from bootstrap.model import Object
 from bootstrap.paths import PROJECT
 from bootstrap.world.kube import Kube
 from tests.integration.control_plane import ControlPlane
+from tests.integration.patience import await_rights
 
 
 def definition(kind: str) -> Object:
@@ -46,6 +47,7 @@ def agent_door(kube: Kube, plane: ControlPlane, name: str, namespace: str, folde
         for part in (each["metadata"], *each.get("subjects", ())):
             part["namespace"] = namespace
     kube.apply(wanted)
+    await_rights(kube, namespace, name, wanted)
     (folder / "token").write_text(kube.token(namespace, name, 3600).reveal())
     (folder / "ca.crt").write_text(plane.ca)
     parts = urlsplit(plane.server)

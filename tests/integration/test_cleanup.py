@@ -21,6 +21,7 @@ from bootstrap.world.kube import Kube
 from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane
 from tests.integration.front import Fault, front
+from tests.integration.patience import await_kind
 
 API = "tekton.dev/v1"
 ENDED = "2026-01-01T00:00:00Z"
@@ -31,6 +32,8 @@ LISTENER = "triggers.tekton.dev/eventlistener"
 @pytest.fixture(scope="module")
 def _kinds(kube: Kube) -> None:
     kube.apply([definition("PipelineRun"), definition("TaskRun")])
+    for kind in ("PipelineRun", "TaskRun"):
+        await_kind(kube, API, kind)
 
 
 @pytest.fixture

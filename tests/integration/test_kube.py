@@ -20,6 +20,7 @@ from bootstrap.world.kube_http import Http
 from bootstrap.world.kube_objects import FIELD_MANAGER
 from tests.integration.conftest import find_binary
 from tests.integration.control_plane import CONTEXT, ControlPlane, control_plane
+from tests.integration.patience import await_kind, await_rights
 
 pytestmark = pytest.mark.integration
 
@@ -159,7 +160,7 @@ def test_delete(kube: Kube, namespace: str) -> None:
     assert kube.get("v1", "ConfigMap", "d", namespace) is None
 
 
-def test_a_kind_that_comes_later_can_be_used_at_once(kube: Kube, namespace: str) -> None:
+def test_a_kind_that_comes_later_can_be_used(kube: Kube, namespace: str) -> None:
     listener = {
         "apiVersion": "test.dev/v1",
         "kind": "EventListener",
@@ -169,8 +170,10 @@ def test_a_kind_that_comes_later_can_be_used_at_once(kube: Kube, namespace: str)
     assert kube.get("test.dev/v1", "EventListener", "l", namespace) is None
     with pytest.raises(ApiError, match="does not know the kind EventListener"):
         kube.apply([listener])
-    made = kube.apply([crd("EventListener"), crd("Task"), listener])
-    assert made[2]["spec"] == {"port": 80}
+    kube.apply([crd("EventListener"), crd("Task")])
+    await_kind(kube, "test.dev/v1", "EventListener")
+    [made] = kube.apply([listener])
+    assert made["spec"] == {"port": 80}
     assert isinstance(
         readiness(kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "tasks.test.dev")), Ready
     )
@@ -214,7 +217,8 @@ def deployer(namespace: str) -> list[Object]:
 
 
 def narrow_door(kube: Kube, plane: ControlPlane, namespace: str, folder: Path) -> Kube:
-    """A door through a kubeconfig that `with_token` built for the deployer."""
+    """A door through a kubeconfig that `with_token` built for the deployer, once that may do its work."""
+    await_rights(kube, namespace, "pipeline-deployer", deployer(namespace))
     token = kube.token(namespace, "pipeline-deployer", 600)
     built = kubeconfig.with_token(plane.server, plane.ca, token, namespace=namespace)
     path = folder / "kubeconfig"

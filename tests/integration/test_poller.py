@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 
-from bootstrap import polling, wait
+from bootstrap import polling
 from bootstrap.agents import poll
 from bootstrap.agents.api import Api, ApiFailure
-from bootstrap.errors import ApiError
-from bootstrap.model import Object, Pending, Ready, Verdict
+from bootstrap.model import Object
 from bootstrap.run_names import arrived_name
-from bootstrap.world.clock import SystemClock
 from bootstrap.world.kube import Kube
 from tests.git_host import Bare, GitHost, git_host
 from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane
+from tests.integration.patience import await_kind
 
 pytestmark = pytest.mark.integration
 
@@ -71,13 +70,6 @@ class Place:
         found = self.kube.list("tekton.dev/v1", "PipelineRun", self.namespace)
         return {each["metadata"]["name"]: each["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] for each in found}
 
-    def served(self) -> Verdict:
-        try:
-            self.kube.list("tekton.dev/v1", "PipelineRun", self.namespace)
-        except ApiError as error:
-            return Pending(error.message)
-        return Ready()
-
     def kept(self, url: str) -> polling.State:
         live = self.kube.get("v1", "ConfigMap", poll.STATE, self.namespace) or {}
         return polling.load((live.get("data") or {}).get(polling.key_of(url)))[0]
@@ -86,15 +78,14 @@ class Place:
 @pytest.fixture
 def place(plane: ControlPlane, kube: Kube, namespace: str, tmp_path: Path) -> Iterator[Place]:
     kube.apply([definition("PipelineRun")])
+    await_kind(kube, "tekton.dev/v1", "PipelineRun")
     repositories, home = (tmp_path / name for name in ("repositories", "home"))
     for folder in (repositories, home):
         folder.mkdir()
     environ = poll.git_environ({"PATH": os.environ["PATH"]}, {}, home)
     api = agent_door(kube, plane, "poller", namespace, tmp_path)
     with git_host(repositories) as host, closing(api):
-        place = Place(kube, namespace, api, host, environ)
-        wait.until(place.served, clock=SystemClock(), limit=20, what="the kind PipelineRun")
-        yield place
+        yield Place(kube, namespace, api, host, environ)
 
 
 def test_a_push_becomes_one_run_and_its_account_may_do_no_more(place: Place) -> None:

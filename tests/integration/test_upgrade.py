@@ -19,6 +19,7 @@ from bootstrap.steps.stored_versions import CRD
 from bootstrap.world import World
 from bootstrap.world.clock import SystemClock
 from bootstrap.world.kube import Kube
+from tests.integration.patience import await_kind
 from tests.unit.fakes import FakeReport
 
 pytestmark = pytest.mark.integration
@@ -73,6 +74,7 @@ def step(*objects: Object) -> ManifestStep:
 
 
 def things(kube: Kube, group: str, version: str, namespace: str, count: int = COUNT) -> list[Object]:
+    await_kind(kube, f"{group}/{version}", "Thing")
     return [
         kube.create(
             {
@@ -94,6 +96,7 @@ def stored(kube: Kube, group: str) -> Sequence[str]:
 
 
 def listed(kube: Kube, group: str, version: str, namespace: str) -> dict[str, Any]:
+    await_kind(kube, f"{group}/{version}", "Thing")
     return {each["metadata"]["name"]: each["spec"] for each in kube.list(f"{group}/{version}", "Thing", namespace)}
 
 
