@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from bootstrap import kindconfig, kubeconfig, names
+from bootstrap import kindconfig, kubeconfig, names, wait
 from bootstrap.authorities import read
 from bootstrap.config import Config
 from bootstrap.errors import ApiError, CommandError, PreconditionError, StepError, UsageError
-from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Verdict
+from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Unknown, Verdict
 from bootstrap.readiness import readiness
 from bootstrap.steps.registry import tar_of
 from bootstrap.steps.restart import await_pods
@@ -31,6 +31,8 @@ CONTROL_PLANE_RUNS = "installing CNI"
 """The phase of kind's in which the control plane runs, and the workers wait."""
 IN_THE_WAY = ("is already in use by container", "already exist for a cluster")
 """What Docker and kind say of a node that is there already."""
+BIRTH_LIMIT = 120.0
+"""Seconds; a node takes about three, and more where the disk is busy."""
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 HOSTS = "/etc/containerd/certs.d"
 CERTS = f"{HOSTS}/{names.REGISTRY}"
@@ -93,7 +95,7 @@ class KindCluster:
         return verdict
 
     def apply(self, world: World) -> None:
-        nodes = self._nodes(world)
+        nodes = self._born(world)
         foreign = self._foreign(world, nodes) if nodes else None
         if foreign:
             raise StepError(foreign.why, hint=foreign.hint)
@@ -120,7 +122,7 @@ class KindCluster:
             await_pods(world, stopped, since)
 
     def undo(self, world: World) -> None:
-        nodes = self._nodes(world)
+        nodes = self._born(world)
         if not nodes or self._foreign(world, nodes):
             return
         try:
@@ -134,7 +136,7 @@ class KindCluster:
         try:
             self._make(world)
         except CommandError as error:
-            nodes = self._nodes(world)
+            nodes = self._born(world)
             if not any(words in error.evidence for words in IN_THE_WAY) or not nodes or self._foreign(world, nodes):
                 raise
             delete(world)
@@ -166,6 +168,19 @@ class KindCluster:
     @staticmethod
     def _nodes(world: World) -> list[Container]:
         return world.engine.containers(label=f"{KIND_LABEL}={world.config.name}")
+
+    def _born(self, world: World) -> list[Container]:
+        """The nodes, with those that the engine still made for a command that was ended. Raises TimedOut."""
+
+        def look() -> Verdict:
+            count = world.engine.unborn(f"{KIND_LABEL}={world.config.name}")
+            return Pending(f"Docker still makes {count} nodes for a command that was ended") if count else Ready()
+
+        def say(verdict: Pending | Unknown) -> None:
+            world.report.step(self.name).cause(verdict.why)
+
+        wait.until(look, clock=world.clock, limit=BIRTH_LIMIT, what="Docker, which makes nodes,", on_change=say)
+        return self._nodes(world)
 
     @staticmethod
     def _foreign(world: World, nodes: Sequence[Container]) -> Failed | None:

@@ -183,15 +183,36 @@ class Engine:
         )
 
     def containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
-        """Containers with `label` ("key" or "key=value") and exactly `name`; stopped ones too unless `running`."""
+        """Containers with `label` ("key" or "key=value") and exactly `name`; stopped ones too unless `running`.
+
+        Without those that are `unborn`.
+        """
         filters = [f"label={label}"] * bool(label) + [f"name=^/?{name}$"] * bool(name)
+        return [_container(document) for document in self._documents(self._ids(filters, running))]
+
+    def unborn(self, label: str) -> int:
+        """How many containers with `label` the engine is still making, whoever asked for them being gone or not.
+
+        It lists one before it copies the image's part of a volume (of a node: a gigabyte), and knows it by its name,
+        also to remove it, only afterwards (moby 20.10, daemon/create.go: setHostConfig before Register).
+        """
+        ids = self._ids([f"label={label}"])
+        known = {document["Id"] for document in self._documents(ids)}
+        missing = set(ids) - known
+        return len(missing & set(self._ids([f"label={label}"]))) if missing else 0
+
+    def _ids(self, filters: Sequence[str], running: bool = False) -> list[str]:
         words = [word for text in filters for word in ("--filter", text)]
-        ids = self.docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)), *words).stdout.split()
+        return self.docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)), *words).stdout.split()
+
+    def _documents(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         if not ids:
             return []
         # One that ended in between makes the code 1; the others are listed all the same.
-        found = json.loads(self.docker("inspect", "--type=container", *ids, check=False).stdout or "[]")
-        return [_container(document) for document in found]
+        found: list[dict[str, Any]] = json.loads(
+            self.docker("inspect", "--type=container", *ids, check=False).stdout or "[]"
+        )
+        return found
 
     def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
         """The engine's JSON of a container, image, network or volume; None if there is no such thing."""

@@ -64,9 +64,13 @@ def _state(box: Box) -> str:
 
 @dataclass
 class FakeEngine:
-    """boxes: by name. commands: every docker command line. verdict: of `check`. executed: answers of `exec`."""
+    """boxes: by name. commands: every docker command line. verdict: of `check`. executed: answers of `exec`.
+
+    births: containers that it is still making; each look finds one more made.
+    """
 
     boxes: dict[str, Box] = field(default_factory=dict)
+    births: list[Box] = field(default_factory=list)
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     volumes: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
@@ -118,6 +122,12 @@ class FakeEngine:
             for box in self.boxes.values()
             if box.labels.get(key) == value and (box.running or not running)
         ]
+
+    def unborn(self, label: str) -> int:
+        count = sum("=".join(each) == label for box in self.births for each in box.labels.items())
+        if self.births:
+            self.add(self.births.pop())
+        return count
 
     def port(self, name: str, container_port: int) -> int | None:
         box = self.boxes.get(name)

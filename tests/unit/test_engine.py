@@ -144,6 +144,22 @@ def test_a_container_that_vanished_meanwhile_is_left_out(paths: Paths) -> None:
     assert engine(paths, {"docker ps": "abc\n", "docker inspect": gone})[0].containers() == []
 
 
+@pytest.mark.parametrize(
+    ("listed", "count"), [(["abc", "abc"], 0), (["abc\ndef", "abc\ndef"], 1), (["abc\ndef", "abc"], 0)]
+)
+def test_what_is_listed_and_not_known_is_still_being_made(paths: Paths, listed: list[str], count: int) -> None:
+    """One that vanished meanwhile is not listed any more."""
+    answers: dict[str, str | Output] = {"docker inspect": Output(1, inspected(Id="abc"), "No such container: def")}
+    subject, shell = engine(paths, answers)
+
+    def once_more(_: object) -> None:
+        if shell.ran[-1].startswith("docker ps"):
+            shell.answers = answers | {"docker ps": listed.pop(0)}
+
+    shell.on_run = once_more
+    assert subject.unborn("a=b") == count
+
+
 def test_foreign_network_is_neither_adopted_nor_removed(paths: Paths) -> None:
     subject, shell = engine(paths, {"docker inspect": inspected(Labels={}, Containers={})})
     with pytest.raises(PreconditionError, match="is not ours"):

@@ -222,6 +222,27 @@ def test_other_failures_and_nodes_of_others_are_not(world: StepWorld, evidence: 
     assert (len(calls), world.kind.deleted) == (1, 0)
 
 
+@pytest.fixture
+def being_made(world: StepWorld) -> StepWorld:
+    """A killed command's nodes, of which the engine has made none yet."""
+    for name, role in (("demo-control-plane", "control-plane"), ("demo-worker", "worker")):
+        labels = {KIND_LABEL: "demo", ROLE_LABEL: role}
+        world.engine.births.append(Box(name, NODE_IMAGE, labels, NETWORK, running=False, born=False))
+    return world
+
+
+def test_nodes_that_the_engine_still_makes_are_waited_for_and_replaced(being_made: StepWorld) -> None:
+    assert repaired(being_made) == READY
+    assert being_made.kind.deleted == 1
+    said = being_made.report.steps["cluster"].said
+    assert ("cause", "Docker still makes 2 nodes for a command that was ended") in said
+
+
+def test_undo_waits_for_them_too(being_made: StepWorld) -> None:
+    STEP.undo(being_made.open())
+    assert (being_made.engine.boxes, being_made.engine.births) == ({}, [])
+
+
 def test_a_stopped_node_is_started_and_nothing_is_lost(running: StepWorld) -> None:
     running.engine.boxes["demo-worker"].running = False
     assert check(running) == Pending("demo-worker is stopped")
