@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap import runtime_filter
-from bootstrap.errors import CommandError
+from bootstrap.errors import CommandError, TimedOut
 from bootstrap.paths import PRODUCT
 from bootstrap.world import host
 from bootstrap.world.engine_network import EngineNetwork
@@ -24,7 +25,8 @@ from bootstrap.world.shell import Shell
 
 START_LIMIT = 60
 STOP_LIMIT = 30
-"""Seconds for dockerd to answer after its start, and to end after SIGTERM."""
+KILL_LIMIT = 5
+"""Seconds for dockerd to answer after its start, and to end after SIGTERM and SIGKILL."""
 PATIENCE = 3
 """Looks, a second apart, that must miss the process before it counts as dead: a busy machine is slow to start it."""
 INHERITED = {"PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"}
@@ -80,12 +82,10 @@ class Dockerd:
                 raise CommandError("the private Docker did not start", code=1, hint=hint, evidence=evidence)
 
     def stop(self) -> None:
-        """End the process, not its containers; fine if it does not run."""
+        """End the process, not its containers; fine if it does not run. Raises TimedOut."""
         pid = self.pid()
         if pid:
-            retry = f"TERM/{STOP_LIMIT}/KILL/5"
-            command = ["start-stop-daemon", "--stop", "--oknodo", "--pid", str(pid), "--retry", retry]
-            self._shell.run(command, limit=STOP_LIMIT + 10)
+            end(pid)
 
     def kill_leftovers(self) -> None:
         """End what outlived a dockerd that was killed: first each container's init, and all in it with it."""
@@ -170,6 +170,23 @@ class Dockerd:
         target.write_text(f"#!{python} -IS\n{Path(runtime_filter.__file__).read_text()}")
         target.chmod(0o755)
         return target
+
+
+def end(pid: int) -> None:
+    """Back as soon as the process has ended, also where its parent does not reap it. Raises TimedOut.
+
+    Process 1 of a virtual machine or a container may take seconds for that, or never do it.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        try:
+            for number, limit in ((signal.SIGTERM, STOP_LIMIT), (signal.SIGKILL, KILL_LIMIT)):
+                signal.pidfd_send_signal(process, number)
+                if select.select([process], [], [], limit)[0]:
+                    return
+        finally:
+            os.close(process)
+        raise TimedOut(f"process {pid} (dockerd) did not end, also when it was killed")
 
 
 def _without_strangers() -> dict[str, str]:

@@ -129,8 +129,8 @@ class Engine:
 
     def stop_if_idle(self) -> None:
         """End the private engine if no container runs in it. The user's Docker is left alone."""
-        if self.managed and self._managed.idle():
-            self._managed.stop()
+        if self.managed:
+            self._managed.stop_if_idle()
 
     def stop(self) -> None:
         """End the private engine and its containers. The user's Docker is left alone."""

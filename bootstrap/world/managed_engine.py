@@ -84,21 +84,25 @@ class ManagedEngine:
                 on_cause("starting the private Docker")
                 self._dockerd.start(self.client)
 
-    def idle(self) -> bool:
-        """No container runs. False when it cannot be asked."""
-        return self._answers() and not self._docker("ps", "--quiet").split()
+    def stop_if_idle(self) -> None:
+        """As `stop`, if no container runs. It stays when it cannot be asked."""
+        if self._answers() and not self._docker("ps", "--quiet").split():
+            self._end()
 
     def stop(self) -> None:
         """End dockerd and every container of it, and what packets to them needed; images, volumes, networks and stopped
         containers stay."""
-        answered = self._answers()
-        if answered:
-            running = self._docker("ps", "--quiet").split()
-            if running:
-                self._docker("stop", "--time", "10", *running, limit=120)
+        if not self._answers():
+            self._dockerd.stop()  # containers may live on, and need the network
+            return
+        running = self._docker("ps", "--quiet").split()
+        if running:
+            self._docker("stop", "--time", "10", *running, limit=120)
+        self._end()
+
+    def _end(self) -> None:
         self._dockerd.stop()
-        if answered:  # else containers may live on
-            self._dockerd.network().down(self._shell)
+        self._dockerd.network().down(self._shell)
 
     def purge(self) -> None:
         """Remove dockerd's processes, containers, images, networks and folders. The package stays installed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -167,10 +168,33 @@ def test_an_engine_that_ends_takes_bridge_and_rules_with_it(
     shell = FakeShell(programs=ALL)
     managed = ManagedEngine(shell, paths)
     answers: dict[str, str | Output] = {f"{managed.client} version": version, f"{managed.client} ps": ""}
-    shell.answers = answers | {"start-stop-daemon --stop": "", "iptables -w": "", "ip link delete": ""}
+    shell.answers = answers | {"iptables -w": "", "ip link delete": ""}
+    ended: list[int] = []
+    monkeypatch.setattr(dockerd, "end", ended.append)
     managed.stop()
+    assert ended == [3]
     assert len([each for each in shell.ran if " -D " in each]) == (3 if gone else 0)
     assert [each for each in shell.ran if each.startswith("ip ")] == ["ip link delete tb123456-0"] * gone
+
+
+@pytest.mark.parametrize(("ignored", "number"), [("", signal.SIGTERM), ("trap : TERM; ", signal.SIGKILL)])
+def test_a_process_that_nobody_reaps_has_ended(
+    monkeypatch: pytest.MonkeyPatch, ignored: str, number: signal.Signals
+) -> None:
+    """Waited for until process 1 had reaped it, dockerd took 1.5 s longer on one machine, and 35 s and a failure
+    where nothing reaps."""
+    monkeypatch.setattr(dockerd, "STOP_LIMIT", 5 if number == signal.SIGTERM else 0.2)
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"{ignored}echo; while :; do sleep 0.05; done"],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as child:
+        assert child.stdout
+        child.stdout.readline()
+        dockerd.end(child.pid)
+        os.kill(child.pid, 0)  # it is still in the table
+        assert child.wait(5) == -number
+    dockerd.end(child.pid)
 
 
 def test_environ_leads_children_to_the_private_engine_only(paths: Paths) -> None:
