@@ -16,7 +16,7 @@ from bootstrap.locks import engine_in_use, environment_lock
 from bootstrap.model import Failed, Pending, Ready, Unknown, Verdict
 from bootstrap.places import place
 from bootstrap.steps.cleanup import cleanup
-from bootstrap.steps.cluster import KindCluster, PreloadStep, configuration
+from bootstrap.steps.cluster import KindCluster, configuration
 from bootstrap.steps.credentials import CredentialsStep
 from bootstrap.steps.dashboard import DashboardStep
 from bootstrap.steps.elsewhere import ClusterElsewhere, MirrorStep, ServedStep
@@ -26,6 +26,7 @@ from bootstrap.steps.images import ImagesStep
 from bootstrap.steps.listener import listener
 from bootstrap.steps.parts import builder, demo, git, namespaces, pipeline
 from bootstrap.steps.poller import poller
+from bootstrap.steps.preload import PreloadStep
 from bootstrap.steps.prune import Part, PruneStep
 from bootstrap.steps.registry import RegistryStep
 from bootstrap.steps.target import TargetStep

@@ -18,7 +18,7 @@ from bootstrap.findings import Finding
 from bootstrap.model import Object
 from bootstrap.places import place
 from bootstrap.readiness import at
-from bootstrap.steps.cluster import HOSTS, KIND_LABEL
+from bootstrap.steps.nodes import HOSTS, KIND_LABEL
 from bootstrap.steps.registry import PROOF
 from bootstrap.world import World, reach
 

@@ -12,9 +12,10 @@ from bootstrap.manifests import ordered
 from bootstrap.model import Object
 from bootstrap.steps import parts, tekton
 from bootstrap.steps.cleanup import cleanup
-from bootstrap.steps.cluster import CERTS, configuration, hosts_toml
+from bootstrap.steps.cluster import configuration
 from bootstrap.steps.credentials import credentials
 from bootstrap.steps.listener import listener
+from bootstrap.steps.nodes import CERTS, hosts_toml
 from bootstrap.steps.poller import poller
 from bootstrap.steps.registry import free_port
 from bootstrap.supply.source import Source

@@ -1,11 +1,9 @@
-"""The cluster: a kind cluster of our own; what its nodes must know of the registry, and hold of the images."""
+"""The cluster: a kind cluster of our own."""
 
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,20 +11,18 @@ from pathlib import Path
 import yaml
 
 from bootstrap import kindconfig, kubeconfig, names, wait
-from bootstrap.authorities import read
 from bootstrap.config import Config
 from bootstrap.errors import ApiError, CommandError, PreconditionError, StepError, UsageError
-from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Unknown, Verdict
+from bootstrap.model import Failed, Object, Pending, Ready, Unknown, Verdict
 from bootstrap.readiness import readiness
+from bootstrap.steps.nodes import KIND_LABEL, MARK, OTHERS, Held, files_of, trust, trusts
 from bootstrap.steps.registry import tar_of
 from bootstrap.steps.restart import await_pods
 from bootstrap.steps.unpacking import unpack
 from bootstrap.world import World
 from bootstrap.world.engine import Container
 
-MARK = "/kind/tekton-bootstrap"
-"""A file on the first control-plane node, written last: the digest of what the cluster was made from."""
-KIND_LABEL, ROLE_LABEL = "io.x-k8s.kind.cluster", "io.x-k8s.kind.role"
+ROLE_LABEL = "io.x-k8s.kind.role"
 CONTROL_PLANE_RUNS = "installing CNI"
 """The phase of kind's in which the control plane runs, and the workers wait."""
 IN_THE_WAY = ("is already in use by container", "already exist for a cluster")
@@ -34,10 +30,6 @@ IN_THE_WAY = ("is already in use by container", "already exist for a cluster")
 BIRTH_LIMIT = 120.0
 """Seconds; a node takes about three, and more where the disk is busy."""
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
-HOSTS = "/etc/containerd/certs.d"
-CERTS = f"{HOSTS}/{names.REGISTRY}"
-OTHERS = f"{HOSTS}/_default"
-"""containerd's folders for the environment's registry, and for every one that has no folder of its own."""
 KUBECONFIGS = "kubeconfigs"
 """A file of the environment's folder: the user's kubeconfig files that were given the context, one a line.
 
@@ -258,41 +250,6 @@ def _kubeconfigs(world: World) -> list[str]:
     return [file for file in known if Path(file).exists()]
 
 
-@dataclass(frozen=True)
-class Held:
-    """What a node holds of ours. mark: see MARK, "" without. trust: the files of `trusted`, one after the other."""
-
-    mark: str
-    trust: str
-
-
-def files_of(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
-    """What each node holds; all are asked at the same time, because each takes a fifth of a second."""
-    wanted = " ".join(trusted(world))
-
-    def look(node: Container) -> Held:
-        script = f"cat {MARK}; echo; cat {wanted}"
-        mark, _, trust = world.engine.docker("exec", node.name, "sh", "-c", script, check=False).stdout.partition("\n")
-        return Held(mark.strip(), trust)
-
-    with ThreadPoolExecutor(len(nodes), thread_name_prefix="node") as pool:
-        return dict(zip([node.name for node in nodes], pool.map(look, nodes), strict=True))
-
-
-def trusts(world: World, files: Mapping[str, Held]) -> Verdict:
-    """Whether every node trusts the registry and knows the password."""
-    untrusting = [name for name, held in files.items() if held.trust != "".join(trusted(world).values())]
-    return Pending(f"{untrusting[0]} does not trust the registry yet") if untrusting else Ready()
-
-
-def trust(world: World, nodes: Sequence[Container]) -> None:
-    """Make it so. containerd reads these files at each pull; nothing has to be restarted."""
-    parent, _, folder = HOSTS.rpartition("/")
-    files = {path.removeprefix(f"{HOSTS}/"): text.encode() for path, text in trusted(world).items() if text}
-    for node in nodes:
-        world.engine.docker("cp", "-", f"{node.name}:{parent}", stdin=tar_of(folder, files))
-
-
 def _known_to_user(world: World) -> bool:
     """Whether the user's own kubeconfig leads to this cluster; they may have deleted the context."""
     try:
@@ -301,75 +258,3 @@ def _known_to_user(world: World) -> bool:
         return kubeconfig.access(theirs, world.context).server == kubeconfig.access(ours, world.context).server
     except (OSError, PreconditionError):
         return False
-
-
-def trusted(world: World) -> dict[str, str]:
-    """Path on a node -> text. Of a cluster of the user's only what the registry needs."""
-    own = {f"{CERTS}/hosts.toml": hosts_toml(world), f"{CERTS}/ca.crt": world.identity.authority().certificate.decode()}
-    if world.config.context:
-        return own
-    company = read("ca_file", world.config.ca_file) if world.config.ca_file else ""
-    told = f'ca = "{OTHERS}/ca.crt"\n' if company else ""
-    return own | {f"{OTHERS}/hosts.toml": told, f"{OTHERS}/ca.crt": company}
-
-
-def hosts_toml(world: World) -> str:
-    """containerd's entry for the registry: our CA, and the password, so that pods need no pull secret.
-
-    Format: containerd docs/hosts.md.
-    """
-    settings = world.config.registry
-    password = world.identity.password("registry", settings.password)
-    login = b64encode(f"{settings.username}:{password.reveal()}".encode()).decode()
-    server = f"https://{names.REGISTRY}"
-    lines = [
-        f'server = "{server}"',
-        f'[host."{server}"]',
-        '  capabilities = ["pull", "resolve"]',
-        f'  ca = "{CERTS}/ca.crt"',
-        f'  [host."{server}".header]',
-        f'    Authorization = "Basic {login}"',
-    ]
-    return "\n".join(lines) + "\n"
-
-
-@dataclass(frozen=True)
-class PreloadStep:
-    """Every image is where a node finds it: in the node image, or in the registry if the nodes are older."""
-
-    name: str = "preload"
-    needs: tuple[str, ...] = ("cluster", "registry")
-    limit: float = 30
-
-    def check(self, world: World) -> Verdict:
-        lock = world.images.lock()
-        nodes = world.engine.containers(label=f"{KIND_LABEL}={world.cluster}")
-        inside = all(image.in_node for image in lock.images.values())
-        if inside and nodes and all(node.image == lock.node_image for node in nodes):
-            return Ready(f"{len(lock.images)} images in the nodes from the start")
-        missing = self._missing(world)
-        if missing:
-            return Pending(f"{len(missing)} images are not in the nodes")
-        return Ready(f"{len(lock.images)} images in the registry")
-
-    def apply(self, world: World) -> None:
-        registry, layouts = world.registry(), world.images.layouts()
-        for image in self._missing(world):
-            registry.push(layouts[image.name], _tagged(image))
-
-    def undo(self, world: World) -> None:
-        """They go with the registry."""
-
-    @staticmethod
-    def _missing(world: World) -> list[LockedImage]:
-        """Of the lock, what neither the nodes nor the registry hold."""
-        node = names.control_plane(world.cluster)
-        listing = ("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet")
-        there = set(world.engine.docker(*listing).stdout.split())
-        newer = [image for image in world.images.lock().images.values() if image.reference not in there]
-        found = world.registry().digests(map(_tagged, newer)) if newer else {}
-        return [image for image in newer if found.get(_tagged(image)) != image.digest]
-
-
-def _tagged(image: LockedImage) -> str:
-    return f"{image.repository.removeprefix(names.REGISTRY + '/')}:{image.digest.partition(':')[2][:12]}"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap.errors import BootstrapError
 from bootstrap.model import Failed, Pending, Ready, Verdict
-from bootstrap.steps.existing import fits
+from bootstrap.steps.existing import fits, version_of
 from bootstrap.world import World
 
 
@@ -78,10 +77,9 @@ class ClusterElsewhere:
     limit: float = 30
 
     def check(self, world: World) -> Verdict:
-        try:
-            version = world.kube.version()
-        except BootstrapError as error:
-            return Failed(f"context {world.context}: {error.message}", hint=error.hint or "kubectl config get-contexts")
+        version = version_of(world)
+        if isinstance(version, Failed):
+            return version
         for verdict in fits(world, version):
             if not isinstance(verdict, Ready):
                 return verdict

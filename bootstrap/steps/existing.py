@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bootstrap import fitness, names, openshift
 from bootstrap.errors import ApiError, BootstrapError
 from bootstrap.model import Failed, Pending, Ready, Verdict
-from bootstrap.steps.cluster import CERTS, KIND_LABEL, Held, files_of, trust, trusts
+from bootstrap.steps.nodes import CERTS, KIND_LABEL, Held, files_of, trust, trusts
 from bootstrap.steps.parts import namespaces
 from bootstrap.world import World
 from bootstrap.world.engine import Container
@@ -25,10 +25,9 @@ class ExistingCluster:
     limit: float = 30
 
     def check(self, world: World) -> Verdict:
-        try:
-            version = world.kube.version()
-        except BootstrapError as error:
-            return Failed(f"context {world.context}: {error.message}", hint=error.hint or "kubectl config get-contexts")
+        version = version_of(world)
+        if isinstance(version, Failed):
+            return version
         nodes = self._nodes(world)
         if not nodes:
             return Failed(
@@ -68,6 +67,14 @@ class ExistingCluster:
         """Networks of the nodes that the registry is not on."""
         document = world.engine.inspect("container", names.registry_container(world.config.name)) or {}
         return {network for node in nodes for network in node.networks} - set(document["NetworkSettings"]["Networks"])
+
+
+def version_of(world: World) -> str | Failed:
+    """Of the context's Kubernetes, or why it does not tell."""
+    try:
+        return world.kube.version()
+    except BootstrapError as error:
+        return Failed(f"context {world.context}: {error.message}", hint=error.hint or "kubectl config get-contexts")
 
 
 def _judgements(world: World, version: str, files: Mapping[str, Held]) -> Iterator[Verdict]:

@@ -7,6 +7,11 @@ import time
 import urllib.request
 from typing import Any
 
+from bootstrap import names
+from bootstrap.model import Ready, Verdict
+from bootstrap.readiness import readiness
+from bootstrap.wait import until
+from bootstrap.world import World
 from tests.e2e.product import Product
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -37,6 +42,15 @@ def address(product: Product) -> str:
 def version(product: Product) -> str:
     """The commit that serves."""
     return str(json.loads(ask(f"{address(product)}/version"))["commit"])
+
+
+def await_rollout(world: World) -> None:
+    """Until the application's new pods have taken over, for whoever looks next."""
+
+    def probe() -> Verdict:
+        return readiness(world.kube.get("apps/v1", "Deployment", "go-echo", names.DEMO))
+
+    assert isinstance(until(probe, clock=world.clock, limit=60, what="go-echo"), Ready)
 
 
 def run_of(product: Product, commit: str, *states: str) -> dict[str, Any]:

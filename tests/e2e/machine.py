@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bootstrap import names
-from bootstrap.steps.cluster import KIND_LABEL
+from bootstrap.steps.nodes import KIND_LABEL
 from bootstrap.world import host
 from bootstrap.world.dockerd import Dockerd
 from tests.e2e import app

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import names
-from bootstrap.steps.cluster import HOSTS, OTHERS
+from bootstrap.steps.nodes import HOSTS, OTHERS
 from bootstrap.world import World
 from bootstrap.world.identity import Identity
 from tests.e2e.product import Product

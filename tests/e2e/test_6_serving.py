@@ -9,9 +9,7 @@ import signal
 import pytest
 
 from bootstrap import names
-from bootstrap.model import Ready, Verdict
-from bootstrap.readiness import readiness_all
-from bootstrap.wait import until
+from bootstrap.model import Ready
 from bootstrap.world import World
 from bootstrap.world.forward import Forward
 from tests.e2e import app
@@ -29,10 +27,7 @@ def test_a_forward_keeps_its_port_when_every_pod_dies(world: World) -> None:
         assert forward.local_port == port
         assert isinstance(forward.check("/ping", seconds=60), Ready)
 
-    def probe() -> Verdict:
-        return readiness_all(world.kube.list("apps/v1", "Deployment", names.DEMO))
-
-    assert isinstance(until(probe, clock=world.clock, limit=60, what="the new pods, for whoever looks next"), Ready)
+    app.await_rollout(world)
 
 
 def test_the_dashboard_answers_and_ends_on_ctrl_c(product: Product, world: World) -> None:

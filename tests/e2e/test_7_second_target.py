@@ -10,17 +10,16 @@ import yaml
 
 from bootstrap import kindconfig, names
 from bootstrap.kubeconfig import current_context
-from bootstrap.model import Ready, Verdict
-from bootstrap.readiness import readiness_all
-from bootstrap.steps.cluster import CERTS, CGROUP_V2
-from bootstrap.wait import until
+from bootstrap.steps.cluster import CGROUP_V2
+from bootstrap.steps.nodes import CERTS
 from bootstrap.world import World
 from bootstrap.world.kube import Kube
+from tests.e2e import app
+from tests.e2e.foreigners import ONE_NODE
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 
 pytestmark = pytest.mark.e2e
-ONE_NODE = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n"
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +77,4 @@ def test_a_run_deploys_to_the_second_cluster(
 def test_the_first_cluster_is_the_target_again(product: Product, world: World, second: Path) -> None:
     product.run("up")
     product.run("test-run")
-
-    def probe() -> Verdict:
-        return readiness_all([world.kube.get("apps/v1", "Deployment", "go-echo", names.DEMO)])
-
-    assert isinstance(until(probe, clock=world.clock, limit=60, what="go-echo"), Ready)
+    app.await_rollout(world)

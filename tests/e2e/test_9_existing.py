@@ -12,7 +12,7 @@ from bootstrap.errors import ApiError
 from bootstrap.model import Object, Pending, Ready, Verdict
 from bootstrap.readiness import readiness_all
 from bootstrap.steps import tekton
-from bootstrap.steps.cluster import CERTS
+from bootstrap.steps.nodes import CERTS
 from bootstrap.wait import until
 from bootstrap.world import World
 from bootstrap.world.kube import Kube

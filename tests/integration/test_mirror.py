@@ -10,8 +10,9 @@ import os
 import subprocess
 import tarfile
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -185,10 +186,13 @@ def check(world: StepWorld, given: MirrorSettings) -> dict[str, str]:
     return cast(dict[str, str], document["wrong"])
 
 
-def supply(world: StepWorld, given: MirrorSettings, cache: Path) -> tuple[Mirror, Engine]:
+def supply(
+    world: StepWorld, given: MirrorSettings, cache: Path, make: Callable[..., Mirror] = Mirror
+) -> tuple[Mirror, Engine]:
+    """make: Mirror or Direct, with an engine that holds nothing."""
     engine = Engine()
     engine.present.clear()
-    made = Mirror(
+    made = make(
         cast(Any, engine),
         world.clock,
         cast(Any, Source()),
@@ -342,19 +346,7 @@ def test_for_a_cluster_elsewhere_no_image_is_fetched(tmp_path: Path, front: Fron
     given = settings(front.port, f"direct-{logs_in}".lower(), **_LOGIN if logs_in else {})
     world = world_of(tmp_path, given)
     fill(world, given)
-    engine = Engine()
-    engine.present.clear()
-    direct = Direct(
-        cast(Any, engine),
-        world.clock,
-        cast(Any, Source()),
-        lambda _: door(world, given),
-        cache=tmp_path / "elsewhere",
-        arch=world.config.architecture,
-        versions=versions(PROJECT),
-        parallel=3,
-        logs_in=logs_in,
-    )
+    direct, engine = supply(world, given, tmp_path / "elsewhere", partial(Direct, logs_in=logs_in))
     assert not direct.kept()
     front.heard.clear()
     direct.provide(FakeReport().step("images"))

@@ -13,8 +13,8 @@ from bootstrap.config import Config, MirrorSettings
 from bootstrap.errors import PreconditionError
 from bootstrap.model import LockedImage, Object, Pending, Ready
 from bootstrap.steps import parts
-from bootstrap.steps.cluster import OTHERS, trusted
 from bootstrap.steps.credentials import credentials
+from bootstrap.steps.nodes import OTHERS, trusted
 from bootstrap.steps.registry import RegistryStep
 from bootstrap.world.identity import _now
 from tests.unit.step_world import FakeRegistry, make

@@ -14,7 +14,7 @@ from bootstrap.config import Config, MirrorSettings, ProxySettings
 from bootstrap.errors import ApiError, CommandError
 from bootstrap.findings import Finding
 from bootstrap.model import Object
-from bootstrap.steps.cluster import KIND_LABEL
+from bootstrap.steps.nodes import KIND_LABEL
 from bootstrap.world.kube_exec import Executed
 from bootstrap.world.shell import Output
 from tests.unit.step_world import Box, FakeKube, StepWorld, make

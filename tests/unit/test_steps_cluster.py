@@ -16,18 +16,9 @@ from bootstrap import names
 from bootstrap.config import AppSettings, ClusterSettings, Config
 from bootstrap.errors import ApiError, CommandError, Interrupted, PreconditionError, StepError, UsageError
 from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Secret, Verdict
-from bootstrap.steps.cluster import (
-    CERTS,
-    KIND_LABEL,
-    MARK,
-    ROLE_LABEL,
-    KindCluster,
-    PreloadStep,
-    _tagged,
-    configuration,
-    hosts_toml,
-    made_from,
-)
+from bootstrap.steps.cluster import ROLE_LABEL, KindCluster, configuration, made_from
+from bootstrap.steps.nodes import CERTS, KIND_LABEL, MARK, hosts_toml
+from bootstrap.steps.preload import PreloadStep, _tagged
 from tests.unit.step_world import NODE_IMAGE, PAUSE, TOOLBOX, Box, StepWorld, make
 
 STEP, PRELOAD = KindCluster(), PreloadStep()

@@ -11,8 +11,8 @@ import pytest
 from bootstrap import fitness, names
 from bootstrap.errors import ApiError
 from bootstrap.model import Failed, Object, Pending, Ready
-from bootstrap.steps.cluster import KIND_LABEL, MARK
 from bootstrap.steps.existing import ExistingCluster
+from bootstrap.steps.nodes import KIND_LABEL, MARK
 from tests.unit.step_world import Box, FakeKube, StepWorld, make
 
 STEP, NODE, NETWORK = ExistingCluster(), "theirs-control-plane", "kind"
