@@ -12,7 +12,7 @@ import yaml
 
 from bootstrap import kindconfig, kubeconfig, names, wait
 from bootstrap.config import Config
-from bootstrap.errors import ApiError, CommandError, PreconditionError, StepError, UsageError
+from bootstrap.errors import ApiError, CommandError, PreconditionError, StepError, TimedOut, UsageError
 from bootstrap.model import Failed, Object, Pending, Ready, Unknown, Verdict
 from bootstrap.readiness import readiness
 from bootstrap.steps.nodes import KIND_LABEL, MARK, OTHERS, Held, files_of, trust, trusts
@@ -91,13 +91,13 @@ class KindCluster:
         foreign = self._foreign(world, nodes) if nodes else None
         if foreign:
             raise StepError(foreign.why, hint=foreign.hint)
-        since, stopped = datetime.now(UTC), [node.name for node in nodes if node.state != "running"]
-        unborn = any(node.state == "created" for node in nodes)  # it never ran, and may not even be able to
-        if stopped and not unborn:
+        since, born = datetime.now(UTC), [node for node in nodes if node.state != "created"]
+        stopped = [node.name for node in born if node.state != "running"]
+        if stopped:
             world.engine.docker("start", *stopped, limit=120)
-        held = files_of(world, nodes) if nodes else {}
-        if nodes and (unborn or not self._mark(world, held)):
-            delete(world)
+        held = self._ask(world, born)
+        if nodes and (len(born) < len(nodes) or not self._mark(world, held)):
+            self._replace(world, held)
             nodes, stopped = [], []
         if not nodes:
             self._create(world)
@@ -131,8 +131,26 @@ class KindCluster:
             nodes = self._born(world)
             if not any(words in error.evidence for words in IN_THE_WAY) or not nodes or self._foreign(world, nodes):
                 raise
-            delete(world)
+            self._replace(world, self._ask(world, [node for node in nodes if node.state == "running"]))
             self._make(world)
+
+    @staticmethod
+    def _ask(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
+        """What the nodes hold. Raises StepError if one of them does not tell: then nothing may be deleted."""
+        try:
+            return files_of(world, nodes)
+        except (CommandError, TimedOut) as error:
+            why = f"cluster: a node does not tell what it was made from, so nothing is changed: {error.message}"
+            hint = f"invoke doctor; then invoke up again, or invoke down --name {world.config.name} to delete it all"
+            raise StepError(why, hint=hint, evidence=error.evidence) from None
+
+    @staticmethod
+    def _replace(world: World, held: Mapping[str, Held]) -> None:
+        """Delete a cluster that was never finished. Raises StepError if it may have been: it may hold commits."""
+        verdict = _unfinished(world, held)
+        if isinstance(verdict, Failed):
+            raise StepError(f"cluster: {verdict.why}", hint=verdict.hint)
+        delete(world)
 
     def _make(self, world: World) -> None:
         node_image = world.images.lock().node_image
@@ -189,7 +207,7 @@ class KindCluster:
         files = files_of(world, nodes)
         mark = self._mark(world, files)
         if not mark:
-            return Pending("it is half made")
+            return _unfinished(world, files)
         hint = f"invoke down --name {world.config.name}, then invoke up"
         if mark != made_from(world):
             return Failed(f"{_other(world)}, which cannot change in place", hint=hint)
@@ -217,6 +235,25 @@ class KindCluster:
             if not isinstance(verdict, Ready):
                 return Pending(f"node {node['metadata']['name']}: {verdict.why}")
         return Ready(f"kind {world.config.name}, {count} nodes, Kubernetes {version.removeprefix('v')}")
+
+
+def _unfinished(world: World, held: Mapping[str, Held]) -> Pending | Failed:
+    """Of a cluster without its mark: whether it was never finished, or lost the mark and has been in use."""
+    why = ""
+    if any(each.volumes for each in held.values()):
+        why = "a node has volumes with data"
+    else:
+        try:
+            if world.kube.list("v1", "Namespace", labels=names.SELECTOR):
+                why = "its API server has namespaces of this environment"
+        except (ApiError, PreconditionError):
+            """No API server of this environment, so nothing was ever put into it."""
+    if not why:
+        return Pending("it is half made")
+    return Failed(
+        f"what the cluster was made from is not known, and it is in use: {why}; nothing is deleted",
+        hint=f"save what you need, then invoke down --name {world.config.name} (deletes it all), then invoke up",
+    )
 
 
 def _other(world: World) -> str:

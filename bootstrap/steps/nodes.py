@@ -23,23 +23,53 @@ OTHERS = f"{HOSTS}/_default"
 """containerd's folders for the environment's registry, and for every one that has no folder of its own."""
 
 
+VOLUMES = "/var/local-path-provisioner"
+"""Where the nodes of kind keep what pods write to their volumes: commits, images, caches."""
+LOOK = """\
+set -e
+mark=$1 volumes=$2
+shift 2
+if [ -e "$mark" ]; then cat "$mark"; fi
+echo
+if [ -d "$volumes" ]; then
+    found=$(ls -A "$volumes")
+    if [ -n "$found" ]; then printf volumes; fi
+fi
+echo
+for file; do
+    if [ -e "$file" ]; then cat "$file"; fi
+done
+"""
+"""For `sh -c LOOK sh MARK VOLUMES FILE...`. What is absent prints nothing; any other failure ends it with a code.
+"""
+
+
 @dataclass(frozen=True)
 class Held:
-    """What a node holds of ours. mark: see MARK, "" without. trust: the files of `trusted`, one after the other."""
+    """What a node holds of ours.
+
+    mark: see MARK, "" if there is no such file. volumes: whether there is data of pods.
+    trust: the files of `trusted`, one after the other.
+    """
 
     mark: str
+    volumes: bool
     trust: str
 
 
 def files_of(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
-    """What each node holds; all are asked at the same time, because each takes a fifth of a second."""
-    wanted = " ".join(trusted(world))
+    """What each of the nodes holds, by its name; all are asked at the same time, each takes a fifth of a second.
+
+    Raises CommandError, TimedOut if one of them cannot be asked: that says nothing about what it holds.
+    """
 
     def look(node: Container) -> Held:
-        script = f"cat {MARK}; echo; cat {wanted}"
-        mark, _, trust = world.engine.docker("exec", node.name, "sh", "-c", script, check=False).stdout.partition("\n")
-        return Held(mark.strip(), trust)
+        words = ("sh", "-c", LOOK, "sh", MARK, VOLUMES, *trusted(world))
+        mark, volumes, trust = world.engine.docker("exec", node.name, *words).stdout.split("\n", 2)
+        return Held(mark.strip(), volumes == "volumes", trust)
 
+    if not nodes:
+        return {}
     with ThreadPoolExecutor(len(nodes), thread_name_prefix="node") as pool:
         return dict(zip([node.name for node in nodes], pool.map(look, nodes), strict=True))
 

@@ -209,9 +209,10 @@ class Engine:
         if not ids:
             return []
         # One that ended in between makes the code 1; the others are listed all the same.
-        found: list[dict[str, Any]] = json.loads(
-            self.docker("inspect", "--type=container", *ids, check=False).stdout or "[]"
-        )
+        output = self.docker("inspect", "--type=container", *ids, check=False)
+        if output.code and not all(_absent(line) for line in output.stderr.splitlines()):
+            raise _complaint("docker inspect", output)
+        found: list[dict[str, Any]] = json.loads(output.stdout or "[]")
         return found
 
     def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
@@ -313,6 +314,13 @@ def _is_ours(document: Mapping[str, Any]) -> bool:
     """Nothing without our label is ever removed."""
     labels: Mapping[str, str] = document.get("Labels") or {}
     return labels.get(names.MANAGED_BY) == PRODUCT
+
+
+def _complaint(what: str, output: Output) -> CommandError | PreconditionError:
+    """The error for a docker client that was run with `check=False`."""
+    if _unreachable(output.stderr):
+        return PreconditionError("Docker does not answer", hint="invoke doctor")
+    return CommandError(f"{what} failed with code {output.code}", code=output.code, evidence=output.stderr.strip())
 
 
 def _unreachable(stderr: str) -> bool:

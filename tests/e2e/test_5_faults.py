@@ -77,6 +77,27 @@ def test_a_stopped_node_is_started_again(product: Product, world: World) -> None
     assert app.version(product)
 
 
+def test_a_node_that_runs_no_command_is_told_and_loses_nothing(
+    product: Product, world: World, repository: Repository
+) -> None:
+    """What the cluster was made from cannot be read then; that is no reason to make it anew."""
+    before, node = repository.git("ls-remote", "origin"), names.control_plane(product.name)
+    made = world.engine.inspect("container", node)
+    assert made
+    world.engine.docker("update", "--pids-limit=1", node)
+    try:
+        answer = product.run("up", code=1)
+    finally:
+        world.engine.docker("update", "--pids-limit=-1", node)
+    assert "so nothing is changed" in answer.err
+    assert f"invoke down --name {product.name}" in answer.err
+    product.run("up")
+    now = world.engine.inspect("container", node)
+    assert now
+    assert now["Id"] == made["Id"]
+    assert repository.git("ls-remote", "origin") == before
+
+
 def test_faulty_settings_are_all_named_and_nothing_is_touched(product: Product, world: World) -> None:
     answer = product.run("up", "--set", "git.prot=1", "--set", "app.replicas=many", code=2)
     assert "git.prot" in answer.err

@@ -15,6 +15,8 @@ from bootstrap.config import Config
 from bootstrap.errors import ApiError, BootstrapError, CommandError, PreconditionError
 from bootstrap.model import Lock, LockedImage, Object, Ready, Secret, Verdict
 from bootstrap.paths import Paths
+from bootstrap.steps.nodes import LOOK
+from bootstrap.steps.unpacking import UNPACK
 from bootstrap.world import World
 from bootstrap.world.engine import Container, EngineMachine
 from bootstrap.world.identity import Identity
@@ -201,13 +203,14 @@ class FakeEngine:
 
 
 def _cat(box: Box, words: Sequence[str]) -> str:
-    """`sh -c "cat A; echo; cat B C"` as the nodes answer it."""
-    assert words[:2] == ["sh", "-c"] or tuple(words[:2]) == ("sh", "-c"), words
-    texts = []
-    for command in words[2].split("; "):
-        verb, *paths = command.split()
-        texts.append("\n" if verb == "echo" else "".join(box.files.get(path, "") for path in paths))
-    return "".join(texts)
+    """`sh -c LOOK sh MARK VOLUMES FILE...` as the nodes answer it; unpacking says nothing."""
+    shell, mark, volumes, *files = words[:3], *words[4:]
+    if tuple(shell) == ("sh", "-c", UNPACK):
+        return ""
+    assert tuple(shell) == ("sh", "-c", LOOK), words
+    data = any(path.startswith(f"{volumes}/") for path in box.files)
+    trust = "".join(box.files.get(path, "") for path in files)
+    return f"{box.files.get(mark, '')}\n{'volumes' if data else ''}\n{trust}"
 
 
 @dataclass

@@ -145,6 +145,25 @@ def test_a_container_that_vanished_meanwhile_is_left_out(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stderr", "error", "words"),
+    [
+        (
+            "Error: No such container: abc\nCannot connect to the Docker daemon at unix:///x",
+            PreconditionError,
+            "answer",
+        ),
+        ("fork/exec: resource temporarily unavailable", CommandError, "docker inspect failed with code 1"),
+    ],
+)
+def test_a_failed_look_is_not_an_engine_without_containers(
+    paths: Paths, stderr: str, error: type[Exception], words: str
+) -> None:
+    subject, _ = engine(paths, {"docker ps": "abc\n", "docker inspect": Output(1, "[]", stderr)})
+    with pytest.raises(error, match=words):
+        subject.containers()
+
+
+@pytest.mark.parametrize(
     ("listed", "count"), [(["abc", "abc"], 0), (["abc\ndef", "abc\ndef"], 1), (["abc\ndef", "abc"], 0)]
 )
 def test_what_is_listed_and_not_known_is_still_being_made(paths: Paths, listed: list[str], count: int) -> None:

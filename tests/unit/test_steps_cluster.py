@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from bootstrap.config import AppSettings, ClusterSettings, Config
 from bootstrap.errors import ApiError, CommandError, Interrupted, PreconditionError, StepError, UsageError
 from bootstrap.model import Failed, LockedImage, Object, Pending, Ready, Secret, Verdict
 from bootstrap.steps.cluster import ROLE_LABEL, KindCluster, configuration, made_from
-from bootstrap.steps.nodes import CERTS, KIND_LABEL, MARK, hosts_toml
+from bootstrap.steps.nodes import CERTS, KIND_LABEL, LOOK, MARK, VOLUMES, hosts_toml
 from bootstrap.steps.preload import PreloadStep, _tagged
 from tests.unit.step_world import NODE_IMAGE, PAUSE, TOOLBOX, Box, StepWorld, make
 
@@ -149,8 +150,9 @@ def test_an_interrupted_creation_is_done_again(world: StepWorld, error: BaseExce
     world.kind.error = error
     with pytest.raises(type(error)):
         STEP.apply(world.open())
+    world.kube.error = ApiError("the API server does not answer", status=0)
     assert check(world) == Pending("it is half made")
-    world.kind.error = None
+    world.kind.error = world.kube.error = None
     assert repaired(world) == READY
     assert (world.kind.deleted, len(world.kind.created)) == (1, 2)
 
@@ -159,6 +161,109 @@ def test_an_interruption_before_the_mark_counts_as_half_made(running: StepWorld)
     del running.engine.boxes["demo-control-plane"].files[MARK]
     assert check(running) == Pending("it is half made")
     assert repaired(running) == READY
+
+
+NO_FORK = CommandError("docker exec failed with code 126", code=126, evidence="cannot fork: resource unavailable")
+
+
+def mute(box: Box, words: Any) -> str:
+    raise NO_FORK
+
+
+def test_a_node_that_does_not_tell_is_no_licence_to_delete(running: StepWorld) -> None:
+    running.engine.executed = mute
+    boxes = dict(running.engine.boxes)
+    with pytest.raises(CommandError, match="docker exec failed"):
+        check(running)
+    with pytest.raises(StepError, match="does not tell what it was made from, so nothing is changed") as failure:
+        STEP.apply(running.open())
+    assert failure.value.evidence == NO_FORK.evidence
+    assert "invoke down --name demo" in failure.value.hint
+    assert (running.kind.deleted, running.engine.boxes) == (0, boxes)
+
+
+def test_nor_is_one_that_was_started_and_ended_again(running: StepWorld) -> None:
+    running.engine.boxes["demo-worker"].running = False
+    running.engine.executed = mute
+    with pytest.raises(StepError, match="nothing is changed"):
+        STEP.apply(running.open())
+    assert running.kind.deleted == 0
+
+
+def used_volume(world: StepWorld) -> None:
+    world.engine.boxes["demo-worker"].files[f"{VOLUMES}/pvc-1_git_repositories/HEAD"] = "ref: refs/heads/main"
+
+
+def used_api(world: StepWorld) -> None:
+    world.kube.put({"kind": "Namespace", "metadata": {"name": "git", "labels": {names.MANAGED_BY: "tekton-bootstrap"}}})
+
+
+def removed_mark(world: StepWorld) -> None:
+    del world.engine.boxes["demo-control-plane"].files[MARK]
+
+
+def removed_control_plane(world: StepWorld) -> None:
+    del world.engine.boxes["demo-control-plane"]
+
+
+def worker_never_ran(world: StepWorld) -> None:
+    worker = world.engine.boxes["demo-worker"]
+    worker.running = worker.born = False
+    world.engine.boxes["demo-control-plane"].files[f"{VOLUMES}/pvc-2/x"] = "x"
+
+
+@pytest.mark.parametrize("use", [used_volume, used_api])
+@pytest.mark.parametrize("damage", [removed_mark, removed_control_plane, worker_never_ran])
+def test_what_has_been_used_is_never_taken_for_half_made(
+    running: StepWorld, use: Callable[[StepWorld], None], damage: Callable[[StepWorld], None]
+) -> None:
+    use(running)
+    damage(running)
+    boxes = dict(running.engine.boxes)
+    if damage is not worker_never_ran:
+        verdict = check(running)
+        assert isinstance(verdict, Failed)
+        assert "invoke down --name demo" in verdict.hint
+    with pytest.raises(StepError, match=r"it is in use: .*; nothing is deleted"):
+        STEP.apply(running.open())
+    assert (running.kind.deleted, running.engine.boxes) == (0, boxes)
+
+
+def test_nodes_that_a_look_missed_are_not_deleted_when_kind_meets_them(running: StepWorld) -> None:
+    """The engine answered with no container once; kind then finds the cluster."""
+    used_volume(running)
+    seen = running.engine.containers
+    answers = [list[Any]()]
+    running.engine.containers = lambda **words: answers.pop() if answers else seen(**words)  # type: ignore[method-assign]
+    exist = 'node(s) already exist for a cluster with the name "demo"'
+    running.kind.error = CommandError("kind create failed with code 1", code=1, evidence=exist)
+    running.kind.create = lambda *words: _raise(running.kind.error)
+    with pytest.raises(StepError, match="nothing is deleted"):
+        STEP.apply(running.open())
+    assert running.kind.deleted == 0
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def test_the_look_at_a_node_tells_absence_from_failure(tmp_path: Path) -> None:
+    mark, volumes, hosts = tmp_path / "mark", tmp_path / "volumes", tmp_path / "hosts.toml"
+
+    def look() -> subprocess.CompletedProcess[str]:
+        words = ["sh", "-c", LOOK, "sh", str(mark), str(volumes), str(hosts), str(tmp_path / "absent")]
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=10)
+
+    assert (look().returncode, look().stdout) == (0, "\n\n")
+    mark.write_text("digest")
+    volumes.mkdir()
+    hosts.write_text("a\nb\n")
+    assert (look().returncode, look().stdout) == (0, "digest\n\na\nb\n")
+    (volumes / "pvc").mkdir()
+    assert look().stdout == "digest\nvolumes\na\nb\n"
+    mark.unlink()
+    mark.mkdir()  # what cannot be read is not absent
+    assert look().returncode != 0
 
 
 def test_what_kind_does_is_told_and_workers_unpack_meanwhile(world: StepWorld) -> None:
