@@ -13,9 +13,9 @@ from invoke.main import program
 from invoke.parser import Parser
 from invoke.tasks import task
 
-from bootstrap import cli, words
-from bootstrap.cli import Flow
-from bootstrap.errors import Fault
+from bootstrap.cli import argv, main
+from bootstrap.cli.main import Flow
+from bootstrap.core.errors import Fault
 
 Sets: TypeAlias = list[str] | None
 """A flag that may be given several times; invoke wants None for "not given"."""
@@ -43,7 +43,7 @@ def command(*, help: dict[str, str] | None = None, **options: Any) -> Callable[[
     """An invoke task that ends with the exit code of the flow that it returns, and never with a traceback."""
 
     def wrap(body: Callable[..., Flow]) -> Any:
-        made: Any = task(cli.ending(body, Exit), help=COMMON | (help or {}), iterable=["set"], **options)
+        made: Any = task(main.ending(body, Exit), help=COMMON | (help or {}), iterable=["set"], **options)
         FLOWS[made.name.replace("_", "-")] = body
         return made
 
@@ -71,7 +71,7 @@ def up(
 ) -> Flow:
     """Create the environment, or bring it up to date."""
     flags = {"context": context, "supply": supply or "bundle" * bool(bundle), "bundle.file": bundle, "engine": engine}
-    return cli.flow("up", name, set, flags, dry_run=dry_run)
+    return main.flow("up", name, set, flags, dry_run=dry_run)
 
 
 @command(
@@ -80,13 +80,13 @@ def up(
 )
 def test_run(_: Context, name: str = "", revision: str = "", timeout: int = 0, set: Sets = None) -> Flow:
     """Run the pipeline, and prove that it serves."""
-    return cli.flow("test_run", name, set, {}, revision=revision, minutes=timeout)
+    return main.flow("test_run", name, set, {}, revision=revision, minutes=timeout)
 
 
 @command(help=JSON)
 def status(_: Context, name: str = "", json: bool = False, set: Sets = None) -> Flow:
     """Say what is ready; exit 0 only if all is."""
-    return cli.flow("status", name, set, {}, as_json=json)
+    return main.flow("status", name, set, {}, as_json=json)
 
 
 @command(
@@ -109,49 +109,49 @@ def runs(
     set: Sets = None,
 ) -> Flow:
     """List the runs, newest first."""
-    return cli.flow("runs", name, set, {}, limit=limit, state=state, branch=branch, by=by, as_json=json)
+    return main.flow("runs", name, set, {}, limit=limit, state=state, branch=branch, by=by, as_json=json)
 
 
 @command(help={"run": "name of the run (default: the newest)"})
 def logs(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
     """Print everything that a run printed."""
-    return cli.flow("logs", name, set, {}, run=run)
+    return main.flow("logs", name, set, {}, run=run)
 
 
 @command(help={"run": "name of the run (default: the newest)"})
 def rerun(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
     """Run again the commit of a run."""
-    return cli.flow("rerun", name, set, {}, run=run)
+    return main.flow("rerun", name, set, {}, run=run)
 
 
 @command(help={"run": "name of the run (default: the newest)"})
 def cancel(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
     """Cancel a run that is under way."""
-    return cli.flow("cancel", name, set, {}, run=run)
+    return main.flow("cancel", name, set, {}, run=run)
 
 
 @command()
 def poll(_: Context, name: str = "", set: Sets = None) -> Flow:
     """Ask the repositories for new commits, now."""
-    return cli.flow("poll", name, set, {})
+    return main.flow("poll", name, set, {})
 
 
 @command(help={"dry-run": "say what would be deleted, delete nothing"})
 def cleanup(_: Context, name: str = "", dry_run: bool = False, set: Sets = None) -> Flow:
     """Delete old runs, now."""
-    return cli.flow("cleanup", name, set, {}, dry_run=dry_run)
+    return main.flow("cleanup", name, set, {}, dry_run=dry_run)
 
 
 @command(help={"into": "folder to clone into (default: go-echo)"})
 def clone(_: Context, name: str = "", into: str = "go-echo", set: Sets = None) -> Flow:
     """Clone the environment's repository, ready to push."""
-    return cli.flow("clone", name, set, {}, into=into)
+    return main.flow("clone", name, set, {}, into=into)
 
 
 @command(help={"port": "local port (default: listener.port, 9080)"})
 def listener(_: Context, name: str = "", port: int = 0, set: Sets = None) -> Flow:
     """Forward the webhook listener until Ctrl-C."""
-    return cli.flow("listener", name, set, {}, port=port)
+    return main.flow("listener", name, set, {}, port=port)
 
 
 @command(
@@ -178,7 +178,7 @@ def webhook(
     set: Sets = None,
 ) -> Flow:
     """Set up, try and explain deliveries."""
-    return cli.flow(
+    return main.flow(
         "webhook",
         name,
         set,
@@ -214,43 +214,43 @@ def tunnel(
     set: Sets = None,
 ) -> Flow:
     """Let webhooks in by a host of yours until Ctrl-C."""
-    return cli.flow("tunnel", name, set, {}, to=to, port=port, ssh_port=ssh_port, identity=identity, config=config)
+    return main.flow("tunnel", name, set, {}, to=to, port=port, ssh_port=ssh_port, identity=identity, config=config)
 
 
 @command(help={"port": "local port (default: dashboard.port, 9090, or the next free one)", "open": "open the browser"})
 def dashboard(_: Context, name: str = "", port: int = 0, open: bool = False, set: Sets = None) -> Flow:
     """Serve the console until Ctrl-C."""
-    return cli.flow("dashboard", name, set, {}, port=port, browse=open)
+    return main.flow("dashboard", name, set, {}, port=port, browse=open)
 
 
 @command(help={"purge": "also delete the caches and the private Docker"})
 def down(_: Context, name: str = "", purge: bool = False, set: Sets = None) -> Flow:
     """Remove what `up` made; caches stay."""
-    return cli.flow("down", name, set, {}, purge=purge)
+    return main.flow("down", name, set, {}, purge=purge)
 
 
 @command(help=JSON)
 def doctor(_: Context, name: str = "", json: bool = False, set: Sets = None) -> Flow:
     """Measure what this machine offers."""
-    return cli.flow("doctor", name, set, {}, as_json=json)
+    return main.flow("doctor", name, set, {}, as_json=json)
 
 
 @command(help=JSON)
 def config(_: Context, name: str = "", json: bool = False, set: Sets = None) -> Flow:
     """Show every setting and where it came from."""
-    return cli.flow("config", name, set, {}, as_json=json)
+    return main.flow("config", name, set, {}, as_json=json)
 
 
 @command(help={"lock": "ask the public hosts, and write down what supply upstream may take", **JSON})
 def images(_: Context, name: str = "", lock: bool = False, json: bool = False, set: Sets = None) -> Flow:
     """Show every image with its digest."""
-    return cli.flow("images", name, set, {}, lock=lock, as_json=json)
+    return main.flow("images", name, set, {}, lock=lock, as_json=json)
 
 
 @command(help={"output": "file or folder to write to (default: here, tekton-bootstrap-ARCH.tar)"})
 def bundle(_: Context, name: str = "", output: str = "", set: Sets = None) -> Flow:
     """Write everything that `up` needs from outside into one file."""
-    return cli.flow("bundle", name, set, {}, output=output)
+    return main.flow("bundle", name, set, {}, output=output)
 
 
 @command(
@@ -283,7 +283,7 @@ def mirror(
     set: Sets = None,
 ) -> Flow:
     """Copy every image into a registry of yours."""
-    return cli.flow(
+    return main.flow(
         "mirror",
         name,
         set,
@@ -303,13 +303,13 @@ def mirror(
 @command(help={"fast": "only the tests that need no cluster", "keep": "keep the tests' environment for a look"})
 def test(_: Context, name: str = "", fast: bool = False, keep: bool = False, set: Sets = None) -> Flow:
     """Run all tests; builds what is missing."""
-    return cli.flow("test", name, set, {}, fast=fast, keep=keep)
+    return main.flow("test", name, set, {}, fast=fast, keep=keep)
 
 
 @command(help={"only": "some benchmarks by name, with commas between them", "times": "repetitions", **JSON})
 def bench(_: Context, name: str = "", only: str = "", times: int = 3, json: bool = False, set: Sets = None) -> Flow:
     """Measure the figures of docs/benchmarks.md."""
-    return cli.flow("bench", name, set, {}, only=only, times=times, as_json=json)
+    return main.flow("bench", name, set, {}, only=only, times=times, as_json=json)
 
 
 namespace = Collection(
@@ -346,8 +346,8 @@ def typed() -> tuple[list[Flow], list[Fault]]:
     own = program.initial_context
     contexts = copy.deepcopy(namespace).to_contexts()  # a copy, for its help texts can be taken out only once
     parser = Parser(contexts, initial=own)
-    found, faults = words.read(core, [own, *contexts], parser.parse_argv, ParseError, RANGES)
+    found, faults = argv.read(core, [own, *contexts], parser.parse_argv, ParseError, RANGES)
     return [FLOWS[each.name](None, **each.as_kwargs) for each in found], faults
 
 
-cli.guard(*typed())
+main.guard(*typed())

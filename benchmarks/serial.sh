@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What a careful person writes by hand: make a part, wait until it is ready, then the next part.
 # `invoke bench` runs it with the same images, objects and settings that `invoke up` uses, and compares the two.
-# All variables, and the files in FOLDER, come from bootstrap/serial.py; the docker network is there already.
+# All variables, and the files in FOLDER, come from bootstrap/devtools/bench_baseline.py; the docker network is there already.
 set -euo pipefail
 
 begun=$SECONDS

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from bootstrap.errors import BootstrapError
-from bootstrap.paths import PROJECT
+from bootstrap.core.errors import BootstrapError
+from bootstrap.core.paths import PROJECT
 from bootstrap.world import apt
 from bootstrap.world.shell import SystemShell
 

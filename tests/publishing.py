@@ -28,13 +28,13 @@ from typing import Any
 
 import yaml
 
-from bootstrap import pki
-from bootstrap.images import LOCAL
-from bootstrap.model import Object
+from bootstrap.core import pki
+from bootstrap.core.model import Object
+from bootstrap.objects.image_refs import LOCAL
 from bootstrap.steps.registry import free_port
-from bootstrap.supply import oci, tekton
-from bootstrap.supply.releases import DASHBOARD
-from bootstrap.world.reach import ask_here
+from bootstrap.supply import oci_layout, tekton_build
+from bootstrap.supply.tekton_releases import DASHBOARD
+from bootstrap.world.probe import ask_here
 
 USER, PASSWORD = "reader", "s3cret w'ord"
 FOLDERS = {"docker.io": "hub", "ghcr.io": "ghcr", "registry.k8s.io": "k8s"}
@@ -42,8 +42,8 @@ FOLDERS = {"docker.io": "hub", "ghcr.io": "ghcr", "registry.k8s.io": "k8s"}
 RELEASES = "releases"
 Files = Mapping[str, bytes]
 _PACKAGES = {
-    tekton.logical_name(f"{path}/{program}"): f"{path}/{program}"
-    for path, programs in tekton.PROGRAMS.items()
+    tekton_build.logical_name(f"{path}/{program}"): f"{path}/{program}"
+    for path, programs in tekton_build.PROGRAMS.items()
     for program in programs
 }
 _PACKAGES[DASHBOARD] = "github.com/tektoncd/dashboard/cmd/dashboard"
@@ -147,7 +147,7 @@ def image(folder: Path, arch: str, files: Files) -> Path:
             info = tarfile.TarInfo(member)
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text))
-    oci.from_engine_archive(archive, folder)
+    oci_layout.from_engine_archive(archive, folder)
     archive.unlink()
     return folder
 
@@ -246,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                shutil.copyfileobj(answer, self.wfile, oci.CHUNK)
+                shutil.copyfileobj(answer, self.wfile, oci_layout.CHUNK)
 
     def _answer(self, status: int, data: bytes, headers: Mapping[str, str], *, cut: bool = False) -> None:
         self.send_response(status)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError
 from bootstrap.world import apt
 from bootstrap.world.shell import SystemShell
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bootstrap import following, running
-from bootstrap.errors import NotFound, UsageError
-from bootstrap.readiness import at
-from bootstrap.rules import Wrong, revision
+from bootstrap.commands import follow_run, runs
+from bootstrap.core.errors import NotFound, UsageError
+from bootstrap.objects.readiness import at
+from bootstrap.settings.validators import Wrong, revision
 from bootstrap.world import World
 
 LAST_GOOD = "tekton-bootstrap.dev/last-good-image"
@@ -20,16 +20,16 @@ def start(world: World, params: Mapping[str, str]) -> str:
         wanted = str(revision(params.get("REVISION", "").strip() or world.config.git.revision))
     except Wrong as error:
         raise UsageError(f"REVISION {error}") from None
-    return running.create(world, wanted, following.commit_of(world, wanted), params)
+    return runs.create(world, wanted, follow_run.commit_of(world, wanted), params)
 
 
 def rerun(world: World, run: str) -> str:
     """The same repository and commit again; the new run's name."""
-    return running.again(world, following.read(world, run))
+    return runs.again(world, follow_run.read(world, run))
 
 
 def cancel(world: World, run: str) -> None:
-    running.ask_to_end(world, following.read(world, run).name)
+    runs.ask_to_end(world, follow_run.read(world, run).name)
 
 
 def roll_back(world: World, image: str) -> None:

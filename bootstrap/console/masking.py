@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from bootstrap.model import Secret
-from bootstrap.text import clean, coloured
+from bootstrap.core.model import Secret
+from bootstrap.core.text import clean, coloured
 
 MASK = "***"
 SHORTEST = 4

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap.model import Object
-from bootstrap.world.kube_stream import RESET, SYNCED
+from bootstrap.core.model import Object
+from bootstrap.world.kube.watch import RESET, SYNCED
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,11 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bootstrap.console import loading
-from bootstrap.console.feed import Feed
-from bootstrap.console.guard import PARAMETER, TOKEN_BYTES, Guard
-from bootstrap.console.masking import Mask
-from bootstrap.console.sources import Sources
+from bootstrap.console import library_loading
+from bootstrap.console.auth import PARAMETER, TOKEN_BYTES, Guard
+from bootstrap.console.context import STYLE, Context
 from bootstrap.world import World
 
 if TYPE_CHECKING:
@@ -24,28 +21,18 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import ASGIApp
 
-    from bootstrap.console.welcome import Welcome
-    from bootstrap.converge import Outcome
+    from bootstrap.console.static_page import Welcome
+    from bootstrap.steps.reconcile import Outcome
 
-STATIC = Path(__file__).parent / "static"
-STYLE = STATIC / "style.css"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STOP_SECONDS = 3
 
 
-class Console:
-    """listening: the socket to serve on. look: checks every step.
-
-    links: further pages to point at, name -> address; they may come later.
-    """
+class Console(Context):
+    """The web server and what its pages are given. listening: the socket to serve on. look: checks every step."""
 
     def __init__(self, world: World, listening: socket.socket, look: Callable[[], Sequence[Outcome]]) -> None:
-        self.world = world
-        self.links: dict[str, str] = {}
-        self.sources = Sources(world, look)
-        self.mask = Mask(self.sources.secrets, world.clock.now)
-        config = world.config
-        self.feed = Feed(lambda: world.kube, lambda: world.target, config.target.namespace, config.pipeline.deployment)
+        super().__init__(world, look)
         self._socket = listening
         self._token = secrets.token_urlsafe(TOKEN_BYTES)
 
@@ -66,12 +53,12 @@ class Console:
             self.feed.close()
 
     def _serve(self) -> None:
-        with loading.undisturbed():
+        with library_loading.undisturbed():
             import uvicorn
 
-            from bootstrap.console import files
-            from bootstrap.console.later import Later
-            from bootstrap.console.welcome import Welcome
+            from bootstrap.console import library_files
+            from bootstrap.console.lazy_app import Later
+            from bootstrap.console.static_page import Welcome
 
         faults: list[Exception] = []
 
@@ -79,10 +66,10 @@ class Console:
             faults.append(error)
             server.should_exit = True
 
-        ahead = files.find()
+        ahead = library_files.find()
         welcome = Welcome(self.feed, self.mask, self.world.config.name, STYLE.read_text(), ahead)
         config = uvicorn.Config(
-            self.guarded(files.Files(Later(self._application, failed), ahead), welcome),
+            self.guarded(library_files.Files(Later(self._application, failed), ahead), welcome),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -103,8 +90,8 @@ class Console:
         return self._load()
 
     def _load(self) -> Starlette:
-        with loading.quickly():
-            from bootstrap.console.pages.shell import application
+        with library_loading.quickly():
+            from bootstrap.console.pages.frame import application
 
             return application(self)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bootstrap.config import Config
-from bootstrap.model import Lock, Object, Ready, Verdict
-from bootstrap.patches import Patch, Select, apply_patches, put
+from bootstrap.core.model import Lock, Object, Ready, Verdict
+from bootstrap.objects.patches import Patch, Select, apply_patches, put
+from bootstrap.settings.config import Config
 from bootstrap.steps.last_job import last_failure
-from bootstrap.steps.manifest import ManifestStep, render
+from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.world import World
 
 NAME = "cleanup"
@@ -43,7 +43,7 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
 
 
 def variables(config: Config) -> dict[str, str]:
-    """What the program is told; see bootstrap.agents.cleanup."""
+    """What the program is told; see bootstrap.incluster.cleanup."""
     settings = config.cleanup
     return {
         "KEEP": str(settings.keep),

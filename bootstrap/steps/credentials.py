@@ -8,15 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bootstrap import logins, names
-from bootstrap.manifests import is_ours
-from bootstrap.model import Failed, Object, Pending, Ready, Secret, Verdict
-from bootstrap.paths import PRODUCT
-from bootstrap.places import place
-from bootstrap.steps.trust import authorities
+from bootstrap.core import constants
+from bootstrap.core.model import Failed, Object, Pending, Ready, Secret, Verdict
+from bootstrap.core.paths import PRODUCT
+from bootstrap.objects.manifests import is_ours
+from bootstrap.settings import git_logins
+from bootstrap.settings.registry_endpoint import place
+from bootstrap.steps.trusted_cas import authorities
 from bootstrap.world import World
 
-BUILDKIT = f"buildkitd.{names.BUILD}.svc.cluster.local"
+BUILDKIT = f"buildkitd.{constants.BUILD}.svc.cluster.local"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def credentials(world: World) -> list[Object]:
     ca, trusted = identity.authority().certificate.decode(), authorities(world)
     server = identity.certificate("buildkit-server", (BUILDKIT, "buildkitd", "127.0.0.1", "localhost"))
     client = identity.certificate("buildkit-client")
-    parts = urlsplit(config.git.url or names.GIT_URL)
+    parts = urlsplit(config.git.url or constants.GIT_URL)
     # Without a password there is nothing to send: Tekton passes over a Secret without its annotation.
     hosts = {"tekton.dev/git-0": f"{parts.scheme}://{parts.netloc}"} if clone_login["password"] else {}
     hook = {"secret": identity.password("webhook", Secret("")).reveal()}
@@ -94,15 +95,15 @@ def credentials(world: World) -> list[Object]:
     found = [
         basic_auth("git-auth", clone_login, hosts),
         basic_auth("docker-auth", pushes, pushes_to),
-        secret("git-server", names.GIT, server_login),
-        secret("buildkit-server", names.BUILD, _tls(ca, server.certificate, server.key)),
-        secret("buildkit-client", names.RUNS, _tls(ca, client.certificate, client.key)),
-        secret("webhook", names.RUNS, hook),
-        secret("webhook", names.GIT, hook),
-        secret("notify", names.RUNS, notification),
-        secret(logins.SECRET, names.RUNS, logins.files(logins.parse(config.git.logins.reveal()))),
+        secret("git-server", constants.GIT, server_login),
+        secret("buildkit-server", constants.BUILD, _tls(ca, server.certificate, server.key)),
+        secret("buildkit-client", constants.RUNS, _tls(ca, client.certificate, client.key)),
+        secret("webhook", constants.RUNS, hook),
+        secret("webhook", constants.GIT, hook),
+        secret("notify", constants.RUNS, notification),
+        secret(git_logins.SECRET, constants.RUNS, git_logins.files(git_logins.parse(config.git.logins.reveal()))),
     ]
-    for namespace in (names.RUNS, names.BUILD):
+    for namespace in (constants.RUNS, constants.BUILD):
         found.append(
             {
                 "apiVersion": "v1",
@@ -111,7 +112,7 @@ def credentials(world: World) -> list[Object]:
                 "data": {"ca.crt": trusted},
             }
         )
-    return found + pull_secrets(world, (names.RUNS, names.BUILD, names.GIT))
+    return found + pull_secrets(world, (constants.RUNS, constants.BUILD, constants.GIT))
 
 
 def registry_login(world: World) -> dict[str, str]:
@@ -138,7 +139,7 @@ def _tls(ca: str, certificate: bytes, key: bytes) -> dict[str, str]:
 
 
 def _meta(name: str, namespace: str, annotations: Mapping[str, str] | None = None) -> Object:
-    meta: Object = {"name": name, "namespace": namespace, "labels": {names.MANAGED_BY: PRODUCT}}
+    meta: Object = {"name": name, "namespace": namespace, "labels": {constants.MANAGED_BY: PRODUCT}}
     return meta | ({"annotations": dict(annotations)} if annotations else {})
 
 
@@ -150,7 +151,7 @@ def secret(name: str, namespace: str, data: Mapping[str, str]) -> Object:
 
 def basic_auth(name: str, data: Mapping[str, str], annotations: Mapping[str, str]) -> Object:
     """A kubernetes.io/basic-auth Secret for Tekton; the annotations name the hosts it is used for."""
-    found = secret(name, names.RUNS, data)
+    found = secret(name, constants.RUNS, data)
     found["type"] = "kubernetes.io/basic-auth"
-    found["metadata"] = _meta(name, names.RUNS, annotations)
+    found["metadata"] = _meta(name, constants.RUNS, annotations)
     return found

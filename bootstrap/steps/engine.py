@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap import names
-from bootstrap.model import Pending, Ready, Verdict
+from bootstrap.core import constants
+from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.world import World
 
 
@@ -22,13 +22,13 @@ class EngineStep:
         verdict = world.engine.check()
         if not isinstance(verdict, Ready) or not self.network:
             return verdict
-        network = world.engine.inspect("network", names.network(world.config.name))
+        network = world.engine.inspect("network", constants.network(world.config.name))
         return verdict if network is not None else Pending("its network is missing")
 
     def apply(self, world: World) -> None:
         world.engine.ensure(world.report.step(self.name).cause)
         if self.network:
-            world.engine.network_create(names.network(world.config.name))
+            world.engine.network_create(constants.network(world.config.name))
 
     def undo(self, world: World) -> None:
-        world.engine.network_remove(names.network(world.config.name))
+        world.engine.network_remove(constants.network(world.config.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap.model import Verdict
+from bootstrap.core.model import Verdict
 from bootstrap.world import World
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from bootstrap import names
-from bootstrap.model import Failed, Object, Ready
-from bootstrap.readiness import at, readiness
-from bootstrap.text import one_line
+from bootstrap.core import constants
+from bootstrap.core.model import Failed, Object, Ready
+from bootstrap.core.text import one_line
+from bootstrap.objects.readiness import at, readiness
 from bootstrap.world import World
 
 
 def last_failure(world: World, name: str) -> str:
     """Of the newest Job labelled `name` that is over, in its pod's last words; "" if it went well."""
-    jobs = world.kube.list("batch/v1", "Job", names.RUNS, labels=f"app.kubernetes.io/name={name}")
+    jobs = world.kube.list("batch/v1", "Job", constants.RUNS, labels=f"app.kubernetes.io/name={name}")
     over = [job for job in jobs if isinstance(readiness(job), Ready | Failed)]
     last = max(over, key=lambda job: str(at(job, "metadata", "creationTimestamp")), default=None)
     verdict = readiness(last) if last else Ready()
     if last is None or not isinstance(verdict, Failed):
         return ""
     job = last["metadata"]["name"]
-    pods = world.kube.list("v1", "Pod", names.RUNS, labels=f"batch.kubernetes.io/job-name={job}")
+    pods = world.kube.list("v1", "Pod", constants.RUNS, labels=f"batch.kubernetes.io/job-name={job}")
     words = [at(each, "state", "terminated", "message") for pod in pods for each in _statuses(pod)]
     said = one_line("".join(str(each) for each in words if each).strip().rpartition("\n")[2])
     return f"{job} failed: {said or verdict.why}"

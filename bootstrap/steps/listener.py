@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from bootstrap import branches, composing, deliveries, manifests, names
-from bootstrap.config import Config
-from bootstrap.model import Lock, Object, Ready, Verdict
-from bootstrap.patches import Patch, Select, put
-from bootstrap.readiness import readiness
-from bootstrap.steps.manifest import ManifestStep, render
+from bootstrap.core import constants
+from bootstrap.core.model import Lock, Object, Ready, Verdict
+from bootstrap.incluster import branch_patterns
+from bootstrap.objects import delivery_trace, manifests, run_spec
+from bootstrap.objects.patches import Patch, Select, put
+from bootstrap.objects.readiness import readiness
+from bootstrap.settings.config import Config
+from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.steps.tekton import certify_interceptors
 from bootstrap.world import World
 
@@ -40,8 +42,8 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
         *(Patch(listener, put(*_gate(host, "watched"), value=condition)) for host in HOSTS),
         Patch(listener, put(*REPLICAS, value=config.webhook.replicas)),
         Patch(template, put("spec", "resourcetemplates", 0, "spec", value=_run_spec(project, config))),
-        Patch(template, deliveries.name_runs),
-        Patch(listener, deliveries.leave_notes),
+        Patch(template, delivery_trace.name_runs),
+        Patch(listener, delivery_trace.leave_notes),
     ]
     if config.webhook.debug == "on":
         patches += _debug(project)
@@ -55,8 +57,8 @@ def _gate(trigger: str, interceptor: str) -> tuple[str, ...]:
 def watched(config: Config) -> str:
     """The condition, in CEL, that an event is of a branch and a repository of the settings."""
     settings, event = config.webhook, "extensions.event"
-    branch = f"{event}.ref.matches({_literal(f'^refs/heads/(?:{branches.expression(settings.branches)})$')})"
-    wanted = settings.repositories or (composing.repository(config),)
+    branch = f"{event}.ref.matches({_literal(f'^refs/heads/(?:{branch_patterns.expression(settings.branches)})$')})"
+    wanted = settings.repositories or (run_spec.repository(config),)
     bare = [each.rstrip("/").removesuffix(".git") for each in wanted if "://" in each]
     addresses = [address for each in bare for address in (f"{each}.git", each)]
     lists = {"url": addresses, "name": [each for each in wanted if "://" not in each]}
@@ -87,15 +89,15 @@ def _debug(project: Path) -> list[Patch]:
 
 
 def _run_spec(project: Path, config: Config) -> Object:
-    [run] = manifests.load(project / composing.MANIFEST)
-    composing.fill(run, config, "$(tt.params.repository)", "$(tt.params.commit)")
+    [run] = manifests.load(project / run_spec.MANIFEST)
+    run_spec.fill(run, config, "$(tt.params.repository)", "$(tt.params.commit)")
     spec: Object = run["spec"]
     return spec
 
 
 def _serves(world: World) -> Verdict:
     """Tekton makes the Deployment some time after the EventListener."""
-    verdict = readiness(world.kube.get("apps/v1", "Deployment", names.LISTENER, names.RUNS))
+    verdict = readiness(world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS))
     if not isinstance(verdict, Ready):
         return verdict
     return Ready(f"pushes to {', '.join(world.config.webhook.branches)} start a run")

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bootstrap import composing, manifests, names, polling, proxies
-from bootstrap.config import Config
-from bootstrap.errors import UsageError
-from bootstrap.model import Lock, Object, Ready, Verdict
-from bootstrap.patches import Patch, Select, put
-from bootstrap.readiness import at
+from bootstrap.core import constants
+from bootstrap.core.errors import UsageError
+from bootstrap.core.model import Lock, Object, Ready, Verdict
+from bootstrap.incluster import poll_state
+from bootstrap.objects import manifests, proxy_env, run_spec
+from bootstrap.objects.patches import Patch, Select, put
+from bootstrap.objects.readiness import at
+from bootstrap.settings.config import Config
 from bootstrap.steps.last_job import last_failure
-from bootstrap.steps.manifest import ManifestStep, render
+from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.world import World
 
 NAME, STATE = "poller", "poller-state"
@@ -38,14 +40,14 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
         Patch(Select("ConfigMap", NAME), put("data", "settings.json", value=json.dumps(settings(project, config)))),
         Patch(cron, put("spec", "suspend", value=minutes == 0)),
         Patch(cron, put("spec", "schedule", value=f"*/{minutes or 1} * * * *")),
-        *proxies.patches(config.proxy, cron),
+        *proxy_env.patches(config.proxy, cron),
     ]
     return render(lock, project / FOLDER, patches=patches)
 
 
 def settings(project: Path, config: Config) -> Mapping[str, object]:
-    """What the program is given; see bootstrap.agents.poll."""
-    parts = urlsplit(composing.repository(config))
+    """What the program is given; see bootstrap.incluster.poll."""
+    parts = urlsplit(run_spec.repository(config))
     return {
         "repositories": repositories(config),
         "branches": list(config.poll.branches),
@@ -59,29 +61,29 @@ def template(project: Path, config: Config) -> Object:
     """The run that the program fills in. Raises UsageError for a file that does not hold one."""
     file = config.poll.template
     if not file:
-        [run] = manifests.load(project / composing.MANIFEST)
-        composing.fill(run, config, "", "")
-        return {**run, "metadata": {"namespace": names.RUNS}}
-    hint = f"poll.template: such as {composing.MANIFEST}"
+        [run] = manifests.load(project / run_spec.MANIFEST)
+        run_spec.fill(run, config, "", "")
+        return {**run, "metadata": {"namespace": constants.RUNS}}
+    hint = f"poll.template: such as {run_spec.MANIFEST}"
     found = manifests.load(project / file)
     if [each["kind"] for each in found] != ["PipelineRun"]:
         raise UsageError(f"{file} is not one PipelineRun", hint=hint)
     [run] = found
-    if not {each.get("name") for each in at(run, "spec", "params") or ()} & {*polling.FILLED}:
-        raise UsageError(f"{file} has none of the parameters {', '.join(polling.FILLED)}", hint=hint)
-    return {**run, "metadata": {**run["metadata"], "namespace": names.RUNS}}
+    if not {each.get("name") for each in at(run, "spec", "params") or ()} & {*poll_state.FILLED}:
+        raise UsageError(f"{file} has none of the parameters {', '.join(poll_state.FILLED)}", hint=hint)
+    return {**run, "metadata": {**run["metadata"], "namespace": constants.RUNS}}
 
 
 def repositories(config: Config) -> list[str]:
-    return list(config.poll.repositories) or [composing.repository(config)]
+    return list(config.poll.repositories) or [run_spec.repository(config)]
 
 
 def _went_well(world: World) -> Verdict:
     """Ready in any case: what a repository answers is not the environment's fault. But it is said; and where no
     repository is to blame, what else ended the last poll."""
     minutes, wanted = world.config.poll.minutes, repositories(world.config)
-    kept = at(world.kube.get("v1", "ConfigMap", STATE, names.RUNS) or {}, "data") or {}
-    states = {url: polling.load(kept.get(polling.key_of(url))) for url in wanted}
+    kept = at(world.kube.get("v1", "ConfigMap", STATE, constants.RUNS) or {}, "data") or {}
+    states = {url: poll_state.load(kept.get(poll_state.key_of(url))) for url in wanted}
     bad = [f"{url}: {state.why or rubbish}" for url, (state, rubbish) in states.items() if state.why or rubbish]
     when = f"every {minutes} min" if minutes else "only by hand (invoke poll)"
     wrong = f"{len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else last_failure(world, NAME)

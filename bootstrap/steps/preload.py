@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bootstrap import names
-from bootstrap.model import LockedImage, Pending, Ready, Verdict
-from bootstrap.steps.nodes import KIND_LABEL
+from bootstrap.core import constants
+from bootstrap.core.model import LockedImage, Pending, Ready, Verdict
+from bootstrap.steps.node_trust import KIND_LABEL
 from bootstrap.world import World
 
 
@@ -40,7 +40,7 @@ class PreloadStep:
     @staticmethod
     def _missing(world: World) -> list[LockedImage]:
         """Of the lock, what neither the nodes nor the registry hold."""
-        node = names.control_plane(world.cluster)
+        node = constants.control_plane(world.cluster)
         listing = ("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet")
         there = set(world.engine.docker(*listing).stdout.split())
         newer = [image for image in world.images.lock().images.values() if image.reference not in there]
@@ -49,4 +49,4 @@ class PreloadStep:
 
 
 def _tagged(image: LockedImage) -> str:
-    return f"{image.repository.removeprefix(names.REGISTRY + '/')}:{image.digest.partition(':')[2][:12]}"
+    return f"{image.repository.removeprefix(constants.REGISTRY + '/')}:{image.digest.partition(':')[2][:12]}"

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from bootstrap.manifests import is_applied, ordered
-from bootstrap.model import Object, Pending, Ready, Verdict
-from bootstrap.names import SELECTOR
-from bootstrap.plans import Change, Plan
-from bootstrap.readiness import label
-from bootstrap.steps.manifest import Key
+from bootstrap.core.constants import SELECTOR
+from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.objects.apply_plan import Change, Plan
+from bootstrap.objects.manifests import is_applied, ordered
+from bootstrap.objects.readiness import label
+from bootstrap.steps.manifest_step import Key
 from bootstrap.world import World
 
 GONE = (

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bootstrap import authorities, names, pki, wait
-from bootstrap.errors import CommandError, PreconditionError, StepError
-from bootstrap.model import Failed, Pending, Ready, Verdict
-from bootstrap.paths import PRODUCT
+from bootstrap.core import constants, pki, wait
+from bootstrap.core.errors import CommandError, PreconditionError, StepError
+from bootstrap.core.model import Failed, Pending, Ready, Verdict
+from bootstrap.core.paths import PRODUCT
+from bootstrap.settings import ca_file
 from bootstrap.world import World
 
 PORT = 5000
@@ -29,7 +30,7 @@ class RegistryStep:
     limit: float = 60
 
     def check(self, world: World) -> Verdict:
-        document = world.engine.inspect("container", names.registry_container(world.config.name))
+        document = world.engine.inspect("container", constants.registry_container(world.config.name))
         if document is None:
             return Pending("the container is missing")
         if _is_foreign(document):
@@ -52,11 +53,11 @@ class RegistryStep:
         stale = [seed for marked, seed in wanted.items() if found[marked] != found[seed]]
         if stale:
             return Pending(f"{min(stale)} trusts other authorities than ca_file")
-        return Ready(f"{names.REGISTRY}, push and pull proved")
+        return Ready(f"{constants.REGISTRY}, push and pull proved")
 
     def apply(self, world: World) -> None:
         """What its volume holds survives every change; the port does when it is still free."""
-        container = names.registry_container(world.config.name)
+        container = constants.registry_container(world.config.name)
         document = world.engine.inspect("container", container)
         if document is not None and _is_foreign(document):
             return  # `check` says why
@@ -71,14 +72,14 @@ class RegistryStep:
         self._seed(world)
 
     def undo(self, world: World) -> None:
-        container = names.registry_container(world.config.name)
+        container = constants.registry_container(world.config.name)
         world.engine.container_remove(container)
         world.engine.volume_remove(container)
 
     def _create(self, world: World, container: str, before: int) -> None:
         """before: the port that it had, 0 for none."""
         port = world.config.registry.port or free_port(before)
-        label = f"--label={names.SELECTOR}"
+        label = f"--label={constants.SELECTOR}"
         if world.engine.inspect("volume", container) is None:
             world.engine.docker("volume", "create", label, container)
         world.engine.docker(
@@ -86,8 +87,8 @@ class RegistryStep:
             f"--name={container}",
             label,
             f"--label={PRODUCT}/environment={world.config.name}",
-            f"--network={names.network(world.config.name)}",
-            f"--network-alias={names.REGISTRY_HOST}",
+            f"--network={constants.network(world.config.name)}",
+            f"--network-alias={constants.REGISTRY_HOST}",
             "--restart=unless-stopped",
             f"--publish=127.0.0.1:{port}:{PORT}",
             f"--volume={container}:/var/lib/registry",
@@ -151,8 +152,8 @@ class RegistryStep:
 
 def _bundle(world: World) -> bytes:
     """What builds are to trust: as the base of the images, what this machine does; and `ca_file`."""
-    company = authorities.read("ca_file", world.config.ca_file)
-    own = authorities.machine_bundle({})
+    company = ca_file.read("ca_file", world.config.ca_file)
+    own = ca_file.machine_bundle({})
     return (own if company in own else own + company).encode()
 
 
@@ -165,7 +166,7 @@ def _trusting(world: World) -> dict[str, str]:
 
 
 def _is_foreign(document: Mapping[str, Any]) -> bool:
-    return (document["Config"]["Labels"] or {}).get(names.MANAGED_BY) != PRODUCT
+    return (document["Config"]["Labels"] or {}).get(constants.MANAGED_BY) != PRODUCT
 
 
 def _unfit(world: World, document: Mapping[str, Any]) -> str:
@@ -183,7 +184,7 @@ def _published(document: Mapping[str, Any] | None) -> int:
 
 
 def _certificate(world: World) -> pki.KeyPair:
-    return world.identity.certificate("registry", (names.REGISTRY_HOST, "localhost", "127.0.0.1"))
+    return world.identity.certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
 
 
 def _shown(world: World) -> bytes:

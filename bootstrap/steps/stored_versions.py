@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from bootstrap import crd_versions, wait
-from bootstrap.crd_versions import Migration
-from bootstrap.drift import holds
-from bootstrap.errors import ApiError, StepError
-from bootstrap.model import Failed, Object, Pending, Ready, Verdict
-from bootstrap.text import count
+from bootstrap.core import wait
+from bootstrap.core.errors import ApiError, StepError
+from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
+from bootstrap.core.text import count
+from bootstrap.objects import crd_versions
+from bootstrap.objects.crd_versions import Migration
+from bootstrap.objects.drift import holds
 from bootstrap.world import World
 
 LIMIT = 300.0

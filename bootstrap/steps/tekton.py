@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bootstrap import fitness, names, plans
-from bootstrap.errors import ApiError, BootstrapError, StepError
-from bootstrap.manifests import is_ours
-from bootstrap.model import Object, Pending, Ready, Verdict
-from bootstrap.patches import Patch, Select, put
-from bootstrap.plans import Plan
-from bootstrap.readiness import at
+from bootstrap.core import constants
+from bootstrap.core.errors import ApiError, BootstrapError, StepError
+from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.objects import apply_plan, cluster_requirements
+from bootstrap.objects.apply_plan import Plan
+from bootstrap.objects.manifests import is_ours
+from bootstrap.objects.patches import Patch, Select, put
+from bootstrap.objects.readiness import at
 from bootstrap.steps.credentials import pull_secrets
-from bootstrap.steps.manifest import Key, ManifestStep, render
-from bootstrap.steps.trust import authorities
+from bootstrap.steps.manifest_step import Key, ManifestStep, render
+from bootstrap.steps.trusted_cas import authorities
+from bootstrap.supply.build_catalog import PIPELINE, TRIGGERS
 from bootstrap.supply.golang import module_version
-from bootstrap.supply.parts import PIPELINE, TRIGGERS
-from bootstrap.supply.releases import is_dashboard
+from bootstrap.supply.tekton_releases import is_dashboard
 from bootstrap.world import World
 
 CONTROLLER = Select("Deployment", "tekton-pipelines-controller")
@@ -65,8 +66,8 @@ class TektonStep:
         found = theirs(world)
         if not found:
             return self._ours(world)
-        flags = world.kube.get("v1", "ConfigMap", "feature-flags", names.TEKTON) or {}
-        verdict = fitness.installed(versions(world).told(), found.told(), at(flags, "data") or {})
+        flags = world.kube.get("v1", "ConfigMap", "feature-flags", constants.TEKTON) or {}
+        verdict = cluster_requirements.installed(versions(world).told(), found.told(), at(flags, "data") or {})
         return _proved(world, found, " of the cluster") if isinstance(verdict, Ready) else verdict
 
     def _ours(self, world: World) -> Verdict:
@@ -74,16 +75,18 @@ class TektonStep:
         if isinstance(verdict, Ready):
             return verdict
         found, wanted = running(world).told(), versions(world).told()
-        moves = ", ".join(plans.versions(found, wanted))
-        return fitness.not_older(found, wanted) or (Pending(f"{moves}: {verdict.why}") if moves else verdict)
+        moves = ", ".join(apply_plan.versions(found, wanted))
+        return cluster_requirements.not_older(found, wanted) or (
+            Pending(f"{moves}: {verdict.why}") if moves else verdict
+        )
 
     def plan(self, world: World) -> Plan:
         """The versions are known also when the images of the wanted one are not built yet."""
         if theirs(world):
             return Plan(self.name)
         found, wanted = running(world).told(), versions(world).told()
-        older = fitness.not_older(found, wanted)
-        moves = plans.versions(found, wanted)
+        older = cluster_requirements.not_older(found, wanted)
+        moves = apply_plan.versions(found, wanted)
         told = Plan(self.name, versions=moves, refusals=(older,) if older else (), there=bool(moves))
         if older:
             return told
@@ -99,7 +102,7 @@ class TektonStep:
         """Raises StepError when what runs is newer than what is wanted."""
         if theirs(world):
             return
-        older = fitness.not_older(running(world).told(), versions(world).told())
+        older = cluster_requirements.not_older(running(world).told(), versions(world).told())
         if older:
             raise StepError(older.why, hint=older.hint)
         self.step.apply(world)
@@ -130,7 +133,7 @@ def running(world: World) -> Versions:
 
 def _informed(world: World) -> list[Object | None]:
     """The ConfigMaps in which a release says its version."""
-    return [world.kube.get("v1", "ConfigMap", name, names.TEKTON) for name in ("pipelines-info", "triggers-info")]
+    return [world.kube.get("v1", "ConfigMap", name, constants.TEKTON) for name in ("pipelines-info", "triggers-info")]
 
 
 def _said(there: Iterable[Object | None]) -> Versions:
@@ -230,7 +233,7 @@ def certify_interceptors(world: World) -> None:
     Their program does that itself, but when Tekton's webhook does not answer yet, it is a minute before it tries
     again; meanwhile no listener starts (Triggers v0.35, pkg/adapter and pkg/interceptors/server).
     """
-    secret = world.kube.get("v1", "Secret", INTERCEPTOR_CERTIFICATES, names.TEKTON) or {}
+    secret = world.kube.get("v1", "Secret", INTERCEPTOR_CERTIFICATES, constants.TEKTON) or {}
     authority = at(secret, "data", "ca-cert.pem")
     if not authority:
         return  # the program has not started: by then the webhook answers
@@ -254,13 +257,13 @@ PROBES: tuple[Object, ...] = (
     {
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
-        "metadata": {"name": "probe", "namespace": names.TEKTON},
+        "metadata": {"name": "probe", "namespace": constants.TEKTON},
         "spec": {"taskSpec": {"steps": [{"name": "none", "image": "none.invalid/none", "command": ["none"]}]}},
     },
     {
         "apiVersion": "triggers.tekton.dev/v1beta1",
         "kind": "EventListener",
-        "metadata": {"name": "probe", "namespace": names.TEKTON},
+        "metadata": {"name": "probe", "namespace": constants.TEKTON},
         "spec": {"serviceAccountName": "none", "triggers": [{"name": "none", "template": {"ref": "none"}}]},
     },
 )

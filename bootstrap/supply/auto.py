@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bootstrap.config import Config
-from bootstrap.errors import BootstrapError, UsageError
-from bootstrap.supply import bundle_file, published
+from bootstrap.core.errors import BootstrapError, UsageError
+from bootstrap.settings.config import Config
+from bootstrap.supply import bundle_file, upstream_lock
 from bootstrap.supply.mirror import ENVIRONMENT, environment_tag
 from bootstrap.supply.versions import versions
-from bootstrap.world import reach
-from bootstrap.world.reach import all_within
-from bootstrap.world.registry_http import RegistryHttp
+from bootstrap.world import probe
+from bootstrap.world.probe import all_within
+from bootstrap.world.registry.http import RegistryHttp
 from bootstrap.world.shell import Shell
 
 LIMIT = 2.0
@@ -114,11 +114,11 @@ def upstream_option(config: Config, project: Path) -> Option:
     """Its lock has to be whole; then the host of the releases and every registry in it, or its copy, has to answer."""
     settings = config.upstream
     try:
-        lock = published.read(project / Path(settings.lock).expanduser())
+        lock = upstream_lock.read(project / Path(settings.lock).expanduser())
     except BootstrapError as error:
         return Option(False, error.message)
-    if published.gaps(lock, published.wanted(project), config.architecture):
-        return Option(False, f"{settings.lock} is not complete ({published.COMMAND})")
+    if upstream_lock.gaps(lock, upstream_lock.wanted(project), config.architecture):
+        return Option(False, f"{settings.lock} is not complete ({upstream_lock.COMMAND})")
     copies = dict(each.split("=", 1) for each in settings.registries)
     domains = sorted({image.parsed.domain for image in lock.images.values()})
     hosts = [copies.get(domain, domain).partition("/")[0] for domain in domains]
@@ -127,7 +127,7 @@ def upstream_option(config: Config, project: Path) -> Option:
         for domain, host in zip(domains, hosts, strict=True)
     }
     urls = [settings.releases, *(f"{scheme[host]}://{PUBLIC_ADDRESS.get(host, host)}/v2/" for host in hosts)]
-    answers = reach.side_by_side(lambda url: reach.ask(url, LIMIT), urls, LIMIT)
+    answers = probe.side_by_side(lambda url: probe.ask(url, LIMIT), urls, LIMIT)
     silent = [url for url in urls if not answers[url]]
     if silent:
         return Option(False, f"{urlsplit(silent[0]).netloc} does not answer")

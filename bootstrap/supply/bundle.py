@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from bootstrap.errors import PreconditionError, UsageError
-from bootstrap.model import Lock, Object, Pending, Ready, Verdict
-from bootstrap.supply import bundle_file, oci
+from bootstrap.core.clock import Clock
+from bootstrap.core.errors import PreconditionError, UsageError
+from bootstrap.core.model import Lock, Object, Pending, Ready, Verdict
+from bootstrap.supply import bundle_file, oci_layout
+from bootstrap.supply.build_cache import Store, key_of
 from bootstrap.supply.bundle_file import ARCHIVES, CHECKSUMS, ENGINE, TEKTON, TOOLS, UNPROVED, Description
-from bootstrap.supply.store import Store, key_of
-from bootstrap.world.clock import Clock
-from bootstrap.world.engine import Engine
-from bootstrap.world.report import StepLine
+from bootstrap.world.engine.client import Engine
+from bootstrap.world.terminal import StepLine
 
 LOAD_LIMIT = 900.0
 
@@ -122,7 +122,7 @@ class Bundle:
     def _load(self, name: str, archive: IO[bytes]) -> None:
         """By a name that nothing uses; the engine checks each layer by the image's own digests as well."""
         if self._engine.image_exists(self._in_engine[name]):  # of a supply that made the same
-            while archive.read(oci.CHUNK):
+            while archive.read(oci_layout.CHUNK):
                 pass
         else:
             self._engine.docker("load", "--quiet", stdin=archive, limit=LOAD_LIMIT)

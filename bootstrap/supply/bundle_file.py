@@ -28,10 +28,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bootstrap.crew import Crew
-from bootstrap.errors import UsageError
-from bootstrap.model import LockedImage
-from bootstrap.supply import oci
+from bootstrap.core.errors import UsageError
+from bootstrap.core.model import LockedImage
+from bootstrap.core.workers import Crew
+from bootstrap.supply import oci_layout
 
 FORMAT = 2
 DESCRIPTION, CHECKSUMS, TEKTON = "bundle.json", "checksums", "tekton.json"
@@ -102,12 +102,12 @@ class Writer:
         """One OCI layout of those layouts."""
         manifests = []
         for name, layout in named.items():
-            manifests.append(oci.manifest_of(layout) | {"annotations": {REF_NAME: name}})
+            manifests.append(oci_layout.manifest_of(layout) | {"annotations": {REF_NAME: name}})
             for blob in sorted((layout / BLOBS).iterdir()):
                 if BLOBS + blob.name not in self._sums:
                     self.add(BLOBS + blob.name, blob)
         self.put("oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
-        index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": manifests}
+        index = {"schemaVersion": 2, "mediaType": oci_layout.INDEX, "manifests": manifests}
         self.put("index.json", json.dumps(index).encode())
 
     def close(self) -> None:
@@ -293,7 +293,7 @@ def _pieces(file: Path, member: Member, stop: threading.Event) -> Iterator[bytes
         while left:
             if stop.is_set():
                 raise _Stopped
-            data = source.read(min(left, oci.CHUNK))
+            data = source.read(min(left, oci_layout.CHUNK))
             if not data:
                 raise _wrong(file, f"it is cut off at {member.name}")
             left -= len(data)
@@ -328,7 +328,7 @@ def _split(file: Path, folder: Path) -> None:
                 if not kept.exists():
                     kept.hardlink_to(folder / BLOBS / digest)
             plain = {key: value for key, value in descriptor.items() if key != "annotations"}
-            oci.write_index(target, [plain])
+            oci_layout.write_index(target, [plain])
     except (ValueError, KeyError, TypeError, FileNotFoundError):
         raise _wrong(file, "its images are not complete") from None
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bootstrap.supply import golang
-from bootstrap.supply.parts import GoPart
-from bootstrap.supply.store import Store
+from bootstrap.supply.build_cache import Store
+from bootstrap.supply.build_catalog import GoPart
 from bootstrap.world.shell import Shell
 
 Say = Callable[[str], None]

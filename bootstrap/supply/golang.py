@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.errors import CommandError, PreconditionError
-from bootstrap.supply.store import Store
+from bootstrap.core.errors import CommandError, PreconditionError
+from bootstrap.supply.build_cache import Store
 from bootstrap.world.shell import Shell
 
 BUILD_LIMIT = 3600.0

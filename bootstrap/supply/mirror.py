@@ -11,17 +11,17 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from bootstrap.crew import Crew
-from bootstrap.errors import CommandError, PreconditionError, UsageError
-from bootstrap.model import Lock, Object, Pending, Ready, Verdict
-from bootstrap.supply import bundle_file, oci
+from bootstrap.core.clock import Clock
+from bootstrap.core.errors import CommandError, PreconditionError, UsageError
+from bootstrap.core.model import Lock, Object, Pending, Ready, Verdict
+from bootstrap.core.workers import Crew
+from bootstrap.supply import bundle_file, oci_layout
+from bootstrap.supply.build_cache import Store, key_of
 from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON, Description
 from bootstrap.supply.source import Source
-from bootstrap.supply.store import Store, key_of
-from bootstrap.world.clock import Clock
-from bootstrap.world.engine import Engine
-from bootstrap.world.mirror import MirrorRegistry
-from bootstrap.world.report import StepLine
+from bootstrap.world.engine.client import Engine
+from bootstrap.world.registry.user import MirrorRegistry
+from bootstrap.world.terminal import StepLine
 
 ENVIRONMENT = "environment"
 """The image whose files say what the others are. It is pushed last, so half a mirror is never taken for a whole one."""
@@ -235,7 +235,7 @@ def load_image(
 def _pull(registry: MirrorRegistry, name: str, digest: str, folder: Path) -> None:
     """crane checks every blob by its digest; that it is the wanted image is checked here."""
     registry.pull_layout(f"{name.partition(':')[0]}@{digest}", folder)
-    if oci.manifest_of(folder)["digest"] != digest:
+    if oci_layout.manifest_of(folder)["digest"] != digest:
         raise CommandError(f"{registry.address} has another image as {name}", code=1, hint="invoke mirror --check")
 
 

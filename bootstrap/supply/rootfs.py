@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bootstrap.errors import PreconditionError
+from bootstrap.core.errors import PreconditionError
 from bootstrap.world import apt, host
 from bootstrap.world.shell import Shell
 

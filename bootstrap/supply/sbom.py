@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bootstrap.supply import oci
+from bootstrap.supply import oci_layout
 
 FORMAT = "1"
 """Changes when a bill says something else of the same image."""
@@ -50,7 +50,7 @@ class Layer:
 def of_layout(layout: Path, read: dict[str, Layer]) -> list[Part]:
     """What is in the image of an OCI layout. read: layers by digest, which images share; it is added to."""
     blobs = layout / "blobs/sha256"
-    manifest = json.loads((blobs / _hex(oci.manifest_of(layout))).read_bytes())
+    manifest = json.loads((blobs / _hex(oci_layout.manifest_of(layout))).read_bytes())
     digests = [_hex(each) for each in manifest["layers"]]
     for digest in digests:
         if digest not in read:

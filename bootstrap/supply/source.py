@@ -11,23 +11,23 @@ from typing import Any
 
 import yaml
 
-from bootstrap import runtime_filter
-from bootstrap.cancel import Cancel
-from bootstrap.errors import PreconditionError
-from bootstrap.model import Lock, LockedImage, Object, Pending, Ready, Verdict
-from bootstrap.names import REPOSITORY
-from bootstrap.supply import golang, oci, parts, rootfs, schedule, tekton
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.clock import Clock
+from bootstrap.core.constants import REPOSITORY
+from bootstrap.core.errors import PreconditionError
+from bootstrap.core.model import Lock, LockedImage, Object, Pending, Ready, Verdict
+from bootstrap.supply import build_catalog, build_scheduler, golang, oci_layout, rootfs, tekton_build
+from bootstrap.supply.build_cache import Store, key_of
+from bootstrap.supply.build_catalog import GoPart, ImagePart
+from bootstrap.supply.build_contexts import Contexts, make_writable, place
+from bootstrap.supply.build_scheduler import Task
+from bootstrap.supply.build_tasks import Workshop
+from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, NOT_COMPILED, Inputs, Keys
 from bootstrap.supply.compiler import Compiler
-from bootstrap.supply.contexts import Contexts, make_writable, place
-from bootstrap.supply.keys import GO_PARTS, IMAGE_PARTS, NOT_COMPILED, Inputs, Keys
-from bootstrap.supply.parts import GoPart, ImagePart
-from bootstrap.supply.schedule import Task
-from bootstrap.supply.store import Store, key_of
-from bootstrap.supply.workshop import Workshop
-from bootstrap.world.clock import Clock
-from bootstrap.world.engine import Engine
-from bootstrap.world.report import StepLine
+from bootstrap.world.engine import runc_filter
+from bootstrap.world.engine.client import Engine
 from bootstrap.world.shell import Shell
+from bootstrap.world.terminal import StepLine
 
 Say = Callable[[str], None]
 KIND_MODULE = "sigs.k8s.io/kind"
@@ -72,11 +72,11 @@ class Source:
     def check(self) -> Verdict:
         """What was found complete is not looked at again: nobody takes it away while a command runs."""
         if not self._complete:
-            todo = schedule.missing(self.tasks, ROOTS)
+            todo = build_scheduler.missing(self.tasks, ROOTS)
             if todo:
                 return Pending(f"{len(todo)} of {len(self.tasks)} parts to build")
             self._complete = True
-        count = len([*IMAGE_PARTS, "golang", *tekton.NAMES])
+        count = len([*IMAGE_PARTS, "golang", *tekton_build.NAMES])
         return Ready(f"{count} images, built from source")
 
     def kept(self) -> bool:
@@ -87,7 +87,7 @@ class Source:
 
     def build(self, names: Iterable[str], line: StepLine) -> None:
         """Build these parts, and what they need, unless they are there."""
-        schedule.run(schedule.missing(self.tasks, names), self._clock, line, self._cancel.request)
+        build_scheduler.run(build_scheduler.missing(self.tasks, names), self._clock, line, self._cancel.request)
 
     @functools.cache  # noqa: B019  one supply lives as long as the command
     def lock(self) -> Lock:
@@ -103,10 +103,10 @@ class Source:
     def layouts(self) -> dict[str, Path]:
         preloaded = [part.name for part in IMAGE_PARTS.values() if part.preload]
         layouts = {name: self._workshop.layout(name) for name in preloaded}
-        return layouts | tekton.layouts(self._workshop.folder("tekton"))
+        return layouts | tekton_build.layouts(self._workshop.folder("tekton"))
 
     def tekton(self) -> list[Object]:
-        return tekton.objects(self._workshop.folder("tekton"))
+        return tekton_build.objects(self._workshop.folder("tekton"))
 
     def tool(self, name: str) -> Path:
         return self.binary("go-tools", name)
@@ -136,22 +136,22 @@ class Source:
         for part in IMAGE_PARTS.values():
             tasks += self._image_tasks(part)
         tasks += [
-            stored("rootfs", parts.BASE_COST, (), self._build_rootfs),
+            stored("rootfs", build_catalog.BASE_COST, (), self._build_rootfs),
             in_engine("base", 5, ("rootfs",), self._base_context),
-            in_engine("static", parts.STATIC_COST, (), self._static_context),
+            in_engine("static", build_catalog.STATIC_COST, (), self._static_context),
             exported("static"),
-            in_engine("golang", parts.GOLANG_COST, ("engine:base",), self._golang_context),
+            in_engine("golang", build_catalog.GOLANG_COST, ("engine:base",), self._golang_context),
             exported("golang"),
             stored(
                 "tekton",
-                parts.TEKTON_COST,
+                build_catalog.TEKTON_COST,
                 ("go-tools", "layout:static", "layout:git"),
                 self._build_tekton,
                 compiles=True,
             ),
             in_engine(
                 "node",
-                parts.NODE_COST,
+                build_catalog.NODE_COST,
                 ("engine:base", "tekton", "go-kubernetes", "go-containerd", *PRELOADED),
                 self._node_context,
             ),
@@ -176,7 +176,7 @@ class Source:
     def _node_key(self) -> str:
         """It holds images by digest, and building one again may give another digest for the same key."""
         try:
-            digests = [str(oci.manifest_of(layout)["digest"]) for layout in self.layouts().values()]
+            digests = [str(oci_layout.manifest_of(layout)["digest"]) for layout in self.layouts().values()]
         except FileNotFoundError:
             digests = []  # not all are built, so it cannot be either
         return key_of(self._keys.of("node"), *digests)
@@ -198,19 +198,19 @@ class Source:
     def _tekton_inputs(self) -> Sequence[str | bytes]:
         module = self._keys.tree("images/tekton", NOT_COMPILED)
         bases = map(self._keys.of, ("static", "git"))
-        return module, tekton.FORMAT, *bases, self._arch, self._compiler.minor
+        return module, tekton_build.FORMAT, *bases, self._arch, self._compiler.minor
 
     def _node_inputs(self) -> Sequence[str | bytes]:
         files = map(self._keys.tree, ("images/node", *NODE_MANIFESTS))
         made = [task.removeprefix("layout:") for task in PRELOADED]
         keys = map(self._keys.of, (*made, "base", "go-kubernetes", "go-containerd", "tekton", "go-tools"))
-        dropped = ",".join(sorted(runtime_filter.missing_here()))
+        dropped = ",".join(sorted(runc_filter.missing_here()))
         return *files, *keys, repr(self._versions["aliases"]), dropped, REPOSITORY
 
     def _locked(self, name: str, layout: Path) -> LockedImage:
         aliases = tuple(self._versions["aliases"].get(name, ()))
-        digest = str(oci.manifest_of(layout)["digest"])
-        return LockedImage(name, f"{REPOSITORY}/{name}", digest, oci.size_of(layout), aliases)
+        digest = str(oci_layout.manifest_of(layout)["digest"])
+        return LockedImage(name, f"{REPOSITORY}/{name}", digest, oci_layout.size_of(layout), aliases)
 
     @functools.cached_property
     def _versions(self) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class Source:
 
     def _build_tekton(self, folder: Path, say: Say) -> None:
         layout = self._workshop.layout
-        tekton.build(
+        tekton_build.build(
             self._shell,
             self.go(say),
             self._clock,
@@ -279,8 +279,8 @@ class Source:
             text = re.sub(r"image\.local/([\w-]+)", lambda found: lock.images[found[1]].reference, text)
             (folder / "manifests" / Path(source).name).write_text(text)
         say("packing the images that it starts from")
-        oci.archive(self._node_images(lock), folder / "images.tar")
-        dropped = ",".join(sorted(runtime_filter.missing_here()))
+        oci_layout.archive(self._node_images(lock), folder / "images.tar")
+        dropped = ",".join(sorted(runc_filter.missing_here()))
         return [f"BASE={self._workshop.tag('base')}", f"VERSION={self.kubernetes()}", f"DROP_CAPABILITIES={dropped}"]
 
     def _node_images(self, lock: Lock) -> Iterable[tuple[Path, list[str]]]:

@@ -17,26 +17,26 @@ from typing import Any
 
 import yaml
 
-from bootstrap.cancel import Cancel
-from bootstrap.config import UpstreamSettings
-from bootstrap.errors import CommandError, PreconditionError
-from bootstrap.model import Lock, LockedImage, Object, Pending, Ready, Verdict
-from bootstrap.names import REPOSITORY
-from bootstrap.supply import golang, oci, published, releases, rootfs, schedule
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.clock import Clock
+from bootstrap.core.constants import REPOSITORY
+from bootstrap.core.errors import CommandError, PreconditionError
+from bootstrap.core.model import Lock, LockedImage, Object, Pending, Ready, Verdict
+from bootstrap.settings.config import UpstreamSettings
+from bootstrap.supply import build_scheduler, golang, oci_layout, rootfs, tekton_releases, upstream_lock
+from bootstrap.supply.build_cache import Store
+from bootstrap.supply.build_catalog import ImagePart
+from bootstrap.supply.build_contexts import Contexts
+from bootstrap.supply.build_scheduler import Task
+from bootstrap.supply.build_tasks import Workshop
+from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, Inputs, Keys
 from bootstrap.supply.compiler import Compiler
-from bootstrap.supply.contexts import Contexts
-from bootstrap.supply.keys import GO_PARTS, IMAGE_PARTS, Inputs, Keys
 from bootstrap.supply.mirror import load_image, tag_of
-from bootstrap.supply.parts import ImagePart
-from bootstrap.supply.published import PublicImage, PublicLock
-from bootstrap.supply.publishers import Publishers
-from bootstrap.supply.schedule import Task
-from bootstrap.supply.store import Store
-from bootstrap.supply.workshop import Workshop
-from bootstrap.world.clock import Clock
-from bootstrap.world.engine import Engine
-from bootstrap.world.report import StepLine
+from bootstrap.supply.public_registries import Publishers
+from bootstrap.supply.upstream_lock import PublicImage, PublicLock
+from bootstrap.world.engine.client import Engine
 from bootstrap.world.shell import Shell
+from bootstrap.world.terminal import StepLine
 
 Say = Callable[[str], None]
 PREFIX = "upstream-"
@@ -100,7 +100,7 @@ class Upstream:
         gaps = self._gaps
         if gaps:
             return Pending(f"{self._settings.lock} is not complete: {gaps[0]}")
-        todo = schedule.missing(self.tasks, self._roots)
+        todo = build_scheduler.missing(self.tasks, self._roots)
         if todo:
             return Pending(f"{len(todo)} of {len(self.tasks)} parts to fetch or make")
         return Ready(f"{len(self.layouts())} images, from public registries, each as locked")
@@ -115,14 +115,14 @@ class Upstream:
         if gaps:
             raise PreconditionError(
                 f"{self._settings.lock} does not say what to take: nothing is taken on trust",
-                hint=published.COMMAND,
+                hint=upstream_lock.COMMAND,
                 evidence="\n".join(gaps),
             )
         self.build(self._roots, line)
 
     def build(self, names: Iterable[str], line: StepLine) -> None:
         """Make these parts, and what they need, unless they are there."""
-        schedule.run(schedule.missing(self.tasks, names), self._clock, line, self._cancel.request)
+        build_scheduler.run(build_scheduler.missing(self.tasks, names), self._clock, line, self._cancel.request)
 
     def lock(self) -> Lock:
         try:
@@ -132,7 +132,7 @@ class Upstream:
         return Lock(images, node_image=self._workshop.tag("node"), registry_image=self._workshop.tag("registry"))
 
     def kubernetes(self) -> str:
-        return published.wanted(self._project).images["node"].tag
+        return upstream_lock.wanted(self._project).images["node"].tag
 
     def layouts(self) -> dict[str, Path]:
         composed = {name: self._workshop.layout(name) for name in COMPOSED if IMAGE_PARTS[name].preload}
@@ -158,26 +158,28 @@ class Upstream:
     @functools.cached_property
     def public(self) -> PublicLock:
         """Raises UsageError for a file that is no lock."""
-        return published.read(self.lock_file)
+        return upstream_lock.read(self.lock_file)
 
     @functools.cached_property
     def _gaps(self) -> list[str]:
-        return published.gaps(self.public, published.wanted(self._project), self._arch)
+        return upstream_lock.gaps(self.public, upstream_lock.wanted(self._project), self._arch)
 
     @property
     def _released(self) -> list[str]:
         """Images that the releases name, by logical name."""
-        return sorted(set(self.public.images) - set(published.wanted(self._project).images))
+        return sorted(set(self.public.images) - set(upstream_lock.wanted(self._project).images))
 
     def _digest(self, name: str) -> str:
         """Of an image for the architecture wanted. Raises KeyError."""
         return self.public.images[name].platforms[self._arch].digest
 
     def _locked(self, name: str, layout: Path) -> LockedImage:
-        digest = str(oci.manifest_of(layout)["digest"])
+        digest = str(oci_layout.manifest_of(layout)["digest"])
         known = self.public.images.get(name)
         reference = known.reference if known else ""
-        return LockedImage(name, f"{REPOSITORY}/{name}", digest, oci.size_of(layout), in_node=False, public=reference)
+        return LockedImage(
+            name, f"{REPOSITORY}/{name}", digest, oci_layout.size_of(layout), in_node=False, public=reference
+        )
 
     # -- the graph -------------------------------------------------------------------------------
 
@@ -278,7 +280,7 @@ class Upstream:
         say(f"fetching from {image.parsed.domain}")
         with self._opened(image) as (registry, path):
             registry.pull_layout(f"{path}@{digest}", folder)
-        if oci.manifest_of(folder)["digest"] != digest:
+        if oci_layout.manifest_of(folder)["digest"] != digest:
             raise CommandError(f"{image.reference} came as another image than the lock says", code=1)
 
     def _load(self, name: str, folder: Path, say: Say) -> None:
@@ -313,10 +315,10 @@ class Upstream:
         objects: list[Object] = []
         for name, document in self.public.documents.items():
             say(document.path)
-            data = releases.verified(document.path, self.publishers.document(document.path), document.sha256)
-            objects += releases.parse(name, data)
-        releases.complete(releases.named(objects))
-        (folder / "objects.json").write_text(json.dumps(releases.logical(objects, self.public)))
+            data = tekton_releases.verified(document.path, self.publishers.document(document.path), document.sha256)
+            objects += tekton_releases.parse(name, data)
+        tekton_releases.complete(tekton_releases.named(objects))
+        (folder / "objects.json").write_text(json.dumps(tekton_releases.logical(objects, self.public)))
 
     def _base_context(self, folder: Path, _: Say) -> list[str]:
         self._contexts.trusting("images/debian", folder)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bootstrap.supply.build_catalog import PIPELINE, TRIGGERS
 from bootstrap.supply.golang import module_version
-from bootstrap.supply.parts import PIPELINE, TRIGGERS
 
 
 def versions(project: Path) -> dict[str, str]:

@@ -8,23 +8,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap import names
-from bootstrap.cancel import Cancel
-from bootstrap.errors import PreconditionError
+from bootstrap.core import constants
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.errors import PreconditionError
 
 if TYPE_CHECKING:
-    from bootstrap.config import Config
-    from bootstrap.paths import Paths
-    from bootstrap.world.clock import Clock
-    from bootstrap.world.engine import Engine
-    from bootstrap.world.identity import Identity
-    from bootstrap.world.images import Images
+    from bootstrap.core.clock import Clock
+    from bootstrap.core.paths import Paths
+    from bootstrap.settings.config import Config
+    from bootstrap.world.engine.client import Engine
+    from bootstrap.world.environment_store import Identity
+    from bootstrap.world.image_supply import Images
     from bootstrap.world.kind import Kind
-    from bootstrap.world.kube import Kube
-    from bootstrap.world.mirror import MirrorRegistry
-    from bootstrap.world.registry import Registry
-    from bootstrap.world.report import Report
+    from bootstrap.world.kube.client import Kube
+    from bootstrap.world.registry.environment import Registry
+    from bootstrap.world.registry.user import MirrorRegistry
     from bootstrap.world.shell import Shell
+    from bootstrap.world.terminal import Report
 
 
 @dataclass
@@ -60,13 +60,13 @@ class World:
     @property
     def kubeconfig(self) -> Path:
         """The file that every call of ours names: our own copy, or the user's for a cluster of theirs."""
-        from bootstrap.kubeconfig import locate
+        from bootstrap.objects.kubeconfig import locate
 
         return locate(self.config.context) if self.config.context else self.paths.env / "kubeconfig"
 
     @property
     def context(self) -> str:
-        return self.config.context or names.context(self.config.name)
+        return self.config.context or constants.context(self.config.name)
 
     @property
     def cluster(self) -> str:
@@ -75,15 +75,15 @@ class World:
 
     @cached_property
     def kube(self) -> Kube:
-        from bootstrap.world.kube import Kube
+        from bootstrap.world.kube.client import Kube
 
         return Kube(self.kubeconfig, self.context)
 
     @cached_property
     def target(self) -> Kube:
         """The cluster that the pipeline deploys to: this one, unless the settings name another."""
-        from bootstrap.kubeconfig import current_context
-        from bootstrap.world.kube import Kube
+        from bootstrap.objects.kubeconfig import current_context
+        from bootstrap.world.kube.client import Kube
 
         settings = self.config.target
         if not settings.kubeconfig:
@@ -97,27 +97,27 @@ class World:
 
     @cached_property
     def kind(self) -> Kind:
-        from bootstrap import proxies
+        from bootstrap.objects import proxy_env
         from bootstrap.world.kind import Kind
 
-        proxy = proxies.for_nodes(self.config.proxy)
-        return Kind(self.shell, self.engine, self.images.tool("kind"), names.network(self.config.name), proxy)
+        proxy = proxy_env.for_nodes(self.config.proxy)
+        return Kind(self.shell, self.engine, self.images.tool("kind"), constants.network(self.config.name), proxy)
 
     def mirror(self) -> MirrorRegistry:
         """The user's registry of the settings."""
-        from bootstrap.world.mirror import MirrorRegistry
+        from bootstrap.world.registry.user import MirrorRegistry
 
         return MirrorRegistry(self.shell, self.clock, self.images.tool("crane"), self.config.mirror)
 
     def registry(self) -> Registry:
         """The environment's registry, as this machine reaches it. Raises PreconditionError if it does not run."""
-        from bootstrap.world.registry import Registry
+        from bootstrap.world.registry.environment import Registry
 
-        port = self.engine.port(names.registry_container(self.config.name), 5000)
+        port = self.engine.port(constants.registry_container(self.config.name), 5000)
         if port is None:
             raise PreconditionError("the registry does not run", hint="invoke up")
         address = f"127.0.0.1:{port}"
         settings = self.config.registry
         password = self.identity.password("registry", settings.password)
-        login = self.identity.docker_config(settings.username, password, (address, names.REGISTRY))
+        login = self.identity.docker_config(settings.username, password, (address, constants.REGISTRY))
         return Registry(self.shell, self.images.tool("crane"), address, login, self.identity.ca_file)

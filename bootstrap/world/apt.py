@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bootstrap.errors import CommandError, PreconditionError
+from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.world.shell import Shell
 
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -23,8 +23,8 @@ from typing import IO, Any, Protocol
 
 import sh
 
-from bootstrap.cancel import Cancel
-from bootstrap.errors import CommandError, Interrupted, PreconditionError, TimedOut
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.errors import CommandError, Interrupted, PreconditionError, TimedOut
 
 TAIL_LINES = 40
 KEPT_LINES = 4000

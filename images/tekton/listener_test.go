@@ -354,7 +354,7 @@ var signature = func() func(*testing.T) string {
 			if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			program := exec.Command("python3", "-m", "bootstrap.agents.signature")
+			program := exec.Command("python3", "-m", "bootstrap.incluster.gitea_signature")
 			program.Dir, program.Env = "../..", append(os.Environ(), "PORT="+port, "SECRET="+file)
 			if err := program.Start(); err != nil {
 				t.Fatal(err)

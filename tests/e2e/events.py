@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from bootstrap import names
-from bootstrap.paths import PROJECT
+from bootstrap.core import constants
+from bootstrap.core.paths import PROJECT
 
 TABLE = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
 OTHER_SECRET = "another secret"
@@ -49,7 +49,7 @@ def compose(row: Mapping[str, Any], secret: str) -> Event:
     return Event(row["is"], after if not row.get("stops") else commit, row.get("stops", ""), headers, body)
 
 
-def push(commit: str, *, ref: str = "refs/heads/main", url: str = names.GIT_URL, **other: Any) -> dict[str, Any]:
+def push(commit: str, *, ref: str = "refs/heads/main", url: str = constants.GIT_URL, **other: Any) -> dict[str, Any]:
     """The body of GitHub's push event."""
     patch = {"ref": ref, "after": commit, "repository": {"clone_url": url}, **other}
     found: dict[str, Any] = merged(TABLE["deliveries"]["github-push"]["body"], patch)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap import names
-from bootstrap.model import Ready
+from bootstrap.core import constants
+from bootstrap.core.model import Ready
 from bootstrap.world import World, host
-from bootstrap.world.engine_network import EngineNetwork, links
+from bootstrap.world.engine.network import EngineNetwork, links
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def footprint(world: World) -> Footprint:
     for container in _containers(world):
         document = world.engine.inspect("container", container) or {}
         volumes += [mount["Name"] for mount in document.get("Mounts", ()) if mount.get("Type") == "volume"]
-    network = world.engine.inspect("network", names.network(world.config.name)) or {}
+    network = world.engine.inspect("network", constants.network(world.config.name)) or {}
     bridge = (network.get("Options") or {}).get("com.docker.network.bridge.name", "")
     return Footprint(tuple(volumes), (bridge,) if bridge else ())
 
@@ -48,9 +48,9 @@ def leftovers(world: World, before: Footprint, kubeconfigs: Iterable[Path]) -> l
 def _in_engine(world: World, before: Footprint) -> Iterator[str]:
     name = world.config.name
     yield from (f"container {each}" for each in _containers(world))
-    if world.engine.inspect("network", names.network(name)) is not None:
-        yield f"network {names.network(name)}"
-    for volume in {*before.volumes, names.registry_container(name)}:
+    if world.engine.inspect("network", constants.network(name)) is not None:
+        yield f"network {constants.network(name)}"
+    for volume in {*before.volumes, constants.registry_container(name)}:
         if world.engine.inspect("volume", volume) is not None:
             yield f"volume {volume}"
 
@@ -60,8 +60,8 @@ def _on_host(world: World, before: Footprint, kubeconfigs: Iterable[Path]) -> It
     yield from (f"process {pid}: {words}" for pid, words in processes_of(name))
     yield from (f"bridge {bridge}" for bridge in before.bridges if (Path("/sys/class/net") / bridge).exists())
     for kubeconfig in kubeconfigs:
-        if kubeconfig.exists() and names.context(name) in kubeconfig.read_text():
-            yield f"context {names.context(name)} in {kubeconfig}"
+        if kubeconfig.exists() and constants.context(name) in kubeconfig.read_text():
+            yield f"context {constants.context(name)} in {kubeconfig}"
     for folder in (world.paths.state / "environments", world.paths.state / "locks", world.paths.run):
         yield from (f"file {path}" for path in folder.glob(f"*{name}*"))
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import yaml
 
-from bootstrap import kindconfig
-from bootstrap.steps.cluster import CGROUP_V2
+from bootstrap.settings import kind_config
+from bootstrap.steps.kind_cluster import CGROUP_V2
 from tests.e2e.product import Product
 
 ONE_NODE = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n"
@@ -20,8 +20,8 @@ def cluster(product: Product, name: str) -> Iterator[None]:
     world = product.world()
     world.engine.ensure(lambda _: None)
     node_image = world.images.lock().node_image
-    config = kindconfig.render(
-        kindconfig.parse(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
+    config = kind_config.render(
+        kind_config.parse(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
     )
     environ = world.engine.environ() | {
         "KIND_EXPERIMENTAL_DOCKER_NETWORK": name,

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from bootstrap import names
-from bootstrap.steps.nodes import KIND_LABEL
+from bootstrap.core import constants
+from bootstrap.steps.node_trust import KIND_LABEL
 from bootstrap.world import host
-from bootstrap.world.dockerd import Dockerd
+from bootstrap.world.engine.dockerd import Dockerd
 from tests.e2e import app
 from tests.e2e.product import Product
 
@@ -41,7 +41,7 @@ class Machine:
     def starts(self) -> dict[str, str]:
         """Since when each container runs."""
         containers = self.world.engine.containers(label=f"{KIND_LABEL}={self.name}")
-        known = [names.registry_container(self.name), *(each.name for each in containers)]
+        known = [constants.registry_container(self.name), *(each.name for each in containers)]
         found = {each: self.world.engine.inspect("container", each) for each in known}
         return {each: document["State"]["StartedAt"] for each, document in found.items() if document}
 

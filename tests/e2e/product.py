@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap import config as settings
-from bootstrap.commands import make_world
-from bootstrap.paths import PROJECT, Paths
+from bootstrap.cli.dispatch import make_world
+from bootstrap.core.paths import PROJECT, Paths
+from bootstrap.settings import config as settings
 from bootstrap.world import World
-from bootstrap.world.report import TerminalReport
+from bootstrap.world.terminal import TerminalReport
 
 STOP_SECONDS = 30.0
 OWN = {

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bootstrap.model import Object, Ready, Verdict
-from bootstrap.paths import PROJECT
-from bootstrap.readiness import readiness
-from bootstrap.wait import until
+from bootstrap.core.model import Object, Ready, Verdict
+from bootstrap.core.paths import PROJECT
+from bootstrap.core.wait import until
+from bootstrap.objects.readiness import readiness
 from bootstrap.world import World
 
 NAMESPACE = "e2e"

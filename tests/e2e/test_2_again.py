@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from bootstrap.model import Object
-from bootstrap.names import SELECTOR
+from bootstrap.core.constants import SELECTOR
+from bootstrap.core.model import Object
 from bootstrap.world import World
 from tests.e2e.product import Product
 

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bootstrap import names
-from bootstrap.errors import ApiError
-from bootstrap.model import Object
+from bootstrap.core import constants
+from bootstrap.core.errors import ApiError
+from bootstrap.core.model import Object
 from bootstrap.world import World
-from bootstrap.world.kube import Kube
+from bootstrap.world.kube.client import Kube
 from tests.e2e.argv import ArgvWatch
 from tests.e2e.product import Product
 from tests.e2e.receiver import restricted
 from tests.e2e.repository import Repository
 
 pytestmark = pytest.mark.e2e
-OURS = (names.RUNS, names.BUILD, names.GIT, names.DEMO, names.TEKTON, "tekton-pipelines-resolvers")
+OURS = (constants.RUNS, constants.BUILD, constants.GIT, constants.DEMO, constants.TEKTON, "tekton-pipelines-resolvers")
 LEVEL = "pod-security.kubernetes.io/enforce"
 
 
@@ -38,13 +38,13 @@ def test_every_namespace_of_ours_but_the_builders_enforces_restricted(world: Wor
         each["metadata"]["name"]: each["metadata"]["labels"].get(LEVEL) for each in world.kube.list("v1", "Namespace")
     }
     assert {name: levels[name] for name in OURS} == {
-        name: "privileged" if name == names.BUILD else "restricted" for name in OURS
+        name: "privileged" if name == constants.BUILD else "restricted" for name in OURS
     }
 
 
 def test_the_api_refuses_a_privileged_pod_where_runs_are(world: World) -> None:
     pod = restricted("intruder", "none.invalid/none")
-    pod["metadata"]["namespace"] = names.RUNS
+    pod["metadata"]["namespace"] = constants.RUNS
     world.kube.create(pod, dry_run=True)
     pod["spec"]["containers"][0]["securityContext"] = {"privileged": True}
     with pytest.raises(ApiError) as refused:
@@ -63,13 +63,13 @@ def test_no_pod_is_privileged_and_none_but_the_builder_may_gain_privileges(
             context = container["securityContext"]
             assert not context.get("privileged"), name
             assert context["capabilities"]["drop"] == ["ALL"], name
-            if pod["metadata"]["namespace"] != names.BUILD:
+            if pod["metadata"]["namespace"] != constants.BUILD:
                 assert context["allowPrivilegeEscalation"] is False, name
                 assert not context["capabilities"].get("add"), name
 
 
 def test_every_container_that_stays_has_requests_and_limits(world: World) -> None:
-    for pod in _pods(world, *set(OURS) - {names.RUNS}):
+    for pod in _pods(world, *set(OURS) - {constants.RUNS}):
         for container in pod["spec"]["containers"]:
             resources = container["resources"]
             assert set(resources["requests"]) >= {"cpu", "memory"}, pod["metadata"]["name"]
@@ -77,7 +77,7 @@ def test_every_container_that_stays_has_requests_and_limits(world: World) -> Non
 
 
 def test_only_who_talks_to_the_api_has_a_token(world: World, repository: Repository) -> None:
-    for pod in _pods(world, names.BUILD, names.GIT, names.DEMO, names.RUNS):
+    for pod in _pods(world, constants.BUILD, constants.GIT, constants.DEMO, constants.RUNS):
         mounts = [mount["mountPath"] for container in _containers(pod) for mount in container.get("volumeMounts", ())]
         account = pod["spec"]["serviceAccountName"]
         has_token = "/var/run/secrets/kubernetes.io/serviceaccount" in mounts
@@ -89,7 +89,7 @@ def test_only_who_talks_to_the_api_has_a_token(world: World, repository: Reposit
 @pytest.fixture(scope="module")
 def deployer(world: World, tmp_path_factory: pytest.TempPathFactory) -> Kube:
     """The door that the pipeline deploys through, from outside the cluster."""
-    secret = world.kube.get("v1", "Secret", "target-kubeconfig", names.RUNS)
+    secret = world.kube.get("v1", "Secret", "target-kubeconfig", constants.RUNS)
     assert secret
     minted = yaml.safe_load(base64.b64decode(secret["data"]["kubeconfig"]))
     outside = yaml.safe_load(world.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
@@ -103,19 +103,19 @@ def deployer(world: World, tmp_path_factory: pytest.TempPathFactory) -> Kube:
 @pytest.mark.parametrize(
     ("verb", "group", "resource", "namespace", "allowed"),
     [
-        ("get", "apps", "deployments", names.DEMO, True),
-        ("patch", "apps", "deployments", names.DEMO, True),
-        ("list", "", "pods", names.DEMO, True),
-        ("create", "apps", "deployments", names.DEMO, False),
-        ("delete", "apps", "deployments", names.DEMO, False),
-        ("get", "", "secrets", names.DEMO, False),
-        ("create", "", "pods", names.DEMO, False),
-        ("create", "", "pods/exec", names.DEMO, False),
-        ("get", "", "pods/log", names.DEMO, False),
-        ("create", "", "serviceaccounts/token", names.DEMO, False),
-        ("get", "apps", "deployments", names.RUNS, False),
-        ("patch", "apps", "deployments", names.GIT, False),
-        ("get", "", "secrets", names.RUNS, False),
+        ("get", "apps", "deployments", constants.DEMO, True),
+        ("patch", "apps", "deployments", constants.DEMO, True),
+        ("list", "", "pods", constants.DEMO, True),
+        ("create", "apps", "deployments", constants.DEMO, False),
+        ("delete", "apps", "deployments", constants.DEMO, False),
+        ("get", "", "secrets", constants.DEMO, False),
+        ("create", "", "pods", constants.DEMO, False),
+        ("create", "", "pods/exec", constants.DEMO, False),
+        ("get", "", "pods/log", constants.DEMO, False),
+        ("create", "", "serviceaccounts/token", constants.DEMO, False),
+        ("get", "apps", "deployments", constants.RUNS, False),
+        ("patch", "apps", "deployments", constants.GIT, False),
+        ("get", "", "secrets", constants.RUNS, False),
         ("list", "", "nodes", "", False),
         ("get", "", "namespaces", "", False),
     ],
@@ -127,9 +127,9 @@ def test_what_the_deployer_may(
 
 
 def test_the_deployer_is_really_refused(deployer: Kube) -> None:
-    assert deployer.get("apps/v1", "Deployment", "go-echo", names.DEMO)
+    assert deployer.get("apps/v1", "Deployment", "go-echo", constants.DEMO)
     with pytest.raises(ApiError) as refused:
-        deployer.list("v1", "Secret", names.DEMO)
+        deployer.list("v1", "Secret", constants.DEMO)
     assert refused.value.status == 403
 
 
@@ -140,7 +140,7 @@ def _secrets(product: Product, world: World) -> dict[str, str]:
         found[path.name] = path.read_text()
     for path in Path(world.paths.env).glob("*.key"):
         found[path.name] = path.read_text().splitlines()[1]
-    target = world.kube.get("v1", "Secret", "target-kubeconfig", names.RUNS)
+    target = world.kube.get("v1", "Secret", "target-kubeconfig", constants.RUNS)
     assert target
     found["deployer's token"] = yaml.safe_load(base64.b64decode(target["data"]["kubeconfig"]))["users"][0]["user"][
         "token"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import names
+from bootstrap.core import constants
 from bootstrap.world import World
 from tests.e2e.product import Product
 from tests.e2e.receiver import restricted, wait_for_pod
@@ -21,7 +21,7 @@ IMAGE = "e2e/pause:1"
 
 def _ask(world: World, user: str = "", password: str = "") -> int:
     """HTTP status of its root, over TLS that the environment's CA vouches for."""
-    port = world.engine.port(names.registry_container(world.config.name), 5000)
+    port = world.engine.port(constants.registry_container(world.config.name), 5000)
     login = base64.b64encode(f"{user}:{password}".encode()).decode()
     request = urllib.request.Request(
         f"https://127.0.0.1:{port}/v2/", headers={"Authorization": f"Basic {login}"} if user else {}
@@ -41,7 +41,7 @@ def test_it_wants_the_password(product: Product, world: World) -> None:
 
 
 def test_it_listens_on_loopback_only(world: World) -> None:
-    document = world.engine.inspect("container", names.registry_container(world.config.name))
+    document = world.engine.inspect("container", constants.registry_container(world.config.name))
     assert document
     assert {each["HostIp"] for each in document["NetworkSettings"]["Ports"]["5000/tcp"]} == {"127.0.0.1"}
 
@@ -55,5 +55,5 @@ def test_what_is_pushed_can_be_pulled(world: World, tmp_path: Path) -> None:
 
 def test_a_pod_pulls_without_a_secret_of_its_own(world: World) -> None:
     world.registry().push(world.images.layouts()["pause"], IMAGE)
-    world.kube.apply([restricted("pulls", f"{names.REGISTRY}/{IMAGE}", imagePullPolicy="Always")])
+    world.kube.apply([restricted("pulls", f"{constants.REGISTRY}/{IMAGE}", imagePullPolicy="Always")])
     wait_for_pod(world, "pulls")

@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from bootstrap import names
-from bootstrap.model import Object
+from bootstrap.core import constants
+from bootstrap.core.model import Object
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Product
@@ -30,7 +30,7 @@ def _get(world: World, api_version: str, kind: str, name: str, namespace: str) -
 def test_a_registry_that_was_removed_comes_back_with_its_images(product: Product, world: World) -> None:
     world.registry().push(world.images.layouts()["pause"], "e2e/kept:1")
     kept = world.registry().digest("e2e/kept:1")
-    world.engine.docker("rm", "--force", names.registry_container(product.name))
+    world.engine.docker("rm", "--force", constants.registry_container(product.name))
     assert _verdicts(product)["registry"] == "pending"
     product.run("up")
     assert world.registry().digest("e2e/kept:1") == kept
@@ -41,27 +41,27 @@ def test_what_was_deleted_scaled_and_edited_by_hand_is_as_it_was(
 ) -> None:
     serving = app.version(product)
     kube = world.kube
-    kube.delete("apps/v1", "Deployment", "git", names.GIT)
-    kube.delete("v1", "Secret", "git-auth", names.RUNS)
-    kube.delete("tekton.dev/v1", "Task", "deploy", names.RUNS)
-    kube.patch("apps/v1", "Deployment", "go-echo", names.DEMO, patch={"spec": {"replicas": 0}})
-    kube.patch("v1", "ConfigMap", "buildkitd", names.BUILD, patch={"data": {"buildkitd.toml": "# nothing"}})
+    kube.delete("apps/v1", "Deployment", "git", constants.GIT)
+    kube.delete("v1", "Secret", "git-auth", constants.RUNS)
+    kube.delete("tekton.dev/v1", "Task", "deploy", constants.RUNS)
+    kube.patch("apps/v1", "Deployment", "go-echo", constants.DEMO, patch={"spec": {"replicas": 0}})
+    kube.patch("v1", "ConfigMap", "buildkitd", constants.BUILD, patch={"data": {"buildkitd.toml": "# nothing"}})
     assert set(_verdicts(product).values()) >= {"ready", "pending"}
     product.run("up")
-    assert _get(world, "apps/v1", "Deployment", "git", names.GIT)["status"]["readyReplicas"] == 1
-    auth = _get(world, "v1", "Secret", "git-auth", names.RUNS)
+    assert _get(world, "apps/v1", "Deployment", "git", constants.GIT)["status"]["readyReplicas"] == 1
+    auth = _get(world, "v1", "Secret", "git-auth", constants.RUNS)
     assert base64.b64decode(auth["data"]["password"]) == (world.paths.env / "git.password").read_bytes()
-    assert _get(world, "apps/v1", "Deployment", "go-echo", names.DEMO)["status"]["readyReplicas"] == 2
-    assert "registry" in _get(world, "v1", "ConfigMap", "buildkitd", names.BUILD)["data"]["buildkitd.toml"]
+    assert _get(world, "apps/v1", "Deployment", "go-echo", constants.DEMO)["status"]["readyReplicas"] == 2
+    assert "registry" in _get(world, "v1", "ConfigMap", "buildkitd", constants.BUILD)["data"]["buildkitd.toml"]
     assert app.version(product) == serving, "the image that the pipeline deployed is kept"
     product.run("test-run")
 
 
 def test_a_changed_setting_is_applied_and_taken_back(product: Product, world: World) -> None:
     product.run("up", "--set", "app.replicas=3")
-    assert _get(world, "apps/v1", "Deployment", "go-echo", names.DEMO)["status"]["readyReplicas"] == 3
+    assert _get(world, "apps/v1", "Deployment", "go-echo", constants.DEMO)["status"]["readyReplicas"] == 3
     product.run("up")
-    assert _get(world, "apps/v1", "Deployment", "go-echo", names.DEMO)["spec"]["replicas"] == 2
+    assert _get(world, "apps/v1", "Deployment", "go-echo", constants.DEMO)["spec"]["replicas"] == 2
 
 
 def test_a_setting_that_cannot_change_in_place_names_the_way_out(product: Product, world: World) -> None:
@@ -81,7 +81,7 @@ def test_a_node_that_runs_no_command_is_told_and_loses_nothing(
     product: Product, world: World, repository: Repository
 ) -> None:
     """What the cluster was made from cannot be read then; that is no reason to make it anew."""
-    before, node = repository.git("ls-remote", "origin"), names.control_plane(product.name)
+    before, node = repository.git("ls-remote", "origin"), constants.control_plane(product.name)
     made = world.engine.inspect("container", node)
     assert made
     world.engine.docker("update", "--pids-limit=1", node)

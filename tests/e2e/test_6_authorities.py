@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import names
-from bootstrap.steps.nodes import HOSTS, OTHERS
+from bootstrap.core import constants
+from bootstrap.steps.node_trust import HOSTS, OTHERS
 from bootstrap.world import World
-from bootstrap.world.identity import Identity
+from bootstrap.world.environment_store import Identity
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 
@@ -33,7 +33,7 @@ class Company:
 
 @pytest.fixture(scope="module")
 def company(product: Product, world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    network = world.engine.inspect("network", names.network(product.name))
+    network = world.engine.inspect("network", constants.network(product.name))
     assert network
     gateway = network["IPAM"]["Config"][0]["Gateway"]
     identity = Identity(tmp_path_factory.mktemp("company"), "company")
@@ -66,14 +66,14 @@ def company(product: Product, world: World, tmp_path_factory: pytest.TempPathFac
         yield Company(f"{gateway}:{server.server_address[1]}", identity.ca_file, asked)
         server.shutdown()
     assert product.run("up").code == 0
-    node = names.control_plane(product.name)
+    node = constants.control_plane(product.name)
     assert world.engine.docker("exec", node, "ls", OTHERS, check=False).code != 0
 
 
 def test_what_leaves_the_cluster_trusts_it(
     product: Product, world: World, repository: Repository, company: Company
 ) -> None:
-    node = names.control_plane(product.name)
+    node = constants.control_plane(product.name)
     pull = ("ctr", "images", "pull", f"--hosts-dir={HOSTS}", f"{company.address}/there/is:none")
     before = world.engine.docker("exec", node, *pull, check=False)
     assert "unknown authority" in before.stderr

@@ -6,29 +6,31 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap import jobs, litter, names
-from bootstrap.following import API
-from bootstrap.model import Pending, Ready, Verdict
-from bootstrap.readiness import readiness
-from bootstrap.wait import until
+from bootstrap.commands import run_cronjob
+from bootstrap.commands.follow_run import API
+from bootstrap.core import constants
+from bootstrap.core.model import Pending, Ready, Verdict
+from bootstrap.core.wait import until
+from bootstrap.devtools import bench_cleanup
+from bootstrap.objects.readiness import readiness
 from bootstrap.world import World
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
 
-OURS = ("--set", f"cleanup.exclude=!{litter.MARK}")
+OURS = ("--set", f"cleanup.exclude=!{bench_cleanup.MARK}")
 SETTINGS = (*OURS, "--set", "cleanup.keep=1", "--set", "cleanup.days=0", "--set", "cleanup.archive=on")
 OLD = {f"old-{number}" for number in range(3)}
 
 
 def fail_run(world: World, name: str) -> None:
     """A run that Tekton itself ends at once: there is no such pipeline."""
-    metadata = {"name": name, "namespace": names.RUNS, "labels": {litter.MARK: "yes"}}
+    metadata = {"name": name, "namespace": constants.RUNS, "labels": {bench_cleanup.MARK: "yes"}}
     spec = {"pipelineRef": {"name": "none"}}
     world.kube.create({"apiVersion": API, "kind": "PipelineRun", "metadata": metadata, "spec": spec})
 
     def over() -> Verdict:
-        live = world.kube.get(API, "PipelineRun", name, names.RUNS) or {}
+        live = world.kube.get(API, "PipelineRun", name, constants.RUNS) or {}
         return Ready() if "completionTime" in (live.get("status") or {}) else Pending("it is not over")
 
     until(over, clock=world.clock, limit=60, what=name)
@@ -39,43 +41,43 @@ def made(world: World) -> Iterator[None]:
     try:
         for name in OLD:
             fail_run(world, name)
-        litter.make_run(world, "held", over=False)
+        bench_cleanup.make_run(world, "held", over=False)
         yield
     finally:
-        for each in litter.litter(world):
-            world.kube.delete(API, "PipelineRun", each["metadata"]["name"], names.RUNS)
+        for each in bench_cleanup.litter(world):
+            world.kube.delete(API, "PipelineRun", each["metadata"]["name"], constants.RUNS)
 
 
 def left(world: World) -> set[str]:
-    return {each["metadata"]["name"] for each in litter.litter(world)}
+    return {each["metadata"]["name"] for each in bench_cleanup.litter(world)}
 
 
 def all_runs(world: World) -> set[str]:
-    return {each["metadata"]["name"] for each in world.kube.list(API, "PipelineRun", names.RUNS)}
+    return {each["metadata"]["name"] for each in world.kube.list(API, "PipelineRun", constants.RUNS)}
 
 
 def archived(world: World) -> str:
     """The names of the archive's files, read by a Job that mounts it."""
-    cron = world.kube.get("batch/v1", "CronJob", "cleanup", names.RUNS)
+    cron = world.kube.get("batch/v1", "CronJob", "cleanup", constants.RUNS)
     assert cron
-    job = jobs.job_of(cron, "look-into-the-archive", {})
+    job = run_cronjob.job_of(cron, "look-into-the-archive", {})
     job["spec"]["template"]["spec"]["containers"][0]["command"] = ["ls", "/archive"]
     world.kube.create(job)
 
     def over() -> Verdict:
         found = world.kube.list(
-            "v1", "Pod", names.RUNS, labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+            "v1", "Pod", constants.RUNS, labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
         )
         return readiness(found[0]) if found else Pending("no pod yet")
 
     try:
         assert isinstance(until(over, clock=world.clock, limit=60, what="a look into the archive"), Ready)
         [pod] = world.kube.list(
-            "v1", "Pod", names.RUNS, labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+            "v1", "Pod", constants.RUNS, labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
         )
-        return world.kube.log(names.RUNS, pod["metadata"]["name"])
+        return world.kube.log(constants.RUNS, pod["metadata"]["name"])
     finally:
-        world.kube.delete("batch/v1", "Job", job["metadata"]["name"], names.RUNS)
+        world.kube.delete("batch/v1", "Job", job["metadata"]["name"], constants.RUNS)
 
 
 @pytest.mark.usefixtures("made")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import names
+from bootstrap.core import constants
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Product
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def host(product: Product, world: World, tmp_path: Path) -> Iterator[GitHost]:
     """On this machine, where pods reach it: at the gateway of the environment's network."""
-    network = world.engine.inspect("network", names.network(product.name))
+    network = world.engine.inspect("network", constants.network(product.name))
     assert network
     with git_host(tmp_path, network["IPAM"]["Config"][0]["Gateway"]) as host:
         yield host

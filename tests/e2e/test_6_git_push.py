@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bootstrap import names
-from bootstrap.model import Failed, Pending, Ready, Verdict
-from bootstrap.readiness import readiness
-from bootstrap.run_names import arrived_name
-from bootstrap.wait import until
+from bootstrap.core import constants
+from bootstrap.core.model import Failed, Pending, Ready, Verdict
+from bootstrap.core.wait import until
+from bootstrap.incluster.run_names import arrived_name
+from bootstrap.objects.readiness import readiness
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Product
@@ -28,7 +28,7 @@ DELIVERY = re.compile(r"remote: (.+?): webhook sent · delivery ([0-9a-f-]{36})"
 
 
 def runs(world: World) -> set[str]:
-    return {run["metadata"]["name"] for run in world.kube.list(TEKTON, "PipelineRun", names.RUNS)}
+    return {run["metadata"]["name"] for run in world.kube.list(TEKTON, "PipelineRun", constants.RUNS)}
 
 
 def wait_for_run(world: World, name: str, *, limit: float = 90) -> None:
@@ -42,20 +42,20 @@ def wait_for_run(world: World, name: str, *, limit: float = 90) -> None:
 
 def end_of(world: World, name: str) -> Verdict:
     def probe() -> Verdict:
-        return readiness(world.kube.get(TEKTON, "PipelineRun", name, names.RUNS))
+        return readiness(world.kube.get(TEKTON, "PipelineRun", name, constants.RUNS))
 
     return until(probe, clock=world.clock, limit=300, what=f"the end of {name}")
 
 
 def deliveries(world: World) -> dict[str, dict[str, Any]]:
     """What the git server's log tells of its deliveries: id -> the last line about it."""
-    [pod] = world.kube.list("v1", "Pod", names.GIT, labels="app.kubernetes.io/name=git")
-    lines = map(json.loads, world.kube.log(names.GIT, pod["metadata"]["name"]).splitlines())
+    [pod] = world.kube.list("v1", "Pod", constants.GIT, labels="app.kubernetes.io/name=git")
+    lines = map(json.loads, world.kube.log(constants.GIT, pod["metadata"]["name"]).splitlines())
     return {line["id"]: line for line in lines if line["msg"] == "webhook"}
 
 
 def listeners(world: World) -> set[str]:
-    pods = world.kube.list("v1", "Pod", names.RUNS, labels="eventlistener=demo-listener")
+    pods = world.kube.list("v1", "Pod", constants.RUNS, labels="eventlistener=demo-listener")
     return {pod["metadata"]["name"] for pod in pods}
 
 
@@ -67,18 +67,18 @@ def listener_away(world: World) -> Iterator[None]:
     def probe() -> Verdict:
         return Pending("they are ending") if old & listeners(world) else Ready()
 
-    world.kube.patch("apps/v1", "Deployment", names.LISTENER, names.RUNS, patch={"spec": {"replicas": 0}})
+    world.kube.patch("apps/v1", "Deployment", constants.LISTENER, constants.RUNS, patch={"spec": {"replicas": 0}})
     try:
         until(probe, clock=world.clock, limit=90, what="the end of the listener")
         yield
     finally:
         wanted = {"spec": {"replicas": world.config.webhook.replicas}}
-        world.kube.patch("apps/v1", "Deployment", names.LISTENER, names.RUNS, patch=wanted)
+        world.kube.patch("apps/v1", "Deployment", constants.LISTENER, constants.RUNS, patch=wanted)
 
 
 def test_the_first_commit_started_no_run(world: World, repository: Repository) -> None:
     first = repository.git("rev-list", "--max-parents=0", "main")
-    assert arrived_name(names.GIT_URL, first) not in runs(world)
+    assert arrived_name(constants.GIT_URL, first) not in runs(world)
 
 
 def test_a_push_becomes_one_run_and_its_version_serves(product: Product, world: World, repository: Repository) -> None:
@@ -92,7 +92,7 @@ def test_a_push_becomes_one_run_and_its_version_serves(product: Product, world: 
     said = DELIVERY.search(repository.said)
     assert said, repository.said
     assert said[1] == f"main {commit[:7]}"
-    name = arrived_name(names.GIT_URL, commit)
+    name = arrived_name(constants.GIT_URL, commit)
     wait_for_run(world, name)
     assert isinstance(end_of(world, name), Ready)
     assert app.version(product) == commit
@@ -109,7 +109,7 @@ def test_a_broken_commit_fails_and_the_version_before_it_serves(
 ) -> None:
     before = app.version(product)
     commit = repository.push("main", "Break it", "main.go", "\nfunc broken() { fmt.Printn() }\n", told=True)
-    name = arrived_name(names.GIT_URL, commit)
+    name = arrived_name(constants.GIT_URL, commit)
     wait_for_run(world, name)
     assert isinstance(end_of(world, name), Failed)
     assert app.version(product) == before
@@ -126,7 +126,7 @@ def test_a_listener_that_is_away_is_told_later_and_test_run_follows(
     with listener_away(world):
         repository.git("push", "--quiet", "origin", "main")
     commit = repository.head
-    name = arrived_name(names.GIT_URL, commit)
+    name = arrived_name(constants.GIT_URL, commit)
     wait_for_run(world, name)
     answer = product.run("test-run")
     assert f"run {name} · commit {commit[:7]} · started by your push" in answer.out

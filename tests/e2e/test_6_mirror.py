@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.paths import PROJECT
+from bootstrap.core.paths import PROJECT
 from tests.e2e.enclosure import Enclosure
 from tests.e2e.mirrored import Filled, Kept, variables
 from tests.e2e.product import Product
@@ -19,10 +19,10 @@ from tests.integration import registries
 pytestmark = pytest.mark.e2e
 PURGE = """
 import os
-from bootstrap.commands import make_world
-from bootstrap.config import Config
-from bootstrap.paths import Paths
-from bootstrap.world.report import TerminalReport
+from bootstrap.cli.dispatch import make_world
+from bootstrap.settings.config import Config
+from bootstrap.core.paths import Paths
+from bootstrap.world.terminal import TerminalReport
 
 make_world(Config(), Paths.of("any", os.environ), TerminalReport()).engine.purge()
 """

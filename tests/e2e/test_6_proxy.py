@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bootstrap import names
+from bootstrap.core import constants
 from bootstrap.world import World
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def proxy(product: Product, world: World) -> Iterator[Proxy]:
     """On this machine, where pods reach it: at the gateway of the environment's network."""
-    network = world.engine.inspect("network", names.network(product.name))
+    network = world.engine.inspect("network", constants.network(product.name))
     assert network
     gateway = network["IPAM"]["Config"][0]["Gateway"]
     with Proxy((gateway, 0), Handler) as server:
@@ -77,7 +77,7 @@ def test_what_leaves_the_cluster_goes_through_the_proxy(
     assert product.run("poll", env=settings, code=1).code == 1
     assert ROBOT in proxy.asked
     assert any(each.startswith(ELSEWHERE) for each in proxy.asked)
-    assert not [each for each in proxy.asked if "svc" in each or names.REGISTRY_HOST in each]
+    assert not [each for each in proxy.asked if "svc" in each or constants.REGISTRY_HOST in each]
     dockerfile.write_text(before)
     repository.git("commit", "--quiet", "--all", "--message=Build without a proxy again")
     repository.git("push", "--quiet", "--push-option=no-webhook", "origin", "main")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap import following
-from bootstrap.model import Pending, Ready, Verdict
-from bootstrap.runs import State
-from bootstrap.wait import until
+from bootstrap.commands import follow_run
+from bootstrap.core.model import Pending, Ready, Verdict
+from bootstrap.core.wait import until
+from bootstrap.objects.run_status import State
 from bootstrap.world import World
 from tests.e2e import app, receiver
 from tests.e2e.product import Product
@@ -75,14 +75,14 @@ def test_a_robot_that_refuses_fails_no_run_and_status_says_so(product: Product, 
 
 def stuck(world: World, limit: str = "") -> str:
     """A run whose first task waits for a server that hangs; its name, once that task runs. limit: of that task."""
-    made = following.compose(world, "main", secrets.token_hex(20), repository=receiver.HANG)
+    made = follow_run.compose(world, "main", secrets.token_hex(20), repository=receiver.HANG)
     if limit:
         [clone] = [each for each in made["spec"]["taskRunSpecs"] if each["pipelineTaskName"] == "git-clone"]
         clone["timeout"] = limit
     name = str(world.kube.create(made)["metadata"]["name"])
 
     def probe() -> Verdict:
-        clone = following.read(world, name).task("git-clone")
+        clone = follow_run.read(world, name).task("git-clone")
         return Ready() if clone and clone.state is State.RUNNING else Pending("git-clone does not run")
 
     assert isinstance(until(probe, clock=world.clock, limit=60, what=name), Ready)
@@ -91,10 +91,10 @@ def stuck(world: World, limit: str = "") -> str:
 
 def ended(world: World, name: str) -> State:
     def probe() -> Verdict:
-        return Ready() if following.read(world, name).state.over else Pending("it is not over")
+        return Ready() if follow_run.read(world, name).state.over else Pending("it is not over")
 
     until(probe, clock=world.clock, limit=120, what=name)
-    return following.read(world, name).state
+    return follow_run.read(world, name).state
 
 
 def test_a_cancelled_run_is_told(product: Product, world: World) -> None:

@@ -8,10 +8,10 @@ import signal
 
 import pytest
 
-from bootstrap import names
-from bootstrap.model import Ready
+from bootstrap.core import constants
+from bootstrap.core.model import Ready
 from bootstrap.world import World
-from bootstrap.world.forward import Forward
+from bootstrap.world.kube.service_forward import Forward
 from tests.e2e import app
 from tests.e2e.product import Product
 
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.e2e
 
 
 def test_a_forward_keeps_its_port_when_every_pod_dies(world: World) -> None:
-    with Forward(world.kube, names.DEMO, "go-echo", 80, 0, wait=60) as forward:
+    with Forward(world.kube, constants.DEMO, "go-echo", 80, 0, wait=60) as forward:
         port = forward.local_port
         assert isinstance(forward.check("/ping"), Ready)
-        for pod in world.kube.list("v1", "Pod", names.DEMO):
-            world.kube.delete("v1", "Pod", pod["metadata"]["name"], names.DEMO)
+        for pod in world.kube.list("v1", "Pod", constants.DEMO):
+            world.kube.delete("v1", "Pod", pod["metadata"]["name"], constants.DEMO)
         assert forward.local_port == port
         assert isinstance(forward.check("/ping", seconds=60), Ready)
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from bootstrap import names
-from bootstrap.errors import RunFailed
-from bootstrap.following import API
-from bootstrap.manifests import stamp
-from bootstrap.model import Failed, Object, Pending, Ready, Verdict
-from bootstrap.readiness import at, readiness
+from bootstrap.commands.follow_run import API
+from bootstrap.core import constants
+from bootstrap.core.errors import RunFailed
+from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
+from bootstrap.core.wait import until
+from bootstrap.objects.manifests import stamp
+from bootstrap.objects.readiness import at, readiness
 from bootstrap.steps import tekton
 from bootstrap.steps.stored_versions import CRD
-from bootstrap.wait import until
 from bootstrap.world import World
 from tests.e2e.product import Product
 
@@ -50,13 +50,13 @@ def run_in_flight(world: World) -> str:
         {
             "apiVersion": API,
             "kind": "PipelineRun",
-            "metadata": {"name": f"in-flight-{secrets.token_hex(3)}", "namespace": names.RUNS},
+            "metadata": {"name": f"in-flight-{secrets.token_hex(3)}", "namespace": constants.RUNS},
             "spec": {"pipelineSpec": {"tasks": tasks}},
         }
     )
     name = str(run["metadata"]["name"])
     pod = f"{name}-first-pod"
-    _until(world, lambda: readiness(world.kube.get("v1", "Pod", pod, names.RUNS)), "its first task")
+    _until(world, lambda: readiness(world.kube.get("v1", "Pod", pod, constants.RUNS)), "its first task")
     return name
 
 
@@ -67,7 +67,7 @@ def _until(world: World, probe: Any, what: str) -> None:
 
 
 def set_version(world: World, version: str) -> None:
-    world.kube.patch("v1", "ConfigMap", "pipelines-info", names.TEKTON, patch={"data": {"version": version}})
+    world.kube.patch("v1", "ConfigMap", "pipelines-info", constants.TEKTON, patch={"data": {"version": version}})
 
 
 def grow_older(world: World) -> None:
@@ -75,18 +75,18 @@ def grow_older(world: World) -> None:
     for name in WORKLOADS:
         path = "/spec/template/spec/containers/0/resources/limits/cpu"
         patch = [{"op": "replace", "path": path, "value": "1"}]
-        world.kube.patch("apps/v1", "Deployment", name, names.TEKTON, patch=patch)
+        world.kube.patch("apps/v1", "Deployment", name, constants.TEKTON, patch=patch)
     live = world.kube.get(*CRD, KIND)
     assert live
     [version] = live["spec"]["versions"]
     versions = [{**version, "name": OLD}, {**version, "storage": False}]
     world.kube.patch(*CRD, KIND, patch={"spec": {"versions": versions}})
-    metadata = {"name": "old", "namespace": names.GIT}
+    metadata = {"name": "old", "namespace": constants.GIT}
     world.kube.apply([stamp({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "1"}})])
     set_version(world, "v1.2.3")
 
     def rolled() -> Verdict:
-        found = [readiness(world.kube.get("apps/v1", "Deployment", name, names.TEKTON)) for name in WORKLOADS]
+        found = [readiness(world.kube.get("apps/v1", "Deployment", name, constants.TEKTON)) for name in WORKLOADS]
         return next((each for each in found if not isinstance(each, Ready)), tekton.admits(world))
 
     _until(world, rolled, "the older version")
@@ -97,7 +97,7 @@ def stored(world: World) -> Any:
 
 
 def over(world: World, name: str) -> Verdict:
-    run = world.kube.get(API, "PipelineRun", name, names.RUNS)
+    run = world.kube.get(API, "PipelineRun", name, constants.RUNS)
     return readiness(run) if run else Pending("it is gone")
 
 
@@ -113,7 +113,7 @@ def older(product: Product, world: World) -> Iterator[str]:
         set_version(world, "v1.2.3")
         product.run("up")
         if name:
-            world.kube.delete(API, "PipelineRun", name, names.RUNS)
+            world.kube.delete(API, "PipelineRun", name, constants.RUNS)
 
 
 def test_another_version_takes_over_and_the_run_goes_on(product: Product, world: World, older: str) -> None:
@@ -135,7 +135,7 @@ def test_another_version_takes_over_and_the_run_goes_on(product: Product, world:
         assert line in answer.out
     assert answer.out.index(plan[0]) < answer.out.index("ok   tekton")
     assert stored(world) == ["v1alpha1"]
-    assert world.kube.get("v1", "ConfigMap", "old", names.GIT) is None
+    assert world.kube.get("v1", "ConfigMap", "old", constants.GIT) is None
     assert tekton.running(world) == tekton.versions(world)
     _until(world, lambda: over(world, older), "the run in flight")
     assert product.run("up", "--dry-run").last == "nothing to do"

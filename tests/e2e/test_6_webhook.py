@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from bootstrap import names, volleys
-from bootstrap.model import Object, Pending, Ready, Secret, Verdict
-from bootstrap.readiness import readiness
-from bootstrap.run_names import arrived_name
-from bootstrap.wait import until
+from bootstrap.core import constants
+from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
+from bootstrap.core.wait import until
+from bootstrap.devtools import bench_webhook
+from bootstrap.incluster.run_names import arrived_name
+from bootstrap.objects.readiness import readiness
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.events import Event, compose, events
@@ -67,7 +68,7 @@ def hook(product: Product, world: World) -> Iterator[Hook]:
 
 
 def runs(world: World) -> set[str]:
-    return {run["metadata"]["name"] for run in world.kube.list(TEKTON, "PipelineRun", names.RUNS)}
+    return {run["metadata"]["name"] for run in world.kube.list(TEKTON, "PipelineRun", constants.RUNS)}
 
 
 def wait_for(world: World, what: str, limit: float, probe: Any) -> None:
@@ -76,14 +77,14 @@ def wait_for(world: World, what: str, limit: float, probe: Any) -> None:
 
 
 def wait_for_run(world: World, name: str, *, limit: float) -> None:
-    wait_for(world, name, limit, lambda: readiness(world.kube.get(TEKTON, "PipelineRun", name, names.RUNS)))
+    wait_for(world, name, limit, lambda: readiness(world.kube.get(TEKTON, "PipelineRun", name, constants.RUNS)))
 
 
 def wait_for_refusal(world: World, name: str) -> None:
     """Until the listener has said that the run is there already."""
 
     def probe() -> Verdict:
-        logs = [world.kube.log(names.RUNS, pod["metadata"]["name"]) for pod in listener_pods(world)]
+        logs = [world.kube.log(constants.RUNS, pod["metadata"]["name"]) for pod in listener_pods(world)]
         said = [line for log in logs for line in log.splitlines() if "already exists" in line and name in line]
         return Ready() if said else Pending("nothing said yet")
 
@@ -91,7 +92,7 @@ def wait_for_refusal(world: World, name: str) -> None:
 
 
 def run_of(event: Event) -> str:
-    return arrived_name(names.GIT_URL, event.commit)
+    return arrived_name(constants.GIT_URL, event.commit)
 
 
 def wait_for_names(world: World, wanted: set[str], limit: float) -> None:
@@ -109,14 +110,14 @@ def test_of_all_events_those_start_a_run_that_are_to_and_only_once(
     real = hook.push(commit)
     before = runs(world)
     sent = [*events(hook.secret)]
-    with volleys.not_started(world):  # the runs of commits that do not exist need not start
+    with bench_webhook.not_started(world):  # the runs of commits that do not exist need not start
         for event in sorted(sent, key=lambda event: not event.stops):
             hook.send(event)
         wanted = {run_of(event) for event in sent if not event.stops}
         wait_for_names(world, wanted, 30)
         assert runs(world) - before == wanted
         for name in wanted:
-            world.kube.delete(TEKTON, "PipelineRun", name, names.RUNS)
+            world.kube.delete(TEKTON, "PipelineRun", name, constants.RUNS)
     hook.send(real)
     wait_for_names(world, {run_of(real)}, 20)
     hook.send(hook.push(commit))
@@ -136,13 +137,13 @@ def test_of_what_github_really_sent_branches_and_merges_start_runs(
         known = examples(tmp_path_factory.mktemp("npm"))
     except Missing as error:
         pytest.skip(str(error))
-    ours = [each.moved(names.GIT_URL, "main") for each in known]
+    ours = [each.moved(constants.GIT_URL, "main") for each in known]
     merged = [each.merged() for each in ours if each.name == "pull_request"]
-    wanted = {arrived_name(names.GIT_URL, each.commit) for each in (*ours, *merged) if each.commit}
+    wanted = {arrived_name(constants.GIT_URL, each.commit) for each in (*ours, *merged) if each.commit}
     assert len(known) > 300
     assert len(wanted) == 2, "the commit of the pushes to a branch, and the merge commit that was put in"
     before = runs(world)
-    with volleys.not_started(world), ThreadPoolExecutor(10) as pool:
+    with bench_webhook.not_started(world), ThreadPoolExecutor(10) as pool:
         list(pool.map(hook.send, [each.signed(hook.secret) for each in known]))
         list(pool.map(hook.send, [each.signed("another secret") for each in (*ours, *merged)]))
         sentinel = hook.push()
@@ -156,7 +157,7 @@ def test_of_what_github_really_sent_branches_and_merges_start_runs(
         made = runs(world) - before
         assert made == wanted | {run_of(sentinel), run_of(last)}
         for name in made:
-            world.kube.delete(TEKTON, "PipelineRun", name, names.RUNS)
+            world.kube.delete(TEKTON, "PipelineRun", name, constants.RUNS)
 
 
 def test_no_push_that_was_answered_is_lost_when_the_listeners_pods_go(world: World, hook: Hook) -> None:
@@ -168,10 +169,10 @@ def test_no_push_that_was_answered_is_lost_when_the_listeners_pods_go(world: Wor
     def deliver(number: int) -> bool:
         if number == 20:
             for pod in gone:
-                world.kube.delete("v1", "Pod", pod, names.RUNS)
+                world.kube.delete("v1", "Pod", pod, constants.RUNS)
         return hook.answered(sent[number])
 
-    with volleys.not_started(world):
+    with bench_webhook.not_started(world):
         with ThreadPoolExecutor(10) as pool:
             answered = [event for event, taken in zip(sent, pool.map(deliver, range(60)), strict=True) if taken]
         assert len(answered) >= 20
@@ -179,14 +180,17 @@ def test_no_push_that_was_answered_is_lost_when_the_listeners_pods_go(world: Wor
         made = runs(world) - before
         assert made <= {run_of(event) for event in sent}
         for name in made:
-            world.kube.delete(TEKTON, "PipelineRun", name, names.RUNS)
+            world.kube.delete(TEKTON, "PipelineRun", name, constants.RUNS)
     wait_for(
-        world, "listener", 90, lambda: readiness(world.kube.get("apps/v1", "Deployment", names.LISTENER, names.RUNS))
+        world,
+        "listener",
+        90,
+        lambda: readiness(world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS)),
     )
 
 
 def listener_pods(world: World) -> list[Object]:
-    return world.kube.list("v1", "Pod", names.RUNS, labels="eventlistener=demo-listener")
+    return world.kube.list("v1", "Pod", constants.RUNS, labels="eventlistener=demo-listener")
 
 
 def test_the_listener_is_confined(world: World) -> None:

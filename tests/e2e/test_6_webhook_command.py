@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from bootstrap import names
-from bootstrap.model import Pending, Ready, Secret, Verdict
-from bootstrap.readiness import readiness
-from bootstrap.wait import until
-from bootstrap.world import World, hook
-from bootstrap.world.clock import SystemClock
-from bootstrap.world.forward import Forward
+from bootstrap.core import constants
+from bootstrap.core.clock import SystemClock
+from bootstrap.core.model import Pending, Ready, Secret, Verdict
+from bootstrap.core.wait import until
+from bootstrap.objects.readiness import readiness
+from bootstrap.world import World, webhook_sender
+from bootstrap.world.kube.service_forward import Forward
 from tests.e2e import app
 from tests.e2e.events import push, signature
 from tests.e2e.product import Answer, Product
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def listener(world: World) -> Iterator[str]:
-    with Forward(world.kube, names.RUNS, names.LISTENER, 8080, 0) as forward:
+    with Forward(world.kube, constants.RUNS, constants.LISTENER, 8080, 0) as forward:
         yield f"http://127.0.0.1:{forward.local_port}/"
 
 
@@ -48,7 +48,7 @@ def send(listener: str, event: dict[str, Any], secret: str, **headers: str) -> t
         "X-Hub-Signature-256": signature(body, secret) if secret else "",
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    status, answer = hook.post(listener, body, {name: value for name, value in given.items() if value})
+    status, answer = webhook_sender.post(listener, body, {name: value for name, value in given.items() if value})
     assert status == 202
     return id_, str(json.loads(answer)["eventID"])
 
@@ -93,7 +93,7 @@ def test_a_try_leads_to_a_run_and_a_second_one_to_the_same(
     assert len(ids) == 2
     assert {why(product, each)["run"] for pair in ids for each in pair} == {found[1]}, "by either id"
     verdict = until(
-        lambda: readiness(world.kube.get(TEKTON, "PipelineRun", found[1], names.RUNS)),
+        lambda: readiness(world.kube.get(TEKTON, "PipelineRun", found[1], constants.RUNS)),
         clock=world.clock,
         limit=300,
         what=found[1],
@@ -149,7 +149,7 @@ def test_an_unknown_delivery_is_said_to_be_unknown(product: Product, world: Worl
 
 
 def test_no_log_holds_the_secret(world: World, secret: str) -> None:
-    for namespace in (names.RUNS, names.TEKTON, names.GIT):
+    for namespace in (constants.RUNS, constants.TEKTON, constants.GIT):
         for pod in world.kube.list("v1", "Pod", namespace):
             for container in pod["spec"]["containers"]:
                 assert secret not in world.kube.log(namespace, pod["metadata"]["name"], container["name"])

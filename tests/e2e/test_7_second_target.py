@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bootstrap import kindconfig, names
-from bootstrap.kubeconfig import current_context
-from bootstrap.steps.cluster import CGROUP_V2
-from bootstrap.steps.nodes import CERTS
+from bootstrap.core import constants
+from bootstrap.objects.kubeconfig import current_context
+from bootstrap.settings import kind_config
+from bootstrap.steps.kind_cluster import CGROUP_V2
+from bootstrap.steps.node_trust import CERTS
 from bootstrap.world import World
-from bootstrap.world.kube import Kube
+from bootstrap.world.kube.client import Kube
 from tests.e2e import app
 from tests.e2e.foreigners import ONE_NODE
 from tests.e2e.product import Product
@@ -27,12 +28,12 @@ def second(product: Product, world: World) -> Iterator[Path]:
     """The kubeconfig of a one-node cluster on the first one's network, whose node may pull from the registry."""
     name = f"{product.name}-second"
     node_image = world.images.lock().node_image
-    config = kindconfig.render(
-        kindconfig.parse(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
+    config = kind_config.render(
+        kind_config.parse(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
     )
     try:
         _kind(product, world, "create", "cluster", "--name", name, "--image", node_image, "--wait=0s", config=config)
-        _trust(world, f"{product.name}-control-plane", names.control_plane(name))
+        _trust(world, f"{product.name}-control-plane", constants.control_plane(name))
         path = product.folder / "second"
         path.touch(mode=0o600)
         path.write_text(world.kind.kubeconfig(name))
@@ -44,7 +45,7 @@ def second(product: Product, world: World) -> Iterator[Path]:
 def _kind(product: Product, world: World, *words: str, config: object = None) -> None:
     """With the tests' kubeconfig: kind writes a context into it."""
     environ = world.engine.environ() | {
-        "KIND_EXPERIMENTAL_DOCKER_NETWORK": names.network(product.name),
+        "KIND_EXPERIMENTAL_DOCKER_NETWORK": constants.network(product.name),
         "KUBECONFIG": str(product.kubeconfig),
     }
     stdin = yaml.safe_dump(config) if config else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import names
+from bootstrap.core import constants
 from bootstrap.world import World
 from bootstrap.world.shell import STOP_GRACE
 from tests.e2e import app
@@ -103,5 +103,5 @@ def test_a_stopped_up_can_be_taken_down_at_once(product: Product, world: World) 
     assert answer.code == 130
     assert "invoke down" in answer.text
     assert "Traceback" not in answer.text
-    assert product.world().engine.inspect("network", names.network(product.name)) is not None
+    assert product.world().engine.inspect("network", constants.network(product.name)) is not None
     _gone(product, product.world())

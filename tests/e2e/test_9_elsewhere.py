@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from bootstrap import names
-from bootstrap.errors import ApiError
-from bootstrap.model import Object, Pending, Ready, Secret, Verdict
-from bootstrap.readiness import readiness_all
+from bootstrap.core import constants
+from bootstrap.core.errors import ApiError
+from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
+from bootstrap.core.wait import until
+from bootstrap.objects.readiness import readiness_all
 from bootstrap.steps.registry import tar_of
-from bootstrap.wait import until
-from bootstrap.world.identity import Identity
-from bootstrap.world.kube import Kube
+from bootstrap.world.environment_store import Identity
+from bootstrap.world.kube.client import Kube
 from tests.e2e.mirrored import FOLDER, Filled
 from tests.e2e.product import Product
 
@@ -41,7 +41,7 @@ class Far:
         self.name = name
         self.box = f"{name}-registry"
         self.environment = f"{product.name}-there"
-        self.context = names.context(self.name)
+        self.context = constants.context(self.name)
         self.kube = Kube(product.kubeconfig, self.context)
         self.world = product.world()
         self.ca = Path()
@@ -71,7 +71,7 @@ class Far:
         """What the mirror keeps, by a registry on the cluster's network that is reached by its address there."""
         docker, box = self.world.engine.docker, self.box
         identity = Identity(self._product.folder / "registry", "far")
-        first = ipaddress.ip_address(self._address(names.control_plane(self.name)))
+        first = ipaddress.ip_address(self._address(constants.control_plane(self.name)))
         likely = [str(first + further) for further in range(1, 9)]  # an address is given only when it starts
         pair = identity.certificate("registry", likely)
         login = identity.htpasswd(USER, Secret(PASSWORD))
@@ -94,7 +94,9 @@ class Far:
         hosts = f'[host."https://{self.registry}"]\n  ca = "/etc/containerd/certs.d/{self.registry}/ca.crt"\n'
         files = {"hosts.toml": hosts.encode(), "ca.crt": self.ca.read_bytes()}
         archive = tar_of(self.registry, files, mode=0o644)
-        self.world.engine.docker("cp", "-", f"{names.control_plane(self.name)}:/etc/containerd/certs.d", stdin=archive)
+        self.world.engine.docker(
+            "cp", "-", f"{constants.control_plane(self.name)}:/etc/containerd/certs.d", stdin=archive
+        )
 
     def rest(self) -> None:
         """Wait until the cluster's own programs run: a pod that is not on its node yet still changes."""
@@ -149,9 +151,9 @@ def far(product: Product, filled: Filled, foreign: str) -> Iterator[Far]:
 
 def _forget_images(far: Far) -> None:
     """The node image holds ours from the start; a cluster elsewhere has none but what it needs itself."""
-    docker, node = far.world.engine.docker, names.control_plane(far.name)
+    docker, node = far.world.engine.docker, constants.control_plane(far.name)
     listed = docker("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet").stdout.split()
-    ours = [each for each in listed if each.startswith(tuple(f"{names.REPOSITORY}/{name}" for name in OURS))]
+    ours = [each for each in listed if each.startswith(tuple(f"{constants.REPOSITORY}/{name}" for name in OURS))]
     assert len(ours) > len(OURS)
     docker("exec", node, "ctr", "--namespace=k8s.io", "images", "rm", *ours)
 
@@ -197,7 +199,7 @@ def test_a_cluster_elsewhere_is_used_and_left_as_it_was(far: Far) -> None:
 def images_of(kube: Kube) -> set[str]:
     """What pods of ours run."""
     found: set[str] = set()
-    for namespace in (names.RUNS, names.BUILD, names.GIT, names.DEMO, names.TEKTON):
+    for namespace in (constants.RUNS, constants.BUILD, constants.GIT, constants.DEMO, constants.TEKTON):
         for pod in kube.list("v1", "Pod", namespace):
             specs: list[Object] = pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
             found |= {each["image"] for each in specs}

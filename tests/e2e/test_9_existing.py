@@ -7,15 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap import manifests, names
-from bootstrap.errors import ApiError
-from bootstrap.model import Object, Pending, Ready, Verdict
-from bootstrap.readiness import readiness_all
+from bootstrap.core import constants
+from bootstrap.core.errors import ApiError
+from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.core.wait import until
+from bootstrap.objects import manifests
+from bootstrap.objects.readiness import readiness_all
 from bootstrap.steps import tekton
-from bootstrap.steps.nodes import CERTS
-from bootstrap.wait import until
+from bootstrap.steps.node_trust import CERTS
 from bootstrap.world import World
-from bootstrap.world.kube import Kube
+from bootstrap.world.kube.client import Kube
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
@@ -28,7 +29,7 @@ class Theirs:
     def __init__(self, product: Product, name: str) -> None:
         self.name = name
         self.environment = f"{product.name}-in"
-        self.context = names.context(self.name)
+        self.context = constants.context(self.name)
         self.kube = Kube(product.kubeconfig, self.context)
         self._product = product
         self._there = {"INVOKE_CONTEXT": self.context}
@@ -63,7 +64,7 @@ def theirs(product: Product, foreign: str) -> Iterator[Theirs]:
 def test_a_cluster_with_a_tekton_is_used_and_left_as_it_was(theirs: Theirs) -> None:
     world = theirs.world()
     install_tekton(world, theirs.kube)
-    deployments = ("apps/v1", "Deployment", names.TEKTON)
+    deployments = ("apps/v1", "Deployment", constants.TEKTON)
     before, versions = theirs.holds(), generations(theirs.kube.list(*deployments))
     theirs.run("up")
     assert theirs.step("cluster") == f"{theirs.context}, Kubernetes 1.36.3"
@@ -80,7 +81,7 @@ def test_a_cluster_with_a_tekton_is_used_and_left_as_it_was(theirs: Theirs) -> N
     assert generations(theirs.kube.list(*deployments)) == versions
     assert before["CustomResourceDefinition"] == theirs.holds()["CustomResourceDefinition"]
     assert "pipelines.tekton.dev" in before["CustomResourceDefinition"]
-    node = names.control_plane(theirs.name)
+    node = constants.control_plane(theirs.name)
     assert world.engine.docker("exec", node, "ls", CERTS, check=False).code != 0
 
 
@@ -97,7 +98,7 @@ def install_tekton(world: World, kube: Kube) -> None:
 
     until(applied, clock=world.clock, limit=120, what="their Tekton")
     until(
-        lambda: readiness_all(kube.list("apps/v1", "Deployment", names.TEKTON)),
+        lambda: readiness_all(kube.list("apps/v1", "Deployment", constants.TEKTON)),
         clock=world.clock,
         limit=180,
         what="their Tekton",

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.commands import make_world
-from bootstrap.config import Config
-from bootstrap.locks import engine_held
-from bootstrap.model import Object
-from bootstrap.paths import PROJECT, Paths
-from bootstrap.supply import oci, published, tekton
-from bootstrap.supply.releases import DASHBOARD, PART_OF
+from bootstrap.cli.dispatch import make_world
+from bootstrap.core.model import Object
+from bootstrap.core.paths import PROJECT, Paths
+from bootstrap.settings.config import Config
+from bootstrap.supply import oci_layout, tekton_build, upstream_lock
 from bootstrap.supply.source import Source
+from bootstrap.supply.tekton_releases import DASHBOARD, PART_OF
 from bootstrap.world import World
-from bootstrap.world.reach import ask_here
-from bootstrap.world.report import TerminalReport
+from bootstrap.world.file_locks import engine_held
+from bootstrap.world.probe import ask_here
+from bootstrap.world.terminal import TerminalReport
 from tests import publishing
 from tests.e2e.machine import Machine
 from tests.e2e.product import Product
@@ -81,7 +81,7 @@ def hosts(product: Product, world: World) -> Iterator[Host]:
             "kubectl": programs(source, folder / "kubectl", arch, "bin", go_kubernetes=["kubectl"]),
             "buildkit": programs(source, folder / "buildkit", arch, "usr/bin", go_buildkit=["buildkitd", "buildctl"]),
         }
-        for name, reference in published.wanted(PROJECT).images.items():
+        for name, reference in upstream_lock.wanted(PROJECT).images.items():
             host.publish(
                 reference.domain,
                 reference.path,
@@ -89,7 +89,9 @@ def hosts(product: Product, world: World) -> Iterator[Host]:
                 {arch: made[name]},
                 label="" if name == "node" else "stand-in=yes",
             )
-        released = {name: {arch: layouts[name]} for name in tekton.NAMES} | {DASHBOARD: {arch: layouts["go-echo"]}}
+        released = {name: {arch: layouts[name]} for name in tekton_build.NAMES} | {
+            DASHBOARD: {arch: layouts["go-echo"]}
+        }
         host.publish_release([*source.tekton(), *dashboard()], released)
         yield host
 
@@ -99,7 +101,7 @@ def saved(world: World, image: str, folder: Path) -> Path:
     folder.mkdir(parents=True)
     archive = folder / "image.tar"
     world.engine.docker("save", "--output", str(archive), image, limit=300)
-    oci.from_engine_archive(archive, folder, packed=False)
+    oci_layout.from_engine_archive(archive, folder, packed=False)
     archive.unlink()
     return folder
 

@@ -7,13 +7,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap import openshift
-from bootstrap.config import CleanupSettings, Config, WebhookSettings
-from bootstrap.model import Lock, LockedImage, Object
-from bootstrap.names import REPOSITORY
-from bootstrap.paths import PROJECT
+from bootstrap.core.constants import REPOSITORY
+from bootstrap.core.model import Lock, LockedImage, Object
+from bootstrap.core.paths import PROJECT
+from bootstrap.objects import openshift_scc
+from bootstrap.settings.config import CleanupSettings, Config, WebhookSettings
 from bootstrap.steps import cleanup, listener, poller
-from bootstrap.steps.manifest import render
+from bootstrap.steps.manifest_step import render
 
 NAMES = ("toolbox", "buildkit", "git-server", "go-echo")
 LOCK = Lock({n: LockedImage(n, f"{REPOSITORY}/{n}", f"sha256:{i:064x}") for i, n in enumerate(NAMES, start=1)})
@@ -57,7 +57,7 @@ def rendered(name: str) -> list[Object]:
 
 def on_openshift() -> list[Object]:
     plain = everything()
-    return [each for each in openshift.adapted(deepcopy(plain)) if each not in plain]
+    return [each for each in openshift_scc.adapted(deepcopy(plain)) if each not in plain]
 
 
 def everything() -> list[Object]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bootstrap import images
-from bootstrap.drift import quantity
-from bootstrap.paths import PROJECT
+from bootstrap.core.paths import PROJECT
+from bootstrap.objects import image_refs
+from bootstrap.objects.drift import quantity
 from tests.golden.rendered import LOCK, Container, containers, everything, workloads
 
 ALL = pytest.mark.parametrize("container", containers(), ids=lambda each: each.where)
@@ -59,7 +59,7 @@ def test_image_comes_from_the_lock(container: Container) -> None:
 
 
 def test_every_reference_is_in_the_lock() -> None:
-    assert images.unlocked(everything(), LOCK) == []
+    assert image_refs.unlocked(everything(), LOCK) == []
 
 
 def test_no_floating_tag_and_no_foreign_registry() -> None:
@@ -67,7 +67,7 @@ def test_no_floating_tag_and_no_foreign_registry() -> None:
     assert not re.search(r"(?<!-version): latest\b|:latest\b", text)
     hosts = re.findall(r"^\s*(?:- )?image: *(\S+)", text, re.MULTILINE)
     assert hosts
-    assert all(host.startswith(images.LOCAL) for host in hosts)
+    assert all(host.startswith(image_refs.LOCAL) for host in hosts)
     assert set(re.findall(r"\S+:5000/\S+", text)) == {DESTINATION}
 
 

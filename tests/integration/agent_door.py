@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bootstrap import manifests
-from bootstrap.agents.api import Api
-from bootstrap.model import Object
-from bootstrap.paths import PROJECT
-from bootstrap.world.kube import Kube
+from bootstrap.core.model import Object
+from bootstrap.core.paths import PROJECT
+from bootstrap.incluster.kube_api import Api
+from bootstrap.objects import manifests
+from bootstrap.world.kube.client import Kube
 from tests.integration.control_plane import ControlPlane
 from tests.integration.patience import await_rights
 

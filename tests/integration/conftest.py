@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.world.kube import Kube
+from bootstrap.world.kube.client import Kube
 from tests.integration.control_plane import CONTEXT, ControlPlane, control_plane
 
 BIN = "TEKTON_BOOTSTRAP_TEST_BIN"

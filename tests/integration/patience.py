@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bootstrap.errors import ApiError
-from bootstrap.model import Object, Pending, Ready, Verdict
-from bootstrap.wait import until
-from bootstrap.world.clock import SystemClock
-from bootstrap.world.kube import Kube
+from bootstrap.core.clock import SystemClock
+from bootstrap.core.errors import ApiError
+from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.core.wait import until
+from bootstrap.world.kube.client import Kube
 
 LIMIT = 30.0
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from bootstrap import pki
+from bootstrap.core import pki
 from bootstrap.steps.registry import free_port
 from bootstrap.world import apt, host
 from bootstrap.world.shell import SystemShell

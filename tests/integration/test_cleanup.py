@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from bootstrap import names
-from bootstrap.agents.api import Api, ApiFailure
-from bootstrap.agents.cleanup import PAGE, TRIES, Cleanup, Settings
-from bootstrap.model import Object
-from bootstrap.world.kube import Kube
+from bootstrap.core import constants
+from bootstrap.core.model import Object
+from bootstrap.incluster.cleanup import PAGE, TRIES, Cleanup, Settings
+from bootstrap.incluster.kube_api import Api, ApiFailure
+from bootstrap.world.kube.client import Kube
 from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane
 from tests.integration.front import Fault, front
@@ -219,4 +219,4 @@ def test_its_rights_end_there(api: Api, namespace: str) -> None:
         with pytest.raises(ApiFailure, match="HTTP 403"):
             api.request(method, f"/api/v1/namespaces/{namespace}/{path}", {} if method == "POST" else None)
     with pytest.raises(ApiFailure, match="HTTP 403"):
-        api.request("GET", f"/apis/{API}/namespaces/{names.TEKTON}/pipelineruns")
+        api.request("GET", f"/apis/{API}/namespaces/{constants.TEKTON}/pipelineruns")

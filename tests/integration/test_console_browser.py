@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from bootstrap.console.welcome import START
+from bootstrap.console.static_page import START
 from tests.browser import Visit, chromium
+from tests.unit.console.test_server import Process
 from tests.unit.console_process import EVIL, LINES, RUN
-from tests.unit.test_console_server import Process
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 RUNS = 2000

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from bootstrap import kubeconfig
-from bootstrap.errors import ApiError
-from bootstrap.model import Object, Ready, Secret
-from bootstrap.readiness import readiness
-from bootstrap.world.kube import Kube
-from bootstrap.world.kube_http import Http
-from bootstrap.world.kube_objects import FIELD_MANAGER
+from bootstrap.core.errors import ApiError
+from bootstrap.core.model import Object, Ready, Secret
+from bootstrap.objects import kubeconfig
+from bootstrap.objects.readiness import readiness
+from bootstrap.world.kube.client import Kube
+from bootstrap.world.kube.http import Http
+from bootstrap.world.kube.objects import FIELD_MANAGER
 from tests.integration.conftest import find_binary
 from tests.integration.control_plane import CONTEXT, ControlPlane, control_plane
 from tests.integration.patience import await_kind, await_rights
@@ -128,7 +128,7 @@ def test_lists_of_many_pages(kube: Kube, namespace: str, monkeypatch: pytest.Mon
         pages.append(path)
         return ask(http, method, path, **options)
 
-    monkeypatch.setattr("bootstrap.world.kube_objects.PAGE", 7)
+    monkeypatch.setattr("bootstrap.world.kube.objects.PAGE", 7)
     monkeypatch.setattr(Http, "json", counted)
     found = kube.list("v1", "ConfigMap", namespace, labels="app=x")
     assert len(pages) == 5

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap.model import Pending
-from bootstrap.steps.manifest import ManifestStep
+from bootstrap.core.clock import SystemClock
+from bootstrap.core.model import Pending
+from bootstrap.steps.manifest_step import ManifestStep
 from bootstrap.world import World
-from bootstrap.world.clock import SystemClock
-from bootstrap.world.kube import Kube
+from bootstrap.world.kube.client import Kube
 from tests.golden.rendered import rendered
 
 pytestmark = pytest.mark.integration

@@ -18,28 +18,28 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap import mirroring
-from bootstrap.cancel import Cancel
-from bootstrap.config import Config, MirrorSettings
-from bootstrap.errors import BootstrapError, NotFound, PreconditionError, UsageError
-from bootstrap.model import LockedImage, Pending, Ready, Secret
-from bootstrap.paths import PROJECT
-from bootstrap.steps.elsewhere import MirrorStep, ServedStep
+from bootstrap.commands import mirror
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.errors import BootstrapError, NotFound, PreconditionError, UsageError
+from bootstrap.core.model import LockedImage, Pending, Ready, Secret
+from bootstrap.core.paths import PROJECT
+from bootstrap.settings.config import Config, MirrorSettings
 from bootstrap.steps.registry import free_port
-from bootstrap.supply import auto, bundle_file, oci
+from bootstrap.steps.remote_cluster import MirrorStep, ServedStep
+from bootstrap.supply import auto, bundle_file, oci_layout
 from bootstrap.supply.auto import Option
-from bootstrap.supply.direct import Direct
 from bootstrap.supply.mirror import Mirror
+from bootstrap.supply.mirror_remote import Direct
 from bootstrap.supply.versions import versions
 from bootstrap.world import host
-from bootstrap.world.mirror import MirrorRegistry
+from bootstrap.world.registry.user import MirrorRegistry
 from bootstrap.world.shell import Output, SystemShell
 from tests.integration import registries
 from tests.integration.conftest import find_binary
 from tests.integration.registries import Front
 from tests.unit.fakes import FakeClock, FakeReport
 from tests.unit.step_world import FakeImages, StepWorld, make
-from tests.unit.test_bundle import make_layout
+from tests.unit.supply.test_bundle import make_layout
 
 SEED = "library/golang:1"
 NODE, REGISTRY = "tekton-bootstrap/node:aaaa", "tekton-bootstrap/registry:bbbb"
@@ -124,7 +124,9 @@ class Supply(FakeImages):
             name: make_layout(folder, name, b"shared", name.encode() * 1000) for name in ("pause", "toolbox", "kube")
         }
         images = {
-            name: LockedImage(name, f"registry/{name}", str(oci.manifest_of(layout)["digest"]), oci.size_of(layout))
+            name: LockedImage(
+                name, f"registry/{name}", str(oci_layout.manifest_of(layout)["digest"]), oci_layout.size_of(layout)
+            )
             for name, layout in made.items()
         }
         super().__init__(images=images, node_image=NODE, registry_image=REGISTRY)
@@ -171,7 +173,7 @@ def door(world: StepWorld, given: MirrorSettings) -> MirrorRegistry:
 def fill(world: StepWorld, given: MirrorSettings) -> dict[str, Any]:
     cast(Any, world).report = FakeReport()
     with door(world, given).login() as registry:
-        assert mirroring._fill(world.open(), registry, plan=False, as_json=True) == 0
+        assert mirror._fill(world.open(), registry, plan=False, as_json=True) == 0
     [(kind, document)] = cast(Any, world).report.printed
     assert kind == "json"
     return cast(dict[str, Any], document)
@@ -180,7 +182,7 @@ def fill(world: StepWorld, given: MirrorSettings) -> dict[str, Any]:
 def check(world: StepWorld, given: MirrorSettings) -> dict[str, str]:
     cast(Any, world).report = FakeReport()
     with door(world, given).login() as registry:
-        code = mirroring._check(world.open(), registry, as_json=True)
+        code = mirror._check(world.open(), registry, as_json=True)
     [(_, document)] = cast(Any, world).report.printed
     assert code == (1 if document["wrong"] else 0)
     return cast(dict[str, str], document["wrong"])
@@ -226,7 +228,7 @@ def test_filled_once_and_read_back(tmp_path: Path, front: Front) -> None:
     assert engine.present == {NODE, REGISTRY}
     for name, layout in {**mirrored.layouts(), **mirrored.seeds()}.items():
         original = {**world.images.layouts(), **world.images.seeds()}[name]
-        assert oci.manifest_of(layout)["digest"] == oci.manifest_of(original)["digest"]
+        assert oci_layout.manifest_of(layout)["digest"] == oci_layout.manifest_of(original)["digest"]
     front.heard.clear()
     assert mirrored.check().why.startswith("3 images")
     assert front.heard == [], "to look needs no registry"
@@ -491,7 +493,9 @@ def test_a_full_disk_of_this_machine(tmp_path: Path, small: Path, front: Front) 
     world = world_of(tmp_path, given)
     images = cast(Supply, world.images)
     images.made["kube"] = make_layout(tmp_path, "big", os.urandom(1 << 20))
-    images.images["kube"] = LockedImage("kube", "registry/kube", str(oci.manifest_of(images.made["kube"])["digest"]))
+    images.images["kube"] = LockedImage(
+        "kube", "registry/kube", str(oci_layout.manifest_of(images.made["kube"])["digest"])
+    )
     fill(world, given)
     mirrored, engine = supply(world, given, small)
     with pytest.raises(PreconditionError, match="a disk is full"):

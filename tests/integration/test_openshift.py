@@ -10,12 +10,12 @@ from typing import cast
 
 import pytest
 
-from bootstrap import openshift
-from bootstrap.model import Object, Ready
-from bootstrap.steps.manifest import ManifestStep
+from bootstrap.core.clock import SystemClock
+from bootstrap.core.model import Object, Ready
+from bootstrap.objects import openshift_scc
+from bootstrap.steps.manifest_step import ManifestStep
 from bootstrap.world import World
-from bootstrap.world.clock import SystemClock
-from bootstrap.world.kube import Kube
+from bootstrap.world.kube.client import Kube
 from tests.integration.control_plane import CONTEXT, ControlPlane
 
 pytestmark = pytest.mark.integration
@@ -48,7 +48,7 @@ CRD: Object = {
 @pytest.fixture
 def opened(kube: Kube, plane: ControlPlane) -> Iterator[Kube]:
     """A door that has not looked at the cluster before it had that group; the group goes again."""
-    assert not kube.serves(openshift.SECURITY)
+    assert not kube.serves(openshift_scc.SECURITY)
     kube.apply([CRD])
     yield Kube(plane.kubeconfig, CONTEXT)
     kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", CRD["metadata"]["name"])
@@ -61,22 +61,22 @@ def test_it_is_seen_and_what_is_made_is_ready_and_goes_again(opened: Kube, monke
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": each, "namespace": name}}
         for each in ("listener", "buildkitd")
     ]
-    monkeypatch.setattr(openshift, "BUILDER", ("buildkitd", name))
+    monkeypatch.setattr(openshift_scc, "BUILDER", ("buildkitd", name))
     given = deepcopy(accounts)
     step = ManifestStep("accounts", lambda _: given)
     world = cast(World, SimpleNamespace(kube=opened, clock=SystemClock()))
     step.apply(world)
     assert isinstance(step.check(world), Ready)
     assert given == accounts
-    scc = opened.get(openshift.SECURITY, "SecurityContextConstraints", openshift.SCC)
+    scc = opened.get(openshift_scc.SECURITY, "SecurityContextConstraints", openshift_scc.SCC)
     assert scc is not None
     assert scc["allowedCapabilities"] == ["SETUID", "SETGID"]
     roles = {
         each["metadata"]["name"]: each["roleRef"]["name"]
         for each in opened.list("rbac.authorization.k8s.io/v1", "RoleBinding", name)
     }
-    assert roles == {"listener-scc": openshift.NONROOT, "buildkitd-scc": openshift.SCC}
+    assert roles == {"listener-scc": openshift_scc.NONROOT, "buildkitd-scc": openshift_scc.SCC}
     step.undo(world)
-    assert opened.get(openshift.SECURITY, "SecurityContextConstraints", openshift.SCC) is None
-    assert opened.get("rbac.authorization.k8s.io/v1", "ClusterRole", openshift.SCC) is None
+    assert opened.get(openshift_scc.SECURITY, "SecurityContextConstraints", openshift_scc.SCC) is None
+    assert opened.get("rbac.authorization.k8s.io/v1", "ClusterRole", openshift_scc.SCC) is None
     assert opened.list("rbac.authorization.k8s.io/v1", "RoleBinding", name) == []

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from bootstrap import polling
-from bootstrap.agents import poll
-from bootstrap.agents.api import Api, ApiFailure
-from bootstrap.model import Object
-from bootstrap.run_names import arrived_name
-from bootstrap.world.kube import Kube
+from bootstrap.core.model import Object
+from bootstrap.incluster import poll, poll_state
+from bootstrap.incluster.kube_api import Api, ApiFailure
+from bootstrap.incluster.run_names import arrived_name
+from bootstrap.world.kube.client import Kube
 from tests.git_host import Bare, GitHost, git_host
 from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane
@@ -70,9 +69,9 @@ class Place:
         found = self.kube.list("tekton.dev/v1", "PipelineRun", self.namespace)
         return {each["metadata"]["name"]: each["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] for each in found}
 
-    def kept(self, url: str) -> polling.State:
+    def kept(self, url: str) -> poll_state.State:
         live = self.kube.get("v1", "ConfigMap", poll.STATE, self.namespace) or {}
-        return polling.load((live.get("data") or {}).get(polling.key_of(url)))[0]
+        return poll_state.load((live.get("data") or {}).get(poll_state.key_of(url)))[0]
 
 
 @pytest.fixture
@@ -137,7 +136,9 @@ def test_rubbish_in_the_state_is_told_and_mended(place: Place) -> None:
     bare, url = Bare(place.host.folder / "app.git"), place.host.url("app")
     commit = bare.commit("main")
     for rubbish in ("{", "[]", '{"branches": {"main": 7}, "seen": true}'):
-        place.kube.patch("v1", "ConfigMap", poll.STATE, place.namespace, patch={"data": {polling.key_of(url): rubbish}})
+        place.kube.patch(
+            "v1", "ConfigMap", poll.STATE, place.namespace, patch={"data": {poll_state.key_of(url): rubbish}}
+        )
         code, said = place.polled(url)
         assert code == 1, "somebody is to know that commits may have been passed over"
         assert "its state" in said

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from bootstrap import tunnelling
-from bootstrap.cancel import Cancel
-from bootstrap.errors import BootstrapError, PreconditionError
-from bootstrap.world.clock import SystemClock
-from bootstrap.world.forward import Stats
+from bootstrap.commands import tunnel
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.clock import SystemClock
+from bootstrap.core.errors import BootstrapError, PreconditionError
+from bootstrap.world.kube.service_forward import Stats
 from bootstrap.world.shell import SystemShell
 from tests import sshd
 from tests.unit import page_world as stage
@@ -62,7 +62,7 @@ def near(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
             def __exit__(self, *_: object) -> None:
                 pass
 
-        monkeypatch.setattr(tunnelling, "Forward", Forward)
+        monkeypatch.setattr(tunnel, "Forward", Forward)
         yield port
         server.shutdown()
 
@@ -93,7 +93,7 @@ class Tunnel:
 
     def _run(self) -> None:
         try:
-            self.code = tunnelling.tunnel(self.world, to=self.login, **self.options)
+            self.code = tunnel.tunnel(self.world, to=self.login, **self.options)
         except BootstrapError as error:
             self.error = error
 

@@ -10,15 +10,15 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap.errors import ApiError, StepError
-from bootstrap.model import Object, Pending, Ready
-from bootstrap.plans import Change
-from bootstrap.steps.manifest import ManifestStep
+from bootstrap.core.clock import SystemClock
+from bootstrap.core.errors import ApiError, StepError
+from bootstrap.core.model import Object, Pending, Ready
+from bootstrap.objects.apply_plan import Change
+from bootstrap.steps.manifest_step import ManifestStep
 from bootstrap.steps.prune import PruneStep
 from bootstrap.steps.stored_versions import CRD
 from bootstrap.world import World
-from bootstrap.world.clock import SystemClock
-from bootstrap.world.kube import Kube
+from bootstrap.world.kube.client import Kube
 from tests.integration.patience import await_kind
 from tests.unit.fakes import FakeReport
 

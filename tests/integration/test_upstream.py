@@ -10,19 +10,19 @@ from typing import Any, cast
 
 import pytest
 
-from bootstrap import locking, looking
-from bootstrap.cancel import Cancel
-from bootstrap.config import Config, UpstreamSettings
-from bootstrap.errors import BootstrapError, NotFound, PreconditionError, UsageError
-from bootstrap.model import Object, Pending, Ready, Secret
-from bootstrap.paths import PROJECT
-from bootstrap.supply import published, tekton
+from bootstrap.commands import list_images
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.errors import BootstrapError, NotFound, PreconditionError, UsageError
+from bootstrap.core.model import Object, Pending, Ready, Secret
+from bootstrap.core.paths import PROJECT
+from bootstrap.settings.config import Config, UpstreamSettings
+from bootstrap.supply import lock_upstream, tekton_build, upstream_lock
+from bootstrap.supply.build_catalog import GoPart
 from bootstrap.supply.compiler import Compiler
-from bootstrap.supply.parts import GoPart
-from bootstrap.supply.publishers import Publishers
-from bootstrap.supply.releases import DASHBOARD, PART_OF
+from bootstrap.supply.public_registries import Publishers
+from bootstrap.supply.tekton_releases import DASHBOARD, PART_OF
 from bootstrap.supply.upstream import Upstream
-from bootstrap.world.fetch import Access, get
+from bootstrap.world.http_download import Access, get
 from bootstrap.world.shell import Output, SystemShell
 from tests import publishing
 from tests.integration.conftest import find_binary
@@ -39,7 +39,7 @@ OBJECTS: list[Object] = [
         "metadata": {"name": "controller", "labels": {PART_OF: "tekton-pipelines"}},
         "spec": {"args": ["-entrypoint-image", f"image.local/{name}"], "image": f"image.local/{name}"},
     }
-    for name in tekton.NAMES
+    for name in tekton_build.NAMES
     if "pipelines" in name
 ]
 OBJECTS += [
@@ -48,7 +48,7 @@ OBJECTS += [
         "metadata": {"name": name, "labels": {PART_OF: "tekton-triggers"}},
         "spec": {"args": [f"-el-image=image.local/{name}"]},
     }
-    for name in tekton.NAMES
+    for name in tekton_build.NAMES
     if "triggers" in name
 ]
 OBJECTS += [
@@ -66,17 +66,17 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """It has everything that is wanted, for two architectures."""
     folder = tmp_path_factory.mktemp("published")
     with publishing.host(find_binary("crane")) as host:
-        wanted = published.wanted(PROJECT).images
+        wanted = upstream_lock.wanted(PROJECT).images
         for name, reference in wanted.items():
             layouts = _layouts(folder, name, PROGRAMS.get(name, {"name": name.encode() * 500}))
             host.publish(reference.domain, reference.path, reference.tag, layouts)
-        names = (*tekton.NAMES, DASHBOARD)
+        names = (*tekton_build.NAMES, DASHBOARD)
         host.publish_release(OBJECTS, {name: _layouts(folder, name, {name: b"x" * 1000}) for name in names})
         yield host
 
 
 def _layouts(folder: Path, name: str, files: publishing.Files) -> dict[str, Path]:
-    return {arch: image(folder / f"{name}-{arch}", arch, files) for arch in published.PLATFORMS}
+    return {arch: image(folder / f"{name}-{arch}", arch, files) for arch in upstream_lock.PLATFORMS}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def locked(stand_in: Host) -> str:
     """The lock file of what the stand-in has."""
     crane, given = find_binary("crane"), settings(stand_in)
     publishers = Publishers(SystemShell(Cancel()), FakeClock(), lambda: crane, given)
-    return locking.resolve(publishers, published.wanted(PROJECT), FakeReport().step("lock")).dump()
+    return lock_upstream.resolve(publishers, upstream_lock.wanted(PROJECT), FakeReport().step("lock")).dump()
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def project(tmp_path: Path) -> Path:
     (project / "images").mkdir(parents=True)
     for path in (PROJECT / "images").iterdir():
         if path.name == "upstream.yaml":
-            (project / published.WANTED).write_text(path.read_text())
+            (project / upstream_lock.WANTED).write_text(path.read_text())
         elif path.name != "upstream.lock.json":
             (project / "images" / path.name).symlink_to(path)
     for name in ("bootstrap", "demo", "manifests"):
@@ -190,7 +190,7 @@ def supply(world: StepWorld) -> Upstream:
 def lock(world: StepWorld) -> list[dict[str, str]]:
     """`invoke images --lock --json`."""
     cast(Any, world).report = FakeReport()
-    assert looking.images(world.open(), lock=True, as_json=True) == 0
+    assert list_images.images(world.open(), lock=True, as_json=True) == 0
     [document] = [value for kind, *values in world.report.printed if kind == "json" for value in values]
     return cast(list[dict[str, str]], document)
 
@@ -199,7 +199,7 @@ def test_locked_fetched_and_composed(tmp_path: Path, project: Path, host: Host, 
     world = world_of(tmp_path, project, settings(host))
     changes = lock(world)
     assert {each["before"] for each in changes} == {""}
-    assert len(changes) == 4 + 6 + len(tekton.NAMES) + 1
+    assert len(changes) == 4 + 6 + len(tekton_build.NAMES) + 1
     assert lock(world) == [], "the second time nothing is new"
     made, line = supply(world), FakeReport().step("images")
     assert isinstance(made.check(), Pending)
@@ -214,7 +214,7 @@ def test_locked_fetched_and_composed(tmp_path: Path, project: Path, host: Host, 
     assert {"toolbox", "git-server", "buildkit", "go-echo", "pause", DASHBOARD} <= set(held.images)
     assert not any(image.in_node for image in held.images.values())
     assert {held.node_image, held.registry_image} <= cast(Any, world.engine).present
-    public = published.read(made.lock_file)
+    public = upstream_lock.read(made.lock_file)
     for name in ("pause", "tekton-pipelines-controller"):
         assert held.images[name].digest == public.images[name].platforms["amd64"].digest
         assert held.images[name].size > 0
@@ -238,7 +238,7 @@ def test_images_are_shown_with_all_that_is_known_of_them(
     world = world_of(tmp_path, ready, settings(host))
     supply(world).provide(FakeReport().step("images"))
     cast(Any, world).report = FakeReport()
-    assert looking.images(world.open(), as_json=True) == 0
+    assert list_images.images(world.open(), as_json=True) == 0
     [(_, rows)] = world.report.printed
     by_name = {row["name"]: row for row in rows}
     assert {"node", "debian", "golang", "kubectl", "buildkit", "toolbox", DASHBOARD} <= set(by_name)
@@ -281,7 +281,7 @@ def test_a_changed_release_is_refused_and_told(tmp_path: Path, ready: Path, host
 
 def test_an_image_that_moved_stays_as_locked(tmp_path: Path, ready: Path, host: Host, built: list[str]) -> None:
     world = world_of(tmp_path, ready, settings(host))
-    locked = published.read(ready / "images/upstream.lock.json").images["pause"]
+    locked = upstream_lock.read(ready / "images/upstream.lock.json").images["pause"]
     other = image(tmp_path / "other", "amd64", {"pause": b"another"})
     host.publish("registry.k8s.io", "pause", "3.10.2", {"amd64": other})
     try:
@@ -289,7 +289,7 @@ def test_an_image_that_moved_stays_as_locked(tmp_path: Path, ready: Path, host: 
         made.provide(FakeReport().step("images"))
         assert made.lock().images["pause"].digest == locked.platforms["amd64"].digest
         assert [each["name"] for each in lock(world)] == ["registry.k8s.io/pause:3.10.2"]
-        assert published.gaps(published.read(made.lock_file), published.wanted(ready), "arm64") == [
+        assert upstream_lock.gaps(upstream_lock.read(made.lock_file), upstream_lock.wanted(ready), "arm64") == [
             "registry.k8s.io/pause:3.10.2 is not for arm64"
         ]
     finally:

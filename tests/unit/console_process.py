@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from bootstrap.console.server import Console
-from bootstrap.world.clock import SystemClock
-from bootstrap.world.kube_stream import BACK, LOST
-from bootstrap.world.listening import listen
+from bootstrap.core.clock import SystemClock
+from bootstrap.world.kube.watch import BACK, LOST
+from bootstrap.world.listen import listen
 from tests.unit import page_world as stage
 
 EVIL = '<img src=x onerror=alert(1)></script><script>alert("2")</script>`${alert(3)}`{{ alert(4) }}'

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from bootstrap.errors import CommandError
+from bootstrap.core.errors import CommandError
 from bootstrap.world.shell import Output, Process
 
 

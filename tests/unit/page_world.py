@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from bootstrap.config import Config
-from bootstrap.converge import Outcome
-from bootstrap.errors import ApiError
-from bootstrap.model import Object, Ready, Secret
-from bootstrap.paths import Paths
+from bootstrap.core.errors import ApiError
+from bootstrap.core.model import Object, Ready, Secret
+from bootstrap.core.paths import Paths
+from bootstrap.settings.config import Config
+from bootstrap.steps.reconcile import Outcome
 from bootstrap.world import World
-from bootstrap.world.identity import Identity
-from bootstrap.world.kube_stream import RESET, SYNCED, Event
+from bootstrap.world.environment_store import Identity
+from bootstrap.world.kube.watch import RESET, SYNCED, Event
 from tests.unit.fakes import FakeClock, FakeReport
 
 DIGEST = "sha256:81ab0c1d2e3f" + "4" * 52

@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from bootstrap import names
-from bootstrap.cancel import Cancel
-from bootstrap.config import Config
-from bootstrap.errors import ApiError, BootstrapError, CommandError, PreconditionError
-from bootstrap.model import Lock, LockedImage, Object, Ready, Secret, Verdict
-from bootstrap.paths import Paths
-from bootstrap.steps.nodes import LOOK
-from bootstrap.steps.unpacking import UNPACK
+from bootstrap.core import constants
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.errors import ApiError, BootstrapError, CommandError, PreconditionError
+from bootstrap.core.model import Lock, LockedImage, Object, Ready, Secret, Verdict
+from bootstrap.core.paths import Paths
+from bootstrap.settings.config import Config
+from bootstrap.steps.image_unpack import UNPACK
+from bootstrap.steps.node_trust import LOOK
 from bootstrap.world import World
-from bootstrap.world.engine import Container, EngineMachine
-from bootstrap.world.identity import Identity
+from bootstrap.world.engine.client import Container, EngineMachine
+from bootstrap.world.environment_store import Identity
 from bootstrap.world.shell import Output
 from tests.unit.fakes import FakeClock, FakeReport
 
-LABELS = {names.MANAGED_BY: "tekton-bootstrap"}
+LABELS = {constants.MANAGED_BY: "tekton-bootstrap"}
 NODE_IMAGE, REGISTRY_IMAGE = "tekton-bootstrap/node:1", "tekton-bootstrap/registry:1"
-PAUSE = LockedImage("pause", f"{names.REPOSITORY}/pause", "sha256:" + "a" * 64)
-TOOLBOX = LockedImage("toolbox", f"{names.REPOSITORY}/toolbox", "sha256:" + "b" * 64)
+PAUSE = LockedImage("pause", f"{constants.REPOSITORY}/pause", "sha256:" + "a" * 64)
+TOOLBOX = LockedImage("toolbox", f"{constants.REPOSITORY}/toolbox", "sha256:" + "b" * 64)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -142,7 +142,7 @@ class FakeEngine:
         self.networks.pop(name, None)
 
     def container_remove(self, name: str) -> None:
-        if name in self.boxes and self.boxes[name].labels.get(names.MANAGED_BY):
+        if name in self.boxes and self.boxes[name].labels.get(constants.MANAGED_BY):
             del self.boxes[name]
 
     def volume_remove(self, name: str) -> None:

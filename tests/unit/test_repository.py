@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bootstrap.paths import PROJECT
+from bootstrap.core.paths import PROJECT
 from bootstrap.supply.golang import module_version, parse_version, required_version
 
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
@@ -22,7 +22,7 @@ LAYOUT = (
     "LICENSE",
     "README.md",
     "benchmarks",
-    "bootstrap/agents",
+    "bootstrap/incluster",
     "bootstrap/console",
     "bootstrap/steps",
     "bootstrap/supply",

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from bootstrap.console.pages.parts import Part, Text, asked, begin, copy, give, pill, table
-from bootstrap.console.reader import Reader
+from bootstrap.console.pages.widgets import Part, Text, asked, begin, copy, give, pill, table
+from bootstrap.console.preferences import Reader
 from bootstrap.console.views.resources import cores, size
 from bootstrap.console.views.timeline import timeline
 from bootstrap.console.views.times import length
-from bootstrap.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError
 
 if TYPE_CHECKING:
-    from bootstrap.console.server import Console
+    from bootstrap.console.context import Context
 
 Document = dict[str, Any]
 ICONS = {
@@ -32,7 +32,7 @@ class _Environment:
     """Each part reads for itself, so that a slow one holds up no other. Nothing is read again but on request, or when
     the cluster answers again."""
 
-    def __init__(self, console: Console, reader: Reader) -> None:
+    def __init__(self, console: Context, reader: Reader) -> None:
         self._console, self._reader = console, reader
         words = reader.words
         with ui.element("div").classes("bar"):
@@ -188,6 +188,6 @@ class _Environment:
         table([words("Image"), words("Digest"), words("Size"), ""], rows)
 
 
-def show(console: Console, reader: Reader) -> None:
+def show(console: Context, reader: Reader) -> None:
     ui.page_title(f"{reader.words('Environment')} · {console.world.config.name}")
     _Environment(console, reader)

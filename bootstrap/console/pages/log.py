@@ -7,11 +7,11 @@ from typing import Any
 
 from nicegui import ui
 
-from bootstrap.console.logs import WINDOW, Window, marked, plain, segments, telling
-from bootstrap.console.pages.parts import Text, give, live
-from bootstrap.console.reader import Reader
-from bootstrap.console.searching import Search
-from bootstrap.console.tailing import Tail
+from bootstrap.console.log_buffer import WINDOW, Window, marked, plain, segments, telling
+from bootstrap.console.log_search import Search
+from bootstrap.console.log_tail import Tail
+from bootstrap.console.pages.widgets import Text, give, live
+from bootstrap.console.preferences import Reader
 
 LINE = """
 <div :class="'line ' + props.item.c" :data-line="props.item.n"><span class="no">{{ props.item.n }}</span

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
+from bootstrap.console.log_tail import Tail
 from bootstrap.console.pages.log import LogView, line_that_tells
-from bootstrap.console.pages.parts import (
+from bootstrap.console.pages.widgets import (
     Leaving,
     Part,
     Text,
@@ -23,14 +24,13 @@ from bootstrap.console.pages.parts import (
     refuse,
     table,
 )
-from bootstrap.console.reader import Reader
-from bootstrap.console.tailing import Tail
-from bootstrap.console.views.reasons import reason
+from bootstrap.console.preferences import Reader
+from bootstrap.console.views.failure_reasons import reason
 from bootstrap.console.views.runs import run_page, steps_to_show
-from bootstrap.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError
 
 if TYPE_CHECKING:
-    from bootstrap.console.server import Console
+    from bootstrap.console.context import Context
 
 Document = dict[str, Any]
 
@@ -55,7 +55,7 @@ class _Task:
 
 
 class _Run:
-    def __init__(self, console: Console, reader: Reader, name: str) -> None:
+    def __init__(self, console: Context, reader: Reader, name: str) -> None:
         self._console, self._reader, self._name = console, reader, name
         self._document: Document | None = None
         self._chosen: tuple[str, str] = ("", "")
@@ -296,6 +296,6 @@ class _Run:
             tail.close()
 
 
-def show(console: Console, reader: Reader, name: str) -> None:
+def show(console: Context, reader: Reader, name: str) -> None:
     ui.page_title(f"{console.mask(name)} · {console.world.config.name}")
     _Run(console, reader, name)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from bootstrap.console.pages.parts import Text, asked, begin, choices, give, live, refuse
-from bootstrap.console.reader import Reader
+from bootstrap.console.pages.widgets import Text, asked, begin, choices, give, live, refuse
+from bootstrap.console.preferences import Reader
 from bootstrap.console.views.runs import COLUMNS, SIZE, STATES, Filter, branches, run_rows
-from bootstrap.errors import BootstrapError
-from bootstrap.runs import WAYS
+from bootstrap.core.errors import BootstrapError
+from bootstrap.objects.run_status import WAYS
 
 if TYPE_CHECKING:
-    from bootstrap.console.server import Console
+    from bootstrap.console.context import Context
 
 ROW = """
 <q-tr :props="props">
@@ -36,7 +36,7 @@ ROW = """
 class _List:
     """The page of one reader."""
 
-    def __init__(self, console: Console, reader: Reader) -> None:
+    def __init__(self, console: Context, reader: Reader) -> None:
         self._console = console
         self._reader = reader
         self._wanted = Filter()
@@ -180,7 +180,7 @@ class _List:
         dialog.open()
 
 
-def show(console: Console, reader: Reader, *, start: bool) -> None:
+def show(console: Context, reader: Reader, *, start: bool) -> None:
     """start: with the dialog that starts one."""
     ui.page_title(f"{reader.words('Runs')} · {console.world.config.name}")
     made = _List(console, reader)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bootstrap.model import Object
-from bootstrap.readiness import at
+from bootstrap.core.model import Object
+from bootstrap.objects.readiness import at
 
 Document = dict[str, Any]
 

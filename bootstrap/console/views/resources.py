@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bootstrap.model import Object
-from bootstrap.readiness import at
+from bootstrap.core.model import Object
+from bootstrap.objects.readiness import at
 
 Document = dict[str, Any]
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}

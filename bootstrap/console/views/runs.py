@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bootstrap.console.graph import Plan, columns
+from bootstrap.console.task_graph import Plan, columns
 from bootstrap.console.views.times import length
-from bootstrap.runs import Run, State, Step, TaskState, as_row
+from bootstrap.objects.run_status import Run, State, Step, TaskState, as_row
 
 Document = dict[str, Any]
 STATES = (State.RUNNING, State.PENDING, State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from bootstrap.console.words import Words
+from bootstrap.console.translations import Words
 
 
 def length(seconds: float) -> str:

@@ -1,0 +1,133 @@
+"""`invoke bundle`: everything that `up` needs from outside, in one file."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bootstrap.core.errors import UsageError
+from bootstrap.core.text import duration
+from bootstrap.steps.engine import EngineStep
+from bootstrap.steps.images import ImagesStep
+from bootstrap.steps.reconcile import converge
+from bootstrap.supply import oci_layout, sbom
+from bootstrap.supply.build_cache import Store, key_of
+from bootstrap.supply.bundle_file import (
+    ARCHIVES,
+    BILLS,
+    DESCRIPTION,
+    ENGINE,
+    PROGRAMS,
+    TEKTON,
+    TOOLS,
+    UNPROVED,
+    Description,
+    Writer,
+)
+from bootstrap.supply.sbom import Layer, Part
+from bootstrap.supply.versions import versions
+from bootstrap.world import World
+from bootstrap.world.file_locks import engine_held
+from bootstrap.world.terminal import StepLine
+
+SAVE_LIMIT = 900.0
+
+
+def bundle(world: World, *, output: str = "") -> int:
+    """Write it from the supply of the settings, which provides first what is missing.
+
+    output: a file, or a folder for one of the usual name. It appears when it is complete. Raises UsageError.
+    """
+    start = world.clock.now()
+    target = target_of(output, world.config.architecture)
+    with engine_held(world):
+        provide(world)
+        with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=target.parent) as folder:
+            unfinished = Path(folder) / "bundle"
+            _write(world, unfinished, Path(folder))
+            unfinished.rename(target)
+    size = target.stat().st_size / 1e9
+    world.report.line(f"{target}: {size:.1f} GB in {duration(world.clock.now() - start)}")
+    world.report.line(f"next, on another machine with this checkout: invoke up --bundle {target.name}")
+    return 0
+
+
+def provide(world: World) -> None:
+    """An engine that answers, and every image, for a command that makes no environment."""
+    converge([EngineStep(network=False), ImagesStep()], world, world.clock, world.report, world.cancel)
+
+
+def target_of(output: str, arch: str) -> Path:
+    """Raises UsageError where nothing can be written."""
+    target = Path(output or ".").expanduser()
+    if target.is_dir():
+        target /= f"tekton-bootstrap-{arch}.tar"
+    if not target.parent.is_dir():
+        raise UsageError(f"--output: there is no folder {target.parent}", hint=f"mkdir -p {target.parent}")
+    return target
+
+
+def describe(world: World) -> Description:
+    """What the supply of the settings holds."""
+    lock = world.images.lock()
+    return Description(
+        arch=world.config.architecture,
+        versions=versions(world.project),
+        node_image=lock.node_image,
+        registry_image=lock.registry_image,
+        images=tuple(lock.images.values()),
+        seeds={name: str(oci_layout.manifest_of(layout)["digest"]) for name, layout in world.images.seeds().items()},
+    )
+
+
+def _apart(seeds: Mapping[str, Path]) -> dict[str, Path]:
+    """Name for the bill of a seed -> its layout; several tags of one image are one."""
+    return {seed.rpartition("/")[2].partition(":")[0]: layout for seed, layout in seeds.items()}
+
+
+def _put_bill(
+    world: World, writer: Writer, line: StepLine, name: str, digest: str, parts: Callable[[], list[Part]]
+) -> None:
+    """Kept by digest: to read all of an image takes seconds. digest: or another name of the content."""
+    line.cause(f"what is in {name}")
+
+    def make(folder: Path) -> None:
+        (folder / "bill").write_bytes(sbom.document(name, digest, parts()))
+
+    store = Store(world.paths.cache, world.clock)
+    kept = store.put(f"sbom-{name}", key_of(sbom.FORMAT, digest), make, lambda: line.cause("waiting"))
+    writer.add(f"{BILLS}{name}.cdx.json", kept / "bill")
+
+
+def _write(world: World, file: Path, folder: Path) -> None:
+    images, line = world.images, world.report.step("bundle")
+    lock, seeds = images.lock(), images.seeds()
+    with file.open("wb") as target:
+        writer = Writer(target)
+        writer.put(DESCRIPTION, describe(world).dump())
+        line.cause("writing the images")
+        writer.layouts({**images.layouts(), **seeds})
+        writer.put(TEKTON, json.dumps(images.tekton()).encode())
+        bill = functools.partial(_put_bill, world, writer, line)
+        read: dict[str, Layer] = {}
+        for name, layout in {**images.layouts(), **_apart(seeds)}.items():
+            bill(name, str(oci_layout.manifest_of(layout)["digest"]), functools.partial(sbom.of_layout, layout, read))
+        for name in PROGRAMS:
+            writer.add(TOOLS + name, images.tool(name), 0o755)
+        for name, image in zip(ARCHIVES, (lock.node_image, lock.registry_image), strict=True):
+            line.cause(f"saving {name}")
+            archive = folder / f"{name}.tar"
+            unproved = image + UNPROVED
+            world.engine.docker("tag", image, unproved)
+            try:
+                world.engine.docker("save", "--output", str(archive), unproved, limit=SAVE_LIMIT)
+            finally:
+                world.engine.docker("rmi", unproved)
+            writer.add(f"{ENGINE}{name}.tar", archive)
+            bill(name, image.rpartition(":")[2], functools.partial(sbom.of_archive, archive))
+            archive.unlink()
+        writer.close()
+    line.ready(f"{len(lock.images)} images, {len(seeds)} seeds, 2 for the engine", changed=True)

@@ -1,0 +1,67 @@
+"""`invoke clone`: the environment's repository on this machine, ready to push, its password in no argument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from bootstrap.core import constants
+from bootstrap.core.errors import PreconditionError
+from bootstrap.objects.readiness import at
+from bootstrap.world import World
+
+LIMIT = 120.0
+
+
+def clone(world: World, *, into: str = "go-echo") -> int:
+    """Clone into the folder `into`; the clone's own configuration names our credential file."""
+    target = Path(into).absolute()
+    if not world.shell.which("git"):
+        raise PreconditionError("git is not installed", hint="apt-get install git")
+    if target.exists():
+        raise PreconditionError(f"{into} exists already", hint="invoke clone --into another-folder")
+    url, helper = address(world), f"store --file={credential_file(world)}"
+    world.shell.run(["git", "-c", f"credential.helper={helper}", "clone", "--quiet", url, str(target)], limit=LIMIT)
+    # An empty helper first: what the user has configured elsewhere must not keep this password.
+    for value in ("", helper):
+        world.shell.run(["git", "config", "--add", "credential.helper", value], cwd=target)
+    world.report.line(f"cloned {url} into {into}")
+    world.report.line(f"next: cd {into} · git commit · git push · then, here again: invoke test-run follows the run")
+    return 0
+
+
+def address(world: World) -> str:
+    """The environment's repository as this machine reaches it. Raises PreconditionError if it does not."""
+    found = node_address(world, constants.GIT_NODE_PORT)
+    if not found:
+        raise PreconditionError("the environment's git server is not reachable from this machine", hint="invoke up")
+    return f"http://{found}/go-echo.git"
+
+
+def node_address(world: World, node_port: int) -> str:
+    """HOST:PORT that leads to a NodePort: mapped to loopback, or on the node's own address; "" if there is no node."""
+    if world.config.elsewhere:
+        found = {
+            address["type"]: str(address["address"])
+            for node in world.kube.list("v1", "Node")[:1]
+            for address in at(node, "status", "addresses") or ()
+        }
+        host = found.get("ExternalIP") or found.get("InternalIP") or ""
+        return f"{f'[{host}]' if ':' in host else host}:{node_port}" if host else ""
+    node = constants.control_plane(world.cluster)
+    mapped = world.engine.port(node, node_port)
+    if mapped:
+        return f"127.0.0.1:{mapped}"
+    document = world.engine.inspect("container", node) or {}
+    networks = document.get("NetworkSettings", {}).get("Networks", {})
+    addresses = [str(network["IPAddress"]) for network in networks.values() if network.get("IPAddress")]
+    return f"{addresses[0]}:{node_port}" if addresses else ""
+
+
+def credential_file(world: World) -> Path:
+    """git's own format, gitcredentials-store; mode 0600, in the environment's folder."""
+    settings = world.config.git
+    password = world.identity.own_git_password(settings).reveal()
+    server = address(world).removeprefix("http://").partition("/")[0]
+    line = f"http://{quote(settings.username, safe='')}:{quote(password, safe='')}@{server}\n"
+    return world.identity.write("git-credentials", line.encode())

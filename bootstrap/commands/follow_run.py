@@ -1,0 +1,260 @@
+"""One run, from its creation to the proof that what it built serves."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from bootstrap.commands import clone
+from bootstrap.core import constants
+from bootstrap.core.errors import ApiError, BootstrapError, NotFound, PreconditionError, RunFailed, TimedOut
+from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
+from bootstrap.core.text import meant
+from bootstrap.core.wait import until
+from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, label_value, run_name
+from bootstrap.objects import manifests, run_spec
+from bootstrap.objects.readiness import at
+from bootstrap.objects.run_status import PIPELINE_RUN, Run, State, TaskState, parse_run
+from bootstrap.world import World, git_refs
+from bootstrap.world.terminal import StepLine
+
+API = "tekton.dev/v1"
+SUFFIX = 5
+SERVED_LIMIT = 60.0
+LOG_LIMIT = 3.0
+"""Seconds that the last lines of a log may come after the end of what wrote them."""
+TAIL = 20
+
+
+def commit_of(world: World, revision: str) -> str:
+    """The commit that `revision` names now, asked from this machine; "" if that cannot be told."""
+    if len(revision) in (40, 64) and set(revision) <= set(string.hexdigits):
+        return revision.lower()
+    settings = world.config.git
+    try:
+        url = settings.url or clone.address(world)
+        password = settings.password if settings.url else world.identity.own_git_password(settings)
+        found = git_refs.refs(url, settings.username, password)
+    except PreconditionError:
+        return ""
+    return git_refs.resolve(found, revision)
+
+
+def compose(world: World, revision: str, commit: str, *, repository: str = "") -> Object:
+    """The PipelineRun for a revision: manifests/test/pipelinerun.yaml with our parameters.
+
+    repository: "" is that of the settings.
+    """
+    [run] = manifests.load(world.project / run_spec.MANIFEST)
+    suffix = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(SUFFIX))
+    name = run_name(world.config.pipeline.deployment, commit or revision, suffix)
+    run["metadata"] |= {"name": name, "namespace": constants.RUNS}
+    labels = run["metadata"].setdefault("labels", {})
+    labels |= {TRIGGER: "hand", COMMIT: label_value(commit), BRANCH: label_value(revision)}
+    run_spec.fill(run, world.config, repository or run_spec.repository(world.config), commit or revision)
+    return run
+
+
+def read(world: World, name: str) -> Run:
+    """The run and its tasks as they are now. Raises NotFound if there is no such run."""
+    found = world.kube.get(API, "PipelineRun", name, constants.RUNS)
+    if found is None:
+        known = [str(each["metadata"]["name"]) for each in world.kube.list(API, "PipelineRun", constants.RUNS)]
+        raise NotFound(f"there is no run {name}{meant(name, known)}", hint="invoke runs")
+    return parse_run(found, world.kube.list(API, "TaskRun", constants.RUNS, labels=f"{PIPELINE_RUN}={name}"))
+
+
+def newest(world: World) -> str:
+    """The name of the newest run. Raises PreconditionError if there is none."""
+    found = world.kube.list(API, "PipelineRun", constants.RUNS)
+    if not found:
+        raise PreconditionError("there is no run yet", hint="invoke test-run")
+    return str(max(found, key=lambda run: str(at(run, "metadata", "creationTimestamp")))["metadata"]["name"])
+
+
+class Follower:
+    """Shows a run's tasks and their logs as they come, until the run is over."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        self._name = name
+        self._lines: dict[str, StepLine] = {}
+        self._logs: dict[str, threading.Thread] = {}
+        self._closed: set[str] = set()
+
+    def until_over(self, limit: float) -> Run:
+        """Raises TimedOut after `limit` seconds, with what the run was waiting for; RunFailed if it was deleted."""
+        last: list[Run] = []
+
+        def probe() -> Verdict:
+            try:
+                run = read(self._world, self._name)
+            except NotFound:
+                raise RunFailed(f"run {self._name} was deleted", hint="invoke runs") from None
+            except ApiError as error:  # the API server may be away for a moment
+                return Pending(error.message)
+            last[:] = [run]
+            self._show(run)
+            return Ready() if run.state.over else Pending(_waits_for(run))
+
+        until(probe, clock=self._world.clock, limit=limit, what=f"run {self._name}", every=0.4)
+        for thread in self._logs.values():
+            thread.join(timeout=LOG_LIMIT)
+        return last[0]
+
+    def _show(self, run: Run) -> None:
+        for task in run.tasks:
+            if task.state is State.PENDING or task.name in self._closed:
+                continue
+            line = self._lines.get(task.name) or self._lines.setdefault(task.name, self._world.report.step(task.name))
+            self._log(task, line)
+            if task.state.over:
+                self._close(run, task, line)
+            elif task.why:
+                line.cause(task.why)
+
+    def _log(self, task: TaskState, line: StepLine) -> None:
+        for step in task.steps:
+            key = f"{task.pod}/{step.container}"
+            if task.pod and key not in self._logs and step.state is not State.PENDING:
+                thread = threading.Thread(target=self._stream, args=(task.pod, step.container, line), daemon=True)
+                self._logs[key] = thread
+                thread.start()
+
+    def _stream(self, pod: str, container: str, line: StepLine) -> None:
+        try:
+            for text in self._world.kube.follow_log(constants.RUNS, pod, container):
+                line.log(text)
+        except BootstrapError as error:
+            line.log(f"(the log ended: {error.message})")
+
+    def _close(self, run: Run, task: TaskState, line: StepLine) -> None:
+        self._closed.add(task.name)
+        for key, thread in self._logs.items():
+            if task.pod and key.startswith(f"{task.pod}/"):
+                thread.join(timeout=LOG_LIMIT)
+        if task.state is State.SUCCEEDED:
+            line.ready(summary(run, task), changed=True)
+        elif task.state is State.SKIPPED:
+            line.skipped(task.why)
+        else:
+            line.failed(task.why or task.state.value)
+
+
+def summary(run: Run, task: TaskState) -> str:
+    """What a finished task has to show for itself, in a few words."""
+    if task.name == "git-clone":
+        return run.commit[:7]
+    if task.name == "build-image":
+        return short_image(run.image)
+    return task.results.get("notification") or task.results.get("summary") or ""
+
+
+def short_image(reference: str) -> str:
+    """ "demo/go-echo@sha256:81ab0c1d2e3f"; a registry that is not the environment's own is named."""
+    path, _, digest = reference.removeprefix(f"{constants.REGISTRY}/").partition("@")
+    return f"{path}@{digest[:19]}" if digest else path
+
+
+def _waits_for(run: Run) -> str:
+    running = [task for task in run.tasks if task.state is State.RUNNING]
+    return running[0].why or running[0].name if running else run.why or "its first task"
+
+
+def prove(world: World, run: Run) -> None:
+    """The running pods carry the run's image, and /version answers its commit. Raises RunFailed."""
+    target, pipeline = world.config.target, world.config.pipeline
+    if "@" not in run.image:
+        raise RunFailed(f"run {run.name} succeeded, but does not tell which image it built")
+
+    def look() -> Verdict:
+        deployment = world.target.get("apps/v1", "Deployment", pipeline.deployment, target.namespace)
+        labels = at(deployment, "spec", "selector", "matchLabels") or {}
+        if not labels:
+            return Failed(f"there is no Deployment {pipeline.deployment} in namespace {target.namespace}")
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        wrong = _other_images(world.target.list("v1", "Pod", target.namespace, labels=selector), run)
+        if wrong:
+            return Pending(wrong)
+        return _version(world, run)
+
+    def probe() -> Verdict:
+        try:
+            return look()
+        except ApiError as error:  # the API server may be away for a moment
+            return Pending(error.message)
+
+    try:
+        verdict = until(probe, clock=world.clock, limit=SERVED_LIMIT, what="the new version", every=0.3)
+    except TimedOut as error:
+        raise RunFailed("the run succeeded, but its version does not serve", evidence=error.evidence) from None
+    if isinstance(verdict, Failed):
+        raise RunFailed(verdict.why)
+
+
+def _other_images(pods: list[Object], run: Run) -> str:
+    digest = run.image.rpartition("@")[2]
+    going = ("Succeeded", "Failed")  # evicted, say
+    alive = [
+        pod for pod in pods if not at(pod, "metadata", "deletionTimestamp") and at(pod, "status", "phase") not in going
+    ]
+    if not alive:
+        return "no pod runs"
+    for pod in alive:
+        references = [str(status.get("imageID", "")) for status in at(pod, "status", "containerStatuses") or ()]
+        if not any(reference.endswith(digest) for reference in references):
+            return f"pod {pod['metadata']['name']} still runs another image"
+    return ""
+
+
+def served_commit(world: World) -> str:
+    """The commit that /version answers. Raises ApiError; ValueError when it answers something else."""
+    target, pipeline = world.config.target, world.config.pipeline
+    answer = world.target.proxy_get(target.namespace, pipeline.deployment, 80, "/version")
+    try:
+        return str(json.loads(answer)["commit"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError("/version does not answer JSON with a commit") from None
+
+
+def _version(world: World, run: Run) -> Verdict:
+    try:
+        commit = served_commit(world)
+    except ApiError as error:
+        return Pending(f"/version: {error.message}")
+    except ValueError as error:
+        return Failed(str(error))
+    return Ready(commit) if commit == run.commit else Pending(f"/version answers {commit[:7]}, not {run.commit[:7]}")
+
+
+def log_text(world: World, run: Run, each: Callable[[str, str], None]) -> None:
+    """Hand every line of the run's logs to `each(task, line)`, in the pipeline's order."""
+    for task in run.tasks:
+        for step in task.steps:
+            if not task.pod:
+                continue
+            try:
+                text = world.kube.log(constants.RUNS, task.pod, step.container)
+            except ApiError as error:
+                text = f"(no log: {error.message})"
+            for line in text.splitlines():
+                each(task.name, line)
+
+
+def tail_of(world: World, task: TaskState) -> str:
+    """The last lines of the step that failed."""
+    step = next((each for each in task.steps if each.name == task.failed_step), None)
+    if step is None or not task.pod:
+        return ""
+    try:
+        return world.kube.log(constants.RUNS, task.pod, step.container, tail_lines=TAIL)
+    except ApiError:
+        return ""
+
+
+def seconds_of(run: Run) -> float:
+    return run.elapsed(datetime.now(UTC))

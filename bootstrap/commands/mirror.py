@@ -1,0 +1,321 @@
+"""`invoke mirror`: every image into a registry of the user's, from which `up --supply mirror` comes up."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bootstrap.commands import mirror_manifests
+from bootstrap.commands.bundle import describe, provide
+from bootstrap.core.errors import NotFound, UsageError
+from bootstrap.core.text import duration
+from bootstrap.supply import oci_layout
+from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON
+from bootstrap.supply.mirror import (
+    DIGESTS,
+    ENVIRONMENT,
+    described,
+    engine_name,
+    environment_tag,
+    seed_name,
+    side_by_side,
+    tag_of,
+)
+from bootstrap.supply.source import Source
+from bootstrap.supply.versions import versions
+from bootstrap.world import World
+from bootstrap.world.file_locks import engine_held
+from bootstrap.world.registry.user import MirrorRegistry
+
+SAVE_LIMIT = 900.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to be there. name: NAME:TAG below the folder. layout: None for what is saved from the engine first.
+
+    digest: "" where it is not known before it is pushed. there: the mirror has it already.
+    """
+
+    name: str
+    size: int
+    layout: Path | None = None
+    engine_image: str = ""
+    digest: str = ""
+    there: bool = False
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for: see the flags of `invoke mirror`. platforms: "linux/amd64", those to be kept of an index."""
+
+    source: str = ""
+    destination: str = ""
+    platforms: tuple[str, ...] = ()
+    download: bool = False
+    sync: bool = False
+    pull: bool = False
+    plan: bool = False
+    check: bool = False
+    as_json: bool = False
+
+    @property
+    def copies(self) -> bool:
+        return self.sync or self.plan or not (self.download or self.pull or self.check)
+
+
+def mirror(
+    world: World,
+    *,
+    source: str = "",
+    destination: str = "",
+    platform: str = "",
+    download: bool = False,
+    sync: bool = False,
+    pull: bool = False,
+    plan: bool = False,
+    check: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Copy what is missing: all that `up` needs, or with `source` what its manifests name. plan: only say what that
+    would be. check: compare the mirror with what it, or `destination`, says.
+
+    Raises UsageError for flags that do not fit, PreconditionError where the registry does not serve.
+    """
+    platforms = tuple(word.strip() for word in platform.split(",") if word.strip())
+    wish = Wish(source, destination, platforms, download, sync, pull, plan, check, as_json)
+    _refuse(world, wish)
+    with engine_held(world):
+        _provide(world, wish)
+        if download:
+            mirror_manifests.download(world, Path(source))
+        return 0 if download and not (sync or pull) else _at_registry(world, wish)
+
+
+def _refuse(world: World, wish: Wish) -> None:
+    if not world.config.mirror.registry and (not wish.download or wish.sync or wish.pull):
+        raise UsageError("mirror.registry is not set", hint="invoke mirror --registry HOST[:PORT]")
+    if world.config.supply == "mirror":
+        raise UsageError("a mirror is filled from another supply", hint="invoke mirror --set supply=source")
+    if wish.download and not wish.source:
+        raise UsageError("--download needs a folder to write to", hint="invoke mirror --download --source FOLDER")
+    if wish.platforms and not wish.source:
+        raise UsageError("--platform is for images that --source names; ours have one", hint="invoke mirror")
+    wrong = [each for each in wish.platforms if not mirror_manifests.PLATFORM.fullmatch(each)]
+    if wrong:
+        raise UsageError(f"--platform: {wrong[0][:40]!r} is not like linux/amd64", hint="--platform linux/amd64")
+    if wish.source and wish.copies and not wish.plan and not wish.destination:
+        raise UsageError("--source needs a folder for what is rewritten", hint="--destination FOLDER")
+    if wish.destination and not (wish.source or wish.check):
+        raise UsageError("--destination needs --source, whose manifests are rewritten", hint="--source FOLDER")
+    if wish.source and wish.destination and Path(wish.source).resolve() == Path(wish.destination).resolve():
+        raise UsageError("--destination is the same folder as --source", hint="--destination another one")
+
+
+def _provide(world: World, wish: Wish) -> None:
+    """All images, or, for those of others, only the programs that copy them."""
+    foreign = (wish.source or wish.destination) and not wish.download
+    if foreign and isinstance(world.images, Source):
+        needs = not wish.check and mirror_manifests.names_ours(Path(wish.source))
+        if not needs and not wish.pull:
+            line = world.report.step("tools")
+            world.images.build(["go-tools"], line)
+            line.ready("crane", changed=False)
+            return
+    provide(world)
+
+
+def _at_registry(world: World, wish: Wish) -> int:
+    door = MirrorRegistry(world.shell, world.clock, world.images.tool("crane"), world.config.mirror)
+    with door.login() as registry:
+        registry.refuse_plain()
+        if wish.check and wish.destination:
+            return mirror_manifests.check(world, registry, Path(wish.destination), wish.as_json)
+        if wish.check:
+            return _check(world, registry, wish.as_json)
+        if wish.source:
+            folders = Path(wish.source), Path(wish.destination) if wish.destination else None
+            return mirror_manifests.sync(
+                world, registry, *folders, wish.platforms, plan=wish.plan, pull=wish.pull, as_json=wish.as_json
+            )
+        code = _fill(world, registry, wish.plan, wish.as_json) if wish.copies else 0
+        if wish.pull:
+            _pull(world, registry)
+    return code
+
+
+def _pull(world: World, registry: MirrorRegistry) -> None:
+    """Into the engine of this machine, by the names that they have at the mirror."""
+    line = world.report.step("pull")
+    items = _looked(world, registry, wanted(world))
+    missing = [item.name for item in items if not item.there]
+    if missing:
+        raise NotFound(f"{registry.address} does not have {missing[0]}", hint="invoke mirror")
+    for done, item in enumerate(items, 1):
+        line.cause(f"{done} of {len(items)}: {item.name}")
+        path = item.name.rpartition(":")[0]
+        mirror_manifests.load(
+            world, registry, f"{path}@{registry.digest(item.name)}", f"{registry.address}/{item.name}"
+        )
+    line.ready(f"{len(items)} images in the engine, as {registry.address}/...", changed=True)
+
+
+def _fill(world: World, registry: MirrorRegistry, plan: bool, as_json: bool) -> int:
+    start = world.clock.now()
+    items = _looked(world, registry, wanted(world))
+    todo = [item for item in items if not item.there]
+    total = sum(item.size for item in todo)
+    if plan:
+        _show_plan(world, items, registry.rate(mirror_manifests.MOMENT) if todo else 0.0, as_json)
+        return 0
+    line = world.report.step("mirror")
+    by_name, moved = {item.name: item for item in todo}, 0
+    # The largest first: it decides when all is over.
+    order = sorted(by_name, key=lambda name: by_name[name].size, reverse=True)
+    pushed = side_by_side(order, lambda name: _push(world, registry, by_name[name]), world.config.mirror.parallel)
+    for done, name in enumerate(pushed, 1):
+        moved += by_name[name].size
+        line.cause(f"{done} of {len(todo)} images, {moved / 1e6:.0f} of {total / 1e6:.0f} MB")
+    renewed = _put_environment(world, registry)
+    line.ready(f"{len(items)} images at {registry.address}", changed=bool(todo) or renewed)
+    seconds = world.clock.now() - start
+    if as_json:
+        world.report.json({"images": len(items), "pushed": len(todo), "bytes": total, "seconds": round(seconds, 2)})
+        return 0
+    world.report.line(f"{len(todo)} of {len(items)} images pushed, {total / 1e9:.2f} GB in {duration(seconds)}")
+    settings = f"mirror.registry={world.config.mirror.registry}"
+    world.report.line(f"next, anywhere with this checkout: invoke up --supply mirror --set {settings}")
+    return 0
+
+
+def wanted(world: World) -> list[Item]:
+    """Every image, each once."""
+    lock, layouts = world.images.lock(), world.images.layouts()
+    found = [
+        Item(f"{image.name}:{tag_of(image.digest)}", image.size, layouts[image.name], digest=image.digest)
+        for image in lock.images.values()
+    ]
+    for seed, layout in world.images.seeds().items():
+        digest = str(oci_layout.manifest_of(layout)["digest"])
+        found.append(Item(seed_name(seed, digest), oci_layout.size_of(layout), layout, digest=digest))
+    for image in (lock.node_image, lock.registry_image):
+        size = int((world.engine.inspect("image", image) or {}).get("Size", 0))
+        found.append(Item(engine_name(image), size, engine_image=image))
+    return list({item.name: item for item in found}.values())
+
+
+def _looked(world: World, registry: MirrorRegistry, items: list[Item]) -> list[Item]:
+    """With what the mirror has already; a tag that leads to something else does not count."""
+    there = _digests(world, registry, [item.name for item in items])
+    return [replace(item, there=bool(there[item.name]) and item.digest in ("", there[item.name])) for item in items]
+
+
+def _digests(world: World, registry: MirrorRegistry, names: Iterable[str]) -> dict[str, str]:
+    """Name -> digest, "" for what the mirror does not have; in the order of `names`."""
+    asked = list(names)
+    found = dict.fromkeys(asked, "")
+
+    def look(name: str) -> None:
+        found[name] = registry.digest(name)
+
+    for _ in side_by_side(asked, look, world.config.mirror.parallel):
+        pass
+    return found
+
+
+def _push(world: World, registry: MirrorRegistry, item: Item) -> None:
+    if item.layout:
+        registry.push(item.layout, item.name)
+        return
+    with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=world.paths.cache) as folder:
+        archive = Path(folder) / "image.tar"
+        world.engine.docker("save", "--output", str(archive), item.engine_image, limit=SAVE_LIMIT)
+        oci_layout.from_engine_archive(archive, Path(folder) / "layout", packed=False)
+        archive.unlink()
+        registry.push(Path(folder) / "layout", item.name)
+
+
+def _name(world: World) -> str:
+    return f"{ENVIRONMENT}:{environment_tag(world.config.architecture, versions(world.project))}"
+
+
+def _put_environment(world: World, registry: MirrorRegistry) -> bool:
+    """Push what says what the rest is, the last of all; False if it is there as it is to be."""
+    lock = world.images.lock()
+    digests = _digests(world, registry, map(engine_name, (lock.node_image, lock.registry_image)))
+    files = {
+        DESCRIPTION: describe(world).dump(),
+        TEKTON: json.dumps(world.images.tekton()).encode(),
+        DIGESTS: json.dumps(digests).encode(),
+    }
+    with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=world.paths.cache) as folder:
+        layer = Path(folder) / "files.tar"
+        layer.write_bytes(_tar(files.items()))
+        current = _read(registry, _name(world), Path(folder) / "current.tar")
+        if current == files:
+            return False
+        registry.put_files(layer, _name(world))
+    return True
+
+
+def _read(registry: MirrorRegistry, name: str, file: Path) -> dict[str, bytes]:
+    """The files of the environment's image; {} if there is none."""
+    try:
+        registry.get_files(name, file)
+    except NotFound:
+        return {}
+    with tarfile.open(file) as tar:
+        found = {each.name: tar.extractfile(each) for each in tar.getmembers() if each.isfile()}
+        return {name: source.read() for name, source in found.items() if source}
+
+
+def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """The same bytes for the same files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _check(world: World, registry: MirrorRegistry, as_json: bool) -> int:
+    """0 if the mirror holds all that it says of itself, each by its digest."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = _read(registry, _name(world), Path(folder) / "current.tar")
+    if not files:
+        raise NotFound(f"{registry.address} has no {_name(world)}", hint="invoke mirror")
+    said = described(files[DESCRIPTION], registry.address)
+    expected = {f"{image.name}:{tag_of(image.digest)}": image.digest for image in said.images}
+    expected |= {seed_name(seed, digest): digest for seed, digest in said.seeds.items()}
+    expected |= json.loads(files[DIGESTS])
+    found = _digests(world, registry, expected)
+    wrong = {name: "missing" for name in expected if not found[name]}
+    wrong |= {name: "changed" for name, digest in expected.items() if found[name] and found[name] != digest}
+    if as_json:
+        world.report.json({"images": len(expected), "wrong": wrong})
+    elif wrong:
+        world.report.table(["image", "is"], [[name, what] for name, what in sorted(wrong.items())])
+        world.report.line("next: invoke mirror")
+    else:
+        world.report.line(f"{len(expected)} images at {registry.address}, each as it was pushed")
+    return 1 if wrong else 0
+
+
+def _show_plan(world: World, items: list[Item], rate: float, as_json: bool) -> None:
+    """rate: bytes a second, 0 if it could not be measured."""
+    total = sum(item.size for item in items if not item.there)
+    if as_json:
+        rows = [{"name": item.name, "bytes": item.size, "there": item.there} for item in items]
+        world.report.json({"images": rows, "bytes": total, "bytes_per_second": round(rate)})
+        return
+    table = [[item.name, f"{item.size / 1e6:.1f} MB", "there" if item.there else "to push"] for item in items]
+    world.report.table(["image", "size", ""], table)
+    missing = sum(not item.there for item in items)
+    world.report.line(f"{missing} of {len(items)} to push, {mirror_manifests.estimate(total, rate)}")

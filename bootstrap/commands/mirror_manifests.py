@@ -1,0 +1,314 @@
+"""`invoke mirror --source FOLDER`: what manifests name into the mirror, and the manifests with references to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from bootstrap.core.errors import BootstrapError, CommandError, Fault, NotFound, UsageError
+from bootstrap.core.text import duration
+from bootstrap.objects import image_refs, image_rewrite
+from bootstrap.objects.image_refs import parse_reference
+from bootstrap.objects.manifests import ordered, part_of
+from bootstrap.objects.patches import apply_patches
+from bootstrap.steps.tekton import shell_images
+from bootstrap.supply import oci_layout
+from bootstrap.supply.build_cache import key_of
+from bootstrap.supply.mirror import load_image, side_by_side, tag_of
+from bootstrap.world import World
+from bootstrap.world.registry.user import MirrorRegistry
+
+PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9.]+)?")
+SUFFIXES = (".yaml", ".yml", ".json")
+MOMENT = 1.0
+"""Seconds for which `plan` measures how quick pushing is."""
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One reference as manifests have it, and what becomes of it.
+
+    source: "HOST/PATH@DIGEST", "" for one of ours, whose layout is given. name: PATH:TAG below the mirror's folder.
+    digest: what the mirror has by that name, "" if it is not there. reduced: platforms that are kept, none for all.
+    """
+
+    reference: str
+    name: str
+    source: str = ""
+    layout: Path | None = None
+    digest: str = ""
+    reduced: tuple[str, ...] = ()
+
+
+def read(folder: Path) -> dict[str, str]:
+    """Path below `folder` -> text, of every manifest. Raises UsageError with every file that cannot be read."""
+    texts: dict[str, str] = {}
+    faults: list[Fault] = []
+    for file in sorted(each for each in folder.rglob("*") if each.suffix in SUFFIXES and each.is_file()):
+        try:
+            texts[str(file.relative_to(folder))] = file.read_bytes().decode()  # as it is: no line ending is changed
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(Fault(str(file), 0, f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"))
+    if faults:
+        raise UsageError(f"{folder} is wrong", faults=faults)
+    if not texts:
+        raise UsageError(f"{folder}: no manifest ({', '.join(SUFFIXES)}) is there", hint="invoke mirror --help")
+    return texts
+
+
+def named(texts: Mapping[str, str]) -> dict[str, bool]:
+    """Every reference of those manifests -> whether it is sure to be one. Raises UsageError."""
+    found: dict[str, bool] = {}
+    for where, text in texts.items():
+        for place in image_rewrite.found(text, where):
+            if "$(" not in place.text and "{{" not in place.text:
+                found[place.text] = found.get(place.text, False) or place.sure
+    return found
+
+
+def names_ours(folder: Path) -> bool:
+    """Whether a manifest names an image that only a supply has."""
+    return any(text.startswith(image_refs.LOCAL) for text in named(read(folder)))
+
+
+def download(world: World, folder: Path) -> None:
+    """Tekton's manifests into `folder`, images by logical name, in files that `kubectl apply` takes in their order."""
+    parts: dict[str, list[object]] = {}
+    for each in ordered(apply_patches(world.images.tekton(), shell_images())):
+        parts.setdefault(part_of(each) or "tekton-pipelines", []).append(each)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, objects in parts.items():
+        (folder / f"{name}.yaml").write_text(yaml.dump_all(objects, Dumper=_DUMPER, sort_keys=False))
+    world.report.line(f"{folder}: {', '.join(f'{name}.yaml' for name in sorted(parts))}")
+
+
+def sync(
+    world: World,
+    registry: MirrorRegistry,
+    source: Path,
+    destination: Path | None,
+    platforms: tuple[str, ...],
+    *,
+    plan: bool,
+    pull: bool,
+    as_json: bool,
+) -> int:
+    """Copy, rewrite, and prove by looking again. destination: None if only `plan` or `pull` is wanted."""
+    texts, start = read(source), world.clock.now()
+    found, left = _resolved(world, registry, named(texts), platforms)
+    todo = [image for image in found if not image.digest]
+    if plan:
+        return _show_plan(world, registry, found, as_json)
+    line = world.report.step("mirror")
+    if destination:
+        found = _copied(world, registry, found, line.cause)
+        line.ready(f"{len(found)} images at {registry.address}, {len(todo)} of them new", changed=bool(todo))
+        _write(texts, destination, {image.reference: _new(registry, image) for image in found})
+        wrong = wrongs(world, registry, destination, left)
+        if wrong:
+            raise CommandError(f"{destination} was rewritten, but {min(wrong)} is {wrong[min(wrong)]}", code=1)
+    elif todo:
+        raise NotFound(f"{registry.address} does not have {todo[0].reference}", hint="invoke mirror --sync first")
+    if pull:
+        _pull(world, registry, found)
+    for reference, why in left.items():
+        world.report.warn(f"{reference} is left as it is, for it may be no image to pull: {why}")
+    if as_json:
+        new = {image.reference: _new(registry, image) for image in found}
+        world.report.json({"images": new, "copied": len(todo), "left": sorted(left)})
+    elif destination:
+        seconds = duration(world.clock.now() - start)
+        world.report.line(f"{len(todo)} of {len(found)} images copied, {len(texts)} files rewritten, in {seconds}")
+        world.report.line(f"next: kubectl apply --server-side -f {destination}")
+    return 0
+
+
+def check(world: World, registry: MirrorRegistry, folder: Path, as_json: bool) -> int:
+    """0 if the mirror has all that the manifests of `folder` name, each by its digest."""
+    wrong = wrongs(world, registry, folder, {})
+    if as_json:
+        world.report.json({"wrong": wrong})
+    elif wrong:
+        world.report.table(["image", "is"], [[reference, why] for reference, why in sorted(wrong.items())])
+        world.report.line("next: invoke mirror --source FOLDER --destination FOLDER")
+    else:
+        world.report.line(f"{folder}: every image is at {registry.address}, by its digest")
+    return 1 if wrong else 0
+
+
+def wrongs(world: World, registry: MirrorRegistry, folder: Path, left: Iterable[str]) -> dict[str, str]:
+    """Reference -> what is wrong with it, of all that the manifests of `folder` name, but for those in `left`."""
+    wrong: dict[str, str] = {}
+    ours: list[str] = []
+    for reference, sure in named(read(folder)).items():
+        if _is_there(registry, reference):
+            ours.append(reference)
+        elif sure and reference not in left:
+            wrong[reference] = "not at the mirror, or without a digest"
+
+    def look(reference: str) -> None:
+        if not registry.digest(reference.removeprefix(f"{registry.address}/")):
+            wrong[reference] = "missing"
+
+    for _ in side_by_side(ours, look, world.config.mirror.parallel):
+        pass
+    return wrong
+
+
+def load(world: World, registry: MirrorRegistry, source: str, name: str) -> None:
+    """ "NAME@DIGEST" of the mirror into the engine, as `name`."""
+    folder = world.paths.cache / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = folder / f"pull-{key_of(source)}.tar"
+    load_image(world.engine, registry, source, name, archive, f"linux/{world.config.architecture}")
+
+
+def _resolved(
+    world: World, registry: MirrorRegistry, references: Mapping[str, bool], platforms: tuple[str, ...]
+) -> tuple[list[Image], dict[str, str]]:
+    """What each is; and what is left alone, with the cause: nobody has it, and it is not sure to be an image."""
+    found: dict[str, Image] = {}
+    left: dict[str, str] = {}
+
+    def resolve(reference: str) -> None:
+        try:
+            found[reference] = _resolve(world, registry, reference, platforms)
+        except BootstrapError as error:
+            if references[reference]:
+                raise
+            left[reference] = error.message
+
+    for _ in side_by_side(references, resolve, world.config.mirror.parallel):
+        pass
+    return [found[reference] for reference in references if reference in found], left
+
+
+def _resolve(world: World, registry: MirrorRegistry, reference: str, platforms: tuple[str, ...]) -> Image:
+    if reference.startswith(image_refs.LOCAL):
+        return _ours(world, registry, reference)
+    parsed = parse_reference(reference)
+    if parsed.repository.startswith(f"{registry.address}/"):  # rewritten before
+        path = parsed.repository.removeprefix(f"{registry.address}/")
+        digest = registry.digest(f"{path}@{parsed.digest}" if parsed.digest else f"{path}:{parsed.tag or 'latest'}")
+        if not digest:
+            raise NotFound(f"{reference} is not there any more", hint="invoke mirror with the manifests as they were")
+        return Image(reference, f"{path}:{tag_of(digest)}", reference, digest=digest)
+    digest = parsed.digest or registry.look(str(parsed))
+    source = f"{parsed.repository}@{digest}"
+    reduced = platforms if platforms and "manifests" in registry.document(source) else ()
+    tag = key_of(digest, *reduced)[:12] if reduced else tag_of(digest)
+    name = f"{_below(parsed.domain)}/{parsed.path}:{tag}"
+    there = registry.digest(name)
+    return Image(reference, name, source, digest=there if reduced or there == digest else "", reduced=reduced)
+
+
+def _ours(world: World, registry: MirrorRegistry, reference: str) -> Image:
+    name = reference.removeprefix(image_refs.LOCAL)
+    locked = world.images.lock().images.get(name)
+    if locked is None:
+        raise UsageError(f"no image is called {name}", hint="invoke images")
+    place = f"{name}:{tag_of(locked.digest)}"
+    there = registry.digest(place)
+    return Image(reference, place, layout=world.images.layouts()[name], digest=there if there == locked.digest else "")
+
+
+def _below(domain: str) -> str:
+    """A host as part of a path: "registry.test:5000" -> "registry.test-5000"."""
+    return re.sub(r"[^a-z0-9.]+", "-", domain.lower()).strip("-.")
+
+
+def _copied(world: World, registry: MirrorRegistry, found: list[Image], say: Callable[[str], None]) -> list[Image]:
+    """The same, each with its digest at the mirror."""
+    todo = {image.name: image for image in found if not image.digest}
+    digests: dict[str, str] = {}
+
+    def copy(name: str) -> None:
+        image = todo[name]
+        if image.layout:
+            registry.push(image.layout, name)
+        else:
+            registry.copy(image.source, name, image.reduced)
+        digests[name] = registry.digest(name)
+        wanted = image.source.rpartition("@")[2]
+        if image.source and not image.reduced and digests[name] != wanted:
+            raise CommandError(f"{registry.address} has another image as {name} than was copied", code=1)
+
+    for done, name in enumerate(side_by_side(todo, copy, world.config.mirror.parallel), 1):
+        say(f"{done} of {len(todo)} images, {name}")
+    return [replace(each, digest=each.digest or digests[each.name]) for each in found]
+
+
+def _new(registry: MirrorRegistry, image: Image) -> str:
+    return f"{registry.address}/{image.name.rpartition(':')[0]}@{image.digest}"
+
+
+def _is_there(registry: MirrorRegistry, reference: str) -> bool:
+    return reference.startswith(f"{registry.address}/") and "@sha256:" in reference
+
+
+def _write(texts: Mapping[str, str], folder: Path, new: Mapping[str, str]) -> None:
+    """Nothing is written before all of it is rewritten."""
+    edited = {name: image_rewrite.rewrite(text, new, name) for name, text in texts.items()}
+    for name, text in edited.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text.encode())
+
+
+def _pull(world: World, registry: MirrorRegistry, found: list[Image]) -> None:
+    line = world.report.step("pull")
+    for done, image in enumerate(found, 1):
+        line.cause(f"{done} of {len(found)}: {image.name}")
+        path = image.name.rpartition(":")[0]
+        load(world, registry, f"{path}@{image.digest}", f"{registry.address}/{image.name}")
+    line.ready(f"{len(found)} images in the engine, as {registry.address}/...", changed=True)
+
+
+def _show_plan(world: World, registry: MirrorRegistry, found: list[Image], as_json: bool) -> int:
+    by_reference = {image.reference: image for image in found}
+    sizes = dict.fromkeys(by_reference, 0)
+
+    def weigh(reference: str) -> None:
+        image = by_reference[reference]
+        if not image.digest:
+            sizes[reference] = (
+                oci_layout.size_of(image.layout) if image.layout else _size(registry, image.source, image.reduced)
+            )
+
+    for _ in side_by_side(by_reference, weigh, world.config.mirror.parallel):
+        pass
+    total = sum(sizes.values())
+    rate = registry.rate(MOMENT) if total else 0.0
+    if as_json:
+        rows = [{"name": e.reference, "bytes": sizes[e.reference], "there": bool(e.digest)} for e in found]
+        world.report.json({"images": rows, "bytes": total, "bytes_per_second": round(rate)})
+        return 0
+    table = [[e.reference, "there" if e.digest else f"{sizes[e.reference] / 1e6:.1f} MB"] for e in found]
+    world.report.table(["image", "to copy"], table)
+    world.report.line(f"{sum(not e.digest for e in found)} of {len(found)} to copy, {estimate(total, rate)}")
+    return 0
+
+
+def estimate(total: int, rate: float) -> str:
+    """rate: bytes a second, 0 if it could not be measured."""
+    time = f": about {duration(total / rate)} at {rate / 1e6:.0f} MB/s, measured now" if rate else ""
+    return f"{total / 1e9:.2f} GB{time}"
+
+
+def _size(registry: MirrorRegistry, source: str, reduced: tuple[str, ...]) -> int:
+    """Bytes of an image, or of those of an index that are wanted."""
+    document = registry.document(source)
+    if "manifests" not in document:
+        return sum(int(each["size"]) for each in (document["config"], *document.get("layers", [])))
+    repository = source.partition("@")[0]
+    wanted = [each for each in document["manifests"] if not reduced or _platform(each) in reduced]
+    return sum(_size(registry, f"{repository}@{each['digest']}", ()) for each in wanted)
+
+
+def _platform(descriptor: Mapping[str, Mapping[str, str]]) -> str:
+    given = descriptor.get("platform") or {}
+    return "/".join(word for word in (given.get("os"), given.get("architecture"), given.get("variant")) if word)

@@ -1,0 +1,213 @@
+"""Commands on runs: start one and follow it, list them, read their logs, run again, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bootstrap.commands import follow_run
+from bootstrap.core import constants, terminal_layout
+from bootstrap.core.errors import BootstrapError, Interrupted, NotFound, RunFailed, TimedOut, UsageError
+from bootstrap.core.model import Ready
+from bootstrap.core.text import meant
+from bootstrap.incluster.run_names import arrived_name
+from bootstrap.objects import run_spec
+from bootstrap.objects.run_status import PIPELINE_RUN, WAYS, Run, State, as_row, parse_runs
+from bootstrap.steps.deploy_target import TargetStep
+from bootstrap.world import World
+
+COLUMNS = ["run", "commit", "branch", "by", "state", "sec", "image"]
+KEYS = {"sec": "seconds"}
+WIDTH, NARROWEST = 80, 8
+"""Of the table, and of a branch in it."""
+ARRIVED = {"push": "started by your push", "poll": "started by the poller"}
+"""How a run may have come by itself, and how that is told."""
+CANCEL = {"spec": {"status": "CancelledRunFinally"}}
+
+
+def test_run(world: World, *, revision: str = "", minutes: int = 0) -> int:
+    """0: it serves. 1: it failed. 124: it took too long. 130: interrupted (the run goes on).
+
+    A run of that commit that a push, say, has started and that is not over yet is followed in place of a new one.
+    """
+    wanted = revision or world.config.git.revision
+    commit = follow_run.commit_of(world, wanted)
+    arrived = _arrived(world, commit)
+    if arrived is None:
+        return start(world, wanted, commit, minutes)
+    _renew_target(world)
+    begun = world.clock.now() - follow_run.seconds_of(arrived)
+    return follow(world, arrived.name, commit, ARRIVED[arrived.trigger], minutes, begun)
+
+
+def rerun(world: World, *, run: str = "") -> int:
+    """The same repository and commit as an earlier run."""
+    begun = world.clock.now()
+    earlier = follow_run.read(world, run or follow_run.newest(world))
+    return follow(world, again(world, earlier), earlier.commit, _revision(earlier), 0, begun)
+
+
+def again(world: World, earlier: Run) -> str:
+    """Create a run of the same repository and commit; its name."""
+    return create(world, _revision(earlier), earlier.commit, {"REPO": earlier.params.get("REPO", "")})
+
+
+def _revision(run: Run) -> str:
+    return run.branch or run.params.get("REVISION", "")
+
+
+def start(world: World, revision: str, commit: str, minutes: int) -> int:
+    """Create a run, follow it, prove it."""
+    begun = world.clock.now()
+    return follow(world, create(world, revision, commit, {}), commit, revision, minutes, begun)
+
+
+def create(world: World, revision: str, commit: str, params: Mapping[str, str]) -> str:
+    """Create a run; its name. params: in place of what the settings say, "" is nothing."""
+    _renew_target(world)
+    wanted = follow_run.compose(world, revision, commit, repository=params.get("REPO", ""))
+    for each in wanted["spec"]["params"]:
+        if each["name"] not in ("REPO", "REVISION") and params.get(each["name"]):
+            each["value"] = params[each["name"]]
+    return str(world.kube.create(wanted)["metadata"]["name"])
+
+
+def _arrived(world: World, commit: str) -> Run | None:
+    """The run of the commit that nobody started by hand, while it is not over."""
+    if not commit:
+        return None
+    try:
+        run = follow_run.read(world, arrived_name(run_spec.repository(world.config), commit))
+    except NotFound:
+        return None
+    return run if run.trigger in ARRIVED and not run.state.over else None
+
+
+def follow(world: World, name: str, commit: str, about: str, minutes: int, begun: float) -> int:
+    """Follow a run to its end, and prove it. about: what its first line ends with. begun: when, by our clock."""
+    shown = f" · commit {commit[:7]}" if commit else ""
+    world.report.line(f"run {name}{shown} · {about}")
+    limit = (minutes or world.config.pipeline.timeout_minutes) * 60
+    goes_on = f"it goes on: invoke logs --run {name} · invoke cancel --run {name}"
+    try:
+        run = follow_run.Follower(world, name).until_over(limit)
+    except TimedOut as error:
+        raise TimedOut(error.message, evidence=error.evidence, hint=goes_on) from None
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted(f"run {name} is no longer followed", hint=goes_on) from None
+    if run.state is not State.SUCCEEDED:
+        raise _failure(world, run)
+    follow_run.prove(world, run)
+    world.report.line(f"succeeded in {world.clock.now() - begun:.0f} s · /version answers {run.commit[:7]}")
+    return 0
+
+
+def _renew_target(world: World) -> None:
+    """The pipeline's kubeconfig is short-lived; a run must not start with one that is about to end."""
+    step = TargetStep()
+    if not isinstance(step.check(world), Ready):
+        step.apply(world)
+
+
+def _failure(world: World, run: Run) -> BootstrapError:
+    task = run.failed_task
+    evidence = follow_run.tail_of(world, task) if task else ""
+    serving = _serving(world)
+    message = f"failed in {follow_run.seconds_of(run):.0f} s: {run.why or run.state.value}" + (
+        f". {serving}" if serving else ""
+    )
+    kind = TimedOut if run.state is State.TIMED_OUT else RunFailed
+    return kind(message, evidence=evidence, hint=f"invoke logs --run {run.name} · invoke rerun --run {run.name}")
+
+
+def _serving(world: World) -> str:
+    """What still serves, for the last line of a failure."""
+    try:
+        return f"{world.config.pipeline.deployment} still serves {follow_run.served_commit(world)[:7]}"
+    except (BootstrapError, ValueError):
+        return ""
+
+
+def all_runs(world: World) -> list[Run]:
+    """Every run of the environment, newest first."""
+    pipeline_runs = world.kube.list(follow_run.API, "PipelineRun", constants.RUNS)
+    return parse_runs(pipeline_runs, world.kube.list(follow_run.API, "TaskRun", constants.RUNS, labels=PIPELINE_RUN))
+
+
+def runs(
+    world: World, *, limit: int = 20, state: str = "", branch: str = "", by: str = "", as_json: bool = False
+) -> int:
+    """The newest `limit` of those that all filters let pass. Raises UsageError for a filter that can match nothing."""
+    wanted = [_among("--state", state, [each.value for each in State]), branch, _among("--by", by, WAYS)]
+    found = [run for run in all_runs(world) if _matches(wanted, [run.state.value, run.branch, run.trigger])][:limit]
+    now = datetime.now(UTC)
+    if as_json:
+        world.report.json([as_row(run, now) for run in found])
+        return 0
+    if not found:
+        world.report.line("no such run.  next: invoke runs" if any(wanted) else "no run yet.  next: invoke test-run")
+        return 0
+    columns, *rows = table([as_row(run, now) for run in found])
+    world.report.table(columns, rows)
+    return 0
+
+
+def _among(flag: str, word: str, words: Sequence[str]) -> str:
+    """The one of `words` that is meant, in whatever case. "" stays."""
+    found = next((each for each in words if each.lower() == word.lower()), "")
+    if word and not found:
+        raise UsageError(
+            f"{flag}: {word} is none of {', '.join(words).lower()}{meant(word, words)}", hint="invoke runs"
+        )
+    return found
+
+
+def _matches(wanted: Sequence[str], values: Sequence[str]) -> bool:
+    return all(not each or each == value for each, value in zip(wanted, values, strict=True))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Header and rows for 80 columns. A run's name stays whole: it is what one types next.
+
+    Branches are shortened to what is left; the images go first where names are so long that nothing is.
+    """
+    lines = [COLUMNS, *([_cell(row, column) for column in COLUMNS] for row in rows)]
+    branch = COLUMNS.index("branch")
+    for count in (len(COLUMNS), len(COLUMNS) - 1):
+        lines = [line[:count] for line in lines]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        room = WIDTH - (sum(widths) + 2 * (count - 1) - widths[branch])
+        if room >= NARROWEST:
+            break
+    return [
+        [*line[:branch], terminal_layout.shortened(line[branch], max(room, NARROWEST)), *line[branch + 1 :]]
+        for line in lines
+    ]
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    if column == "image":
+        return str(row["image"]).rpartition("@")[2].removeprefix("sha256:")[:12]
+    return str(row["commit"])[:7] if column == "commit" else str(row[KEYS.get(column, column)])
+
+
+def logs(world: World, *, run: str = "") -> int:
+    found = follow_run.read(world, run or follow_run.newest(world))
+    follow_run.log_text(world, found, lambda task, line: world.report.line(f"[{task}] {line}"))
+    return 0
+
+
+def ask_to_end(world: World, run: str) -> None:
+    """Tekton cancels its tasks; those of `finally` still run."""
+    world.kube.patch(follow_run.API, "PipelineRun", run, constants.RUNS, patch=CANCEL)
+
+
+def cancel(world: World, *, run: str = "") -> int:
+    found = follow_run.read(world, run or follow_run.newest(world))
+    if found.state.over:
+        world.report.line(f"run {found.name} is over already: {found.state.value}")
+        return 0
+    ask_to_end(world, found.name)
+    world.report.line(f"run {found.name} is being cancelled; its notification is still sent")
+    return 0

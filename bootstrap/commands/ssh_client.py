@@ -1,0 +1,169 @@
+"""The OpenSSH client's command lines, what its complaints mean, and the far side's view of a port. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bootstrap.core.errors import UsageError
+
+OPTIONS = {
+    "BatchMode": "yes",  # never a question: nobody is there to answer it
+    "ConnectTimeout": "15",
+    "ControlPath": "none",  # a shared connection would outlive us, or end with another command
+    "ServerAliveInterval": "15",
+    "ServerAliveCountMax": "3",
+}
+_TO = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._+-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*")
+
+
+@dataclass(frozen=True)
+class Login:
+    """Where to, and how. to: user@host, or a name of ssh's configuration. port: 0 is ssh's own choice.
+
+    identity, config: files, "" is ssh's own choice.
+    """
+
+    to: str
+    port: int = 0
+    identity: str = ""
+    config: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError: what begins with a dash, say, would be an option of ssh."""
+        if not _TO.fullmatch(self.to):
+            raise UsageError(f"{self.to!r} is not a login like user@host", hint="invoke tunnel user@host")
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"--ssh-port: {self.port} is not a port")
+
+    @property
+    def host(self) -> str:
+        return self.to.rpartition("@")[2]
+
+    def typed(self, *words: str) -> str:
+        """As a person would type it: "ssh -p 2222 ada@host true"."""
+        return shlex.join(["ssh", *self._chosen(), self.to, *words])
+
+    def _chosen(self) -> Iterator[str]:
+        if self.config:
+            yield from ("-F", self.config)
+        if self.port:
+            yield from ("-p", str(self.port))
+        if self.identity:
+            yield from ("-i", self.identity, "-o", "IdentitiesOnly=yes")
+
+    def _ssh(self, *more: str) -> list[str]:
+        options = [word for key, value in OPTIONS.items() for word in ("-o", f"{key}={value}")]
+        return ["ssh", "-T", *self._chosen(), *options, *more, "--", self.to]
+
+    def reverse(self, far: int, near: int) -> list[str]:
+        """The far host's port `far` leads to `near` on this machine; ends if that port cannot be had.
+
+        All of its addresses are asked for; its sshd decides (GatewayPorts).
+        """
+        return self._ssh("-N", "-o", "ExitOnForwardFailure=yes", "-R", f"*:{far}:127.0.0.1:{near}")
+
+    def check(self, far: int) -> list[str]:
+        """Runs CHECK, given by stdin, on the far host."""
+        return [*self._ssh(), "sh", "-s", str(far)]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why ssh ended. lasting: trying again will not help."""
+
+    message: str
+    hint: str = ""
+    lasting: bool = False
+
+
+def refusal(said: str, login: Login, far: int) -> Refusal:
+    """What ssh's last words mean. far: the port that was asked for."""
+    host = login.host
+    if "IDENTIFICATION HAS CHANGED" in said:
+        hint = f"ask why; then ssh-keygen -R {shlex.quote(host)}"
+        return Refusal(f"the key of host {host} is not the one that ssh knows", hint, lasting=True)
+    if "Host key verification failed" in said:
+        return Refusal(f"ssh does not know the key of host {host} yet", login.typed("true"), lasting=True)
+    if "Permission denied" in said or "Too many authentication failures" in said:
+        key = "a key without a passphrase, or one that ssh-agent holds"
+        return Refusal(f"{login.to} does not let us in; it takes {key}", f"ssh-copy-id {login.to}", lasting=True)
+    if "Bad configuration option" in said or "terminating," in said:
+        return Refusal(f"ssh cannot use its configuration: {_last(said)}", login.typed("true"), lasting=True)
+    if "remote port forwarding failed" in said:
+        return taken(login, far)
+    if "Could not resolve hostname" in said:
+        return Refusal(f"there is no host {host}")
+    if "Connection refused" in said:
+        return Refusal(f"no sshd answers at {host}", f"invoke tunnel {login.to} --ssh-port PORT")
+    return Refusal(f"ssh ended: {_last(said) or 'without a word'}", login.typed("true"))
+
+
+def taken(login: Login, far: int) -> Refusal:
+    """Of a port; sshd gives the same answer for one that is taken and one that it forbids."""
+    why = "it is taken there, or its sshd forbids it (AllowTcpForwarding, PermitListen)"
+    hint = f"invoke tunnel {login.to} --port {far + 1 if far < 65535 else 1024}"
+    return Refusal(f"port {far} of {login.host} cannot be had: {why}", hint)
+
+
+def _last(said: str) -> str:
+    return said.strip().rpartition("\n")[2]
+
+
+# -- the far side ------------------------------------------------------------------------------------
+
+CHECK = r"""
+port=$1
+url="http://127.0.0.1:$port/live"
+request='GET /live HTTP/1.0\r\nHost: localhost\r\n\r\n'
+for tool in curl python3 bash nc; do
+  command -v "$tool" >/dev/null 2>&1 || continue
+  case $tool in
+  curl) got=$(curl --silent --noproxy '*' --max-time 5 --output /dev/null --write-out '%{http_code}' "$url") ;;
+  python3) got=$(python3 -c 'import http.client, sys
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=5)
+connection.request("GET", "/live")
+print(connection.getresponse().status)' "$port" 2>/dev/null) ;;
+  bash) got=$(bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "$2" >&3 && read -r -t 5 _ code _ <&3
+echo "$code"' bash "$port" "$request" 2>/dev/null) ;;
+  nc) got=$(printf "$request" | nc -w 5 127.0.0.1 "$port" 2>/dev/null | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p') ;;
+  esac
+  echo "answer $tool ${got:-0}"
+  break
+done
+grep -h -i ":$(printf %04X "$port") [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 2>/dev/null
+exit 0
+"""
+_ANSWER = re.compile(r"^answer (\w+) (\d+)$", re.MULTILINE)
+_LISTENS = re.compile(r"^\s*\d+: ((?:[0-9A-Fa-f]{8}){1,4}):", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class View:
+    """The port as the far host sees it. status: of HTTP, 0 for no answer. tool: what asked, "" if nothing could.
+
+    open_to: "all", "loopback" or "unknown" (it has no /proc/net).
+    """
+
+    tool: str = ""
+    status: int = 0
+    open_to: str = "unknown"
+
+
+def view(printed: str) -> View:
+    """What CHECK printed."""
+    answer = _ANSWER.search(printed)
+    tool, status = (answer[1], int(answer[2])) if answer else ("", 0)
+    addresses = [_address(each) for each in _LISTENS.findall(printed)]
+    if not addresses:
+        return View(tool, status)
+    return View(tool, status, "loopback" if all(each.is_loopback for each in addresses) else "all")
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """From /proc/net/tcp or tcp6: words of 4 bytes, each as the processor stores it (the last byte first)."""
+    found = ipaddress.ip_address(b"".join(bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8)))
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found

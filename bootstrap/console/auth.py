@@ -1,0 +1,220 @@
+"""Who may use the console: whoever opened the address that the command printed, from a page of our own.
+
+The address holds a random token. It is exchanged for a cookie, which scripts cannot read and which no other site's
+page can make a browser send; the page that does so leads on to an address without the token. Every request and every
+websocket is checked for it, and for being meant for this machine by name (a foreign name that resolves to 127.0.0.1
+is refused) and from a page of our own (Origin). Nothing is answered before that, no file either.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote
+
+from bootstrap.console.preferences import Reader, reader_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TOKEN_BYTES = 24
+PARAMETER = "token"
+SAFE_METHODS = ("GET", "HEAD")
+OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
+PAGE = b"x-nicegui-content"
+"""Header by which the library marks its pages."""
+_LEAD_ON = (
+    '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={target}"><title>console</title>'
+)
+_REFUSAL = '<!doctype html><meta charset="utf-8"><title>{title}</title><h1>{title}</h1><p>{text}</p>'
+ASK_AGAIN = "Open the address that invoke dashboard printed: it holds the token that lets you in."
+
+
+class Guard:
+    """An ASGI application around another one.
+
+    hosts: names besides those of loopback by which the console may be called, without a port: it may be reached
+    through a tunnel. cookie: its name tells consoles apart, for browsers do not tell ports apart. welcome: HTML to be
+    shown to a reader on the way to a path, in pieces.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        cookie: str,
+        hosts: Iterable[str],
+        welcome: Callable[[Reader, str], AsyncIterator[str]],
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._cookie = cookie
+        self._welcome = welcome
+        self._session = secrets.token_urlsafe(TOKEN_BYTES)
+        names = "|".join(re.escape(each) for each in (*OWN_NAMES, *hosts))
+        self._host = re.compile(rf"({names})(:\d{{1,5}})?", re.IGNORECASE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = _headers(scope)
+        refusal = self._refusal(scope, headers)
+        if refusal:
+            await _refuse(scope, send, 403, "Refused", refusal)
+        elif scope["type"] == "http" and self._brings_token(scope):
+            await self._let_in(scope, send, headers)
+        elif not self._known(headers):
+            await _refuse(scope, send, 401, "Not let in", ASK_AGAIN)
+        else:
+            await self._pass_on(scope, receive, send, headers["host"][0])
+
+    def _refusal(self, scope: Scope, headers: Mapping[str, list[str]]) -> str:
+        """Why the request is not of our own page, "" if it may be."""
+        hosts, origins = headers.get("host", []), headers.get("origin", [])
+        if len(hosts) != 1 or not self._host.fullmatch(hosts[0].strip()):
+            return "The console is called 127.0.0.1 or localhost."
+        reads = scope["type"] == "http" and scope["method"] in SAFE_METHODS
+        if not reads and not origins:
+            return "A request that changes something has to say which page it comes from."
+        if any(each.lower() not in _origins(hosts[0].strip().lower()) for each in origins):
+            return "The request comes from a page of another site."
+        return ""
+
+    def _brings_token(self, scope: Scope) -> bool:
+        try:
+            given = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=16)
+        except ValueError:
+            return False
+        found = given.get(PARAMETER, [""])[0]
+        return hmac.compare_digest(found.encode(), self._token.encode())
+
+    def _known(self, headers: Mapping[str, list[str]]) -> bool:
+        found = (value for name, value in _cookies(headers) if name == self._cookie)
+        return any(hmac.compare_digest(each.encode(), self._session.encode()) for each in found)
+
+    async def _let_in(self, scope: Scope, send: Send, headers: Mapping[str, list[str]]) -> None:
+        """A page that goes on by itself, not a redirect: a browser sends a strict cookie only with what a page of
+        the same site has asked for, and the address may have been opened from elsewhere."""
+        # Only paths of our own, and never one that a browser would read as the name of another host.
+        target = quote("/" + scope["path"].lstrip("/\\"), safe="/-._~")
+        cookie = f"{self._cookie}={self._session}; Path=/; HttpOnly; SameSite=Strict"
+        ours = headers_for(secrets.token_urlsafe(16), headers["host"][0])
+        await send(_start(200, {"set-cookie": cookie, **ours}))
+        reader = reader_of(dict(_cookies(headers)), ",".join(headers.get("accept-language", [])))
+        await send(_piece(_LEAD_ON.format(target=target)))
+        async for piece in self._welcome(reader, target):
+            await send(_piece(piece))
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, host: str) -> None:
+        answer = _Answer(send, secrets.token_urlsafe(16), host, static=scope["path"].startswith("/_nicegui/"))
+        await self._app(scope, receive, answer)
+
+
+class _Answer:
+    """Sends an answer of the library with our headers; the scripts of a page get the nonce that lets them run."""
+
+    def __init__(self, send: Send, nonce: str, host: str, *, static: bool) -> None:
+        self._send = send
+        self._nonce = nonce
+        self._ours = headers_for(nonce, host)
+        self._static = static
+        self._start: Message | None = None
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            started = self._with_headers(message)
+            page = any(name.lower() == PAGE for name, _ in message["headers"])
+            if page:
+                self._start = started
+            else:
+                await self._send(started)
+        elif message["type"] == "http.response.body" and self._start is not None:
+            await self._page(message)
+        else:
+            await self._send(message)
+
+    async def _page(self, message: Message) -> None:
+        self._body += message.get("body", b"")
+        if message.get("more_body"):
+            return
+        # Texts of the page are in it as JSON without any "<", so that these are the template's own.
+        body = self._body.replace(b"<script", f'<script nonce="{self._nonce}"'.encode())
+        assert self._start is not None, "a page is sent once its head is there"  # noqa: S101
+        kept = [(name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"]
+        await self._send({**self._start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
+        await self._send({**message, "body": body})
+
+    def _with_headers(self, message: Message) -> Message:
+        ours = dict(self._ours)
+        if self._static and message["status"] < 300:  # the library's own files, with its version in their address
+            ours.pop("cache-control")
+        kept = [(name, value) for name, value in message["headers"] if name.decode().lower() not in ours]
+        return {**message, "headers": [*kept, *((name.encode(), value.encode()) for name, value in ours.items())]}
+
+
+def headers_for(nonce: str, host: str) -> dict[str, str]:
+    """Of every answer. The library compiles its templates in the browser and sets styles of elements, so that eval
+    and inline styles have to be allowed; inline scripts are only with the nonce, and nothing from elsewhere is."""
+    script = f"script-src 'self' 'unsafe-eval' 'nonce-{nonce}'; " if nonce else ""
+    sockets = f"connect-src 'self' ws://{host} wss://{host}; " if host else ""
+    policy = (
+        f"default-src 'none'; {script}{sockets}style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "content-security-policy": policy,
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cross-origin-resource-policy": "same-origin",
+        "cross-origin-opener-policy": "same-origin",
+        "cache-control": "no-store",
+    }
+
+
+def _origins(host: str) -> tuple[str, str]:
+    return f"http://{host}", f"https://{host}"
+
+
+def _headers(scope: Scope) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return found
+
+
+async def _refuse(scope: Scope, send: Send, status: int, title: str, text: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})  # before it is accepted: HTTP 403
+        return
+    await _answer(send, status, _REFUSAL.format(title=title, text=text), headers_for("", ""))
+
+
+async def _answer(send: Callable[[Any], Any], status: int, body: str, headers: Mapping[str, str]) -> None:
+    data = body.encode()
+    await send(_start(status, {**headers, "content-length": str(len(data))}))
+    await send({"type": "http.response.body", "body": data})
+
+
+def _start(status: int, headers: Mapping[str, str]) -> Message:
+    listed = {**headers, "content-type": "text/html; charset=utf-8"}.items()
+    encoded = [(name.encode(), value.encode()) for name, value in listed]
+    return {"type": "http.response.start", "status": status, "headers": encoded}
+
+
+def _piece(text: str) -> Message:
+    return {"type": "http.response.body", "body": text.encode(), "more_body": True}
+
+
+def _cookies(headers: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+    for line in headers.get("cookie", []):
+        for each in line.split(";"):
+            name, _, value = each.strip().partition("=")
+            yield name, value

@@ -1,0 +1,135 @@
+"""`invoke dashboard`: serves the console until Ctrl-C, and Tekton Dashboard beside it where there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from bootstrap.core import constants
+from bootstrap.core.errors import BootstrapError, PreconditionError
+from bootstrap.world import World
+from bootstrap.world.listen import listen, port_after
+
+if TYPE_CHECKING:
+    from bootstrap.console.server import Console
+    from bootstrap.steps.reconcile import Outcome
+
+TEKTON_DASHBOARD, TEKTON_DASHBOARD_PORT = "tekton-dashboard", 9097
+JOIN_SECONDS = 1.0
+"""How long the threads beside the console are given to end."""
+FURTHER = 20
+"""How many ports after the configured one the console tries."""
+
+
+def dashboard(world: World, *, port: int = 0, browse: bool = False) -> int:
+    """Serve the console until Ctrl-C or SIGTERM. port 0: dashboard.port of the settings, or the next one that is free.
+
+    Raises PreconditionError, naming the holder if it can be found, when a port that was asked for is taken.
+    """
+    sock = _listen(world, port)
+    from bootstrap.console.server import Console  # after the port is held: loading it takes a moment
+
+    console = Console(world, sock, lambda: _look(world))
+    url = console.url
+    world.report.line(f"environment {world.config.name}: {url}   (Ctrl-C ends it)")
+    # A browser takes its time to start, and an API server that does not answer must not keep the page away.
+    aside = [lambda ended: _link(world, console, ended)]
+    if browse:
+        aside.append(lambda _: _browse(world, url))
+    with contextlib.suppress(KeyboardInterrupt), _meanwhile(aside):
+        console.serve()
+    world.cancel.request()  # a look may be under way in another thread, with programs of its own
+    return 0
+
+
+@contextlib.contextmanager
+def _meanwhile(works: Iterable[Callable[[threading.Event], None]]) -> Iterator[None]:
+    """Do those in threads of their own while the block runs; the event tells them when it has ended."""
+    ended = threading.Event()
+    threads = [threading.Thread(target=each, args=(ended,), daemon=True) for each in works]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(JOIN_SECONDS)
+
+
+def _link(world: World, console: Console, ended: threading.Event) -> None:
+    console.feed.settle()  # the runs come first
+    try:
+        with tekton_dashboard(world) as address:
+            if address:
+                console.links["Tekton Dashboard"] = address
+                ended.wait()
+    except BootstrapError as error:
+        world.report.warn(error.message)
+
+
+@contextlib.contextmanager
+def tekton_dashboard(world: World) -> Iterator[str]:
+    """The address on 127.0.0.1 that leads to Tekton Dashboard as long as the block runs; "" if there is none.
+
+    Its port is dashboard.tekton_port, or a free one if that is taken, which is said.
+    """
+    try:
+        there = world.kube.get("v1", "Service", TEKTON_DASHBOARD, constants.TEKTON) is not None
+    except BootstrapError:  # the page itself says what is wrong with the cluster
+        there = False
+    if not there:
+        yield ""
+        return
+    from bootstrap.world.kube.service_forward import Forward
+
+    forward = Forward(
+        world.kube, constants.TEKTON, TEKTON_DASHBOARD, TEKTON_DASHBOARD_PORT, world.config.dashboard.tekton_port
+    )
+    try:
+        forward.start()
+    except PreconditionError as error:
+        world.report.warn(f"{error.message}; Tekton Dashboard takes another")
+        forward = Forward(world.kube, constants.TEKTON, TEKTON_DASHBOARD, TEKTON_DASHBOARD_PORT, 0)
+        forward.start()
+    try:
+        address = f"http://127.0.0.1:{forward.local_port}"
+        world.report.line(f"Tekton Dashboard, which only reads: {address}")
+        yield address
+    finally:
+        forward.stop()
+
+
+def _look(world: World) -> list[Outcome]:
+    """Check every step. What that needs is loaded by the first look."""
+    from bootstrap.steps import graph
+    from bootstrap.steps.reconcile import look
+
+    return look(graph.steps(world), world, world.clock)
+
+
+def _listen(world: World, port: int) -> socket.socket:
+    """On the port that was asked for, else on that of the settings or the next one that is free, which is said."""
+    wanted, host = port or world.config.dashboard.port, world.config.dashboard.host.strip("[]")
+    try:
+        return listen(wanted, host)
+    except PreconditionError as error:
+        if port or not wanted:
+            raise PreconditionError(error.message, hint=f"invoke dashboard --port {port_after(wanted)}") from None
+        taken = error
+    for number in range(wanted + 1, min(wanted + 1 + FURTHER, 65536)):
+        with contextlib.suppress(PreconditionError):
+            found = listen(number, host)
+            world.report.line(f"{taken.message}; the console takes {number}")
+            return found
+    raise PreconditionError(taken.message, hint=f"invoke dashboard --port {port_after(wanted + FURTHER)}")
+
+
+def _browse(world: World, url: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(url):
+        world.report.warn(f"no browser was found; open {url}")

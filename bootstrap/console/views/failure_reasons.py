@@ -1,0 +1,40 @@
+"""Why a run is not well, in plain words."""
+
+from __future__ import annotations
+
+from bootstrap.console.translations import Words
+from bootstrap.objects.run_status import Run, State
+
+_CODES = {
+    126: "the program could not be started",
+    127: "the program was not found",
+    130: "it was interrupted",
+    137: "it was killed, most often because it needed more memory than it may have",
+    139: "it crashed",
+    143: "it was told to stop",
+}
+
+
+def reason(run: Run, words: Words) -> str:
+    """Why the run is not well, in plain words; "" for one that is."""
+    task = run.failed_task
+    if run.state is State.SUCCEEDED or not run.state.over:
+        return ""
+    if run.state is State.CANCELLED:
+        return words("It was cancelled.")
+    if run.state is State.TIMED_OUT:
+        where = words(" It was in task {task}.", task=task.name) if task else ""
+        return words("It took longer than a run may take.") + where
+    if task is None:
+        return run.why
+    if task.state is State.TIMED_OUT:
+        return words("Task {task} took longer than it may.", task=task.name)
+    if not task.failed_step:
+        return words("Task {task} could not be run: {why}", task=task.name, why=task.why)
+    code = task.exit_code or 0
+    told = words(
+        "Task {task} failed: its step {step} ended with exit {code}", task=task.name, step=task.failed_step, code=code
+    )
+    if "OOMKilled" in task.why:
+        return f"{told} ({words('it needed more memory than it may have')})."
+    return f"{told} ({words(_CODES[code])})." if code in _CODES else f"{told}."

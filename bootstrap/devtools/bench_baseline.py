@@ -1,0 +1,97 @@
+"""What the benchmark's plain script is given: the same objects, images and files as `up` uses, in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from bootstrap.core import constants
+from bootstrap.core.model import Object
+from bootstrap.objects.manifests import CRD, TRIGGERS, ordered, part_of
+from bootstrap.steps import manifest_catalog, tekton
+from bootstrap.steps.cleanup import cleanup
+from bootstrap.steps.credentials import credentials
+from bootstrap.steps.kind_cluster import configuration
+from bootstrap.steps.listener import listener
+from bootstrap.steps.node_trust import CERTS, hosts_toml
+from bootstrap.steps.poller import poller
+from bootstrap.steps.registry import free_port
+from bootstrap.supply.source import Source
+from bootstrap.world import World
+
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def objects(world: World) -> dict[str, Sequence[Object]]:
+    """Name of a file -> what it holds, in the order to apply: what a kind needs is in an earlier file."""
+    release = ordered(tekton.objects(world))
+    triggers = [each for each in release if part_of(each) == TRIGGERS]
+    pipelines = [each for each in release if each not in triggers]
+    return {
+        "namespaces": manifest_catalog.namespaces().objects(world),
+        "credentials": credentials(world),
+        "tekton-pipelines": pipelines,
+        "tekton-triggers-kinds": [each for each in triggers if each["kind"] == CRD],
+        "tekton-triggers": [each for each in triggers if each["kind"] != CRD],
+        "builder": ordered(manifest_catalog.builder(world).objects(world)),
+        "git": ordered(manifest_catalog.git_objects(world)),
+        "demo": ordered(manifest_catalog.demo_objects(world)),
+        "pipeline": ordered(manifest_catalog.pipeline().objects(world)),
+        "listener": ordered(listener().objects(world)),
+        "poller": ordered(poller().objects(world)),
+        "cleanup": ordered(cleanup().objects(world)),
+    }
+
+
+def files(world: World) -> dict[str, bytes]:
+    """Path in the folder -> contents of what is no manifest."""
+    identity, settings = world.identity, world.config.registry
+    password = identity.password("registry", settings.password)
+    pair = identity.certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
+    return {
+        "kind.yaml": yaml.safe_dump(
+            configuration(world.config, world.project, world.images.lock().node_image)
+        ).encode(),
+        "certs/hosts.toml": hosts_toml(world).encode(),
+        "certs/ca.crt": identity.authority().certificate,
+        "registry/htpasswd": identity.htpasswd(settings.username, password),
+        "registry/tls.crt": pair.certificate,
+        "registry/tls.key": pair.key,
+    }
+
+
+def write(world: World, folder: Path) -> None:
+    """Everything into `folder`, which only we may read: there are passwords among it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, found in objects(world).items():
+        (folder / f"{name}.yaml").write_text(yaml.dump_all(found, Dumper=_DUMPER))
+    for path, data in files(world).items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(data)
+
+
+def environ(world: World, source: Source, folder: Path) -> dict[str, str]:
+    """The script's variables."""
+    settings, lock, port = world.config.registry, world.images.lock(), free_port()
+    password = world.identity.password("registry", settings.password)
+    login = world.identity.docker_config(settings.username, password, (f"127.0.0.1:{port}", constants.REGISTRY))
+    return {
+        **world.engine.environ(),
+        "NAME": world.config.name,
+        "FOLDER": str(folder),
+        "LABEL": constants.SELECTOR,
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "KIND_EXPERIMENTAL_DOCKER_NETWORK": constants.network(world.config.name),
+        "KIND": str(world.images.tool("kind")),
+        "CRANE": str(world.images.tool("crane")),
+        "KUBECTL": str(source.binary("go-kubernetes", "kubectl")),
+        "NODE_IMAGE": lock.node_image,
+        "REGISTRY_IMAGE": lock.registry_image,
+        "REGISTRY_HOST": constants.REGISTRY_HOST,
+        "REGISTRY_PORT": str(port),
+        "LOGIN": str(login),
+        "CERTS": CERTS,
+        "SEEDS": "\n".join(f"{repository} {layout}" for repository, layout in world.images.seeds().items()),
+    }

@@ -1,0 +1,267 @@
+"""Deletes old runs; which, is in bootstrap.incluster.retention.
+
+Runs in the cluster as a CronJob, on the standard library. Pages through any number of runs, is gentle with the API
+server, and deletes a run only as it was seen: one that has changed meanwhile stays for the next time.
+
+Runs are all PipelineRuns of the namespace, and the TaskRuns that the listener made by themselves (`webhook.debug`);
+other TaskRuns go with their PipelineRun, or are not ours.
+
+Environment: NAMESPACE, KEEP, DAYS, EXCLUDE (label selector, may be ""), ARCHIVE (folder, or ""), DRY_RUN ("on", "off").
+Ends with 1 if a variable is wrong, the runs could not be listed, or one could not be archived or deleted; an event
+tells it too.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from bootstrap.incluster import retention
+from bootstrap.incluster.kube_api import Api, ApiFailure, event
+
+Object = dict[str, Any]
+Answer = TypeVar("Answer")
+CRON_JOB = "cleanup"
+TEKTON = "tekton.dev/v1"
+KINDS = {"pipelineruns": "", "taskruns": "!tekton.dev/pipelineRun,triggers.tekton.dev/eventlistener"}
+"""What is cleaned up -> selector of those that are ours."""
+PAGE = 200
+"""Objects at once: they are held in full only until they are read."""
+WORKERS = 4
+TRIES = 5
+LOG_LINES, LOG_BYTES = 20_000, 2_000_000
+"""Of each step's log in the archive: the last lines, and of these no more bytes."""
+CHANGED, GONE, EXPIRED = 409, 404, 410
+"""EXPIRED: of a page whose list is too old to be gone on with."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """days: may be a fraction. archive: None for none."""
+
+    keep: int
+    days: float
+    exclude: str = ""
+    archive: Path | None = None
+    dry_run: bool = False
+
+
+class Cleanup:
+    """clock: seconds since the epoch. say: one line for people."""
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._say = say
+        self._clock = clock
+        self._sleep = sleep
+
+    def start(self, environ: Mapping[str, str]) -> int:
+        """As `run`, with the settings of these variables; nothing is deleted if one of them is wrong."""
+        try:
+            settings = settings_of(environ)
+        except ValueError as error:
+            self._say(str(error))
+            self._warn(str(error))
+            return 1
+        return self.run(settings)
+
+    def run(self, settings: Settings) -> int:
+        """Clean, and tell people what went wrong. 0 if everything that was to go is gone or has changed meanwhile."""
+        try:
+            failed = self.clean(settings)
+        except ApiFailure as error:
+            failed = [f"the runs could not be listed: {error.strerror}"]
+            self._say(failed[0])
+        if failed:
+            self._warn("; ".join(failed))
+        return 1 if failed else 0
+
+    def clean(self, settings: Settings) -> list[str]:
+        """Answers what stays although it was to go, each with its cause. Raises ApiFailure if nothing can be listed."""
+        total, old = 0, list[tuple[str, Object]]()
+        for plural, selector in KINDS.items():
+            runs = [retention.brief(run) for run in self._list(TEKTON, plural, selector)]
+            total += len(runs)
+            old += [(plural, run) for run in self._expired(plural, runs, settings)]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            results = list(pool.map(lambda each: self._remove(each[0], each[1], settings), old))
+        failed = [why for _, why in results if why]
+        gone = sum(gone for gone, _ in results)
+        counts = ((len(old) - gone - len(failed), "changed meanwhile"), (len(failed), "failed"))
+        more = "".join(f", {number} {what}" for number, what in counts if number)
+        self._say(f"{total} runs, {gone} {'to delete' if settings.dry_run else 'deleted'}{more}")
+        return failed
+
+    def _expired(self, plural: str, runs: list[Object], settings: Settings) -> list[Object]:
+        """The API server itself reads the selector. It is asked last: whoever is marked later has changed since."""
+        excluded: set[str] = set()
+        if settings.exclude:
+            selector = ",".join(filter(None, (KINDS[plural], settings.exclude)))
+            excluded = {run["metadata"]["uid"] for run in self._list(TEKTON, plural, selector)}
+        limit = _rfc3339(self._clock() - settings.days * 86_400)
+        return retention.expired(runs, settings.keep, excluded, limit)
+
+    def _remove(self, plural: str, run: Object, settings: Settings) -> tuple[bool, str]:
+        """(whether it is gone, or would be; why it stays although it was to go, or "")."""
+        name, told = run["metadata"]["name"], f"{retention.outcome(run)} {retention.finished(run)}"
+        if settings.dry_run:
+            self._say(f"would delete {name} ({told})")
+            return True, ""
+        try:
+            if settings.archive:
+                self._archive(plural, run, settings.archive)
+            self._delete(plural, run)
+        except OSError as error:
+            if isinstance(error, ApiFailure) and error.status == CHANGED:
+                self._say(f"kept {name}: it has changed meanwhile")
+                return False, ""
+            if not isinstance(error, ApiFailure) or error.status != GONE:
+                why = f"{name}: {error.strerror or error}"
+                self._say(f"kept {why}")
+                return False, why
+        self._say(f"deleted {name} ({told})")
+        return True, ""
+
+    def _delete(self, plural: str, run: Object) -> None:
+        """Only as it was seen. Raises ApiFailure: CHANGED if it is different now, GONE."""
+        metadata = run["metadata"]
+        only = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": only}
+        self._ask("DELETE", self._path(TEKTON, plural, metadata["name"]), body)
+
+    def _archive(self, plural: str, run: Object, folder: Path) -> None:
+        """One file per run: the run, its TaskRuns and what their steps printed. Written aside, then renamed.
+
+        Aside is a place of its own: a cleanup by hand may write the same run at the same time.
+        """
+        name, uid = run["metadata"]["name"], run["metadata"]["uid"]
+        whole = self._ask("GET", self._path(TEKTON, plural, name))
+        if whole["metadata"]["resourceVersion"] != run["metadata"]["resourceVersion"]:
+            raise ApiFailure(CHANGED, "it has changed")
+        task_runs = list(self._list(TEKTON, "taskruns", f"tekton.dev/pipelineRun={name}"))
+        logs = {}
+        for task_run in [*task_runs, whole]:  # a PipelineRun has no steps of its own
+            status = task_run.get("status") or {}
+            for step in status.get("steps") or ():
+                logs[f"{task_run['metadata']['name']}/{step['name']}"] = self._log(status.get("podName"), step)
+        file = folder / f"{name}-{uid[:8]}.json.gz"
+        aside = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
+        try:
+            with aside.open("wb") as raw:
+                with gzip.open(raw, "wt", encoding="utf-8") as packed:
+                    json.dump({"run": whole, "taskRuns": task_runs, "logs": logs}, packed)
+                raw.flush()
+                os.fsync(raw.fileno())
+            aside.replace(file)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _log(self, pod: str | None, step: Object) -> str | None:
+        """Of a step; None when it is gone with its pod."""
+        query = urlencode({"container": step.get("container", ""), "tailLines": LOG_LINES, "limitBytes": LOG_BYTES})
+        path = f"{self._path('v1', 'pods', pod or '-')}/log?{query}"
+        try:
+            return self._patiently(lambda: self._api.read(path)).decode(errors="replace")
+        except ApiFailure as error:
+            if error.status in (400, GONE):
+                return None
+            raise
+
+    def _list(self, api_version: str, plural: str, selector: str) -> Iterator[Object]:
+        """All of them, in pages. A list that got too old meanwhile is begun anew; nothing is told twice."""
+        seen: set[str] = set()
+        token, tries = "", TRIES
+        while True:
+            query = {"limit": str(PAGE), "labelSelector": selector, "continue": token}
+            try:
+                page = self._ask("GET", f"{self._path(api_version, plural)}?{urlencode(query)}")
+            except ApiFailure as error:
+                tries -= 1
+                if error.status != EXPIRED or not token or not tries:
+                    raise
+                token = ""
+                continue
+            for each in page.get("items") or ():
+                if each["metadata"]["uid"] not in seen:
+                    seen.add(each["metadata"]["uid"])
+                    yield each
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Object:
+        return self._patiently(lambda: self._api.request(method, path, body))
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """Asks again, later, when the server is busy or does not answer."""
+        for attempt in range(TRIES - 1):
+            try:
+                return ask()
+            except ApiFailure as error:
+                if error.status not in (0, 429) and error.status < 500:
+                    raise
+                self._sleep(min(30.0, error.retry_after if error.retry_after is not None else 2.0**attempt / 2))
+        return ask()
+
+    def _path(self, api_version: str, plural: str, name: str = "") -> str:
+        root = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
+        return f"{root}/namespaces/{self._namespace}/{plural}" + (f"/{quote(name, safe='')}" if name else "")
+
+    def _warn(self, text: str) -> None:
+        now = _rfc3339(self._clock())
+        try:
+            self._ask("POST", self._path("v1", "events"), event(self._namespace, CRON_JOB, "CleanupFailed", text, now))
+        except ApiFailure as error:
+            self._say(f"no event could be written: {error.strerror}")
+
+
+def _rfc3339(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def settings_of(environ: Mapping[str, str]) -> Settings:
+    """Strict, for people edit a CronJob by hand, and what is misread here is deleted. Raises ValueError."""
+    keep, days, dry_run = environ.get("KEEP", ""), environ.get("DAYS", ""), environ.get("DRY_RUN", "off")
+    if not re.fullmatch(r"[0-9]{1,9}", keep):
+        raise ValueError(f"KEEP is {keep!r}, and not a whole number of 0 or more")
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", days):
+        raise ValueError(f"DAYS is {days!r}, and not a number of 0 or more")
+    if dry_run not in ("on", "off"):
+        raise ValueError(f"DRY_RUN is {dry_run!r}, and not on or off")
+    archive = environ.get("ARCHIVE", "")
+    return Settings(
+        int(keep), float(days), environ.get("EXCLUDE", ""), Path(archive) if archive else None, dry_run == "on"
+    )
+
+
+def main(environ: Mapping[str, str]) -> int:
+    def say(text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    with closing(Api.of(environ)) as api:
+        return Cleanup(api, environ["NAMESPACE"], say).start(environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,337 @@
+"""Asks repositories for their branches, and starts a run for each commit that was not seen before.
+
+Runs in the cluster as a CronJob, on the standard library and git. A repository is never cloned. Runs are created
+first and the commits remembered afterwards; a run's name follows from its commit, so that nothing is lost or doubled
+by an end in between, by a second poller, or by a push that was told as well.
+
+Environment: NAMESPACE, SETTINGS (file of JSON: repositories, branches, first, run: the PipelineRun to fill in,
+credentialsFor: "scheme://host" or ""), CREDENTIALS (folder with the files username and password), LOGINS (a file of
+git's configuration with further logins, see bootstrap.settings.git_logins), EXTRA_CA; both may be missing.
+Ends with 1 if a repository could not be read or a run not be created.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from bootstrap.incluster import poll_state
+from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure, event
+from bootstrap.incluster.poll_state import State
+from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, arrived_name, label_value
+
+Object = dict[str, Any]
+STATE = "poller-state"
+CRON_JOB = "poller"
+WORKERS = 5  # each is git and its helper: some 12 MB
+LIMIT = 20.0
+"""Seconds that a repository is given to answer."""
+MOST = 4_000_000
+"""Bytes of an answer: some 40,000 branches."""
+AT_ONCE = 20
+"""Runs that one poll starts for one repository; those of further branches are left to the next poll."""
+BUDGET = 180.0
+"""Seconds after which no further repository is asked, so that the poll ends by itself within the Job's limit."""
+PAUSE = 60.0
+"""Seconds until a server that is overloaded is asked again, if it does not say itself."""
+LONGEST = 86_400.0
+"""Seconds that a server is left alone at most, whatever it says."""
+SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+class Unread(Exception):
+    """Why a repository could not be read. retry_after: seconds that its server wants to be left alone."""
+
+    def __init__(self, why: str, retry_after: float = 0.0) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Settings:
+    """run: the PipelineRun to fill in. first: "run" or "remember", see polling.changed."""
+
+    repositories: Sequence[str]
+    branches: Sequence[str]
+    first: str
+    run: Object
+
+
+Refs = Callable[[str, Sequence[str]], str]
+"""(address, patterns) -> the output of `git ls-remote`. Raises Unread."""
+
+
+class Poller:
+    """clock: seconds since the epoch. say: one line for people."""
+
+    def __init__(
+        self, api: Api, namespace: str, refs: Refs, clock: Callable[[], float], say: Callable[[str], None]
+    ) -> None:
+        self._api = api
+        self._runs = f"/apis/tekton.dev/v1/namespaces/{namespace}/pipelineruns"
+        self._state = f"/api/v1/namespaces/{namespace}/configmaps/{STATE}"
+        self._events = f"/api/v1/namespaces/{namespace}/events"
+        self._namespace = namespace
+        self._refs = refs
+        self._clock = clock
+        self._say = say
+
+    def poll(self, settings: Settings) -> int:
+        """0 if all went well. Raises ApiFailure if the state cannot be read."""
+        kept = self._api.request("GET", self._state).get("data") or {}
+        known = {url: kept.get(poll_state.key_of(url)) for url in settings.repositories}
+        # What failed before comes last: servers that hang are not to keep the others waiting.
+        urls = sorted(known, key=lambda url: bool(poll_state.load(known[url])[0].why))
+        end = self._clock() + BUDGET
+
+        def one(url: str) -> str:
+            return self._one(url, known[url], settings) if self._clock() < end else self._late(url)
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            whys = list(pool.map(one, urls))
+        failed = [f"{url}: {why}" for url, why in zip(urls, whys, strict=True) if why]
+        if failed:
+            self._warn("; ".join(failed))
+        return 1 if failed else 0
+
+    def _one(self, url: str, kept: str | None, settings: Settings) -> str:
+        """Poll one repository; answers why it went wrong, or ""."""
+        state, rubbish = poll_state.load(kept)
+        if self._clock() < state.not_before <= self._clock() + LONGEST:
+            why = f"not asked: its server wants to be left alone for {state.not_before - self._clock():.0f} s"
+            self._say(f"{url}: {why}")
+            return why
+        try:
+            found = poll_state.watched(poll_state.heads(self._refs(url, settings.branches)), settings.branches)
+        except Unread as error:
+            wait = self._clock() + error.retry_after if error.retry_after else 0.0
+            new = State(state.branches, str(error), wait, state.seen)
+        else:
+            new = self._start(url, state, found, settings)
+        if rubbish and not new.why:  # commits may have been passed over: somebody is to know
+            new = replace(new, why=rubbish)
+        if poll_state.dump(url, new) != kept:
+            new = self._keep(url, new)
+        self._say(f"{url}: {new.why or f'branches known: {len(new.branches)}'}")
+        return new.why
+
+    def _late(self, url: str) -> str:
+        why = f"not asked: the others took {BUDGET:g} s"
+        self._say(f"{url}: {why}")
+        return why
+
+    def _start(self, url: str, state: State, found: Mapping[str, str], settings: Settings) -> State:
+        unmade, why = [], ""
+        missing = poll_state.absent(found, settings.branches)
+        for number, (branch, commit) in enumerate(poll_state.changed(state, found, settings.first).items()):
+            if number >= AT_ONCE:
+                unmade.append(branch)
+                continue
+            run = filled(settings.run, url, branch, commit)
+            try:
+                self._api.request("POST", self._runs, run)
+                self._say(f"{url}: {branch} is at {commit[:12]}: run {run['metadata']['name']}")
+            except ApiFailure as error:
+                if error.status != 409:  # else it has its run
+                    unmade.append(branch)
+                    why = f"no run for {branch}: {error.strerror}"
+        if len(unmade) and not why:
+            self._say(f"{url}: {len(unmade)} more branches are left to the next poll")
+        return poll_state.after(
+            state, found, settings.branches, unmade, why or (f"there is no branch {missing[0]}" if missing else "")
+        )
+
+    def _keep(self, url: str, state: State) -> State:
+        patch = {"data": {poll_state.key_of(url): poll_state.dump(url, state)}}
+        try:
+            self._api.request("PATCH", self._state, patch, MERGE)
+        except ApiFailure as error:
+            return State(state.branches, f"its state could not be kept: {error.strerror}", seen=state.seen)
+        return state
+
+    def _warn(self, text: str) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
+        try:
+            self._api.request("POST", self._events, event(self._namespace, CRON_JOB, "PollFailed", text, now))
+        except ApiFailure as error:
+            self._say(f"no event could be written: {error.strerror}")
+
+
+def filled(run: Object, url: str, branch: str, commit: str) -> Object:
+    """The PipelineRun of a commit. Whatever stands in these texts is put in as a value, never as a template."""
+    made = copy.deepcopy(run)
+    metadata = made.setdefault("metadata", {})
+    metadata.pop("generateName", None)
+    metadata["name"] = arrived_name(url, commit)
+    labels = {TRIGGER: "poll", COMMIT: label_value(commit), BRANCH: label_value(branch)}
+    metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), COMMIT: commit, BRANCH: branch}  # in full
+    values = dict(zip(poll_state.FILLED, (url, commit, branch), strict=True))
+    made["spec"]["params"] = [
+        each | ({"value": values[each["name"]]} if each["name"] in values else {}) for each in made["spec"]["params"]
+    ]
+    return made
+
+
+# -- the outside -------------------------------------------------------------------------------------
+
+
+class Git:
+    """`git ls-remote` with limits. environ: of each git process, PATH included; see `git_environ`."""
+
+    def __init__(self, environ: Mapping[str, str], *, limit: float = LIMIT, most: int = MOST) -> None:
+        self._environ = dict(environ)
+        self._limit = limit
+        self._most = most
+
+    def refs(self, url: str, patterns: Sequence[str]) -> str:
+        """--heads lets the server leave out tags and requests; the patterns alone are looked at on this side."""
+        argv = ["git", "ls-remote", "--heads", "--", url, *(f"{poll_state.HEADS}{each}" for each in patterns)]
+        with tempfile.TemporaryDirectory() as folder:
+            said, headers = Path(folder, "said"), Path(folder, "headers")
+            environ = self._environ | {"GIT_TRACE_CURL": str(headers), "GIT_TRACE_CURL_NO_DATA": "1"}
+            try:
+                code, listing, late = self._run(argv, environ, said)
+            except OSError as error:
+                raise Unread(f"git does not start: {error.strerror}") from None
+            if late:
+                raise Unread(f"no answer within {self._limit:g} s")
+            if len(listing) > self._most:
+                raise Unread(f"the list of branches is longer than {self._most // 1_000_000} MB")
+            if code:
+                raise unread(_text(said), _text(headers))
+        return listing.decode(errors="replace")
+
+    def _run(self, argv: Sequence[str], environ: Mapping[str, str], said: Path) -> tuple[int, bytes, bool]:
+        """Exit code, output up to a byte beyond the limit, whether time ran out.
+
+        A session of its own, ended as a whole: git's helper would hold the pipe open after git is gone.
+        """
+        with said.open("wb") as errors:
+            process = subprocess.Popen(
+                argv,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        late = threading.Event()
+
+        def end() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+        def expire() -> None:
+            late.set()
+            end()
+
+        timer = threading.Timer(self._limit, expire)
+        timer.start()
+        try:
+            with process:
+                listing = process.stdout.read(self._most + 1) if process.stdout else b""
+                if len(listing) > self._most:
+                    end()
+        finally:
+            timer.cancel()
+        return process.returncode, listing, late.is_set()
+
+
+def _text(path: Path) -> str:
+    """The beginning of a file that may be missing."""
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(100_000)
+
+
+def unread(said: str, headers: str) -> Unread:
+    """What git said, short. headers: its trace, which alone holds the Retry-After of an overloaded server."""
+    lines = [line for line in said.strip().splitlines() if line] or ["git failed"]
+    told = next((line for line in lines if line.startswith("fatal:")), lines[-1]).removeprefix("fatal: ")
+    why = "".join(c if c.isprintable() else " " for c in told)[:300]
+    if any(f"error: {status}" in why for status in (429, 503)):
+        found = re.findall(r"Recv header: retry-after: *(.+)", headers, re.IGNORECASE)
+        return Unread(why, retry_after(found[-1].strip() if found else "", datetime.now(UTC)))
+    return Unread(why)
+
+
+def retry_after(text: str, now: datetime) -> float:
+    """Seconds of a Retry-After, which is a number or a date; PAUSE if it is neither."""
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), LONGEST)
+    try:
+        seconds = (parsedate_to_datetime(text) - now).total_seconds()
+    except (ValueError, TypeError):
+        return PAUSE
+    return min(max(seconds, 1.0), LONGEST)
+
+
+def git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: Path) -> dict[str, str]:
+    """For git: the password is read from its file by git's own helper, for the one host that it is for."""
+    authorities = home / "authorities.crt"
+    extra = Path(environ.get("EXTRA_CA", ""))
+    texts = [path.read_text() for path in (SYSTEM_CA, extra) if path.is_file()]
+    authorities.write_text("\n".join(texts))
+    config = {"protocol.version": "2", "http.lowSpeedLimit": "1", "http.lowSpeedTime": "15"}
+    if settings.get("credentialsFor"):
+        folder = environ.get("CREDENTIALS", "/etc/git-auth")
+        parts = " ".join(f'"$(cat {shlex.quote(folder)}/{name})"' for name in ("username", "password"))
+        helper = f'!f() {{ printf "username=%s\npassword=%s\n" {parts}; }}; f'
+        config[f"credential.{settings['credentialsFor']}.helper"] = helper
+    logins = environ.get("LOGINS", "")
+    if logins and Path(logins).is_file():
+        config["include.path"] = logins  # after the helper above, which it may take back
+    made = {
+        "PATH": environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "LC_ALL": "C.UTF-8",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ALLOW_PROTOCOL": "http:https",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TRACE_REDACT": "1",
+        "GIT_SSL_CAINFO": str(authorities),
+        "GIT_CONFIG_COUNT": str(len(config)),
+    }
+    for number, (key, value) in enumerate(config.items()):
+        made |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return made | {name: value for name, value in environ.items() if name.lower().endswith("_proxy")}
+
+
+def main(environ: Mapping[str, str]) -> int:
+    def say(text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    found = json.loads(Path(environ["SETTINGS"]).read_text())
+    settings = Settings(found["repositories"], found["branches"], found["first"], found["run"])
+    with tempfile.TemporaryDirectory() as home:
+        git = Git(git_environ(environ, found, Path(home)))
+        poller = Poller(Api.of(environ), environ["NAMESPACE"], git.refs, time.time, say)
+        try:
+            return poller.poll(settings)
+        except ApiFailure as error:
+            say(f"the state could not be read: {error.strerror}")
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,345 @@
+"""What becomes of a delivery of the webhook, told from the notes that it leaves on its way. Pure.
+
+Triggers answers 202 to every delivery, and its listener logs nothing of one that a gate drops (but at the level debug,
+which logs GitLab's secret with the headers). What can be read are the answers of the interceptors, each a line in their
+own log, without any id. So every interceptor that lets a delivery pass is made to answer with a note,
+DELIVERY/TRIGGER/INTERCEPTOR (`leave_notes`); the one after the last note dropped it. The listener's log tells the rest:
+the listener's own id of a delivery that passed all, and why its run was not made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from bootstrap.core.model import Object
+from bootstrap.objects.readiness import at
+
+DELIVERY = "tekton-bootstrap.dev/delivery"
+"""Annotation of a run: the id that the git host gave to the delivery that made it."""
+EVENT = "triggers.tekton.dev/triggers-eventid"
+"""Label of a run: the listener's own id of that delivery. Triggers sets it."""
+HEARD, NOTED, SIGNED, ARRIVED, BUILDABLE, WATCHED = "heard", "noted", "signed", "arrived", "buildable", "watched"
+"""Interceptors: the first two are ours and let everything pass."""
+
+# -- leaving notes -----------------------------------------------------------------------------------
+
+_ID = (
+    "(header.canonical('X-GitHub-Delivery') + header.canonical('X-Gitlab-Event-UUID'))"
+    ".translate('[^A-Za-z0-9-]+', '').truncate(64)"
+)
+_SIGNATURE = " + ".join(
+    f"header.canonical('{each}')"
+    for each in ("X-Hub-Signature-256", "X-Gitea-Signature", "X-Forgejo-Signature", "X-Gitlab-Token")
+)
+
+
+def leave_notes(listener: Object) -> None:
+    """Edit an EventListener so that deliveries leave notes, and each run is given the parameter `delivery`.
+
+    Of its triggers those count that have interceptors called `signed` and `watched`: they lead to runs. What follows
+    `signed` may be trusted.
+    """
+    leading = [each for each in listener["spec"]["triggers"] if {SIGNED, WATCHED} <= {*gates_of(each)}]
+    for trigger in leading:
+        interceptors = trigger["interceptors"]
+        place = gates_of(trigger).index(SIGNED) + 1
+        for each in interceptors[place:]:
+            if at(each, "ref", "name") == "cel":
+                _overlay(each, "note", f"extensions.delivery + '/{trigger['name']}/{each['name']}'")
+        note = f"{_ID} + '/{trigger['name']}/{SIGNED}'"
+        interceptors.insert(place, _cel(NOTED, delivery=_ID, note=note))
+        trigger.setdefault("bindings", []).append({"name": "delivery", "value": "$(extensions.delivery)"})
+    # Of every delivery, before anything is known of it: nothing but letters and signs that cannot forge a log.
+    leading[0]["interceptors"].insert(0, _cel(HEARD, heard=_facts()))
+
+
+def name_runs(template: Object) -> None:
+    """Edit a TriggerTemplate so that its runs carry the delivery's id."""
+    spec = template["spec"]
+    made = [each for each in spec["resourcetemplates"] if each["kind"] == "PipelineRun"]
+    for each in made:
+        each["metadata"].setdefault("annotations", {})[DELIVERY] = "$(tt.params.delivery)"
+    if made:
+        declared = {"name": "delivery", "description": "The git host's id of the delivery.", "default": ""}
+        spec.setdefault("params", []).append(declared)
+
+
+def gates_of(trigger: Mapping[str, Any]) -> list[str]:
+    """The interceptors of a trigger, in order."""
+    return [str(each.get("name") or "") for each in trigger.get("interceptors") or ()]
+
+
+def _cel(name: str, **overlays: str) -> Object:
+    listed = [{"key": key, "expression": expression} for key, expression in overlays.items()]
+    params = [{"name": "overlays", "value": listed}]
+    return {"name": name, "ref": {"kind": "ClusterInterceptor", "name": "cel"}, "params": params}
+
+
+def _overlay(interceptor: Object, key: str, expression: str) -> None:
+    params = interceptor.setdefault("params", [])
+    found = next((each for each in params if each["name"] == "overlays"), None)
+    if found is None:
+        params.append(found := {"name": "overlays", "value": []})
+    found["value"].append({"key": key, "expression": expression})
+
+
+def _facts() -> str:
+    """ID|EVENT|signed or unsigned|COMMIT|REF|ADDRESS. Must never fail: whatever a stranger sends comes by here."""
+    event = "header.canonical('X-GitHub-Event') + header.canonical('X-Gitlab-Event')"
+    address = f"{_text('repository', 'clone_url')} + {_text('project', 'git_http_url')}"
+    address = f"({address}).translate('//[^/@]*@', '//')"  # without credentials
+    parts = (event, f"{_SIGNATURE} == '' ? 'unsigned' : 'signed'", _text("after"), _text("ref"), address)
+    safe = (f"({each}).translate('[^A-Za-z0-9._/:@+-]+', '_').truncate(200)" for each in parts)
+    return " + '|' + ".join([_ID, *safe])
+
+
+def _text(*path: str) -> str:
+    """The text at body.PATH, '' where there is none."""
+    conditions, here = [], "body"
+    for depth, key in enumerate(path, start=1):
+        here = f"{here}.{key}"
+        conditions.append(f"has({here})")
+        conditions.append(f"type({here}) == {'string' if depth == len(path) else 'map'}")
+    return f"({' && '.join(conditions)} ? {here} : '')"
+
+
+# -- reading them ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What the logs hold of one delivery; of the last try, if the git host sent it several times.
+
+    id: the git host's. when: it was heard. event, ref, commit, repository: as it says, whoever sent it ("" if it does
+    not). signed: it carries a signature, right or wrong. trigger: "" until one let it in. gate: the last interceptor
+    that let it pass. seen: the last note or word of it. event_id: the listener's id, known only of what passed all
+    gates. refusal: why its run was not made, "" if nothing was said.
+    """
+
+    id: str
+    when: datetime | None = None
+    event: str = ""
+    signed: bool = False
+    commit: str = ""
+    ref: str = ""
+    repository: str = ""
+    trigger: str = ""
+    gate: str = HEARD
+    seen: datetime | None = None
+    event_id: str = ""
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A line of the environment's git server: what it sent. error: why that did not arrive, "" if it did."""
+
+    id: str
+    event_id: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that can be known. deliveries: by the git host's id. since: the time of the oldest line that is left.
+
+    strangers: error lines of the listener that belong to no delivery (bodies that are no JSON, say).
+    """
+
+    deliveries: Mapping[str, Delivery] = field(default_factory=dict)
+    sent: Mapping[str, Sent] = field(default_factory=dict)
+    since: datetime | None = None
+    strangers: tuple[str, ...] = ()
+
+
+_HEARD = re.compile(
+    r"[\[ ]heard:(?P<id>[A-Za-z0-9-]{1,64})"
+    r"\|(?P<event>[^|\] ]*)\|(?P<signed>signed|unsigned)"
+    r"\|(?P<commit>[^|\] ]*)\|(?P<ref>[^|\] ]*)\|(?P<repository>[^|\] ]*)"
+)
+_NOTE = re.compile(r"[\[ ]note:([A-Za-z0-9-]{1,64})/([a-z0-9-]+)/([a-z0-9-]+)[\] ]")
+_PARAM = re.compile(r"\{Name:delivery Value:([A-Za-z0-9-]{1,64})\}")
+_EXISTS = re.compile(r'"([a-z0-9.-]+)" already exists')
+
+
+def read(interceptors: Iterable[str], listener: Iterable[str], server: Iterable[str] = ()) -> Evidence:
+    """Evidence from the lines of three logs: Tekton's interceptors, the listener, the environment's git server."""
+    found: dict[str, Delivery] = {}
+    times = []
+    for line in _objects(interceptors):
+        message, when = _message(line), _time(line)
+        times += [when] if when else []
+        if not message.startswith("Interceptor response is: "):
+            continue
+        if heard := _HEARD.search(message):
+            facts: dict[str, Any] = heard.groupdict() | {"signed": heard["signed"] == "signed"}
+            found[heard["id"]] = Delivery(**facts, when=when, seen=when)
+        elif note := _NOTE.search(message):
+            id_, trigger, gate = note.groups()
+            found[id_] = replace(found.get(id_) or Delivery(id_, when), trigger=trigger, gate=gate, seen=when)
+    strangers = _hear_listener(_objects(listener), found)
+    sent = {each.id: each for each in map(_sent, _objects(server)) if each.event_id or each.error}
+    return Evidence(found, sent, min(times, default=None), tuple(strangers))
+
+
+def _hear_listener(lines: Iterable[Mapping[str, Any]], found: dict[str, Delivery]) -> list[str]:
+    """Add what the listener says of what passed all gates; returns its errors about nothing in particular."""
+    ids: dict[str, str] = {}
+    strangers = []
+    for line in lines:
+        message, event, when = _message(line), str(line.get("/triggers-eventid") or ""), _time(line)
+        if event and (param := _PARAM.search(message)):
+            before = found.get(param[1]) or Delivery(param[1], when, trigger=str(line.get("/trigger") or ""))
+            if before.when and when and when < before.when:  # of an earlier try
+                continue
+            ids[event] = before.id
+            found[before.id] = replace(before, event_id=event, refusal="", seen=when)
+        elif "error" in (line.get("severity"), line.get("level")) and not message.startswith("problem creating obj"):
+            if event in ids:
+                found[ids[event]] = replace(found[ids[event]], refusal=message, seen=when)
+            elif not event:
+                strangers.append(message)
+    return strangers
+
+
+def _sent(line: Mapping[str, Any]) -> Sent:
+    return Sent(str(line.get("id") or ""), str(line.get("eventID") or ""), str(line.get("error") or ""))
+
+
+def _objects(lines: Iterable[str]) -> list[Mapping[str, Any]]:
+    """The lines that are JSON objects (a log has others), in the order of their times: there may be several pods."""
+    found = []
+    for line in lines:
+        if line.startswith("{"):
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+    return sorted(found, key=lambda each: _time(each) or datetime.min.replace(tzinfo=UTC))
+
+
+def _message(line: Mapping[str, Any]) -> str:
+    """Named by Tekton's logging configuration; the second is the name without one."""
+    return str(line.get("message") or line.get("msg") or "")
+
+
+def _time(line: Mapping[str, Any]) -> datetime | None:
+    """Text, or seconds since 1970: the interceptors' log keeps zap's own form whatever Tekton's configuration says."""
+    stamp = line.get("timestamp") or line.get("ts") or ""
+    try:
+        when = datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, float) else datetime.fromisoformat(str(stamp))
+    except (ValueError, OverflowError, OSError):
+        return None
+    return when if when.tzinfo else None
+
+
+# -- telling -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a delivery.
+
+    stage: "run" (it made that run), "exists" (its commit has that run already), "refused" (no run could be made), the
+    name of the gate that dropped it, "event" (no trigger is for events of its type), "unsent" (it never reached us) or
+    "" (under way, if it came just now). why: a sentence, "" if there is nothing to add. run: "" if there is none.
+    """
+
+    stage: str
+    why: str = ""
+    run: str = ""
+
+    @property
+    def good(self) -> bool:
+        return self.stage in ("run", "exists")
+
+    def __str__(self) -> str:
+        told = {"run": f"became run {self.run}", "exists": f"run {self.run} exists already", "": "under way"}
+        said = {"refused": "no run could be made", "unsent": "never reached the listener"}
+        return told.get(self.stage) or said.get(self.stage) or f"dropped at {self.stage}"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """gates: trigger -> its interceptors in order. events: the types that some trigger is for."""
+
+    gates: Mapping[str, Sequence[str]]
+    events: frozenset[str]
+
+
+def rules(listener: Object) -> Rules:
+    """Read from the EventListener as it is in the cluster."""
+    triggers = at(listener, "spec", "triggers") or []
+    types = [
+        str(value)
+        for trigger in triggers
+        for each in trigger.get("interceptors") or ()
+        for param in each.get("params") or ()
+        if param.get("name") == "eventTypes"
+        for value in param.get("value") or ()
+    ]
+    gates = {str(each.get("name") or ""): gates_of(each) for each in triggers}
+    return Rules(gates, frozenset(each.replace(" ", "_") for each in types))
+
+
+def outcome(delivery: Delivery, known: Rules, runs: Iterable[Object], *, settled: bool) -> Outcome:
+    """What became of it. settled: its last note is so old that nothing more will come of it by itself."""
+    made = next((each for each in runs if _marks(each) & ({delivery.id, delivery.event_id} - {""})), None)
+    if made is not None:
+        return Outcome("run", run=str(made["metadata"]["name"]))
+    if exists := _EXISTS.search(delivery.refusal):
+        return Outcome("exists", "the commit has its run; for another one: invoke rerun --run " + exists[1], exists[1])
+    if delivery.refusal:
+        return Outcome("refused", delivery.refusal)
+    if not settled:
+        return Outcome("")
+    if delivery.event_id:
+        return Outcome("refused", "it passed every gate; its run is not there, it may have been deleted")
+    return Outcome(*_dropped(delivery, known))
+
+
+def _dropped(delivery: Delivery, known: Rules) -> tuple[str, str]:
+    """The gate, and what that gate objects to."""
+    if not delivery.trigger:
+        if known.events and delivery.event not in known.events:
+            return "event", f"events of type {delivery.event or 'none'} start nothing"
+        if not delivery.signed:
+            return SIGNED, "it carries no signature; enter the secret at the git host"
+        return SIGNED, "its signature was made with another secret, or its body was changed on the way"
+    gates = [*known.gates.get(delivery.trigger, ())]
+    rest = gates[gates.index(delivery.gate) + 1 :] if delivery.gate in gates else []
+    gate = next((each for each in rest if each != NOTED), "")
+    if gate == ARRIVED:
+        return gate, "it brought no commit to a branch: a deletion, or a pull request that was not merged"
+    if gate == BUILDABLE:
+        return gate, "its commit id, address or branch is none"
+    if gate == WATCHED:
+        return gate, f"{delivery.ref or 'its branch'} of {delivery.repository or 'its repository'} is not watched"
+    if gate:
+        return gate, "that gate's condition is not met"
+    return "refused", "it passed every gate, and then the listener fell silent"
+
+
+def find(evidence: Evidence, wanted: str, runs: Iterable[Object]) -> Delivery | None:
+    """The delivery of that id, the git host's or the listener's; None if nothing is known of one."""
+    known = evidence.deliveries
+    if wanted in known:
+        return known[wanted]
+    for each in known.values():
+        if each.event_id == wanted:
+            return each
+    for sent in evidence.sent.values():
+        if sent.event_id == wanted:
+            return known.get(sent.id) or Delivery(sent.id, event_id=wanted)
+    if any(wanted in _marks(run) for run in runs):
+        return Delivery(wanted)
+    return None
+
+
+def _marks(run: Object) -> set[str]:
+    """The ids of the delivery that made the run, the git host's and the listener's."""
+    return {str(at(run, "metadata", "annotations", DELIVERY) or ""), str(at(run, "metadata", "labels", EVENT) or "")}

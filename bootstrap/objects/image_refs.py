@@ -1,0 +1,222 @@
+"""Image references: parsed, found in objects, and rewritten from logical names to what the lock holds. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bootstrap.core.errors import BootstrapError, UsageError
+from bootstrap.core.model import Lock, Object
+
+LOCAL = "image.local/"
+DEFAULT_DOMAIN = "docker.io"
+OFFICIAL = "library/"
+NAME_LENGTH = 255
+
+_LOGICAL = re.compile(re.escape(LOCAL) + r"([a-z0-9]+(?:[._-][a-z0-9]+)*)")
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+_BY_DIGEST = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*@sha256:[0-9a-f]{64}")
+_PUBLIC = re.compile(
+    r"(?<![\w./:@-])(?:docker\.io|ghcr\.io|gcr\.io|quay\.io|registry\.k8s\.io|mcr\.microsoft\.com|cgr\.dev|public\.ecr\.aws)"
+    r"/[a-z0-9][\w./-]*(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?"
+)
+"""What names an image of a public registry, wherever it stands, also by a tag; an address of the web does not."""
+_NAMED = re.compile(r"image(?![a-z]*polic)", re.IGNORECASE)
+_LINE = re.compile(r"""^[ \t-]*image:[ \t]*["']?([^\s"'#]+)["']?[ \t]*(?:#.*)?$""", re.MULTILINE)
+_FLAG = re.compile(r"^-{1,2}(?:[a-z0-9]+-)*image(?:-win)?(?:=(.*))?$")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One image reference in full: domain "docker.io", path "library/golang", tag and digest "" if not given."""
+
+    domain: str
+    path: str
+    tag: str = ""
+    digest: str = ""
+
+    @property
+    def repository(self) -> str:
+        return f"{self.domain}/{self.path}"
+
+    def __str__(self) -> str:
+        return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def parse_reference(text: str) -> Reference:
+    """Read a reference as docker and containerd do: "golang:1" is docker.io/library/golang:1.
+
+    Raises UsageError.
+    """
+    name, at, digest = text.partition("@")
+    name, tag = _split_tag(name)
+    domain, path = _split_domain(name)
+    if at and not _DIGEST.fullmatch(digest):
+        raise _invalid(text, "its digest is not ALGORITHM:HEX of the right length")
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise _invalid(text, "its tag has a character that a tag cannot have")
+    if re.fullmatch(r"[0-9a-f]{64}", text):
+        raise _invalid(text, "64 hex digits are an image's id, not a name")
+    if path != path.lower():
+        raise _invalid(text, "the repository must be lower case")
+    if not _DOMAIN.fullmatch(domain) or not _PATH.fullmatch(path):
+        raise _invalid(text, "expected [HOST[:PORT]/]PATH[:TAG][@DIGEST]")
+    if len(path) > NAME_LENGTH:
+        raise _invalid(text, f"its path is longer than {NAME_LENGTH} characters")
+    return Reference(domain, path, tag or "", digest)
+
+
+def _split_tag(name: str) -> tuple[str, str | None]:
+    """A colon before the last slash belongs to the host's port."""
+    head, colon, tail = name.rpartition(":")
+    return (head, tail) if colon and "/" not in tail else (name, None)
+
+
+def _split_domain(name: str) -> tuple[str, str]:
+    first, slash, rest = name.partition("/")
+    is_host = slash and ("." in first or ":" in first or first == "localhost" or first != first.lower())
+    domain, path = (first, rest) if is_host else (DEFAULT_DOMAIN, name)
+    domain = DEFAULT_DOMAIN if domain == "index.docker.io" else domain
+    return domain, OFFICIAL + path if domain == DEFAULT_DOMAIN and "/" not in path else path
+
+
+def _invalid(text: str, why: str) -> UsageError:
+    return UsageError(f'"{text[:80]}" is not an image reference: {why}')
+
+
+# -- in objects --------------------------------------------------------------------------------------
+
+
+def logical_names(value: Any) -> set[str]:
+    """Every NAME of `image.local/NAME`, in whatever string below `value`: images, arguments, params, env."""
+    return {name for text in _strings(value) for name in _LOGICAL.findall(text)}
+
+
+def rewrite(objects: Iterable[Object], lock: Lock) -> list[Object]:
+    """Copies with every logical name replaced by the locked reference.
+
+    Raises BootstrapError for names that the lock does not hold.
+    """
+    given = list(objects)
+    unknown = sorted(logical_names(given) - set(lock.images))
+    if unknown:
+        known = ", ".join(sorted(lock.images)) or "nothing"
+        raise BootstrapError(f"no image is called {', '.join(unknown)}", evidence=f"the lock holds {known}")
+    return [_map(each, lambda text: _LOGICAL.sub(lambda m: lock.images[m[1]].reference, text)) for each in given]
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image reference where it stands. path: keys and indices down to its string; text: the reference in it.
+
+    sure: it can be nothing else. Otherwise its surroundings have "image" in their name, and it has a tag or a digest:
+    a parameter called IMAGE may as well be what is to be built.
+    """
+
+    path: tuple[str | int, ...]
+    text: str
+    sure: bool = True
+
+
+def places(obj: Any) -> Iterator[Place]:
+    """Every reference of an object: `image` fields, `-x-image=` arguments, logical names and digests anywhere; and,
+    unsure, parameters, variables and entries with "image" in their names, and `image:` lines of texts.
+    """
+    if isinstance(obj, Mapping) and obj.get("kind") == "CustomResourceDefinition":
+        return
+    seen: set[tuple[tuple[str | int, ...], str]] = set()
+    for place in sorted(_below(obj, ()), key=lambda each: not each.sure):
+        if (place.path, place.text) not in seen:
+            seen.add((place.path, place.text))
+            yield place
+
+
+def references(objects: Iterable[Object]) -> list[str]:
+    """The references that are sure, each once, in order: `image` fields, `-x-image=` arguments, and anywhere what has a
+    digest or is of a public registry."""
+    return list(dict.fromkeys(place.text for each in objects for place in places(each) if place.sure))
+
+
+def unlocked(objects: Iterable[Object], lock: Lock) -> list[str]:
+    """The references that the lock does not hold: a node could not pull them, or would pull something else."""
+    held = {image.reference for image in lock.images.values()}
+    return [text for text in references(objects) if text not in held]
+
+
+def _below(value: Any, path: tuple[str | int, ...]) -> Iterator[Place]:
+    if isinstance(value, str):
+        yield from (Place(path, text, sure) for text, sure in _in_text(value))
+    elif isinstance(value, Mapping):
+        yield from _in_mapping(value, path)
+        for key, item in value.items():
+            if key == "image" and isinstance(item, str) and item and not item.startswith("$("):
+                yield Place((*path, key), item)
+            else:
+                yield from _below(item, (*path, key))
+    elif isinstance(value, list):
+        yield from _in_flags(value, path)
+        for index, item in enumerate(value):
+            yield from _below(item, (*path, index))
+
+
+def _in_mapping(value: Mapping[Any, Any], path: tuple[str | int, ...]) -> Iterator[Place]:
+    """{name: BUILDER_IMAGE, value: X}, {default-image: X}."""
+    named = _NAMED.search(str(value.get("name", "")))
+    for key, item in value.items():
+        hinted = _NAMED.search(str(key)) or (named and key in ("value", "default"))
+        if hinted and key != "image" and isinstance(item, str) and _is_pinned(item):
+            yield Place((*path, key), item, sure=False)
+
+
+def _is_pinned(text: str) -> bool:
+    """Whether it is a reference with a tag or a digest."""
+    try:
+        found = parse_reference(text)
+    except UsageError:
+        return False
+    return bool(found.tag or found.digest)
+
+
+def _in_flags(words: list[Any], path: tuple[str | int, ...]) -> Iterator[Place]:
+    """`-shell-image=X` and `-shell-image X`."""
+    for index, word in enumerate(words):
+        found = _FLAG.match(word) if isinstance(word, str) else None
+        if found is None:
+            continue
+        following = words[index + 1] if index + 1 < len(words) else ""
+        value, place = (found[1], index) if found[1] is not None else (following, index + 1)
+        if isinstance(value, str) and value and not value.startswith("-"):
+            yield Place((*path, place), value)
+
+
+def _in_text(text: str) -> Iterator[tuple[str, bool]]:
+    """(reference, whether it is sure)."""
+    yield from ((found[0], True) for found in _LOGICAL.finditer(text))
+    yield from ((found, True) for found in _BY_DIGEST.findall(text))
+    yield from ((found, True) for found in _PUBLIC.findall(text))
+    yield from ((found, False) for found in _LINE.findall(text) if _is_pinned(found))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(item)
+
+
+def _map(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _map(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_map(item, change) for item in value]
+    return value

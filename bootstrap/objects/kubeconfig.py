@@ -1,0 +1,214 @@
+"""Kubeconfigs as values: read one context out of a text, build a minimal one. Only `locate` reads files."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from bootstrap.core.errors import PreconditionError
+from bootstrap.core.model import Object, Secret
+
+
+@dataclass(frozen=True)
+class Access:
+    """One context of a kubeconfig.
+
+    server: URL. ca: PEM text, "" if the file names a path or relies on the system's CAs.
+    insecure: the server's certificate is not checked. namespace: the context's own, "" if none.
+    user: the user entry's name; its credentials stay in the file.
+    """
+
+    context: str
+    cluster: str
+    user: str
+    server: str
+    ca: str = ""
+    insecure: bool = False
+    namespace: str = ""
+
+    @property
+    def loopback(self) -> bool:
+        """The server is on this machine's loopback: a pod cannot reach it under this address."""
+        return is_loopback(self.server)
+
+
+def access(text: str, context: str, *, source: str = "kubeconfig") -> Access:
+    """What `context` of the kubeconfig `text` points at. source: the file, for messages.
+
+    Raises PreconditionError when the text is no kubeconfig, has no such context, or the context
+    names a cluster that is not there.
+    """
+    document = _parse(text, source)
+    link = _entry(document, "contexts", context, "context", source)
+    cluster_name = str(link.get("cluster", ""))
+    cluster = _entry(document, "clusters", cluster_name, "cluster", source)
+    server = str(cluster.get("server", ""))
+    if not urlsplit(server).hostname:
+        raise PreconditionError(f"{source}: cluster {cluster_name} has no usable server address")
+    return Access(
+        context=context,
+        cluster=cluster_name,
+        user=str(link.get("user", "")),
+        server=server,
+        ca=_decode(cluster.get("certificate-authority-data"), source),
+        insecure=bool(cluster.get("insecure-skip-tls-verify")),
+        namespace=str(link.get("namespace") or ""),
+    )
+
+
+_PLAIN_CLUSTER = {"server", "certificate-authority-data"}
+_PLAIN_USER = {"client-certificate-data", "client-key-data", "token"}
+
+
+@dataclass(frozen=True)
+class Login:
+    """How a plain kubeconfig logs in. ca, certificate: PEM texts. certificate and key, or token, may be empty."""
+
+    server: str
+    ca: str
+    certificate: str = ""
+    key: Secret = Secret("")
+    token: Secret = Secret("")
+
+
+def plain_login(text: str, context: str) -> Login | None:
+    """What `context` needs to log in, if the file itself holds all of it, as kind's does; None for anything else."""
+    try:
+        document = minify(text, context)
+        cluster = document["clusters"][0]["cluster"]
+        user = document["users"][0]["user"]
+        if not ({*cluster} == _PLAIN_CLUSTER and user and {*user} <= _PLAIN_USER):
+            return None
+        return Login(
+            server=str(cluster["server"]),
+            ca=_decode(cluster["certificate-authority-data"], "kubeconfig"),
+            certificate=_decode(user.get("client-certificate-data"), "kubeconfig"),
+            key=Secret(_decode(user.get("client-key-data"), "kubeconfig")),
+            token=Secret(str(user.get("token") or "")),
+        )
+    except (PreconditionError, KeyError, IndexError, TypeError):
+        return None
+
+
+def contexts(text: str, *, source: str = "kubeconfig") -> list[str]:
+    """The names of all contexts, in the file's order. Raises PreconditionError."""
+    return [str(each["name"]) for each in _entries(_parse(text, source), "contexts") if "name" in each]
+
+
+def current_context(text: str, *, source: str = "kubeconfig") -> str:
+    """The context that the file itself names as current. Raises PreconditionError if it names none."""
+    name = _parse(text, source).get("current-context")
+    if not name:
+        raise PreconditionError(f"{source} names no current context", hint="set target.context in invoke.yaml")
+    return str(name)
+
+
+def minify(text: str, context: str, *, source: str = "kubeconfig") -> Object:
+    """The kubeconfig with only `context`, its cluster and its user, and current-context set to it.
+
+    Raises PreconditionError as `access` does, and when the context's user is not there.
+    """
+    chosen = access(text, context, source=source)
+    document = _parse(text, source)
+    wanted = {"contexts": context, "clusters": chosen.cluster, "users": chosen.user}
+    _entry(document, "users", chosen.user, "user", source)
+    kept = {
+        list_: [each for each in _entries(document, list_) if each.get("name") == name]
+        for list_, name in wanted.items()
+    }
+    return {"apiVersion": "v1", "kind": "Config", "current-context": context, **kept}
+
+
+def with_token(server: str, ca: str, token: Secret, *, namespace: str, name: str = "target") -> Object:
+    """A minimal kubeconfig: one cluster, one user with a bearer token, one context, all called `name`.
+
+    server: URL as its reader reaches it. ca: PEM text; "" leaves the check to the system's CAs.
+    The result holds the token in the clear: it may go into a Secret or a 0600 file, nowhere else.
+    """
+    cluster = {"server": server}
+    if ca:
+        cluster["certificate-authority-data"] = base64.b64encode(ca.encode()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": {"token": token.reveal()}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
+    }
+
+
+def is_loopback(server: str) -> bool:
+    """The URL's host is localhost or a loopback address (127.0.0.0/8, ::1), or the wildcard that kind may write."""
+    host = urlsplit(server).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def locate(context: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's kubeconfig file that has `context`: the first of KUBECONFIG's list, else ~/.kube/config.
+
+    Files of the list that are missing or unreadable are passed over, as kubectl does.
+    Raises PreconditionError, naming the contexts that there are.
+    """
+    home = Path(environ.get("HOME") or Path.home())
+    listed = [Path(part) for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    seen: list[str] = []
+    for file in listed or [home / ".kube" / "config"]:
+        try:
+            here = contexts(file.read_text(), source=str(file))
+        except (OSError, UnicodeDecodeError, PreconditionError):
+            continue
+        if context in here:
+            return file
+        seen += here
+    raise PreconditionError(
+        f"there is no context {context} in your kubeconfig; it has: {', '.join(seen) or 'none'}",
+        hint="kubectl config get-contexts",
+    )
+
+
+def _parse(text: str, source: str) -> Mapping[str, Any]:
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise PreconditionError(f"{source} is not YAML") from None
+    if not isinstance(document, dict):
+        raise PreconditionError(f"{source} is not a kubeconfig")
+    return document
+
+
+def _entries(document: Mapping[str, Any], list_: str) -> Sequence[Mapping[str, Any]]:
+    entries = document.get(list_)
+    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+
+
+def _entry(document: Mapping[str, Any], list_: str, name: str, what: str, source: str) -> Mapping[str, Any]:
+    """The body of the entry called `name`: `{"name": ..., "<what>": body}`."""
+    named = [each for each in _entries(document, list_) if each.get("name") == name]
+    if not named:
+        have = ", ".join(str(each.get("name")) for each in _entries(document, list_)) or "none"
+        raise PreconditionError(f"{source} has no {what} {name or '(unnamed)'}; it has: {have}")
+    body = named[0].get(what)
+    return body if isinstance(body, dict) else {}
+
+
+def _decode(data: object, source: str) -> str:
+    if not data:
+        return ""
+    try:
+        return base64.b64decode(str(data), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise PreconditionError(f"{source}: certificate-authority-data is not base64 of a PEM text") from None

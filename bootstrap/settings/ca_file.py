@@ -1,0 +1,47 @@
+"""Certificate authorities of the settings: read, and laid beside the machine's own for the programs that run here."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from bootstrap.core.errors import PreconditionError
+from bootstrap.settings.config import Config
+
+VARIABLES = ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
+"""By which programs are told of a bundle: Go's and OpenSSL's, git, curl, Python's requests, pip."""
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+"""Where machines keep theirs: Debian's and Ubuntu's, Fedora's, Alpine's and macOS's."""
+BUNDLE = "authorities.crt"
+
+
+def read(key: str, file: str) -> str:
+    """The certificates of a file that the setting `key` names. Raises PreconditionError."""
+    hint = f"--set {key}=FILE"
+    try:
+        text = Path(file).expanduser().read_text()
+    except (OSError, UnicodeDecodeError):
+        raise PreconditionError(f"{key}: {file} cannot be read", hint=hint) from None
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise PreconditionError(f"{key}: {file} holds no certificate in PEM", hint=hint)
+    return text.rstrip("\n") + "\n"
+
+
+def machine_bundle(environ: Mapping[str, str]) -> str:
+    """What this machine trusts, PEM; "" where it keeps that in no file."""
+    known = (environ.get("SSL_CERT_FILE"), *BUNDLES, ssl.get_default_verify_paths().cafile)
+    found = next((path for path in known if path and Path(path).is_file()), None)
+    return Path(found).read_text().rstrip("\n") + "\n" if found else ""
+
+
+def for_programs(config: Config, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Variables for this process and its children, {} without `ca_file`. The bundle is a file in `folder`."""
+    if not config.ca_file:
+        return {}
+    text = machine_bundle(environ) + read("ca_file", config.ca_file)
+    path = folder / BUNDLE
+    if not path.exists() or path.read_text() != text:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return dict.fromkeys(VARIABLES, str(path))

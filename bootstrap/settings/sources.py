@@ -1,0 +1,130 @@
+"""The layers of settings above the defaults: a file, the environment, flags. Texts in, values out, and every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bootstrap.core.errors import Fault
+from bootstrap.core.text import meant, one_line
+from bootstrap.settings import strict_yaml
+from bootstrap.settings.strict_yaml import Node, quoted
+from bootstrap.settings.validators import Meta, Wrong
+
+PREFIX = "INVOKE_"
+INVOKE_KEYS = frozenset({"run", "runners", "sudo", "tasks", "timeouts", "debug"})
+"""Top-level keys that invoke itself reads from the same file."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What one layer says about one key. text: None where it cannot be a value; `otherwise` says what it is.
+
+    where: file, variable or flag; line: 1-based, 0 if none.
+    """
+
+    where: str
+    line: int
+    text: str | None
+    otherwise: str = ""
+
+    @property
+    def origin(self) -> str:
+        return f"{self.where} line {self.line}" if self.line else self.where
+
+
+def variable(key: str) -> str:
+    """ "git.port" as INVOKE_GIT_PORT."""
+    return PREFIX + key.replace(".", "_").upper()
+
+
+class Layers:
+    """Reads one layer after the other. settings: every known key; those with a dot form groups.
+
+    given: key -> what the last layer that names it says. values: key -> that, by its rule. faults: of all layers.
+    """
+
+    def __init__(self, settings: Mapping[str, Meta]) -> None:
+        self._settings = settings
+        self.groups = tuple(dict.fromkeys(key.partition(".")[0] for key in settings if "." in key))
+        self.given: dict[str, Given] = {}
+        self.values: dict[str, Any] = {}
+        self.faults: list[Fault] = []
+
+    def file(self, file: Path) -> None:
+        root, faults = strict_yaml.read(file, file.name)
+        self.faults += faults
+        if root is None or root.null:
+            return
+        if not isinstance(root.value, dict):
+            self._fault(file.name, root.line, f"holds {root.describe()} where settings (key: value) are expected")
+            return
+        for key, node in root.value.items():
+            if key in self.groups:
+                self._group(file.name, key, node, root.lines[key])
+            elif key not in INVOKE_KEYS:
+                self._take(key, _from_node(file.name, node, root.lines[key]))
+
+    def environment(self, environ: Mapping[str, str]) -> None:
+        """Variables of no group of ours are none of our business: invoke has its own."""
+        names = {variable(key): key for key in self._settings}
+        groups = tuple(f"{variable(group)}_" for group in self.groups)
+        for name, text in environ.items():
+            if name in names:
+                self._take(names[name], Given(name, 0, text))
+            elif name.startswith(groups):
+                self._fault(name, 0, f"no setting has this variable{meant(name, names)}")
+
+    def flags(self, flags: Mapping[str, str]) -> None:
+        """key -> text, as given by --key ("bundle.file": by --bundle); an empty text was not given."""
+        for key, text in flags.items():
+            if text:
+                self._take(key, Given(f"--{key.partition('.')[0].replace('_', '-')}", 0, text))
+
+    def sets(self, sets: Sequence[str]) -> None:
+        """ "git.port=3000" each."""
+        for item in sets:
+            key, equals, text = item.partition("=")
+            key = one_line(key)
+            if equals and key:
+                self._take(key, Given(f"--set {key}", 0, text))
+            else:
+                self._fault("--set", 0, f"{quoted(key)}: KEY=VALUE is expected, as in git.port=3000")
+
+    def _group(self, where: str, group: str, node: Node, line: int) -> None:
+        if not isinstance(node.value, dict):
+            self._fault(where, line, f"{group}: {node.describe()} where settings below it are expected")
+            return
+        for key, inner in node.value.items():
+            self._take(f"{group}.{key}", _from_node(where, inner, node.lines[key]))
+
+    def _take(self, key: str, given: Given) -> None:
+        complaint = self._complaint(key, given)
+        if complaint:
+            self._fault(given.where, given.line, f"{one_line(key)}: {complaint}")
+        else:
+            self.given[key] = given
+
+    def _complaint(self, key: str, given: Given) -> str:
+        if key not in self._settings:
+            if key in self.groups:
+                return "is a group; name a setting below it"
+            return f"unknown key{meant(key, [*self.groups, *self._settings])}"
+        if given.text is None:
+            return given.otherwise
+        try:
+            self.values[key] = self._settings[key].rule(given.text)
+        except Wrong as wrong:
+            return str(wrong)
+        return ""
+
+    def _fault(self, where: str, line: int, text: str) -> None:
+        self.faults.append(Fault(where, line, text))
+
+
+def _from_node(where: str, node: Node, line: int) -> Given:
+    if isinstance(node.value, str) and not node.null:
+        return Given(where, line, node.value)
+    return Given(where, line, None, f'{node.describe()} where one value is expected (empty text is "")')

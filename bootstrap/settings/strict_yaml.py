@@ -1,0 +1,180 @@
+"""Strict YAML for files that people edit: every value knows its line, and every fault is collected.
+
+Not accepted: duplicate keys, anchors and aliases (a short file can grow to gigabytes by them), tags, more
+than one document, nesting deeper than any setting needs, and files larger than any settings file is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bootstrap.core.errors import Fault
+from bootstrap.core.text import one_line
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 16
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value of the file. value: the text of a scalar as it is written, a list, or a mapping.
+
+    line: 1-based. plain: a scalar without quotes, which may mean a number, a boolean or nothing.
+    lines: of a mapping, the line of each key.
+    """
+
+    line: int
+    value: str | list[Node] | dict[str, Node]
+    plain: bool = False
+    lines: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def null(self) -> bool:
+        return self.plain and self.value in ("", "~", "null", "Null", "NULL")
+
+    def describe(self) -> str:
+        """What the value is, for a message: "many", a list, nothing."""
+        if isinstance(self.value, str):
+            return "nothing" if self.null else quoted(self.value)
+        return "a list" if isinstance(self.value, list) else "a mapping"
+
+    def data(self) -> Any:
+        """As plain Python values, by YAML's rules for scalars; what looks like a date stays text."""
+        if isinstance(self.value, dict):
+            return {key: node.data() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.data() for node in self.value]
+        return _scalar(self.value) if self.plain else self.value
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, on one line, shortened."""
+    text = one_line(text)
+    return f'"{text[:_SHOWN]}…"' if len(text) > _SHOWN else f'"{text}"'
+
+
+def read(file: Path, where: str) -> tuple[Node | None, list[Fault]]:
+    """The root of `file`, or None for an empty one or one that is not YAML; and every fault found."""
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None, [Fault(where, 0, f"there is no such file: {file}")]
+    except OSError as error:
+        return None, [Fault(where, 0, f"it cannot be read: {error.strerror or error}")]
+    if len(raw) > MAX_BYTES:
+        return None, [Fault(where, 0, f"it is larger than {MAX_BYTES // 1024} KiB")]
+    try:
+        return parse(raw.decode("utf-8-sig"), where)
+    except UnicodeDecodeError as error:
+        return None, [Fault(where, raw[: error.start].count(b"\n") + 1, "it is not UTF-8 text")]
+
+
+def parse(text: str, where: str) -> tuple[Node | None, list[Fault]]:
+    """As `read`, from text."""
+    import yaml
+
+    reader = _Reader(where)
+    try:
+        events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return reader.document(iter(events)), reader.faults
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = one_line(error.problem or error.context or "it cannot be read")
+        last = text.rstrip().count("\n") + 1  # an unexpected end is reported behind the last line
+        reader.fault(min(mark.line + 1, last) if mark else 0, f"it is not YAML: {problem}")
+    except yaml.YAMLError as error:  # characters that YAML forbids
+        at = getattr(error, "position", None)
+        line = text.count("\n", 0, at) + 1 if isinstance(at, int) else 0
+        reader.fault(line, f"it is not YAML: {one_line(str(getattr(error, 'reason', error)))}")
+    except _TooDeep as error:
+        reader.fault(error.line, f"it is nested deeper than {MAX_DEPTH} levels")
+    return None, reader.faults
+
+
+class _TooDeep(Exception):
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+class _Reader:
+    """Builds nodes from parser events, which, unlike PyYAML's own nodes, still show aliases and duplicates."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.faults: list[Fault] = []
+
+    def fault(self, line: int, text: str) -> None:
+        self.faults.append(Fault(self.where, line, text))
+
+    def document(self, events: Iterator[Any]) -> Node | None:
+        root: Node | None = None
+        for event in events:
+            if type(event).__name__ != "DocumentStartEvent":
+                continue
+            if root is not None:
+                self.fault(event.start_mark.line + 1, "a second document (---) is not accepted")
+                break
+            root = self._node(next(events), events, ())
+        return root
+
+    def _node(self, event: Any, events: Iterator[Any], path: tuple[str, ...]) -> Node:
+        line = event.start_mark.line + 1
+        if len(path) > MAX_DEPTH:
+            raise _TooDeep(line)
+        self._refuse_cleverness(event, line)
+        kind = type(event).__name__
+        if kind == "MappingStartEvent":
+            return self._mapping(line, events, path)
+        if kind == "SequenceStartEvent":
+            return self._list(line, events, path)
+        if kind == "AliasEvent":
+            return Node(line, "")
+        return Node(line, event.value, plain=event.style in (None, ""))
+
+    def _refuse_cleverness(self, event: Any, line: int) -> None:
+        if type(event).__name__ == "AliasEvent":
+            self.fault(line, f"*{event.anchor}: aliases are not accepted; write the value out")
+        elif event.anchor:
+            self.fault(line, f"&{event.anchor}: anchors are not accepted; write the value out")
+        elif event.tag not in (None, "!"):
+            self.fault(line, f"{quoted(event.tag)}: tags are not accepted")
+
+    def _list(self, line: int, events: Iterator[Any], path: tuple[str, ...]) -> Node:
+        items: list[Node] = []
+        while type(event := next(events)).__name__ != "SequenceEndEvent":
+            items.append(self._node(event, events, (*path, f"[{len(items)}]")))
+        return Node(line, items)
+
+    def _mapping(self, line: int, events: Iterator[Any], path: tuple[str, ...]) -> Node:
+        values: dict[str, Node] = {}
+        lines: dict[str, int] = {}
+        while type(event := next(events)).__name__ != "MappingEndEvent":
+            key = self._node(event, events, (*path, "key"))
+            name = key.value if isinstance(key.value, str) else ""
+            value = self._node(next(events), events, (*path, name))
+            if not isinstance(key.value, str):
+                self.fault(key.line, f"{key.describe()} cannot be a key")
+            elif name in values:
+                self.fault(key.line, f"{dotted((*path, name))}: given twice, first on line {lines[name]}")
+            else:
+                values[name], lines[name] = value, key.line
+        return Node(line, values, lines=lines)
+
+
+def dotted(path: Sequence[str]) -> str:
+    """("nodes", "[1]", "role") as nodes[1].role."""
+    return one_line(".".join(path).replace(".[", "["))
+
+
+def _scalar(text: str) -> Any:
+    import yaml
+
+    loader: Any = yaml.SafeLoader("")
+    tag = str(loader.resolve(yaml.ScalarNode, text, (True, False)))
+    return yaml.safe_load(text) if tag.rpartition(":")[2] in ("bool", "int", "float", "null") else text

@@ -1,0 +1,115 @@
+"""The kubeconfig that the pipeline deploys with: minted for one namespace, nothing else, and short-lived."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from bootstrap.core import constants
+from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.objects import kubeconfig
+from bootstrap.objects.manifests import is_ours
+from bootstrap.objects.readiness import at
+from bootstrap.steps.credentials import secret
+from bootstrap.world import World
+
+SECRET = "target-kubeconfig"  # noqa: S105  the name of an object
+ACCOUNT = "pipeline-deployer"
+SAME_CLUSTER = "https://kubernetes.default.svc"
+RENEW_AT = 1 / 3
+"""Minted again when less than this share of its life is left."""
+
+
+@dataclass(frozen=True)
+class TargetStep:
+    name: str = "target"
+    needs: tuple[str, ...] = ("namespaces", "demo")
+    limit: float = 30
+
+    def check(self, world: World) -> Verdict:
+        live = world.kube.get("v1", "Secret", SECRET, constants.RUNS)
+        if live is None:
+            return Pending("the kubeconfig of the target is missing")
+        found = contents(live)
+        if found.server != server(world) or found.namespace != world.config.target.namespace:
+            return Pending("the target has changed")
+        account = world.target.get("v1", "ServiceAccount", ACCOUNT, found.namespace)
+        if found.account != at(account, "metadata", "uid"):
+            return Pending(f"its token is of another {ACCOUNT} than the one that is there")
+        left = found.expires - time.time()
+        if left < (found.expires - found.issued) * RENEW_AT:  # the server may have granted less than was asked for
+            return Pending(f"its token ends in {max(0.0, left / 3600):.0f} h")
+        return Ready(f"may deploy to namespace {found.namespace}, for {left / 86400:.0f} days")
+
+    def apply(self, world: World) -> None:
+        target = world.config.target
+        token = world.target.token(target.namespace, ACCOUNT, target.token_hours * 3600)
+        document = kubeconfig.with_token(server(world), _authority(world), token, namespace=target.namespace)
+        world.kube.apply([secret(SECRET, constants.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
+
+    def undo(self, world: World) -> None:
+        live = world.kube.get("v1", "Secret", SECRET, constants.RUNS)
+        if live is not None and is_ours(live):
+            world.kube.delete("v1", "Secret", SECRET, constants.RUNS)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a minted kubeconfig says. issued, expires: seconds since the epoch. account: uid of its ServiceAccount."""
+
+    server: str
+    namespace: str
+    account: str
+    issued: float
+    expires: float
+
+
+def contents(live: Object) -> Contents:
+    """Read the Secret; a damaged one answers empty fields, so that it is minted again."""
+    try:
+        document = yaml.safe_load(base64.b64decode(live["data"]["kubeconfig"]))
+        link = document["contexts"][0]["context"]
+        claims = _claims(document["users"][0]["user"]["token"])
+        return Contents(
+            server=document["clusters"][0]["cluster"]["server"],
+            namespace=link["namespace"],
+            account=claims["kubernetes.io"]["serviceaccount"]["uid"],
+            issued=float(claims["iat"]),
+            expires=float(claims["exp"]),
+        )
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, yaml.YAMLError):
+        return Contents("", "", "", 0, 0)
+
+
+def _claims(token: str) -> Any:
+    """The claims of a JSON web token, unverified: we minted it."""
+    payload = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+def _authority(world: World) -> str:
+    """The CA that vouches for the target's API server; a kubeconfig may name a file of this machine instead."""
+    found = kubeconfig.access(world.target.kubeconfig.read_text(), world.target.context)
+    if found.ca:
+        return found.ca
+    published = world.target.get("v1", "ConfigMap", "kube-root-ca.crt", world.config.target.namespace)
+    return str(at(published, "data", "ca.crt") or "")
+
+
+def server(world: World) -> str:
+    """The target's API server as a pod of this environment reaches it."""
+    target = world.config.target
+    if target.server:
+        return target.server
+    if not target.kubeconfig:
+        return SAME_CLUSTER
+    access = kubeconfig.access(world.target.kubeconfig.read_text(), world.target.context)
+    if access.loopback and access.context.startswith("kind-"):
+        # On loopback for the host, by name for whoever shares kind's network.
+        return f"https://{constants.control_plane(access.context.removeprefix('kind-'))}:6443"
+    return access.server

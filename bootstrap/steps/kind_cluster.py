@@ -1,0 +1,299 @@
+"""The cluster: a kind cluster of our own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from bootstrap.core import constants, wait
+from bootstrap.core.errors import ApiError, CommandError, PreconditionError, StepError, TimedOut, UsageError
+from bootstrap.core.model import Failed, Object, Pending, Ready, Unknown, Verdict
+from bootstrap.objects import kubeconfig
+from bootstrap.objects.readiness import readiness
+from bootstrap.settings import kind_config
+from bootstrap.settings.config import Config
+from bootstrap.steps.image_unpack import unpack
+from bootstrap.steps.node_restart import await_pods
+from bootstrap.steps.node_trust import KIND_LABEL, MARK, OTHERS, Held, files_of, trust, trusts
+from bootstrap.steps.registry import tar_of
+from bootstrap.world import World
+from bootstrap.world.engine.client import Container
+
+ROLE_LABEL = "io.x-k8s.kind.role"
+CONTROL_PLANE_RUNS = "installing CNI"
+"""The phase of kind's in which the control plane runs, and the workers wait."""
+IN_THE_WAY = ("is already in use by container", "already exist for a cluster")
+"""What Docker and kind say of a node that is there already."""
+BIRTH_LIMIT = 120.0
+"""Seconds; a node takes about three, and more where the disk is busy."""
+CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
+KUBECONFIGS = "kubeconfigs"
+"""A file of the environment's folder: the user's kubeconfig files that were given the context, one a line.
+
+`down` may be called with another KUBECONFIG than `up` was.
+"""
+
+
+def configuration(config: Config, project: Path, node_image: str = "") -> Object:
+    """What kind is given: the user's file and our needs. Raises UsageError with every fault of that file."""
+    return kind_config.render(
+        kind_config.load(project / config.cluster.config),
+        name=config.name,
+        node_image=node_image,
+        api_port=config.cluster.api_port,
+        mappings=[
+            kind_config.PortMapping(constants.GIT_NODE_PORT, config.git.port),
+            kind_config.PortMapping(constants.APP_NODE_PORT, config.app.port),
+        ],
+        fail_cgroup_v1=CGROUP_V2.exists(),
+    )
+
+
+def made_from(world: World) -> str:
+    """The digest of what a running cluster cannot change.
+
+    Of the node image only the Kubernetes version counts: other images reach a running cluster through
+    the registry, see `PreloadStep`.
+    """
+    lasting = yaml.safe_dump(configuration(world.config, world.project, world.images.kubernetes()), sort_keys=True)
+    return hashlib.sha256(lasting.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class KindCluster:
+    name: str = "cluster"
+    needs: tuple[str, ...] = ("engine", "images")
+    limit: float = 180
+
+    def check(self, world: World) -> Verdict:
+        nodes = self._nodes(world)
+        if not nodes:
+            return Pending("there is no cluster yet")
+        foreign = self._foreign(world, nodes)
+        if foreign:
+            return foreign
+        stopped = [node.name for node in nodes if node.state != "running"]
+        if stopped:
+            return Pending(f"{', '.join(stopped)} is stopped")
+        verdict = self._matches(world, nodes)
+        if not isinstance(verdict, Ready):
+            return verdict
+        verdict = self._api(world, len(nodes))
+        if isinstance(verdict, Ready) and not _known_to_user(world):
+            return Pending(f"your kubeconfig does not lead to {world.context}")
+        return verdict
+
+    def apply(self, world: World) -> None:
+        nodes = self._born(world)
+        foreign = self._foreign(world, nodes) if nodes else None
+        if foreign:
+            raise StepError(foreign.why, hint=foreign.hint)
+        since, born = datetime.now(UTC), [node for node in nodes if node.state != "created"]
+        stopped = [node.name for node in born if node.state != "running"]
+        if stopped:
+            world.engine.docker("start", *stopped, limit=120)
+        held = self._ask(world, born)
+        if nodes and (len(born) < len(nodes) or not self._mark(world, held)):
+            self._replace(world, held)
+            nodes, stopped = [], []
+        if not nodes:
+            self._create(world)
+            nodes = self._nodes(world)
+        for name, each in held.items() if nodes else ():
+            if OTHERS in each.trust and not world.config.ca_file:  # there was one
+                world.engine.docker("exec", name, "rm", "-rf", OTHERS)
+        trust(world, nodes)
+        world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
+        if not _known_to_user(world):
+            world.kind.export(world.config.name)
+        remember_kubeconfig(world)
+        if stopped:
+            await_pods(world, stopped, since)
+
+    def undo(self, world: World) -> None:
+        nodes = self._born(world)
+        if not nodes or self._foreign(world, nodes):
+            return
+        try:
+            delete(world)
+        except (PreconditionError, UsageError):  # kind went with the caches, or with the bundle
+            world.engine.docker("rm", "--force", "--volumes", *(node.name for node in nodes))
+            world.report.warn(f"context {world.context} stays: kubectl config delete-context {world.context}")
+
+    def _create(self, world: World) -> None:
+        """A node in the way is one that the engine still made for a command that was killed."""
+        try:
+            self._make(world)
+        except CommandError as error:
+            nodes = self._born(world)
+            if not any(words in error.evidence for words in IN_THE_WAY) or not nodes or self._foreign(world, nodes):
+                raise
+            self._replace(world, self._ask(world, [node for node in nodes if node.state == "running"]))
+            self._make(world)
+
+    @staticmethod
+    def _ask(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
+        """What the nodes hold. Raises StepError if one of them does not tell: then nothing may be deleted."""
+        try:
+            return files_of(world, nodes)
+        except (CommandError, TimedOut) as error:
+            why = f"cluster: a node does not tell what it was made from, so nothing is changed: {error.message}"
+            hint = f"invoke doctor; then invoke up again, or invoke down --name {world.config.name} to delete it all"
+            raise StepError(why, hint=hint, evidence=error.evidence) from None
+
+    @staticmethod
+    def _replace(world: World, held: Mapping[str, Held]) -> None:
+        """Delete a cluster that was never finished. Raises StepError if it may have been: it may hold commits."""
+        verdict = _unfinished(world, held)
+        if isinstance(verdict, Failed):
+            raise StepError(f"cluster: {verdict.why}", hint=verdict.hint)
+        delete(world)
+
+    def _make(self, world: World) -> None:
+        node_image = world.images.lock().node_image
+        text = yaml.safe_dump(configuration(world.config, world.project, node_image), sort_keys=True)
+        line = world.report.step(self.name)
+
+        def hear(phase: str) -> None:
+            line.cause(phase)
+            if phase == CONTROL_PLANE_RUNS:
+                unpack(world, [node for node in self._nodes(world) if node.labels.get(ROLE_LABEL) == "worker"])
+
+        try:
+            world.kind.create(world.config.name, text, node_image, hear)
+        except CommandError as error:
+            raise CommandError(
+                "kind could not create the cluster",
+                code=error.code,
+                hint="invoke doctor; the half-made cluster is replaced by the next invoke up",
+                evidence=error.evidence,
+            ) from None
+        folder, _, file = MARK.rpartition("/")
+        archive = tar_of(".", {file: made_from(world).encode()}, mode=0o644)
+        world.engine.docker("cp", "-", f"{constants.control_plane(world.config.name)}:{folder}", stdin=archive)
+
+    @staticmethod
+    def _nodes(world: World) -> list[Container]:
+        return world.engine.containers(label=f"{KIND_LABEL}={world.config.name}")
+
+    def _born(self, world: World) -> list[Container]:
+        """The nodes, with those that the engine still made for a command that was ended. Raises TimedOut."""
+
+        def look() -> Verdict:
+            count = world.engine.unborn(f"{KIND_LABEL}={world.config.name}")
+            return Pending(f"Docker still makes {count} nodes for a command that was ended") if count else Ready()
+
+        def say(verdict: Pending | Unknown) -> None:
+            world.report.step(self.name).cause(verdict.why)
+
+        wait.until(look, clock=world.clock, limit=BIRTH_LIMIT, what="Docker, which makes nodes,", on_change=say)
+        return self._nodes(world)
+
+    @staticmethod
+    def _foreign(world: World, nodes: Sequence[Container]) -> Failed | None:
+        """A cluster of that name of which a node does not hang on our network is somebody else's."""
+        if all(constants.network(world.config.name) in node.networks for node in nodes):
+            return None
+        return Failed(
+            f"a kind cluster called {world.config.name} exists that we did not make; it is left alone",
+            hint="invoke up --name another, or invoke up --context kind-" + world.config.name,
+        )
+
+    def _matches(self, world: World, nodes: Sequence[Container]) -> Verdict:
+        """Whether what the nodes hold is what the settings say."""
+        files = files_of(world, nodes)
+        mark = self._mark(world, files)
+        if not mark:
+            return _unfinished(world, files)
+        hint = f"invoke down --name {world.config.name}, then invoke up"
+        if mark != made_from(world):
+            return Failed(f"{_other(world)}, which cannot change in place", hint=hint)
+        expected = len(configuration(world.config, world.project)["nodes"])
+        if len(nodes) < expected:
+            return Failed(f"{expected - len(nodes)} of its {expected} nodes were removed", hint=hint)
+        return trusts(world, files)
+
+    @staticmethod
+    def _mark(world: World, files: Mapping[str, Held]) -> str:
+        first = files.get(constants.control_plane(world.config.name))
+        return first.mark if first else ""
+
+    @staticmethod
+    def _api(world: World, count: int) -> Verdict:
+        try:
+            nodes = world.kube.list("v1", "Node")
+            version = world.kube.version()
+        except (ApiError, PreconditionError) as error:  # the latter: our copy of the kubeconfig was lost
+            return Pending(error.message)
+        if len(nodes) < count:
+            return Pending(f"{len(nodes)} of {count} nodes have joined")
+        for node in nodes:
+            verdict = readiness(node)
+            if not isinstance(verdict, Ready):
+                return Pending(f"node {node['metadata']['name']}: {verdict.why}")
+        return Ready(f"kind {world.config.name}, {count} nodes, Kubernetes {version.removeprefix('v')}")
+
+
+def _unfinished(world: World, held: Mapping[str, Held]) -> Pending | Failed:
+    """Of a cluster without its mark: whether it was never finished, or lost the mark and has been in use."""
+    why = ""
+    if any(each.volumes for each in held.values()):
+        why = "a node has volumes with data"
+    else:
+        try:
+            if world.kube.list("v1", "Namespace", labels=constants.SELECTOR):
+                why = "its API server has namespaces of this environment"
+        except (ApiError, PreconditionError):
+            """No API server of this environment, so nothing was ever put into it."""
+    if not why:
+        return Pending("it is half made")
+    return Failed(
+        f"what the cluster was made from is not known, and it is in use: {why}; nothing is deleted",
+        hint=f"save what you need, then invoke down --name {world.config.name} (deletes it all), then invoke up",
+    )
+
+
+def _other(world: World) -> str:
+    """What it was made from, in place of what is wanted."""
+    wanted = world.images.kubernetes()
+    try:
+        runs = world.kube.version()
+    except (ApiError, PreconditionError):
+        runs = wanted
+    if runs != wanted:
+        return f"it runs Kubernetes {runs.removeprefix('v')}, and {wanted.removeprefix('v')} is wanted"
+    return "it was made from other settings (kind-config.yaml, ports, versions)"
+
+
+def delete(world: World) -> None:
+    """Delete the nodes, and the context in every file that it was written to."""
+    for file in _kubeconfigs(world) or [""]:
+        world.kind.delete(world.config.name, file)
+
+
+def remember_kubeconfig(world: World) -> None:
+    """Keep in mind which of the user's files has the context now."""
+    file, known = str(kubeconfig.locate(world.context).absolute()), _kubeconfigs(world)
+    if file not in known:
+        world.identity.write(KUBECONFIGS, "\n".join([*known, file]).encode())
+
+
+def _kubeconfigs(world: World) -> list[str]:
+    path = world.identity.folder / KUBECONFIGS
+    known = path.read_text().splitlines() if path.exists() else []
+    return [file for file in known if Path(file).exists()]
+
+
+def _known_to_user(world: World) -> bool:
+    """Whether the user's own kubeconfig leads to this cluster; they may have deleted the context."""
+    try:
+        theirs = kubeconfig.locate(world.context).read_text()
+        ours = world.kubeconfig.read_text()
+        return kubeconfig.access(theirs, world.context).server == kubeconfig.access(ours, world.context).server
+    except (OSError, PreconditionError):
+        return False

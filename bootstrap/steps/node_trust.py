@@ -1,0 +1,118 @@
+"""What nodes of a kind cluster, ours or the user's, hold of us: where the registry is, whom to trust, how to log in."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from bootstrap.core import constants
+from bootstrap.core.model import Pending, Ready, Verdict
+from bootstrap.settings.ca_file import read
+from bootstrap.steps.registry import tar_of
+from bootstrap.world import World
+from bootstrap.world.engine.client import Container
+
+KIND_LABEL = "io.x-k8s.kind.cluster"
+MARK = "/kind/tekton-bootstrap"
+"""A file on the first control-plane node, written last: the digest of what the cluster was made from."""
+HOSTS = "/etc/containerd/certs.d"
+CERTS = f"{HOSTS}/{constants.REGISTRY}"
+OTHERS = f"{HOSTS}/_default"
+"""containerd's folders for the environment's registry, and for every one that has no folder of its own."""
+
+
+VOLUMES = "/var/local-path-provisioner"
+"""Where the nodes of kind keep what pods write to their volumes: commits, images, caches."""
+LOOK = """\
+set -e
+mark=$1 volumes=$2
+shift 2
+if [ -e "$mark" ]; then cat "$mark"; fi
+echo
+if [ -d "$volumes" ]; then
+    found=$(ls -A "$volumes")
+    if [ -n "$found" ]; then printf volumes; fi
+fi
+echo
+for file; do
+    if [ -e "$file" ]; then cat "$file"; fi
+done
+"""
+"""For `sh -c LOOK sh MARK VOLUMES FILE...`. What is absent prints nothing; any other failure ends it with a code.
+"""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a node holds of ours.
+
+    mark: see MARK, "" if there is no such file. volumes: whether there is data of pods.
+    trust: the files of `trusted`, one after the other.
+    """
+
+    mark: str
+    volumes: bool
+    trust: str
+
+
+def files_of(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
+    """What each of the nodes holds, by its name; all are asked at the same time, each takes a fifth of a second.
+
+    Raises CommandError, TimedOut if one of them cannot be asked: that says nothing about what it holds.
+    """
+
+    def look(node: Container) -> Held:
+        words = ("sh", "-c", LOOK, "sh", MARK, VOLUMES, *trusted(world))
+        mark, volumes, trust = world.engine.docker("exec", node.name, *words).stdout.split("\n", 2)
+        return Held(mark.strip(), volumes == "volumes", trust)
+
+    if not nodes:
+        return {}
+    with ThreadPoolExecutor(len(nodes), thread_name_prefix="node") as pool:
+        return dict(zip([node.name for node in nodes], pool.map(look, nodes), strict=True))
+
+
+def trusts(world: World, files: Mapping[str, Held]) -> Verdict:
+    """Whether every node trusts the registry and knows the password."""
+    untrusting = [name for name, held in files.items() if held.trust != "".join(trusted(world).values())]
+    return Pending(f"{untrusting[0]} does not trust the registry yet") if untrusting else Ready()
+
+
+def trust(world: World, nodes: Sequence[Container]) -> None:
+    """Make it so. containerd reads these files at each pull; nothing has to be restarted."""
+    parent, _, folder = HOSTS.rpartition("/")
+    files = {path.removeprefix(f"{HOSTS}/"): text.encode() for path, text in trusted(world).items() if text}
+    for node in nodes:
+        world.engine.docker("cp", "-", f"{node.name}:{parent}", stdin=tar_of(folder, files))
+
+
+def trusted(world: World) -> dict[str, str]:
+    """Path on a node -> text. Of a cluster of the user's only what the registry needs."""
+    own = {f"{CERTS}/hosts.toml": hosts_toml(world), f"{CERTS}/ca.crt": world.identity.authority().certificate.decode()}
+    if world.config.context:
+        return own
+    company = read("ca_file", world.config.ca_file) if world.config.ca_file else ""
+    told = f'ca = "{OTHERS}/ca.crt"\n' if company else ""
+    return own | {f"{OTHERS}/hosts.toml": told, f"{OTHERS}/ca.crt": company}
+
+
+def hosts_toml(world: World) -> str:
+    """containerd's entry for the registry: our CA, and the password, so that pods need no pull secret.
+
+    Format: containerd docs/hosts.md.
+    """
+    settings = world.config.registry
+    password = world.identity.password("registry", settings.password)
+    login = b64encode(f"{settings.username}:{password.reveal()}".encode()).decode()
+    server = f"https://{constants.REGISTRY}"
+    lines = [
+        f'server = "{server}"',
+        f'[host."{server}"]',
+        '  capabilities = ["pull", "resolve"]',
+        f'  ca = "{CERTS}/ca.crt"',
+        f'  [host."{server}".header]',
+        f'    Authorization = "Basic {login}"',
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,297 @@
+"""Look, act, look again: runs a graph of steps, those that do not need each other side by side."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from graphlib import TopologicalSorter
+from typing import Protocol, TypeVar, runtime_checkable
+
+from bootstrap.core import wait
+from bootstrap.core.cancel import Cancel
+from bootstrap.core.clock import Clock
+from bootstrap.core.errors import ApiError, BootstrapError, CommandError, Interrupted, StepError, TimedOut
+from bootstrap.core.model import Failed, Ready, Unknown, Verdict
+from bootstrap.core.workers import Crew
+from bootstrap.objects.apply_plan import Plan
+from bootstrap.world.terminal import Report, StepLine
+
+W = TypeVar("W", contravariant=True)
+
+STOP_LIMIT = 10.0
+"""Seconds that interrupted steps are given to end; what still hangs then dies with the process."""
+_UNSEEN = (ApiError, CommandError, TimedOut)
+"""Errors of a look that say nothing about the thing itself: it may be on its way up, or need `apply`."""
+
+
+class Step(Protocol[W]):
+    """One part of an environment. Nothing to inherit: anything of this shape is a step.
+
+    name: one word, as shown. needs: names of steps that must be Ready before. limit: seconds that
+    `check` may stay Pending after `apply`.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+    @property
+    def limit(self) -> float: ...
+
+    def check(self, world: W) -> Verdict:
+        """Look, change nothing. Absent means Pending. Raises only BootstrapError."""
+        ...
+
+    def apply(self, world: W) -> None:
+        """Make it so; may be called on any half-made state, and again."""
+        ...
+
+    def undo(self, world: W) -> None:
+        """Remove what `apply` made, and only that; fine when there is nothing."""
+        ...
+
+
+@runtime_checkable
+class Planner(Protocol[W]):
+    """A step that can say what `apply` would do."""
+
+    @property
+    def name(self) -> str: ...
+
+    def plan(self, world: W) -> Plan:
+        """Look, change nothing. Raises only BootstrapError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one step. changed: `apply` was called. seconds: check and apply. begun: by the same clock."""
+
+    name: str
+    verdict: Verdict
+    seconds: float
+    changed: bool = False
+    begun: float = 0.0
+
+
+def order(steps: Iterable[Step[W]]) -> list[Step[W]]:
+    """The steps, each after all it needs. Raises ValueError for an unknown need, CycleError for a cycle."""
+    by_name = {step.name: step for step in steps}
+    for step in by_name.values():
+        unknown = set(step.needs) - set(by_name)
+        if unknown:
+            raise ValueError(f"step {step.name} needs {', '.join(sorted(unknown))}, which no step is called")
+    graph = TopologicalSorter({name: step.needs for name, step in by_name.items()})
+    return [by_name[name] for name in graph.static_order()]
+
+
+def look(steps: Sequence[Step[W]], world: W, clock: Clock, done: Sequence[Outcome] = ()) -> list[Outcome]:
+    """Check every step, side by side where they do not need each other, and change nothing.
+
+    What needs a step that is not Ready is Unknown, unasked. done: what is known to be Ready. Raises Interrupted.
+    """
+    by_name = {step.name: step for step in order(steps)}
+    outcomes = {outcome.name: outcome for outcome in done}
+    graph = _graph_without(by_name, outcomes)
+    crew: Crew[Outcome] = Crew("look")
+    while graph.is_active():
+        for name in graph.get_ready():
+            missing = [need for need in by_name[name].needs if not isinstance(outcomes[need].verdict, Ready)]
+            if missing:
+                outcomes[name] = Outcome(name, Unknown(f"needs {missing[0]}"), 0.0)
+                graph.done(name)
+            else:
+                crew.start(name, partial(_looked, by_name[name], world, clock))
+        if crew.busy:
+            name, result = crew.next()
+            if isinstance(result, BaseException):
+                raise result
+            outcomes[name] = result
+            graph.done(name)
+    return [outcomes[step.name] for step in steps]
+
+
+def _graph_without(by_name: Mapping[str, Step[W]], done: Collection[str]) -> TopologicalSorter[str]:
+    """The steps that are left, each after those of its needs that are left; prepared."""
+    graph: TopologicalSorter[str] = TopologicalSorter(
+        {name: set(step.needs) - set(done) for name, step in by_name.items() if name not in done}
+    )
+    graph.prepare()
+    return graph
+
+
+def plans(steps: Sequence[Step[W]], world: W) -> list[Plan]:
+    """What each step that can say so would do, whatever it needs; all are asked side by side. Raises Interrupted."""
+    asked = [step for step in steps if isinstance(step, Planner)]
+    crew: Crew[Plan] = Crew("plan")
+    for step in asked:
+        crew.start(step.name, partial(_planned, step, world))
+    found: dict[str, Plan] = {}
+    while crew.busy:
+        name, result = crew.next()
+        if isinstance(result, BaseException):
+            raise result
+        found[name] = result
+    return [found[step.name] for step in asked]
+
+
+def _planned(step: Planner[W], world: W) -> Plan:
+    try:
+        return step.plan(world)
+    except Interrupted:
+        raise
+    except BootstrapError as error:
+        return Plan(step.name, unknown=error.message)
+
+
+def below(steps: Sequence[Step[W]], name: str) -> list[Step[W]]:
+    """The step of that name and all that it needs, in the given order."""
+    by_name = {step.name: step for step in steps}
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        each = todo.pop()
+        if each not in found:
+            found.add(each)
+            todo += by_name[each].needs
+    return [step for step in steps if step.name in found]
+
+
+def converge(
+    steps: Sequence[Step[W]],
+    world: W,
+    clock: Clock,
+    report: Report,
+    cancel: Cancel | None = None,
+    done: Sequence[Outcome] = (),
+) -> list[Outcome]:
+    """Bring every step to Ready, each as soon as what it needs is.
+
+    The first failure lets the steps already running end, starts no new one, and is raised.
+    cancel: the switch that the world's shell and clock listen to; an interruption of this thread flips it.
+    done: what was brought to Ready before, by this command.
+    Raises StepError, Interrupted, or the BootstrapError of the step itself (TimedOut, PreconditionError...).
+    """
+    by_name = {step.name: step for step in order(steps)}
+    outcomes = {outcome.name: outcome for outcome in done}
+    graph = _graph_without(by_name, outcomes)
+    failure: BaseException | None = None
+    crew: Crew[Outcome] = Crew("step")
+    try:
+        while graph.is_active() and not (failure and not crew.busy):
+            for name in () if failure else graph.get_ready():
+                crew.start(name, partial(_bring, by_name[name], world, clock, report))
+            name, result = crew.next()
+            if isinstance(result, Outcome):
+                outcomes[name] = result
+                graph.done(name)
+            else:
+                failure = failure or result
+    except KeyboardInterrupt:
+        raise _stopped(crew, cancel or Cancel()) from None
+    if failure:
+        raise failure
+    return [outcomes[step.name] for step in steps]
+
+
+def dismantle(steps: Sequence[Step[W]], wanted: Collection[str], world: W, report: Report) -> list[BootstrapError]:
+    """Undo those of the steps that are `wanted`, each after all that need it, the others side by side.
+
+    What fails is warned of, kept from nothing else, and answered. Raises Interrupted.
+    """
+    by_name = {step.name: step for step in order(steps)}
+    graph: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(by_name, ()))
+    for step in by_name.values():
+        for need in step.needs:
+            graph.add(need, step.name)
+    graph.prepare()
+    failures: list[BootstrapError] = []
+    crew: Crew[None] = Crew("undo")
+    while graph.is_active():
+        for name in graph.get_ready():
+            crew.start(name, partial(by_name[name].undo if name in wanted else _nothing, world))
+        name, error = crew.next()
+        if isinstance(error, BootstrapError) and not isinstance(error, Interrupted):
+            report.warn(f"{name}: {error.message}")
+            failures.append(error)
+        elif error is not None:
+            raise error
+        graph.done(name)
+    return failures
+
+
+def _nothing(_: object) -> None:
+    """What a step that stays needs no undoing."""
+
+
+def _stopped(crew: Crew[Outcome], cancel: Cancel) -> Interrupted:
+    """Stop what runs, wait a little for it. A second interruption is not waited through."""
+    running = ", ".join(sorted(crew.busy))
+    cancel.request()
+    end = time.monotonic() + STOP_LIMIT
+    try:
+        while crew.busy:
+            crew.next(max(0.0, end - time.monotonic()))
+    except (queue.Empty, KeyboardInterrupt):
+        pass
+    what = f"stopped during {running}" if running else "stopped"
+    return Interrupted(what, hint="invoke up goes on from here · invoke down removes it")
+
+
+def _looked(step: Step[W], world: W, clock: Clock) -> Outcome:
+    start = clock.now()
+    return Outcome(step.name, _check(step, world), clock.now() - start)
+
+
+def _check(step: Step[W], world: W) -> Verdict:
+    try:
+        return step.check(world)
+    except Interrupted:
+        raise
+    except BootstrapError as error:
+        return Unknown(error.message)
+
+
+def _bring(step: Step[W], world: W, clock: Clock, report: Report) -> Outcome:
+    start = clock.now()
+    line = report.step(step.name)
+    try:
+        ready, changed = _made_ready(step, world, clock, line)
+    except Interrupted as error:
+        line.skipped(error.message)
+        raise
+    except BaseException as error:
+        line.failed((str(error) or type(error).__name__).removeprefix(f"{step.name}: "))
+        raise
+    line.ready(ready.why, changed=changed)
+    return Outcome(step.name, ready, clock.now() - start, changed, start)
+
+
+def _made_ready(step: Step[W], world: W, clock: Clock, line: StepLine) -> tuple[Ready, bool]:
+    """The Ready verdict, and whether `apply` was called on the way."""
+    verdict = _glance(step, world)
+    if isinstance(verdict, Ready):
+        return verdict, False
+    line.cause(verdict.why)
+    step.apply(world)
+    verdict = wait.until(
+        lambda: _glance(step, world),
+        clock=clock,
+        limit=step.limit,
+        what=step.name,
+        on_change=lambda news: line.cause(news.why),
+    )
+    if isinstance(verdict, Failed):
+        raise StepError(f"{step.name}: {verdict.why}", hint=verdict.hint)
+    return verdict, True
+
+
+def _glance(step: Step[W], world: W) -> Verdict:
+    """A check on the way up: an API or program that does not answer is Unknown; what is really wrong is raised."""
+    try:
+        return step.check(world)
+    except _UNSEEN as error:
+        return Unknown(error.message)

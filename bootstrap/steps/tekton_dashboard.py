@@ -1,0 +1,94 @@
+"""Tekton Dashboard, where the supply has it: its release's own objects, held to reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bootstrap.core import constants
+from bootstrap.core.errors import BootstrapError
+from bootstrap.core.model import Object, Ready, Verdict
+from bootstrap.objects.apply_plan import Plan
+from bootstrap.objects.patches import Patch, Select
+from bootstrap.steps.manifest_step import Key, ManifestStep, render
+from bootstrap.steps.tekton import theirs
+from bootstrap.supply.tekton_releases import DASHBOARD, is_dashboard
+from bootstrap.world import World
+
+READS = {"get", "list", "watch"}
+READ_ONLY = "--read-only=true"
+RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}}
+RESTRICTED: Object = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@dataclass(frozen=True)
+class DashboardStep:
+    """Nothing where the supply does not have it, and beside a Tekton that is not ours."""
+
+    step: ManifestStep = field(
+        default_factory=lambda: ManifestStep(
+            DASHBOARD, lambda world: objects(world), prove=lambda _: Ready("read-only")
+        )
+    )
+    name: str = "dashboard"
+    needs: tuple[str, ...] = ("tekton",)
+    limit: float = 180
+
+    def check(self, world: World) -> Verdict:
+        if not wanted(world):
+            return Ready(f"none: supply {world.config.supply} does not have it")
+        return self.step.check(world)
+
+    def plan(self, world: World) -> Plan:
+        return self.step.plan(world) if wanted(world) else Plan(self.name)
+
+    def keys(self, world: World) -> list[Key]:
+        return self.step.keys(world) if wanted(world) else []
+
+    def apply(self, world: World) -> None:
+        self.step.apply(world)
+
+    def undo(self, world: World) -> None:
+        if wanted(world):
+            self.step.undo(world)
+
+
+def wanted(world: World) -> bool:
+    return DASHBOARD in world.images.lock().images and theirs(world) is None
+
+
+def objects(world: World) -> list[Object]:
+    """Its objects as we apply them. Raises BootstrapError for a release that wants all rights."""
+    given = [each for each in world.images.tekton() if is_dashboard(each) and each["kind"] != "Namespace"]
+    for each in given:
+        if str((each.get("roleRef") or {}).get("name")) == "cluster-admin":
+            raise BootstrapError(f"the release of Tekton Dashboard wants cluster-admin ({each['metadata']['name']})")
+    deployment = Select("Deployment", DASHBOARD, constants.TEKTON)
+    patches = [Patch(deployment, _confined)]
+    roles = [each["kind"] for each in given if each["kind"] in ("Role", "ClusterRole")]
+    patches += [Patch(Select(kind), _reading) for kind in sorted(set(roles))]
+    return render(world.images.lock(), given, patches=patches)
+
+
+def _confined(deployment: Object) -> None:
+    container: Any = deployment["spec"]["template"]["spec"]["containers"][0]
+    container["securityContext"] = RESTRICTED
+    container["resources"] = RESOURCES
+    container["args"] = [word for word in container.get("args", []) if not word.startswith("--read-only")] + [READ_ONLY]
+
+
+def _reading(role: Object) -> None:
+    """Without any right to change something, and without Secrets."""
+    rules = []
+    for rule in role.get("rules") or []:
+        verbs = [verb for verb in rule.get("verbs", []) if verb in READS]
+        resources = [each for each in rule.get("resources", []) if each not in ("*", "secrets")]
+        if verbs and resources:
+            rules.append({**rule, "verbs": verbs, "resources": resources})
+    role["rules"] = rules

@@ -1,0 +1,153 @@
+"""What is built, from what: the list of parts, as data.
+
+The repr of a part is an input of its key, so what makes no difference to the result is left out of it.
+Costs are seconds of a cold build on two cores, measured once; they only weigh the progress estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PIPELINE = "github.com/tektoncd/pipeline"
+TRIGGERS = "github.com/tektoncd/triggers"
+
+
+@dataclass(frozen=True)
+class GoPart:
+    """Programs from one go.mod. module: folder in the checkout; packages: program -> package.
+
+    version_of: the dependency whose version becomes Kubernetes' own (`gitVersion`). native: for the
+    machine that builds, not for the nodes.
+    """
+
+    name: str
+    module: str
+    packages: Mapping[str, str]
+    cost: int = field(repr=False)
+    tags: str = ""
+    ldflags: str = ""
+    version_of: str = ""
+    native: bool = False
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """One image from a Dockerfile. folder: its context in the checkout.
+
+    bases: build argument -> image part.  files: path in the context -> "GOPART/program".
+    copies: path in the context -> file or folder of the checkout.
+    preload: every node has it from the start.  exported: it is needed as an OCI layout, not only in the engine.
+    """
+
+    name: str
+    folder: str
+    cost: int = field(repr=False)
+    bases: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
+    preload: bool = field(default=True, repr=False)
+    exported: bool = field(default=True, repr=False)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (*self.bases.values(), *(source.split("/")[0] for source in self.files.values()))
+
+
+GO_PARTS = (
+    GoPart(
+        "go-tools",
+        "images/tools",
+        {
+            "kind": "sigs.k8s.io/kind",
+            "ko": "github.com/google/ko",
+            "crane": "github.com/google/go-containerregistry/cmd/crane",
+        },
+        cost=60,
+        native=True,
+    ),
+    GoPart(
+        "go-kubernetes",
+        "images/kubernetes",
+        {
+            "kube": "./cmd/kube",
+            "coredns": "./cmd/coredns",
+            "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+        },
+        cost=310,
+        version_of="k8s.io/kubernetes",
+    ),
+    # A command of its own: it spells one import path with a capital that the others do not, which
+    # `go build` refuses to mix. It still shares the go.mod, and so the compiled packages.
+    GoPart(
+        "go-storage",
+        "images/kubernetes",
+        {"local-path-provisioner": "github.com/rancher/local-path-provisioner"},
+        cost=5,
+        needs=("go-kubernetes",),
+    ),
+    GoPart("go-etcd", "images/etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, cost=29),
+    GoPart(
+        "go-containerd",
+        "images/containerd",
+        {
+            name: f"github.com/containerd/containerd/v2/cmd/{name}"
+            for name in ("containerd", "ctr", "containerd-shim-runc-v2")
+        },
+        cost=77,
+        tags="no_btrfs,no_devmapper,no_zfs",
+    ),
+    GoPart(
+        "go-buildkit",
+        "images/buildkit",
+        {name: f"github.com/moby/buildkit/cmd/{name}" for name in ("buildkitd", "buildctl")},
+        cost=132,
+    ),
+    GoPart("go-pause", "images/pause", {"pause": "."}, cost=1),
+    GoPart("go-nodenet", "images/nodenet", {"nodenet": "."}, cost=5),
+    GoPart("go-git-server", "images/git-server", {"git-server": "."}, cost=5),
+    GoPart("go-echo-first", "demo/go-echo", {"go-echo": "."}, cost=5, ldflags="-X main.commit=first"),
+)
+
+INCLUSTER = ("bootstrap/__init__.py", "bootstrap/incluster")
+"""What of this package runs in the cluster; it imports nothing else of it."""
+IMAGE_PARTS = (
+    ImagePart("kube", "images/kube", 20, {"BASE": "base"}, {"kube": "go-kubernetes/kube"}),
+    ImagePart("etcd", "images/etcd", 3, {"STATIC": "static"}, {"etcd": "go-etcd/etcd"}),
+    ImagePart("coredns", "images/coredns", 4, {"STATIC": "static"}, {"coredns": "go-kubernetes/coredns"}),
+    ImagePart(
+        "local-path-provisioner",
+        "images/local-path-provisioner",
+        4,
+        {},
+        {"local-path-provisioner": "go-storage/local-path-provisioner"},
+    ),
+    ImagePart("pause", "images/pause", 2, {}, {"pause": "go-pause/pause"}),
+    ImagePart("nodenet", "images/nodenet", 2, {}, {"nodenet": "go-nodenet/nodenet"}),
+    ImagePart("go-echo", "images/go-echo", 2, {}, {"go-echo": "go-echo-first/go-echo"}),
+    ImagePart("git", "images/git", 20, {"BASE": "base"}, preload=False),
+    ImagePart(
+        "toolbox",
+        "images/toolbox",
+        20,
+        {"BASE": "git"},
+        {"kubectl": "go-kubernetes/kubectl", "buildctl": "go-buildkit/buildctl"},
+        {path: path for path in INCLUSTER},
+    ),
+    ImagePart("git-server", "images/git-server", 3, {"BASE": "git"}, {"git-server": "go-git-server/git-server"}),
+    ImagePart(
+        "buildkit",
+        "images/buildkit",
+        20,
+        {"BASE": "base"},
+        {"buildkitd": "go-buildkit/buildkitd", "buildctl": "go-buildkit/buildctl"},
+    ),
+    ImagePart("registry", "images/registry", 20, {"BASE": "base"}, preload=False, exported=False),
+)
+
+TEKTON_COST = 300
+BASE_COST = 50
+STATIC_COST = 3
+GOLANG_COST = 90
+NODE_COST = 120

@@ -1,0 +1,171 @@
+"""Runs the parts that are missing, each after those it needs, and tells how far it is.
+
+Compilers use every core by themselves, so only one runs at a time; what mostly waits for the network
+or the disk (package downloads, packing) runs beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from graphlib import TopologicalSorter
+
+from bootstrap.core.clock import Clock
+from bootstrap.core.workers import Crew
+from bootstrap.world.terminal import StepLine
+
+WORKERS = 3
+"""Parts at the same time; the one that compiles may come on top."""
+STOP_LIMIT = 8.0
+"""Seconds that the other parts are given to end after one has failed."""
+BEAT = 60.0
+"""Seconds of silence after which it is told how long the parts under way run already."""
+PRIOR = 30.0
+"""Seconds of the listed costs that the first measured parts are weighed against."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One part to make. label: as shown. cost: expected seconds. compiles: takes all cores.
+
+    done() looks; build(say) makes it, `say` shows what it is at.
+    """
+
+    name: str
+    label: str
+    cost: int
+    needs: tuple[str, ...]
+    done: Callable[[], bool]
+    build: Callable[[Callable[[str], None]], None]
+    compiles: bool = False
+
+
+def missing(tasks: Mapping[str, Task], roots: Iterable[str]) -> dict[str, Task]:
+    """The tasks that have to run so that `roots` are done; what a finished task needs is not looked at."""
+    found: dict[str, Task] = {}
+    stack = list(roots)
+    while stack:
+        task = tasks[stack.pop()]
+        if task.name not in found and not task.done():
+            found[task.name] = task
+            stack += task.needs
+    return found
+
+
+class Progress:
+    """Text of the progress line, from costs and from how fast this machine has been so far."""
+
+    def __init__(self, tasks: Mapping[str, Task], clock: Clock, line: StepLine) -> None:
+        self._tasks = tasks
+        self._clock = clock
+        self._line = line
+        self._lock = threading.Lock()
+        self._detail: dict[str, str] = {}
+        self._since: dict[str, float] = {}
+        self._took: dict[str, float] = {}
+
+    def started(self, task: Task) -> None:
+        with self._lock:
+            self._since[task.name] = self._clock.now()
+        self.says(task, "")
+
+    def says(self, task: Task, text: str) -> None:
+        with self._lock:
+            self._detail[task.name] = text
+            self._show()
+
+    def finished(self, task: Task) -> None:
+        with self._lock:
+            self._detail.pop(task.name)
+            self._took[task.name] = self._clock.now() - self._since.pop(task.name)
+            self._show()
+
+    def beat(self) -> None:
+        """Nothing has changed but the time."""
+        with self._lock:
+            self._show()
+
+    def _show(self) -> None:
+        now = ", ".join(self._label(name, text) for name, text in self._detail.items())
+        parts = f"{len(self._took)} of {len(self._tasks)} parts"
+        self._line.cause(f"{parts}, about {minutes(self.remaining())} left")
+        self._line.progress(now)
+
+    def _label(self, name: str, text: str) -> str:
+        """ "tekton (building pipeline/cmd/events) for 3m"."""
+        whole = int((self._clock.now() - self._since[name]) / 60)
+        return self._tasks[name].label + f" ({text})" * bool(text) + f" for {whole}m" * bool(whole)
+
+    def remaining(self) -> float:
+        """Seconds to go: the costs left, at the pace of what is finished, less the time that parts run already.
+
+        What compiles comes one after the other; of the rest about half hides behind it.
+        """
+        known = sum(self._tasks[name].cost for name in self._took)
+        pace = (PRIOR + sum(self._took.values())) / (PRIOR + known)
+        return sum(self._left(task, pace) for name, task in self._tasks.items() if name not in self._took)
+
+    def _left(self, task: Task, pace: float) -> float:
+        whole = task.cost * pace * (1 if task.compiles else 0.5)
+        spent = self._clock.now() - self._since.get(task.name, self._clock.now())
+        return max(whole - spent, whole * 0.1)
+
+
+def minutes(seconds: float) -> str:
+    return f"{round(seconds / 60)}m" if seconds >= 90 else f"{max(5, round(seconds / 5) * 5)}s"
+
+
+def run(tasks: Mapping[str, Task], clock: Clock, line: StepLine, stop: Callable[[], None]) -> None:
+    """Run these tasks; needs outside of them count as done.
+
+    The first error is raised as soon as it comes: no task is started any more, and `stop` is called to end the
+    programs of those that run.
+    """
+    progress = Progress(tasks, clock, line)
+    crew: Crew[None] = Crew("build")
+    ready: list[Task] = []
+    compiling = ""
+    graph = TopologicalSorter({name: [need for need in task.needs if need in tasks] for name, task in tasks.items()})
+    graph.prepare()
+    while graph.is_active():
+        ready += [tasks[name] for name in graph.get_ready()]
+        for task in list(ready):
+            if not (compiling if task.compiles else len(crew.busy) >= WORKERS):
+                ready.remove(task)
+                crew.start(task.name, partial(_make, task, progress))
+                compiling = task.name if task.compiles else compiling
+        name, error = _next(crew, progress)
+        if error is not None:
+            _abandon(crew, stop)
+            raise error
+        compiling = "" if name == compiling else compiling
+        graph.done(name)
+
+
+def _make(task: Task, progress: Progress) -> None:
+    progress.started(task)
+    task.build(partial(progress.says, task))
+    progress.finished(task)
+
+
+def _next(crew: Crew[None], progress: Progress) -> tuple[str, BaseException | None]:
+    """The next part to end, and what it raised."""
+    while True:
+        try:
+            return crew.next(BEAT)
+        except queue.Empty:
+            progress.beat()
+
+
+def _abandon(crew: Crew[None], stop: Callable[[], None]) -> None:
+    """Give what runs the time to clear up; what does not hear of it is left behind."""
+    stop()
+    end = time.monotonic() + STOP_LIMIT
+    with contextlib.suppress(queue.Empty):
+        while crew.busy:
+            crew.next(max(0.0, end - time.monotonic()))

@@ -1,0 +1,120 @@
+"""Tasks of a supply, by kind: a folder of the store, an image of the engine, an OCI layout of such an image."""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from bootstrap.core.errors import CommandError
+from bootstrap.supply import oci_layout
+from bootstrap.supply.build_cache import KEEP, Store
+from bootstrap.supply.build_scheduler import Task
+from bootstrap.world.engine.client import Engine
+
+Say = Callable[[str], None]
+Context = Callable[[Path, Say], list[str]]
+"""Fills a folder to build from; answers build arguments, "BASE=tekton-bootstrap/base:KEY"."""
+
+
+class Workshop:
+    """key: of a part, see `keys`. prefix: of the parts that another supply makes otherwise: they are kept apart."""
+
+    def __init__(self, engine: Engine, store: Store, key: Callable[[str], str], prefix: str = "") -> None:
+        self._engine = engine
+        self._store = store
+        self._key = key
+        self._prefix = prefix
+
+    def folder(self, part: str) -> Path:
+        return self._store.path(part, self._key(part))
+
+    def layout(self, name: str) -> Path:
+        return self._store.path(f"{self._prefix}layout-{name}", self._key(name))
+
+    def tag(self, name: str) -> str:
+        return f"tekton-bootstrap/{self._prefix}{name}:{self._key(name)}"
+
+    def stored(
+        self,
+        name: str,
+        cost: int,
+        needs: tuple[str, ...],
+        build: Callable[[Path, Say], None],
+        compiles: bool = False,
+        label: str = "",
+    ) -> Task:
+        """A task whose result is a folder of the store."""
+
+        def make(say: Say) -> None:
+            key = self._key(name)
+            self._store.put(name, key, lambda f: build(f, say), lambda: say("another command builds it"))
+
+        return Task(name, label or name, cost, needs, lambda: self._store.has(name, self._key(name)), make, compiles)
+
+    def in_engine(self, name: str, cost: int, needs: tuple[str, ...], context: Context) -> Task:
+        """A task whose result is an image of the engine, built from a context folder."""
+
+        def build(folder: Path, say: Say) -> None:
+            self._docker_build(name, folder, context(folder, say), say)
+
+        return self.held(name, cost, needs, build)
+
+    def held(self, name: str, cost: int, needs: tuple[str, ...], bring: Callable[[Path, Say], None]) -> Task:
+        """A task whose result is an image of the engine, however it gets there. bring: is given an empty folder."""
+
+        def make(say: Say) -> None:
+            with self._store.locked(f"engine-{self._prefix}{name}", lambda: say("another command builds it")):
+                if self._engine.image_exists(self.tag(name)):
+                    return
+                folder = self._store.scratch(f"engine-{self._prefix}{name}")
+                try:
+                    bring(folder, say)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+                self._drop_older(name)
+
+        return Task(f"engine:{name}", name, cost, needs, lambda: self._engine.image_exists(self.tag(name)), make)
+
+    def exported(self, name: str) -> Task:
+        """A task that turns an image of the engine into an OCI layout of the store."""
+
+        def export(folder: Path, say: Say) -> None:
+            say("packing")
+            archive = folder / "engine.tar"
+            self._engine.docker("save", "-o", str(archive), self.tag(name), limit=600)
+            oci_layout.from_engine_archive(archive, folder)
+            archive.unlink()
+
+        def make(say: Say) -> None:
+            part = self.layout(name).parent.name
+            self._store.put(part, self._key(name), lambda f: export(f, say), lambda: say("another command packs it"))
+
+        return Task(f"layout:{name}", f"{name} image", 3, (f"engine:{name}",), lambda: self.layout(name).is_dir(), make)
+
+    def _docker_build(self, name: str, folder: Path, arguments: list[str], say: Say) -> None:
+        build_args = [word for argument in arguments for word in ("--build-arg", argument)]
+        labels = ["--label", "app.kubernetes.io/managed-by=tekton-bootstrap"]
+        command = ["build", "--force-rm", "--network=host", "-t", self.tag(name), *labels, *build_args, str(folder)]
+        said: deque[str] = deque(maxlen=20)
+
+        def hear(text: str) -> None:
+            said.append(text)
+            if text.startswith(("Step ", "#")):
+                say(text.split(" : ")[0].lower()[:40])
+
+        try:
+            self._engine.docker(*command, limit=1800, on_line=hear)
+        except CommandError as error:  # the classic builder tells the cause on stdout
+            message = f"the image {name} could not be built"
+            raise CommandError(message, code=error.code, evidence="\n".join(said)) from None
+
+    def _drop_older(self, name: str) -> None:
+        """Keep as many as the store does; the engine refuses to remove what a container is made from."""
+        repository = self.tag(name).rpartition(":")[0]
+        tags = self._engine.docker("image", "ls", "--format={{.Tag}}", repository).stdout.split()
+        names = [f"{repository}:{tag}" for tag in tags]
+        older = [each for each in names if each != self.tag(name)][KEEP - 1 :]
+        if older:
+            self._engine.docker("image", "rm", *older, check=False)

@@ -1,0 +1,69 @@
+"""The content key of every part: a digest of its own files, and of the keys of what it is made from."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from bootstrap.supply import build_catalog
+from bootstrap.supply.build_cache import key_of, tree_key
+
+RECIPE = "1"
+"""Part of every key: changes when this code makes something else out of the same files."""
+NOT_CONTEXT = ("*.go", "go.mod", "go.sum", "cmd", "*.md", "__pycache__")
+"""What of an image's folder does not get into its build context."""
+NOT_COMPILED = ("*_test.go", "testdata", "*.md", "*.yaml", "Dockerfile", "__pycache__")
+"""What of a Go module does not get into its programs."""
+
+GO_PARTS = {part.name: part for part in build_catalog.GO_PARTS}
+IMAGE_PARTS = {part.name: part for part in build_catalog.IMAGE_PARTS}
+
+Inputs = Callable[[], Sequence[str | bytes]]
+
+
+class Keys:
+    """project: the checkout. go: the toolchain's version as far as results follow it ("1.26").
+
+    special: name -> what goes into the key of a part that `parts` does not list, or that comes from elsewhere here.
+    """
+
+    def __init__(self, project: Path, arch: str, go: Callable[[], str], special: Mapping[str, Inputs]) -> None:
+        self._project = project
+        self._arch = arch
+        self._go = go
+        self._special = special
+
+    @functools.cache  # noqa: B019  one supply lives as long as the command
+    def of(self, name: str) -> str:
+        """The key of the part `name`. Raises KeyError."""
+        if name in self._special:
+            return key_of(RECIPE, *self._special[name]())
+        if name in GO_PARTS:
+            go = GO_PARTS[name]
+            machine = platform.machine() if go.native else self._arch
+            return key_of(RECIPE, self.tree(go.module, NOT_COMPILED), repr(go), machine, self._go())
+        image = IMAGE_PARTS[name]
+        copies = [self.tree(source) for source in image.copies.values()]
+        return key_of(RECIPE, self.tree(image.folder), repr(image), *copies, *map(self.of, image.needs))
+
+    @functools.cache  # noqa: B019  see of
+    def tree(self, path: str, without: tuple[str, ...] = NOT_CONTEXT) -> str:
+        """The key of a file, or of the files below a folder but for those that match `without`."""
+        root = self._project / path
+        return tree_key(self._project, [root] if root.is_file() else files_below(root, without))
+
+
+def files_below(root: Path, without: Sequence[str]) -> list[Path]:
+    """Files and symbolic links, but for what lies under a name that matches one of the patterns `without`."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        dropped = {name for name in (*folders, *files) if any(fnmatch(name, pattern) for pattern in without)}
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = [name for name in folders if name not in dropped]
+        found += [here / name for name in (*files, *links) if name not in dropped]
+    return found

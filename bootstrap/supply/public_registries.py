@@ -1,0 +1,97 @@
+"""Public registries, each reached itself or at the copy that the settings name, by the one door to registries."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bootstrap.core.clock import Clock
+from bootstrap.core.errors import NotFound, PreconditionError
+from bootstrap.objects.image_refs import Reference
+from bootstrap.settings.config import MirrorSettings, UpstreamSettings
+from bootstrap.supply.upstream_lock import PLATFORMS, Platform, PublicImage, untied
+from bootstrap.world.http_download import Access, get
+from bootstrap.world.registry.user import Advice, MirrorRegistry
+from bootstrap.world.shell import Shell
+
+
+class Publishers:
+    """crane: where the program is once it is built. Login, authority and plain HTTP are for copies alone."""
+
+    def __init__(self, shell: Shell, clock: Clock, crane: Callable[[], Path], settings: UpstreamSettings) -> None:
+        self._shell = shell
+        self._clock = clock
+        self._crane = crane
+        self._settings = settings
+        self._copies = dict(each.split("=", 1) for each in settings.registries)
+        self._greeted: set[str] = set()
+        self._lock = threading.Lock()
+
+    def document(self, path: str) -> bytes:
+        """A file below upstream.releases. Raises NotFound, PreconditionError."""
+        settings, own = self._settings, type(self._settings)()
+        url = f"{settings.releases.rstrip('/')}/{path}"
+        if settings.releases == own.releases:
+            return get(url, Access(), self._clock)
+        if settings.username and url.startswith("http:") and settings.plain_http == "off":
+            hint = "set upstream.plain_http: on, if that is meant so"
+            raise PreconditionError("upstream.releases has no TLS, and a password would go there", hint=hint)
+        return get(url, Access(settings.username, settings.password, settings.ca_file), self._clock)
+
+    @contextlib.contextmanager
+    def open(self, reference: Reference) -> Iterator[tuple[MirrorRegistry, str]]:
+        """The door to where the image is, and its repository below that."""
+        copy = self._copies.get(reference.domain, "")
+        address, _, folder = (copy or reference.domain).partition("/")
+        given = self._settings
+        if copy:
+            settings = MirrorSettings(address, folder, given.username, given.password, given.ca_file, given.plain_http)
+            login = "set upstream.username and INVOKE_UPSTREAM_PASSWORD"
+        else:
+            settings = MirrorSettings(address, "")
+            login = f"docker login {address}"
+        again = f"check upstream.registries: the copy of {reference.domain}" if copy else "the same command again"
+        door = MirrorRegistry(
+            self._shell, self._clock, self._crane(), settings, Advice("upstream", "upstream.registries", login, again)
+        )
+        with door.login() as registry:
+            if copy:
+                self._greet(address, registry)
+            yield registry, reference.path
+
+    def resolve(self, reference: Reference) -> PublicImage:
+        """What is behind it now, for each platform of ours. Raises NotFound, PreconditionError."""
+        with self.open(reference) as (registry, path):
+            digest = reference.digest or registry.digest(f"{path}:{reference.tag or 'latest'}")
+            if not digest:
+                raise NotFound(f"{registry.address} does not have {path}:{reference.tag or 'latest'}")
+            top = registry.manifest(f"{path}@{digest}")
+            platforms = {}
+            for arch, child in self._platforms(registry, path, digest, top).items():
+                document = top if child == digest else registry.manifest(f"{path}@{child}")
+                size = sum(int(each["size"]) for each in (document["config"], *document["layers"]))
+                platforms[arch] = Platform(child, size)
+        return PublicImage(str(untied(reference)), digest, platforms)
+
+    @staticmethod
+    def _platforms(registry: MirrorRegistry, path: str, digest: str, top: dict[str, object]) -> dict[str, str]:
+        """Architecture -> digest of the image for it, in an index or alone."""
+        children = top.get("manifests")
+        if not isinstance(children, list):
+            arch = str(registry.config(f"{path}@{digest}").get("architecture"))
+            return {arch: digest} if arch in PLATFORMS else {}
+        found: dict[str, str] = {}
+        for each in children:
+            platform = each.get("platform") or {}
+            if platform.get("os") == "linux" and platform.get("architecture") in PLATFORMS:
+                found.setdefault(platform["architecture"], each["digest"])
+        return found
+
+    def _greet(self, address: str, registry: MirrorRegistry) -> None:
+        """Ask a copy once whether it speaks TLS, before a password goes there."""
+        with self._lock:
+            if address not in self._greeted:
+                registry.refuse_plain()
+                self._greeted.add(address)

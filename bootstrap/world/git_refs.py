@@ -1,0 +1,64 @@
+"""The door to git servers: asks for refs over smart HTTP, without a git program and without a clone.
+
+Protocol: git's gitprotocol-http(5), version 0: pkt-lines of "<id> <ref>", the first with capabilities.
+"""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from base64 import b64encode
+
+from bootstrap.core.errors import PreconditionError
+from bootstrap.core.model import Secret
+from bootstrap.objects.kubeconfig import is_loopback
+
+LIMIT = 10.0
+
+
+def refs(url: str, username: str = "", password: Secret | None = None) -> dict[str, str]:
+    """The refs of the repository: "refs/heads/main" -> commit id; peeled tags end in "^{}".
+
+    Raises PreconditionError when the server does not answer, refuses, or speaks something else.
+    """
+    request = urllib.request.Request(f"{url.rstrip('/')}/info/refs?service=git-upload-pack")  # noqa: S310
+    if password:
+        login = b64encode(f"{username}:{password.reveal()}".encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {login}")  # not to whom we may be sent on
+    # A proxy must not be asked for what is on this machine.
+    proxies = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
+    try:
+        with urllib.request.build_opener(*proxies).open(request, timeout=LIMIT) as answer:
+            return parse(answer.read())
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise PreconditionError(f"the git server answers {error.code} for {url}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise PreconditionError(f"the git server does not answer at {url}: {error}") from None
+
+
+def parse(data: bytes) -> dict[str, str]:
+    """Refs from the body of an `info/refs` answer. Raises ValueError when it is not one."""
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(data):
+        length = int(data[position : position + 4], 16)
+        if length < 0 or max(length, 4) > len(data) - position:
+            raise ValueError("a line of it is cut off")
+        line = data[position + 4 : position + length]
+        position += max(length, 4)
+        if length <= 4 or line.startswith(b"#"):
+            continue
+        object_id, _, name = line.split(b"\0")[0].decode().rstrip("\n").partition(" ")
+        if set(object_id) != {"0"} and name:
+            found[name] = object_id
+    return found
+
+
+def resolve(found: dict[str, str], revision: str) -> str:
+    """The commit that a branch, tag or full ref names among `found`; "" if none does."""
+    for name in (f"refs/tags/{revision}^{{}}", f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
+        if name in found:
+            return found[name]
+    return ""

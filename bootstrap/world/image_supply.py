@@ -1,0 +1,47 @@
+"""What the layers above ask of a supply of images, whichever it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from bootstrap.core.model import Lock, Object, Verdict
+from bootstrap.world.terminal import StepLine
+
+
+class Images(Protocol):
+    """`source` is one; `upstream`, `mirror` and `bundle` are others of the same shape."""
+
+    def check(self) -> Verdict:
+        """Ready when `lock` would answer without building or fetching."""
+        ...
+
+    def kept(self) -> bool:
+        """Whether all is there that can be told without an engine."""
+        ...
+
+    def provide(self, line: StepLine) -> None:
+        """Build or fetch whatever is missing; can be interrupted and goes on where it was."""
+        ...
+
+    def lock(self) -> Lock: ...
+
+    def tekton(self) -> list[Object]:
+        """Tekton's objects, images by logical name (`image.local/tekton-pipelines-controller`)."""
+        ...
+
+    def tool(self, name: str) -> Path:
+        """A program for this machine: "kind", "crane"."""
+        ...
+
+    def kubernetes(self) -> str:
+        """The version of Kubernetes in the node image: "v1.36.3"."""
+        ...
+
+    def layouts(self) -> dict[str, Path]:
+        """The OCI layout folder of every image of the lock, by logical name."""
+        ...
+
+    def seeds(self) -> dict[str, Path]:
+        """What the environment's registry holds from the start: "library/golang:1" -> OCI layout folder."""
+        ...

@@ -1,0 +1,244 @@
+"""The door to a Kubernetes API: the sole importer of `kubernetes`, which costs 0.4 s and 20 MB.
+
+The client library reads the kubeconfig and obtains credentials, unless that is as plain as kind's: then it is not even
+loaded. Requests and objects are plain.
+Objects go in and come out as parsed YAML (`model.Object`), never as the library's classes.
+"""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import proxy_bypass
+
+from bootstrap.core.errors import PreconditionError
+from bootstrap.core.model import Object, Secret
+from bootstrap.objects.kubeconfig import Login, is_loopback, plain_login
+from bootstrap.world.kube.discovery import Discovery
+from bootstrap.world.kube.exec import Executed, execute
+from bootstrap.world.kube.http import READ_SECONDS, Http, make_pool
+from bootstrap.world.kube.objects import ObjectStore, Query
+from bootstrap.world.kube.port_forward import Tunnel, open_tunnel
+from bootstrap.world.kube.watch import Feed, Stream, log_lines
+
+LOG_IDLE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A loaded kubeconfig. stamp: of the file it was read from. server_name: "" or the one to check for."""
+
+    stamp: tuple[int, int]
+    http: Http
+    kinds: Discovery
+    tls: ssl.SSLContext
+    server_name: str
+
+
+class Kube(ObjectStore):
+    """One context of one kubeconfig, both named explicitly; KUBECONFIG and current-context play no part.
+
+    Connects at first use, and anew when the file has changed (a cluster made again). Threads may
+    share it. Every method raises ApiError, and PreconditionError when the kubeconfig is of no use.
+    """
+
+    def __init__(self, kubeconfig: Path, context: str) -> None:
+        self.kubeconfig = kubeconfig
+        self.context = context
+        self._lock = threading.Lock()
+        self._linked: _Link | None = None
+
+    @property
+    def requests(self) -> int:
+        """How many were sent so far, watches and logs among them."""
+        return self._link().http.requests
+
+    def version(self) -> str:
+        """ "v1.36.3"."""
+        return str(self._http.json("GET", "/version")["gitVersion"])
+
+    def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str = "",
+        *,
+        tail_lines: int | None = None,
+        previous: bool = False,
+    ) -> str:
+        query = _log_query(container, tail_lines) + ([("previous", "true")] if previous else [])
+        return self._http.text(_pod(namespace, pod, "log"), query=query)
+
+    def follow_log(
+        self, namespace: str, pod: str, container: str = "", *, tail_lines: int | None = None
+    ) -> Stream[str]:
+        """Each line as it is written, until the container ends. A broken connection is taken up again.
+
+        ApiError status 400 comes with the first line when the container has not started yet.
+        """
+        http, path = self._http, _pod(namespace, pod, "log")
+        fixed = [("follow", "true"), ("timestamps", "true")]
+
+        def reopen(since: str) -> Any:
+            tail = None if since else tail_lines
+            more = [("sinceTime", since.partition(".")[0].rstrip("Z") + "Z")] if since else []
+            return http.open(path, query=fixed + _log_query(container, tail) + more, idle=LOG_IDLE_SECONDS)
+
+        feed = Feed(http.lines)
+        return Stream(feed, log_lines(feed, reopen))
+
+    def can_i(self, verb: str, group: str, resource: str, namespace: str = "") -> bool:
+        """group: "" for core, "apps"... resource: plural, "pods/log" for a subresource."""
+        plural, _, subresource = resource.partition("/")
+        asked = {"verb": verb, "group": group, "resource": plural, "subresource": subresource, "namespace": namespace}
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        answer = self._http.json(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            body={**body, "spec": {"resourceAttributes": asked}},
+        )
+        return bool(answer.get("status", {}).get("allowed"))
+
+    def token(self, namespace: str, service_account: str, seconds: int, audiences: Sequence[str] = ()) -> Secret:
+        """A token of the ServiceAccount that is good for `seconds` (at least 600). audiences: () for the API itself."""
+        spec = {"expirationSeconds": seconds, **({"audiences": [*audiences]} if audiences else {})}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        path = f"/api/v1/namespaces/{quote(namespace)}/serviceaccounts/{quote(service_account)}/token"
+        return Secret(self._http.json("POST", path, body=body)["status"]["token"])
+
+    def proxy_get(
+        self, namespace: str, service: str, port: int | str, path: str = "/", *, seconds: float = READ_SECONDS
+    ) -> str:
+        """GET on a Service by way of the API server. port: number or name. Its own 4xx and 5xx are ApiErrors."""
+        base = f"/api/v1/namespaces/{quote(namespace)}/services/{quote(service)}:{port}/proxy"
+        return self._http.text(f"{base}/{path.lstrip('/')}", seconds=seconds, busy=False)
+
+    def node_summary(self, node: str) -> Object:
+        """What the node's kubelet says of its use, by way of the API server; see the kubelet's stats/summary."""
+        found: Object = self._http.json("GET", f"/api/v1/nodes/{quote(node)}/proxy/stats/summary")
+        return found
+
+    def connect(self, namespace: str, pod: str, port: int) -> Tunnel:
+        """A connection to a port of the pod."""
+        link = self._link()
+        path = f"{_pod(namespace, pod, 'portforward')}?{urlencode({'ports': port})}"
+        url = link.http.host.replace("http", "ws", 1) + path
+        return open_tunnel(url, link.http.headers(), link.tls, link.server_name)
+
+    def execute(
+        self, namespace: str, pod: str, command: Sequence[str], *, container: str = "", seconds: float = READ_SECONDS
+    ) -> Executed:
+        """Run a program in a container that runs already. Raises ApiError also when it takes longer than `seconds`."""
+        link = self._link()
+        query = [("stdout", "true"), ("stderr", "true"), *_log_query(container, None)]
+        query += [("command", word) for word in command]
+        url = link.http.host.replace("http", "ws", 1) + f"{_pod(namespace, pod, 'exec')}?{urlencode(query)}"
+        return execute(url, link.http.headers(), link.tls, link.server_name, seconds)
+
+    def serves(self, group_version: str) -> bool:
+        """Whether the cluster has that group: "security.openshift.io/v1"."""
+        return self._kinds.serves(group_version)
+
+    @property
+    def _http(self) -> Http:
+        return self._link().http
+
+    @property
+    def _kinds(self) -> Discovery:
+        return self._link().kinds
+
+    def _link(self) -> _Link:
+        try:
+            status = self.kubeconfig.stat()
+        except OSError:
+            raise PreconditionError(f"there is no kubeconfig {self.kubeconfig}", hint="invoke up") from None
+        stamp = (status.st_mtime_ns, status.st_ino)
+        with self._lock:
+            if self._linked is None or self._linked.stamp != stamp:
+                self._linked = _load(self.kubeconfig, self.context, stamp)
+            return self._linked
+
+
+_loading = threading.Lock()
+"""Held while the library's temporary files, which all doors share, are in use."""
+
+
+def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
+    plain = plain_login(kubeconfig.read_text(errors="replace"), context)
+    if plain is None or not is_loopback(plain.server):
+        return _load_any(kubeconfig, context, stamp)
+    try:
+        tls = _plain_tls(plain)
+    except (OSError, ValueError):  # ssl.SSLError is the first; the library says more about it
+        return _load_any(kubeconfig, context, stamp)
+    authorization = {"authorization": f"Bearer {plain.token.reveal()}"} if plain.token else {}
+    http = Http(plain.server.rstrip("/"), make_pool(tls), lambda: authorization)
+    return _Link(stamp, http, Discovery(http), tls, "")
+
+
+def _plain_tls(login: Login) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=login.ca)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack what only this asks for
+    if login.certificate:
+        with tempfile.NamedTemporaryFile("w") as file:  # mode 0600, for ssl reads certificates from files only
+            file.write(f"{login.certificate}\n{login.key.reveal()}\n")
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+def _load_any(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
+    """Whatever the client library understands: files, programs that log in, proxies."""
+    from kubernetes import client, config
+
+    settings = client.Configuration()
+    try:
+        with _loading:
+            try:
+                config.load_kube_config(  # type: ignore[no-untyped-call]
+                    str(kubeconfig), context=context, client_configuration=settings, persist_config=False
+                )
+                tls = _tls(settings)
+            finally:
+                # the library leaves the private key in a temporary file until the process ends, if it may end in peace
+                config.kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001
+        # the library lets YAML, TLS and type errors of a broken file through as they are
+        text = error.args[0] if isinstance(error, config.ConfigException) and error.args else type(error).__name__
+        raise PreconditionError(f"context {context} of {kubeconfig} cannot be used: {text}") from None
+    direct = is_loopback(settings.host) or proxy_bypass(urlsplit(settings.host).hostname or "")
+    proxy = "" if direct else settings.proxy or ""
+    pool = make_pool(tls, server_name=settings.tls_server_name or "", proxy=proxy)
+    http = Http(settings.host.rstrip("/"), pool, lambda: _authorization(settings))
+    return _Link(stamp, http, Discovery(http), tls, settings.tls_server_name or "")
+
+
+def _authorization(settings: Any) -> dict[str, str]:
+    return {each["key"]: each["value"] for each in settings.auth_settings().values() if each["value"]}
+
+
+def _tls(settings: Any) -> ssl.SSLContext:
+    """Made once: loading certificates for each connection would cost more than the connection."""
+    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack what only this asks for
+    if not settings.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.cert_file:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    return context
+
+
+def _log_query(container: str, tail_lines: int | None) -> Query:
+    query = [("container", container)] if container else []
+    return query + ([("tailLines", str(tail_lines))] if tail_lines is not None else [])
+
+
+def _pod(namespace: str, pod: str, subresource: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/{subresource}"

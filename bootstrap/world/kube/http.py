@@ -1,0 +1,232 @@
+"""One API server over HTTPS: time limits, retries, and its errors as one short sentence.
+
+Every wait is bounded: connecting, reading, and the pauses between attempts, which urllib3's own
+`Retry` makes (it honours Retry-After up to RETRY_AFTER_SECONDS).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from bootstrap.core.errors import ApiError
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3.util.retry import Retry
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 20.0
+CONNECTIONS = 64
+RETRY_AFTER_SECONDS = 5
+BACKOFF_SECONDS = 0.2
+"""Pauses between attempts: none, then twice this, doubling."""
+MESSAGE_LENGTH = 600
+BODY_LIMIT = 64 << 20
+"""Bytes: an answer larger than this is refused rather than kept."""
+
+Query = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Http:
+    """host: "https://HOST:PORT". pool: keeps the connections. headers: authorization, asked anew for each request."""
+
+    host: str
+    pool: PoolManager
+    headers: Callable[[], Mapping[str, str]]
+
+    @property
+    def requests(self) -> int:
+        """Sent so far."""
+        pools = (self.pool.pools.get(key) for key in self.pool.pools.keys())  # noqa: SIM118  its own kind of mapping
+        return sum(each.num_requests for each in pools if each is not None)
+
+    def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: object = None,
+        content_type: str = "application/json",
+        again: bool = True,
+        seconds: float = READ_SECONDS,
+    ) -> Any:
+        """One request, its answer parsed. again: may be sent twice without harm. Raises ApiError."""
+        data = None if body is None else json.dumps(body).encode()
+        response = self._send(method, path, query, data, content_type, again=again, busy=True, seconds=seconds)
+        try:
+            return json.loads(self._read(response))
+        except ValueError:
+            raise ApiError(
+                f"the answer of {self.host} to {method} {path} is not JSON", status=response.status
+            ) from None
+
+    def text(self, path: str, *, query: Query = (), seconds: float = READ_SECONDS, busy: bool = True) -> str:
+        """GET, undecodable bytes replaced. busy: 429 and 503 mean try again. Raises ApiError."""
+        response = self._send("GET", path, query, None, "", again=True, busy=busy, seconds=seconds)
+        return self._read(response).decode(errors="replace")
+
+    def open(self, path: str, *, query: Query = (), idle: float) -> BaseHTTPResponse:
+        """GET whose answer is read as it comes; `idle` seconds without a byte end it. Raises ApiError."""
+        return self._send("GET", path, query, None, "", again=True, busy=True, seconds=idle)
+
+    def lines(self, response: BaseHTTPResponse) -> Iterator[bytes]:
+        """The lines of an open answer, each as soon as it is whole. Raises ApiError when it breaks off."""
+        from urllib3.exceptions import HTTPError
+
+        rest = b""
+        try:
+            for chunk in response.stream(1 << 16):
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from whole
+        except (HTTPError, OSError, ValueError, AttributeError) as error:
+            # the last two come out of http.client when another thread shuts the socket down
+            raise self._unanswered(error) from None
+        if rest:
+            yield rest
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: bytes | None,
+        content_type: str,
+        *,
+        again: bool,
+        busy: bool,
+        seconds: float,
+    ) -> BaseHTTPResponse:
+        from urllib3.exceptions import HTTPError
+        from urllib3.util import Timeout
+
+        url = self.host + path + ("?" + urlencode(query) if query else "")
+        headers = {"Accept": "application/json, */*", "User-Agent": "tekton-bootstrap", **self.headers()}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        try:
+            response = self.pool.request(
+                method,
+                url,
+                body=body,
+                headers=headers,
+                timeout=Timeout(connect=CONNECT_SECONDS, read=seconds),
+                retries=_retry(again=again, busy=busy),
+                redirect=False,
+                preload_content=False,
+            )
+        except (HTTPError, OSError) as error:
+            raise self._unanswered(error) from None
+        if not 200 <= response.status < 300:
+            raise refusal(response.status, self._read(response), response.reason or "")
+        return response
+
+    def _read(self, response: BaseHTTPResponse) -> bytes:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            data = response.read(BODY_LIMIT + 1)
+        except (HTTPError, OSError) as error:
+            raise self._unanswered(error) from None
+        if len(data) > BODY_LIMIT:
+            response.close()
+            raise ApiError(f"the answer of {self.host} is larger than {BODY_LIMIT >> 20} MiB", status=response.status)
+        response.release_conn()
+        return data
+
+    def _unanswered(self, error: BaseException) -> ApiError:
+        return ApiError(f"the API server at {self.host} did not answer: {cause(error)}", status=0, reason="Unanswered")
+
+
+def make_pool(tls: ssl.SSLContext, *, server_name: str = "", proxy: str = "") -> PoolManager:
+    """Connections that are kept and shared by all threads. server_name: checked in place of the host's, "" if none."""
+    import urllib3
+
+    options: dict[str, Any] = {"ssl_context": tls, "maxsize": CONNECTIONS, "socket_options": _socket_options()}
+    if server_name:
+        options |= {"server_hostname": server_name, "assert_hostname": server_name}
+    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+
+
+def _socket_options() -> list[tuple[int, int, int]]:
+    """A peer that vanished without a word is noticed within a minute, also by a stream that only listens."""
+    wanted = (("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    numbers = [(getattr(socket, name, None), value) for name, value in wanted]
+    kept = [(socket.IPPROTO_TCP, number, value) for number, value in numbers if number is not None]
+    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *kept]
+
+
+def refusal(status: int, body: bytes, reason: str) -> ApiError:
+    """What the server said against a request: the message of its Status object, else the start of its text."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and answer.get("kind") == "Status":
+        message, reason = str(answer.get("message") or reason), str(answer.get("reason") or reason)
+    else:
+        message = body.decode(errors="replace").strip().partition("\n")[0] or reason
+    return ApiError(shorten(message) or f"HTTP {status}", status=status, reason=reason)
+
+
+def shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
+
+
+def cause(error: BaseException) -> str:
+    """The innermost reason of a failed exchange in plain words: "connection refused", "no answer in time"."""
+    from urllib3 import exceptions as http
+
+    chain = [error]
+    while following := _inner(chain[-1]):
+        chain.append(following)
+    for each in reversed(chain):
+        if isinstance(each, http.TimeoutError | TimeoutError):
+            return "no answer in time"
+        if isinstance(each, socket.gaierror):
+            return "its name is not known"
+        if isinstance(each, http.SSLError):
+            return "its certificate or ours was not accepted"
+        if isinstance(each, OSError) and each.strerror:
+            return _plain(each)
+    return "the connection was closed"
+
+
+def _plain(error: OSError) -> str:
+    text = str(error.strerror)
+    return "its certificate or ours was not accepted" if "certificate" in str(error).lower() else text.lower()
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    reason = getattr(error, "reason", None)
+    candidates = [reason, error.__cause__, error.__context__, *error.args]
+    return next((each for each in candidates if isinstance(each, BaseException)), None)
+
+
+def _retry(*, again: bool, busy: bool) -> Retry:
+    """Refused connections 3 times, broken ones once if `again`; 429 and 503 4 times if `busy`."""
+    from urllib3.util.retry import Retry
+
+    return Retry(
+        total=6,
+        connect=3,
+        read=1 if again else False,
+        status=4 if busy else 0,
+        other=0,
+        redirect=False,
+        allowed_methods=None,  # any: `read` says what may be repeated
+        status_forcelist=(429, 503) if busy else (),
+        backoff_factor=BACKOFF_SECONDS,
+        backoff_max=2,
+        retry_after_max=RETRY_AFTER_SECONDS,
+        respect_retry_after_header=busy,
+        raise_on_status=False,
+    )

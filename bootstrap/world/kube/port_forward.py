@@ -1,0 +1,288 @@
+"""One connection to a port of a pod, carried by a websocket through the API server.
+
+The client library's own port forward drops the answer to a client that has closed its sending side,
+keeps without limit what a slow reader does not take, and connects without a time limit. So only the
+handshake is a library's here.
+Protocol v4.channel.k8s.io: binary frames whose first byte is a channel, 0 the data and 1 the
+kubelet's errors; the first frame of each channel repeats the port and carries no data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from bootstrap.core.errors import ApiError
+from bootstrap.world.kube.http import CONNECT_SECONDS, cause, refusal
+
+if TYPE_CHECKING:
+    import websocket
+
+PROTOCOL = "v4.channel.k8s.io"
+CHUNK = 1 << 16
+WINDOW = 1 << 20
+"""Bytes kept for a side that reads slowly, before the other side is read no further."""
+HALF_CLOSED_SECONDS = 30.0
+"""How long the pod may be silent after the local side has said all it wants to."""
+DATA, ERRORS = 0, 1
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes to and from the pod, and what the kubelet said went wrong ("" if nothing)."""
+
+    sent: int
+    received: int
+    error: str
+
+
+class Tunnel(Protocol):
+    def carry(self, local: socket.socket) -> Traffic:
+        """Copy both ways until both sides have ended, or `close`. Closes neither; call it once."""
+        ...
+
+    def close(self) -> None:
+        """From any thread: end `carry` at once."""
+        ...
+
+
+def open_tunnel(url: str, headers: Mapping[str, str], tls: ssl.SSLContext, server_name: str = "") -> PodTunnel:
+    """url: "wss://HOST:PORT/api/v1/namespaces/N/pods/P/portforward?ports=80". Raises ApiError."""
+    door = open_channels(url, headers, tls, server_name, what="port forward")
+    assert door.sock is not None, "a websocket that is connected has a socket"  # noqa: S101
+    return PodTunnel(door.sock)
+
+
+def open_channels(
+    url: str, headers: Mapping[str, str], tls: ssl.SSLContext, server_name: str, *, what: str
+) -> websocket.WebSocket:
+    """A connected websocket that speaks PROTOCOL. what: it is for, in the message. Raises ApiError."""
+    import websocket
+
+    named = {"server_hostname": server_name} if server_name else {}
+    door = websocket.WebSocket(sslopt={"context": tls, **named})
+    try:
+        door.connect(  # type: ignore[no-untyped-call]
+            url,
+            timeout=CONNECT_SECONDS,
+            header=dict(headers),
+            subprotocols=[PROTOCOL],
+            suppress_origin=True,
+        )
+    except websocket.WebSocketBadStatusException as error:
+        raise refusal(error.status_code or 0, _bytes(error.resp_body), "") from None
+    except (websocket.WebSocketException, OSError) as error:
+        raise ApiError(f"no {what}: {cause(error)}", status=0, reason="Unanswered") from None
+    return door
+
+
+def _bytes(body: object) -> bytes:
+    return body if isinstance(body, bytes) else str(body or "").encode()
+
+
+class PodTunnel:
+    """sock: the socket after the websocket handshake, with nothing read beyond it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._sock.setblocking(False)
+        self._closed = False
+
+    def carry(self, local: socket.socket) -> Traffic:
+        local.setblocking(False)
+        flow = _Flow(self._sock, local)
+        try:
+            while not self._closed and not flow.ended():
+                flow.turn()
+        except OSError as error:
+            flow.error = flow.error or cause(error)
+        finally:
+            self._sock.close()
+        return Traffic(flow.sent, flow.received, flow.error)
+
+    def close(self) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError):
+            # not SSLSocket.shutdown: that would strip TLS off while `carry` reads
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+
+@dataclass
+class _Flow:
+    """The state of one carried connection; `turn` waits for one event and acts on it."""
+
+    remote: socket.socket
+    local: socket.socket
+    to_remote: bytearray = field(default_factory=bytearray)
+    to_local: bytearray = field(default_factory=bytearray)
+    frames: Frames = field(init=False)
+    remote_done: bool = False
+    local_done: bool = False
+    told: bool = False
+    quiet_since: float = field(default_factory=time.monotonic)
+    sent: int = 0
+    received: int = 0
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        self.frames = Frames(self._pong)
+
+    def ended(self) -> bool:
+        if self.remote_done and not self.to_local:
+            return True
+        silent = time.monotonic() - self.quiet_since > HALF_CLOSED_SECONDS
+        return self.local_done and not self.to_remote and silent
+
+    def turn(self) -> None:
+        readable, writable = self._ready()
+        if self.remote in readable:
+            self._from_remote()
+        if self.local in readable:
+            self._from_local()
+        if self.remote in writable:
+            self._flush(self.remote, self.to_remote)
+        if self.local in writable:
+            self._flush(self.local, self.to_local)
+        self._tell_local()
+
+    def _ready(self) -> tuple[set[socket.socket], set[socket.socket]]:
+        wanted: dict[int, int] = {}
+        reads_remote = not self.remote_done and len(self.to_local) < WINDOW
+        for sock, reads, writes in (
+            (self.remote, reads_remote, bool(self.to_remote) and not self.remote_done),
+            (self.local, not self.local_done and len(self.to_remote) < WINDOW, bool(self.to_local)),
+        ):
+            wanted[sock.fileno()] = (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0)
+        # TLS may hold decrypted bytes that the kernel knows nothing of
+        held = reads_remote and isinstance(self.remote, ssl.SSLSocket) and self.remote.pending() > 0
+        poll = select.poll()
+        for number, mask in wanted.items():
+            if mask:
+                poll.register(number, mask)
+        ready = dict(poll.poll(0 if held else 1000))
+        by_number = {self.remote.fileno(): self.remote, self.local.fileno(): self.local}
+        gone = select.POLLHUP | select.POLLERR
+        readable = {by_number[n] for n, m in ready.items() if wanted[n] & select.POLLIN and m & (select.POLLIN | gone)}
+        writable = {
+            by_number[n] for n, m in ready.items() if wanted[n] & select.POLLOUT and m & (select.POLLOUT | gone)
+        }
+        return (readable | {self.remote} if held else readable), writable
+
+    def _from_remote(self) -> None:
+        data = _receive(self.remote)
+        if data is None:
+            return
+        self.quiet_since = time.monotonic()
+        if not data:
+            self.remote_done = True
+        for channel, payload in self.frames.feed(data):
+            if channel == DATA:
+                self.to_local += payload
+                self.received += len(payload)
+            elif channel == ERRORS:
+                self.error += payload.decode(errors="replace").strip()
+                self.remote_done = True
+        self.remote_done = self.remote_done or self.frames.closed
+
+    def _from_local(self) -> None:
+        data = _receive(self.local)
+        if data is None:
+            return
+        self.quiet_since = time.monotonic()
+        if data:
+            self.to_remote += frame(bytes((DATA,)) + data)
+            self.sent += len(data)
+        else:
+            self.local_done = True
+
+    def _tell_local(self) -> None:
+        """The pod has ended: so does what the local side hears, after the last byte."""
+        if self.remote_done and not self.to_local and not self.told:
+            self.told = True
+            with contextlib.suppress(OSError):
+                self.local.shutdown(socket.SHUT_WR)
+
+    def _pong(self, payload: bytes) -> None:
+        self.to_remote += frame(payload, PONG)
+
+    @staticmethod
+    def _flush(sock: socket.socket, waiting: bytearray) -> None:
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            del waiting[: sock.send(bytes(waiting[:CHUNK]))]
+
+
+def _receive(sock: socket.socket) -> bytes | None:
+    """b"" at the end, also when the other side vanished; None when there is nothing yet."""
+    try:
+        return sock.recv(CHUNK)
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return None
+    except (ConnectionError, ssl.SSLError):
+        return b""
+
+
+CONTINUATION, BINARY, CLOSE, PING, PONG = 0, 2, 8, 9, 10
+
+
+def frame(payload: bytes, opcode: int = BINARY) -> bytes:
+    """A final websocket frame as a client sends it: masked."""
+    size = len(payload)
+    if size < 126:
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
+    elif size < 1 << 16:
+        head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, size)
+    else:
+        head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, size)
+    mask = os.urandom(4)
+    whole = (mask * (size // 4 + 1))[:size]
+    masked = int.from_bytes(payload, "big") ^ int.from_bytes(whole, "big")
+    return head + mask + masked.to_bytes(size, "big")
+
+
+class Frames:
+    """Takes the server's bytes as they come, gives (channel, payload) for each whole frame with data."""
+
+    def __init__(self, pong: Callable[[bytes], None]) -> None:
+        self._pong = pong
+        self._rest = bytearray()
+        self._opened: set[int] = set()
+        self._channel = DATA
+        self.closed = False
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        self._rest += data
+        while (found := self._next()) is not None:
+            opcode, payload = found
+            if opcode == CLOSE:
+                self.closed = True
+            elif opcode == PING:
+                self._pong(payload)
+            elif opcode == CONTINUATION:
+                yield self._channel, payload
+            elif opcode != PONG and payload:
+                self._channel = payload[0]
+                if self._channel in self._opened:
+                    yield self._channel, payload[1:]
+                self._opened.add(self._channel)
+
+    def _next(self) -> tuple[int, bytes] | None:
+        rest = self._rest
+        if len(rest) < 2:
+            return None
+        size, start = rest[1] & 0x7F, 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(rest[2:start], "big")
+        if len(rest) < start or len(rest) < start + size:
+            return None
+        opcode, payload = rest[0] & 0x0F, bytes(rest[start : start + size])
+        del rest[: start + size]
+        return opcode, payload

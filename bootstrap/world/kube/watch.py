@@ -1,0 +1,221 @@
+"""What the API server sends as it happens: logs that are followed, and watches."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from bootstrap.core.errors import ApiError, BootstrapError
+from bootstrap.core.model import Object
+from bootstrap.world.kube.http import refusal
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+T = TypeVar("T")
+Event = tuple[str, Object]
+"""ADDED, MODIFIED or DELETED, and the object."""
+
+BREAKS = 3
+"""How often in a row a stream is opened again without anything having come."""
+GONE = 410
+
+RESET, SYNCED, LOST, BACK = "RESET", "SYNCED", "LOST", "BACK"
+"""What `changes` tells besides ADDED, MODIFIED and DELETED; see there."""
+PAUSES = (0.3, 0.6, 1.2, 2.5, 5.0)
+"""Seconds between attempts on a server that does not answer; the last one repeats."""
+STEADY_SECONDS = 5.0
+"""A watch that lived so long begins its count of failures anew."""
+SHORTEST, LONGEST = 300.0, 600.0
+"""Seconds that one request of an endless watch takes, chosen anew each time so that watches do not beat together."""
+
+
+class Feed:
+    """The open answer behind a stream. One thread reads; `close`, from any thread, ends the reading."""
+
+    def __init__(self, lines: Callable[[BaseHTTPResponse], Iterator[bytes]]) -> None:
+        self._lines = lines
+        self._lock = threading.Lock()
+        self._response: BaseHTTPResponse | None = None
+        self._closed = threading.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    def pause(self, seconds: float) -> None:
+        """Ends early when closed."""
+        self._closed.wait(seconds)
+
+    def lines(self, response: BaseHTTPResponse) -> Iterator[bytes]:
+        """Raises ApiError when the answer breaks off, never because of `close`."""
+        with self._lock:
+            if self.closed:
+                response.close()
+                return
+            self._response = response
+        try:
+            yield from self._lines(response)
+        except ApiError:
+            if not self.closed:
+                raise
+        finally:
+            with self._lock:
+                self._response = None
+            response.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed.set()
+            if self._response is not None:
+                with contextlib.suppress(OSError, RuntimeError, ValueError):
+                    self._response.shutdown()
+
+
+class Stream(Generic[T]):
+    """An iterator that `close()` ends at once, also from another thread. A `with` block closes it."""
+
+    def __init__(self, feed: Feed, items: Iterator[T]) -> None:
+        self._feed = feed
+        self._items = items
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        return next(self._items)
+
+    def close(self) -> None:
+        self._feed.close()
+
+    def __enter__(self) -> Stream[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def log_lines(feed: Feed, reopen: Callable[[str], BaseHTTPResponse]) -> Iterator[str]:
+    """The lines of a container's log until it ends. `reopen(since)` asks for lines with timestamps.
+
+    A connection that breaks is taken up where it was: the server resends from that second, and what
+    was already given is left out by its nanoseconds.
+    """
+    last, breaks = "", 0
+    while not feed.closed:
+        before = last
+        try:
+            for line in feed.lines(reopen(last)):
+                stamp, _, text = line.decode(errors="replace").partition(" ")
+                if stamp > before:
+                    last, breaks = stamp, 0
+                    yield text
+        except ApiError as error:
+            breaks += 1
+            if error.status != 0 or breaks > BREAKS:
+                raise
+            feed.pause(0.5 * breaks)
+        else:
+            return
+
+
+def events(feed: Feed, reopen: Callable[[str, float], BaseHTTPResponse], seconds: float) -> Iterator[Event]:
+    """What happens to the objects of a watch for `seconds`; `reopen(resource_version, seconds)` asks for it.
+
+    Without a version the server first sends every object as ADDED. That happens at the start, and
+    again when the version has become too old (410): objects may come twice, none is missed.
+    """
+    end = time.monotonic() + seconds
+    version, breaks = "", 0
+    while not feed.closed and (left := end - time.monotonic()) > 0:
+        breaks += 1
+        try:
+            for line in feed.lines(reopen(version, left)):
+                kind, seen = _event(line)
+                version = seen.get("metadata", {}).get("resourceVersion", version)
+                breaks = 0
+                if kind != "BOOKMARK":
+                    yield kind, seen
+        except ApiError as error:
+            if error.status == GONE:
+                version = ""
+            elif error.status != 0 or breaks > BREAKS:
+                raise
+        feed.pause(min(0.2 * breaks, 2.0))
+
+
+Page = tuple[list[Object], str]
+"""Some of the objects, and the version of the whole list."""
+
+
+def changes(
+    feed: Feed,
+    pages: Callable[[], Iterable[Page]],
+    reopen: Callable[[str, float], BaseHTTPResponse],
+) -> Iterator[Event]:
+    """What is there and what then happens, until the feed is closed. Never raises, never gives up.
+
+    RESET, an ADDED for each object, SYNCED; then ADDED, MODIFIED and DELETED as they come. LOST (its object holds
+    "message") when the server refuses or does not answer, BACK when it answers again, with nothing missed: the watch
+    goes on from the last version, or begins anew with RESET where that has become too old.
+    """
+    version, failures, told = "", 0, False
+    while not feed.closed:
+        begun = time.monotonic()
+        try:
+            if not version:
+                version = yield from _listed(pages())
+            for line in _opened(feed, reopen, version):
+                if told:
+                    yield BACK, {}
+                told = False
+                if line:
+                    kind, seen = _event(line)
+                    failures = 0
+                    version = seen.get("metadata", {}).get("resourceVersion", version)
+                    if kind != "BOOKMARK":
+                        yield kind, seen
+        except BootstrapError as error:
+            failures *= time.monotonic() - begun < STEADY_SECONDS
+            status = error.status if isinstance(error, ApiError) else 0
+            version = "" if status == GONE or (status and failures) else version  # it answers, but not to that
+            if status != GONE and not told and (failures or not version):
+                told = True
+                yield LOST, {"message": error.message}
+            feed.pause((told or failures > 0) * PAUSES[min(failures, len(PAUSES) - 1)])
+            failures += 1
+        else:
+            feed.pause(max(0.0, 0.2 - (time.monotonic() - begun)))  # a server that ends each watch at once
+
+
+def _listed(pages: Iterable[Page]) -> Generator[Event, None, str]:
+    """All that is there; returns its version."""
+    yield RESET, {}
+    version = ""
+    for objects, found in pages:
+        version = found
+        yield from (("ADDED", each) for each in objects)
+    yield SYNCED, {}
+    return version
+
+
+def _opened(feed: Feed, reopen: Callable[[str, float], BaseHTTPResponse], version: str) -> Iterator[bytes]:
+    """An empty line as soon as the server has answered, then what it sends."""
+    response = reopen(version, random.uniform(SHORTEST, LONGEST))  # noqa: S311  no secret hangs on it
+    yield b""
+    yield from feed.lines(response)
+
+
+def _event(line: bytes) -> Event:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        raise ApiError("the watch sent something that is not JSON", status=0) from None
+    if event["type"] == "ERROR":
+        raise refusal(int(event["object"].get("code", 500)), json.dumps(event["object"]).encode(), "")
+    return event["type"], event["object"]

@@ -1,0 +1,118 @@
+"""The door to the environment's registry: crane for contents, plain HTTPS for looks.
+
+Credentials and CA come from files, never from argv. API: the OCI distribution-spec; looks go over one
+connection, because a check of the whole lock is many of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import json
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from bootstrap.core.errors import CommandError
+from bootstrap.world.shell import Shell
+
+PUSH_LIMIT = 600.0
+LOOK_LIMIT = 5.0
+MANIFESTS = ", ".join(
+    (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    )
+)
+
+
+class Registry:
+    """One registry at `address` ("127.0.0.1:5001"). docker_config: folder with config.json; ca: PEM file."""
+
+    def __init__(self, shell: Shell, crane: Path, address: str, docker_config: Path, ca: Path) -> None:
+        self.address = address
+        self._shell = shell
+        self._crane = crane
+        self._config = docker_config / "config.json"
+        self._ca = ca
+        # The registry is on loopback: a proxy must not be asked for it.
+        self._environ: Mapping[str, str] = {
+            "DOCKER_CONFIG": str(docker_config),
+            "SSL_CERT_FILE": str(ca),
+            "SSL_CERT_DIR": str(ca.parent / "none"),
+            "HTTPS_PROXY": "",
+            "https_proxy": "",
+        }
+
+    def push(self, layout: Path, repository: str) -> str:
+        """Push the image of an OCI layout to "path:tag"; answers its digest."""
+        return self._run("push", str(layout), f"{self.address}/{repository}").rpartition("@")[2]
+
+    def pull(self, repository: str, layout: Path) -> None:
+        """Pull "path:tag" or "path@digest" into a layout folder."""
+        self._run("pull", "--format=oci", f"{self.address}/{repository}", str(layout))
+
+    def append(self, repository: str, layer: Path, to: str) -> None:
+        """The image "path:tag" with one more layer, a tar file, as "path:tag" `to`."""
+        words = [f"--base={self.address}/{repository}", f"--new_layer={layer}", f"--new_tag={self.address}/{to}"]
+        self._run("append", *words)
+
+    def refusal(self, certificate: bytes) -> str:
+        """Why it does not serve us as it should, or "". certificate: the one to be shown, in DER."""
+        try:
+            with self._connection() as connection:
+                connection.connect()
+                shown = connection.sock.getpeercert(binary_form=True)
+                status, _ = self._ask(connection, "GET", "/v2/")
+        except (OSError, http.client.HTTPException) as error:
+            return f"it does not answer ({getattr(error, 'reason', '') or error})"
+        if status == 401:
+            return "it answers 401 to our password"
+        if status != 200:
+            return f"it answers {status}"
+        return "" if shown == certificate else "it shows another certificate than the current one"
+
+    def digest(self, repository: str) -> str:
+        """The digest of "path:tag"; "" if there is no such image. Raises as `digests` does."""
+        return self.digests([repository]).get(repository, "")
+
+    def digests(self, repositories: Iterable[str]) -> dict[str, str]:
+        """ "path:tag" -> digest, for those that are there. Raises CommandError if the registry does not answer."""
+        found: dict[str, str] = {}
+        try:
+            with self._connection() as connection:
+                for repository in repositories:
+                    path, _, tag = repository.rpartition(":")
+                    status, digest = self._ask(connection, "HEAD", f"/v2/{path}/manifests/{tag}")
+                    if status == 200:
+                        found[repository] = digest
+                    elif status != 404:
+                        raise CommandError(f"the registry answers {status} for {repository}", code=1)
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandError(f"the registry does not answer at {self.address}", code=1, evidence=str(error)) from None
+        return found
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[http.client.HTTPSConnection]:
+        host, _, port = self.address.rpartition(":")
+        connection = http.client.HTTPSConnection(host, int(port), timeout=LOOK_LIMIT, context=self._tls)
+        with contextlib.closing(connection):
+            yield connection
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self._ca))
+
+    def _ask(self, connection: http.client.HTTPSConnection, method: str, path: str) -> tuple[int, str]:
+        """(status, digest of a manifest)."""
+        login = json.loads(self._config.read_bytes())["auths"][self.address]["auth"]
+        connection.request(method, path, headers={"Authorization": f"Basic {login}", "Accept": MANIFESTS})
+        with connection.getresponse() as answer:
+            answer.read()
+            return answer.status, answer.headers.get("Docker-Content-Digest", "")
+
+    def _run(self, *arguments: str, limit: float = PUSH_LIMIT) -> str:
+        return self._shell.run([str(self._crane), *arguments], env=self._environ, limit=limit).stdout.strip()

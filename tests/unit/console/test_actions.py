@@ -1,0 +1,118 @@
+"""What the buttons do to the cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from bootstrap.commands import follow_run, runs
+from bootstrap.console import actions
+from bootstrap.core.errors import NotFound, UsageError
+from bootstrap.core.model import Object
+from bootstrap.world import World
+from tests.unit import page_world as stage
+from tests.unit.page_world import COMMIT, DIGEST, FakeKube
+
+IMAGE = f"registry.tekton.internal:5000/demo/go-echo@{DIGEST}"
+OTHER = IMAGE.replace("81ab", "77cd")
+
+
+class Writing(FakeKube):
+    """Remembers what is written."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.created: list[Object] = []
+        self.patched: list[tuple[str, str, Any]] = []
+
+    def create(self, wanted: Object) -> Object:
+        self.created.append(wanted)
+        return wanted
+
+    def patch(self, api_version: str, kind: str, name: str, namespace: str, *, patch: Any) -> Object:
+        self.patched.append((kind, name, patch))
+        return {}
+
+
+def cluster() -> Writing:
+    deployment = stage.deployment(OTHER)
+    deployment["metadata"]["uid"] = "u1"
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    deployment["spec"]["template"]["spec"]["containers"] = [{"name": "sidecar", "image": "x"}, *containers]
+    template = {"spec": {"containers": [{"name": "go-echo", "image": IMAGE}]}}
+    own = {
+        "metadata": {"name": "a", "namespace": "demo", "ownerReferences": [{"uid": "u1"}]},
+        "spec": {"template": template},
+    }
+    return Writing({"Deployment": [deployment], "ReplicaSet": [own], "PipelineRun": [stage.pipeline_run("r1")]})
+
+
+@pytest.fixture
+def kube() -> Writing:
+    return cluster()
+
+
+@pytest.fixture
+def world(tmp_path: Path, kube: Writing, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(runs, "_renew_target", lambda _: None)
+    monkeypatch.setattr(follow_run, "commit_of", lambda _, revision: COMMIT if revision == "main" else "")
+    return stage.make_world(tmp_path, cast(Any, kube))
+
+
+def params(run: Object) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in run["spec"]["params"]}
+
+
+def test_a_run_is_started_with_what_the_form_says(world: World, kube: Writing) -> None:
+    name = actions.start(world, {"REVISION": " main ", "DOCKERFILE": "other/Dockerfile", "NAME": ""})
+    [run] = kube.created
+    assert run["metadata"]["name"] == name
+    assert params(run)["REVISION"] == COMMIT
+    assert params(run)["DOCKERFILE"] == "other/Dockerfile"
+    assert params(run)["NAME"] == "go-echo"
+    assert run["metadata"]["labels"]["tekton-bootstrap.dev/branch"] == "main"
+
+
+@pytest.mark.parametrize("revision", ["--upload-pack=x", "a..b", "$(x)", "a b"])
+def test_what_is_no_revision_starts_nothing(world: World, kube: Writing, revision: str) -> None:
+    with pytest.raises(UsageError, match="REVISION"):
+        actions.start(world, {"REVISION": revision})
+    assert kube.created == []
+
+
+def test_a_rerun_is_of_the_same_commit_and_a_cancel_lets_finally_run(world: World, kube: Writing) -> None:
+    actions.rerun(world, "r1")
+    assert params(kube.created[0])["REVISION"] == COMMIT
+    assert params(kube.created[0])["REPO"] == "http://git.git.svc.cluster.local/go-echo.git"
+    actions.cancel(world, "r1")
+    assert kube.patched == [("PipelineRun", "r1", {"spec": {"status": "CancelledRunFinally"}})]
+    with pytest.raises(NotFound):
+        actions.cancel(world, "no-such-run")
+
+
+def test_going_back_sets_the_image_of_that_container_alone_and_makes_it_the_last_good_one(
+    world: World, kube: Writing
+) -> None:
+    actions.roll_back(world, IMAGE)
+    [(kind, name, patch)] = kube.patched
+    assert (kind, name) == ("Deployment", "go-echo")
+    assert patch == [
+        {"op": "test", "path": "/spec/template/spec/containers/1/name", "value": "go-echo"},
+        {"op": "replace", "path": "/spec/template/spec/containers/1/image", "value": IMAGE},
+        {"op": "add", "path": "/metadata/annotations", "value": {actions.LAST_GOOD: f"go-echo={IMAGE}"}},
+    ]
+    kube.objects["Deployment"][0]["metadata"]["annotations"] = {"a": "b"}
+    actions.roll_back(world, IMAGE)
+    assert kube.patched[1][2][2]["path"] == "/metadata/annotations/tekton-bootstrap.dev~1last-good-image"
+
+
+def test_going_back_to_what_never_ran_is_refused(world: World, kube: Writing) -> None:
+    for image in ("evil.example/x@sha256:1", "", OTHER):
+        with pytest.raises(NotFound):
+            actions.roll_back(world, image)
+    kube.objects["Deployment"] = []
+    with pytest.raises(NotFound):
+        actions.roll_back(world, IMAGE)
+    assert kube.patched == []

@@ -1,0 +1,214 @@
+"""A log of any length, in windows; its colours; the line that tells why."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from bootstrap.console.log_buffer import LONGEST, Log, marked, segments, telling
+from bootstrap.console.log_search import Search
+from bootstrap.console.log_tail import BATCH_SECONDS, Tail
+from bootstrap.core.errors import ApiError
+
+
+def test_of_100_000_lines_a_window_is_given() -> None:
+    log, start = Log(), time.perf_counter()
+    for first in range(0, 100_000, 2_000):
+        log.extend(f"line {number}" for number in range(first + 1, first + 2_001))
+        log.window()
+    end, middle = log.window(), log.window(50_000, 100)
+    assert (end.first, end.last, end.total, end.lines[-1]) == (99_401, 100_000, 100_000, "line 100000")
+    assert (middle.first, middle.lines[0], len(middle.lines)) == (50_000, "line 50000", 100)
+    assert log.find("LINE 9999", *log.span) == [9_999, *range(99_990, 100_000)]
+    assert log.find("line", 50_001, 50_003) == [50_001, 50_002, 50_003]
+    assert time.perf_counter() - start < 5
+
+
+def test_the_oldest_lines_go_first_and_numbers_stay() -> None:
+    log = Log(most_lines=100)
+    log.extend(f"{number}" for number in range(1, 121))
+    window = log.window(1)
+    assert (window.first, window.lines[0], window.dropped, window.total) == (31, "31", 30, 120)
+    assert log.find("120", 1, 120) == [120]
+    assert log.find("3", 1, 32) == [31, 32]
+    short = Log(most_characters=1000)
+    short.extend("x" * 90 for _ in range(20))
+    assert sum(map(len, short.window(1).lines)) <= 1000
+
+
+def test_a_line_without_end_is_cut() -> None:
+    log = Log()
+    log.extend(["x" * 1_000_000])
+    assert len(log.window().lines[0]) < LONGEST + 10
+    assert Log().window().lines == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "pieces"),
+    [
+        ("plain", [("", "plain")]),
+        ("\x1b[31mred\x1b[0m end", [("sgr-red", "red"), ("", " end")]),
+        ("\x1b[1;32mok\x1b[39m bold\x1b[22m.", [("sgr-bold sgr-green", "ok"), ("sgr-bold", " bold"), ("", ".")]),
+        ("\x1b[38;5;208mx\x1b[48;2;1;2;3my", [("", "x"), ("", "y")]),
+        ("\x1b[mreset", [("", "reset")]),
+        ("\x1b[41m<b>\x1b[49m", [("sgr-on-red", "<b>")]),
+    ],
+)
+def test_colours(line: str, pieces: list[tuple[str, str]]) -> None:
+    assert segments(line) == pieces
+
+
+def test_hits_are_marked_within_colours() -> None:
+    assert marked([("sgr-red", "An ERROR, an error")], "error") == [
+        ("sgr-red", "An "),
+        ("sgr-red hit", "ERROR"),
+        ("sgr-red", ", an "),
+        ("sgr-red hit", "error"),
+    ]
+    assert marked([("", "abc")], "") == [("", "abc")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (["#7 RUN go build", "./main.go:31:7: syntax error: unexpected name", "build-image: the build failed"], 1),
+        (["starting", "fatal: could not read from remote", "exit status 128"], 1),
+        (["all is well", "done"], -1),
+        (["the build failed"], 0),
+        (["\x1b[31merror\x1b[0m: no space left on device"], 0),
+    ],
+)
+def test_the_line_that_tells_why(lines: list[str], line: int) -> None:
+    assert telling(lines) == line
+
+
+def test_a_search_covers_the_lines_that_come_after_it() -> None:
+    log = Log()
+    log.extend(["an error", "fine"])
+    search = Search(log, "ERROR")
+    assert (search.hits, search.place, search.line) == ([1], 0, 0)
+    log.extend(["fine", "error again", "the last error"])
+    search.catch_up()
+    assert search.hits == [1, 4, 5]
+    assert [search.go(1), search.go(1), search.place] == [1, 4, 2]
+    assert [search.go(1), search.go(1), search.go(-1)] == [5, 1, 5]
+    assert Search(log, "error").go(-1) == 5
+
+
+def test_a_search_without_a_hit_finds_it_when_it_comes() -> None:
+    log = Log()
+    search = Search(log, "late")
+    assert (search.hits, search.go(1), search.place) == ([], 0, 0)
+    log.extend(["too late"])
+    search.catch_up()
+    assert (search.hits, search.place, search.go(1)) == ([1], 0, 1)
+    assert (Search(log).hits, Search().hits, Search(None, "late").go(1)) == ([], [], 0)
+
+
+def test_a_search_forgets_the_lines_that_are_gone() -> None:
+    log = Log(most_lines=100)
+    log.extend(f"{number}" for number in range(1, 101))
+    search = Search(log, "1")
+    first, last = search.go(1), search.go(-1)
+    log.extend(f"{number}" for number in range(101, 111))
+    search.catch_up()
+    assert (first, last, search.line, search.hits[0]) == (1, 100, 100, 21)
+    assert search.hits == Search(log, "1").hits
+    search = Search(log, "2")
+    assert search.go(1) == 21
+    log.extend(f"{number}" for number in range(111, 201))
+    search.catch_up()
+    assert (search.place, search.hits) == (0, Search(log, "2").hits)
+
+
+def test_a_search_stays_quick_while_100_000_lines_stream_in() -> None:
+    log = Log()
+    search, slowest = Search(log, "9"), 0.0
+    for first in range(0, 100_000, 500):
+        log.extend(f"line {number} of a build" for number in range(first + 1, first + 501))
+        start = time.perf_counter()
+        search.catch_up()
+        slowest = max(slowest, time.perf_counter() - start)
+    assert search.hits == Search(log, "9").hits
+    assert slowest < 0.1
+
+
+class Pods:
+    """The first asking finds the container not started; the second has its log."""
+
+    def __init__(self, *lines: str, error: ApiError | None = None) -> None:
+        self.asked = 0
+        self._lines, self._error = lines, error
+
+    def follow_log(self, namespace: str, pod: str, container: str = "", *, tail_lines: int | None = None) -> Any:
+        self.asked += 1
+        if self.asked == 1:
+            raise ApiError("container is waiting to start", status=400)
+        return _Stream(self._lines, self._error)
+
+
+class _Stream:
+    def __init__(self, lines: Iterable[str], error: ApiError | None) -> None:
+        self._lines, self._error = lines, error
+
+    def __enter__(self) -> Iterator[str]:
+        yield from self._lines
+        if self._error:
+            raise self._error
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pass
+
+
+def followed(pods: Pods) -> Tail:
+    tail = Tail(pods, "pod", "step-a", lambda lines: [each.replace("secret", "***") for each in lines])
+    end = time.monotonic() + 5
+    while not (tail.over and tail.version) and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    return tail
+
+
+def test_a_tail_waits_for_its_container_and_masks_what_it_gets() -> None:
+    tail = followed(Pods("a secret", "b"))
+    assert (tail.log.window().lines, tail.why, tail.over) == (("a ***", "b"), "", True)
+
+
+def test_the_first_line_is_handed_on_at_once_and_those_after_it_together() -> None:
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    batches: list[tuple[float, list[str]]] = []
+
+    class Talking(Pods):
+        def follow_log(self, *_: object, **__: object) -> Any:
+            return _Stream(iter(told.get, ""), None)
+
+    def mask(lines: Iterable[str]) -> list[str]:
+        batches.append((time.monotonic(), [*lines]))
+        return batches[-1][1]
+
+    tail = Tail(Talking(), "pod", "step-a", mask)
+    time.sleep(0.05)
+    begun = time.monotonic()
+    for line in "abcdefgh":
+        told.put(line)
+        time.sleep(0.01)
+    told.put("")
+    end = time.monotonic() + 5
+    while len(tail.log.window().lines) < 8 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert batches[0][0] - begun < BATCH_SECONDS / 2
+    assert tail.log.window().lines == tuple("abcdefgh")
+    assert len(batches) < 5
+    tail.close()
+
+
+def test_a_tail_that_breaks_off_says_why_and_keeps_what_it_has() -> None:
+    tail = followed(Pods("a", error=ApiError("gone", status=0)))
+    assert (tail.log.window().lines, tail.why) == (("a",), "gone")

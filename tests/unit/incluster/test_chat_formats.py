@@ -1,0 +1,172 @@
+"""What chat robots are sent, and what their answers mean."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from bootstrap.incluster import chat_formats
+from bootstrap.incluster.chat_formats import Answer, Verdict
+from bootstrap.incluster.kube_api import Api, ApiFailure
+from bootstrap.incluster.rate_limit import Turns
+
+MESSAGE: dict[str, Any] = {
+    "pipelineRun": "go-echo-5b8ca62f01d3",
+    "status": "failed",
+    "repository": "http://git.test/go-echo.git",
+    "branch": "release/1",
+    "commit": "5b8ca62f01d3" + "0" * 28,
+    "author": "Ada <ada@example.org>",
+    "message": "<@all> <!here> **bold** [x](http://evil.test) 你好",
+    "image": "registry/demo/go-echo",
+    "digest": "",
+    "durationSeconds": 21,
+    "failedTask": "build-image",
+    "logTail": "main.go:14:2: undefined\nexit 1",
+}
+NOW = 1_700_000_000.5
+
+
+def body_of(kind: str, secret: str = "", **changes: Any) -> dict[str, Any]:
+    return chat_formats.request(kind, "https://robot.test/send?key=k", secret, MESSAGE | changes, NOW)[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "wanted"),
+    [
+        ("short", 5, "short"),
+        ("too long", 7, "too …"),
+        ("你好吗", 9, "你好吗"),
+        ("你好吗", 8, "你…"),
+        ("a😀b", 5, "a…"),
+        ("é" * 4, 6, "é…"),
+        ("x", 0, "…"),
+    ],
+)
+def test_texts_are_cut_between_characters(text: str, limit: int, wanted: str) -> None:
+    assert chat_formats.cut(text, limit) == wanted
+
+
+@pytest.mark.parametrize("text", ["错", "x", '"', "\\", "\n", "<", "😀"])
+@pytest.mark.parametrize("kind", sorted(chat_formats.ROBOTS))
+def test_bodies_stay_within_the_robots_limits(kind: str, text: str) -> None:
+    """What JSON or the markup makes longer counts as well; nothing is cut that need not be."""
+    body = body_of(kind, logTail=text * 50_000, message=text * 50_000)
+    texts = [body.get("markdown", {}).get(key, "") for key in ("text", "content")]
+    texts += [body.get("content", {}).get("text", "")]
+    texts += [block["text"]["text"] for block in body.get("blocks", ())]
+    longest = max(texts, key=len)
+    assert longest.endswith("…")
+    whole = {"dingtalk": 20_000, "feishu": 20_000}
+    limit = whole.get(kind, 4096)
+    size = len(chat_formats.encode(body)) if kind in whole else len(longest.encode())
+    assert limit / 2 < size <= limit or kind == "slack"
+    assert kind != "slack" or 1000 <= len(longest) <= 3000
+
+
+@pytest.mark.parametrize("kind", sorted(chat_formats.ROBOTS))
+def test_a_message_says_what_happened_and_calls_nobody(kind: str) -> None:
+    text = json.dumps(body_of(kind), ensure_ascii=False)
+    for part in ("failed in 21 s", "5b8ca62f01d3", "release/1", "你好"):
+        assert part in text
+    for part in ("<@all>", "<!here>", "**bold**", "[x](http"):
+        assert part not in text or (kind in ("slack", "feishu") and part in ("**bold**", "[x](http"))
+
+
+def test_dingtalk_is_signed_in_the_address() -> None:
+    """The signature was computed with openssl dgst -sha256 -hmac SECRET, of "MILLISECONDS\\nSECRET"."""
+    url, _ = chat_formats.request("dingtalk", "https://robot.test/send?access_token=t", "SECabc", MESSAGE, NOW)
+    query = parse_qs(urlsplit(url).query)
+    assert query["timestamp"] == ["1700000000500"]
+    assert query["sign"] == ["59vZsOjkU+HGgaDE7l14G4I3K9U8HE8g2Vzn9FydvEM="]
+    assert chat_formats.request("dingtalk", "https://robot.test/send", "", MESSAGE, NOW)[0] == "https://robot.test/send"
+
+
+def test_feishu_is_signed_in_the_body() -> None:
+    """Of nothing, with "SECONDS\\nSECRET" as the key; computed with openssl as well."""
+    body = body_of("feishu", "SECabc")
+    assert (body["timestamp"], body["sign"]) == ("1700000000", "XprR1de+0SSBnwWyU/4k6x2TL+Q2SJlM5NNEdAv7MWg=")
+    assert "sign" not in body_of("feishu")
+
+
+def told(**body: Any) -> Answer:
+    return Answer(200, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "wanted"),
+    [
+        ("dingtalk", told(errcode=0, errmsg="ok"), Verdict()),
+        ("dingtalk", told(errcode=130101, errmsg="send too fast"), Verdict("errcode 130101 send too fast", busy=True)),
+        ("dingtalk", told(errcode=310000, errmsg="sign not match"), Verdict("errcode 310000 sign not match")),
+        (
+            "wecom",
+            told(errcode=45009, errmsg="api freq out of limit"),
+            Verdict("errcode 45009 api freq out of limit", busy=True),
+        ),
+        ("wecom", told(errcode=-1), Verdict("errcode -1", busy=True)),
+        ("wecom", told(errcode=45033), Verdict("errcode 45033", busy=True)),
+        ("dingtalk", told(errcode=410100), Verdict("errcode 410100", busy=True)),
+        ("wecom", told(errcode=93000, errmsg="invalid webhook url"), Verdict("errcode 93000 invalid webhook url")),
+        ("feishu", told(code=0, msg="success"), Verdict()),
+        ("feishu", told(code=11232, msg="frequency limited"), Verdict("code 11232 frequency limited", busy=True)),
+        ("feishu", told(code=19021, msg="sign match fail"), Verdict("code 19021 sign match fail")),
+        ("slack", Answer(200, b"ok"), Verdict()),
+        ("slack", Answer(404, b"no_service"), Verdict("HTTP 404")),
+        ("slack", Answer(429, b"", 30.0), Verdict("HTTP 429", busy=True, after=30.0)),
+        ("wecom", Answer(200, b"<html>"), Verdict("its answer was not understood")),
+        ("generic", Answer(204), Verdict()),
+        ("generic", Answer(503), Verdict("HTTP 503", busy=True)),
+    ],
+)
+def test_what_an_answer_means(kind: str, answer: Answer, wanted: Verdict) -> None:
+    assert chat_formats.verdict(kind, answer) == wanted
+
+
+class SentApi:
+    """The ConfigMap of the last messages. conflicts: how often another run is quicker."""
+
+    def __init__(self, times: str, conflicts: int = 0) -> None:
+        self.times = times
+        self.conflicts = conflicts
+
+    def request(self, method: str, path: str, body: Any = None, kind: str = "") -> dict[str, Any]:
+        if method == "GET":
+            return {"metadata": {"resourceVersion": "7"}, "data": {"times": self.times}}
+        assert body["metadata"]["resourceVersion"] == "7"
+        if self.conflicts:
+            self.conflicts -= 1
+            raise ApiFailure(409, "conflict")
+        self.times = body["data"]["times"]
+        return {}
+
+
+def take(api: SentApi, now: float = 1000.0) -> tuple[str, list[float]]:
+    clock, slept = [now], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += seconds
+
+    return Turns(cast(Api, api), "cicd", sleep, lambda: clock[0]).take(), slept
+
+
+def test_a_turn_is_taken_and_remembered() -> None:
+    api = SentApi("[900, 990]", conflicts=2)
+    assert take(api) == ("", [0.1, 0.1])
+    assert json.loads(api.times) == [990, 1000.2]
+
+
+def test_the_twenty_first_waits_a_little_and_not_long() -> None:
+    full = json.dumps([950.0] * 20)
+    assert take(SentApi(full))[0] == ""
+    held, slept = take(SentApi(json.dumps([995.0] * 20)))
+    assert held == "20 messages in the last minute"
+    assert sum(slept) <= 20
+
+
+def test_rubbish_counts_as_nothing() -> None:
+    assert take(SentApi("rubbish"))[0] == ""

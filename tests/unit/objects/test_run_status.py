@@ -1,0 +1,306 @@
+"""PipelineRuns at every moment of their life, and the names of runs."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+
+from bootstrap.core.model import Object
+from bootstrap.core.paths import PROJECT
+from bootstrap.incluster.run_names import arrived_name, dns_label, label_value, run_name
+from bootstrap.objects.run_status import State, parse_run, parse_runs, task_state
+
+COMMIT = "3f9c2e1" + "0" * 33
+DIGEST = "sha256:" + "8" * 64
+TASKS: list[dict[str, Any]] = [
+    {"name": "git-clone"},
+    {"name": "build-image", "runAfter": ["git-clone"]},
+    {"name": "deploy", "params": [{"name": "IMAGE", "value": "$(tasks.build-image.results.image)"}]},
+    {"name": "smoke", "runAfter": ["deploy"]},
+]
+
+
+def done(status: str, reason: str, message: str = "") -> list[dict[str, str]]:
+    return [{"type": "Succeeded", "status": status, "reason": reason, "message": message}]
+
+
+def pipeline_run(name: str = "run-1", created: str = "2026-01-01T10:00:00Z", **status: object) -> Object:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "cicd",
+            "creationTimestamp": created,
+            "labels": {"tekton-bootstrap.dev/trigger": "push", "tekton-bootstrap.dev/branch": "main"},
+        },
+        "spec": {
+            "params": [
+                {"name": "REVISION", "value": "main"},
+                {"name": "IMAGE", "value": "registry:5000/demo/go-echo:1"},
+            ]
+        },
+        "status": {
+            "startTime": "2026-01-01T10:00:01Z",
+            "pipelineSpec": {"tasks": TASKS, "finally": [{"name": "notify"}]},
+            **status,
+        },
+    }
+
+
+def task_run(task: str, started: str = "2026-01-01T10:00:02Z", run: str = "run-1", **status: object) -> Object:
+    labels = {"tekton.dev/pipelineRun": run, "tekton.dev/pipelineTask": task}
+    return {
+        "metadata": {"name": f"{run}-{task}", "labels": labels},
+        "status": {"startTime": started, "podName": f"{run}-{task}-pod", **status},
+    }
+
+
+def step(name: str, code: int, reason: str = "Completed", **more: str) -> dict[str, Any]:
+    return {"name": name, "container": f"step-{name}", "terminated": {"exitCode": code, "reason": reason}, **more}
+
+
+GOOD = done("True", "Succeeded")
+CLONE = task_run(
+    "git-clone",
+    conditions=GOOD,
+    completionTime="2026-01-01T10:00:06Z",
+    results=[{"name": "commit", "value": COMMIT + "\n"}],
+    steps=[step("clone", 0)],
+)
+BROKEN = task_run(
+    "build-image",
+    conditions=done("False", "Failed", '"step-build" exited with code 1'),
+    steps=[step("prepare", 0), step("build", 1, "Error"), step("push", 1, "Error", terminationReason="Skipped")],
+)
+
+
+def test_a_run_that_failed_says_where_and_what_could_not_follow() -> None:
+    skipped = [
+        {"name": "deploy", "reason": "PipelineRun was stopping"},
+        {"name": "smoke", "reason": "PipelineRun was stopping"},
+    ]
+    notify = task_run("notify", conditions=GOOD)
+    run = parse_run(
+        pipeline_run(
+            conditions=done("False", "Failed", "Tasks Completed: 2 (Failed: 1)"),
+            completionTime="2026-01-01T10:00:12Z",
+            skippedTasks=skipped,
+        ),
+        [notify, BROKEN, CLONE],
+    )
+    assert (run.state, run.why) == (State.FAILED, "failed in build-image: exit 1 in step build")
+    assert [(task.name, task.state.value, task.why) for task in run.tasks] == [
+        ("git-clone", "Succeeded", ""),
+        ("build-image", "Failed", "exit 1 in step build"),
+        ("deploy", "Skipped", "needs build-image"),
+        ("smoke", "Skipped", "needs build-image"),
+        ("notify", "Succeeded", ""),
+    ]
+    failed = run.failed_task
+    assert failed is not None
+    assert (failed.failed_step, failed.exit_code, failed.pod) == ("build", 1, "run-1-build-image-pod")
+    assert [each.state for each in failed.steps] == [State.SUCCEEDED, State.FAILED, State.SKIPPED]
+    assert (run.commit, run.branch, run.trigger, run.seconds) == (COMMIT, "main", "push", 11)
+    assert run.image == ""
+
+
+def test_a_run_that_succeeded_has_its_results() -> None:
+    results = [{"name": "commit", "value": COMMIT}, {"name": "image-digest", "value": DIGEST}]
+    run = parse_run(pipeline_run(conditions=done("True", "Completed"), results=results))
+    assert (run.state, run.why, run.commit) == (State.SUCCEEDED, "", COMMIT)
+    assert run.image == f"registry:5000/demo/go-echo@{DIGEST}"
+
+
+def test_a_run_of_which_a_task_took_too_long_has_timed_out() -> None:
+    """Tekton says of it only that a task has failed."""
+    slow = done("False", "TaskRunTimeout", 'TaskRun "run-1-build-image" failed to finish within "10m0s"')
+    over = pipeline_run(conditions=done("False", "Failed", "Tasks Completed: 3 (Failed: 1, Cancelled 0), Skipped: 2"))
+    run = parse_run(over, [CLONE, task_run("build-image", conditions=slow), task_run("notify", conditions=GOOD)])
+    assert run.state is State.TIMED_OUT
+    assert run.why == 'timed out in build-image: TaskRun "run-1-build-image" failed to finish within "10m0s"'
+    assert parse_run(over, [CLONE, BROKEN]).state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("conditions", "told", "unsent"),
+    [
+        (GOOD, "sent", ""),
+        (GOOD, "off", ""),
+        (GOOD, "failed: HTTP 404", "failed: HTTP 404"),
+        (GOOD, "held back: 20 messages in the last minute", "held back: 20 messages in the last minute"),
+        (done("False", "TaskRunTimeout", "it took too long"), "", "failed: it took too long"),
+        ([], "", ""),
+    ],
+)
+def test_whether_people_heard_of_it(conditions: list[dict[str, str]], told: str, unsent: str) -> None:
+    results = [{"name": "notification", "value": told}] if told else []
+    assert parse_run(pipeline_run(), [task_run("notify", conditions=conditions, results=results)]).unsent == unsent
+    assert parse_run(pipeline_run()).unsent == ""
+
+
+def test_the_image_is_known_as_soon_as_it_was_built() -> None:
+    image = f"registry:5000/demo/go-echo@{DIGEST}"
+    built = task_run("build-image", conditions=GOOD, results=[{"name": "image", "value": image}])
+    assert parse_run(pipeline_run(conditions=done("Unknown", "Running")), [built]).image == image
+
+
+def test_a_run_in_the_middle() -> None:
+    building = task_run("build-image", conditions=done("Unknown", "Running"), steps=[{"name": "build", "running": {}}])
+    run = parse_run(pipeline_run(conditions=done("Unknown", "Running")), [building, CLONE])
+    assert (run.state, run.why, run.seconds) == (State.RUNNING, "", None)
+    assert [task.state for task in run.tasks] == [
+        State.SUCCEEDED,
+        State.RUNNING,
+        State.PENDING,
+        State.PENDING,
+        State.PENDING,
+    ]
+    assert run.tasks[0].seconds == 4
+    assert run.elapsed(datetime(2026, 1, 1, 10, 0, 31, tzinfo=UTC)) == 30
+    clone = run.task("git-clone")
+    assert clone is not None
+    assert clone.results["commit"].strip() == COMMIT
+
+
+@pytest.mark.parametrize(
+    "run", [{}, {"metadata": {}}, {"metadata": {"name": "a"}, "status": {}}, {"status": {"conditions": []}}]
+)
+def test_a_run_that_has_only_been_made(run: Object) -> None:
+    parsed = parse_run(run)
+    assert (parsed.state, parsed.tasks, parsed.seconds, parsed.commit) == (State.PENDING, (), None, "")
+    assert parsed.elapsed(datetime.now(UTC)) == 0
+    assert task_state(run).state is State.PENDING
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        ("True", "Succeeded", State.SUCCEEDED),
+        ("True", "Completed", State.SUCCEEDED),
+        ("Unknown", "Running", State.RUNNING),
+        ("Unknown", "Started", State.RUNNING),
+        ("Unknown", "PipelineRunPending", State.PENDING),
+        ("Unknown", "Pending", State.PENDING),
+        ("False", "Failed", State.FAILED),
+        ("False", "CouldntGetPipeline", State.FAILED),
+        ("False", "Cancelled", State.CANCELLED),
+        ("False", "CancelledRunningFinally", State.CANCELLED),
+        ("False", "StoppedRunningFinally", State.CANCELLED),
+        ("False", "TaskRunCancelled", State.CANCELLED),
+        ("False", "PipelineRunTimeout", State.TIMED_OUT),
+        ("False", "TaskRunTimeout", State.TIMED_OUT),
+    ],
+)
+def test_states(status: str, reason: str, expected: State) -> None:
+    assert parse_run(pipeline_run(conditions=done(status, reason))).state is expected
+
+
+def test_a_refused_run_shows_tektons_message() -> None:
+    run = parse_run(pipeline_run(conditions=done("False", "ParameterMissing", "lacks  REPO"), pipelineSpec=None))
+    assert run.why == "ParameterMissing: lacks REPO"
+
+
+def test_a_step_killed_for_memory_says_so() -> None:
+    killed = task_run("build-image", conditions=done("False", "Failed"), steps=[step("build", 137, "OOMKilled")])
+    assert task_state(killed).why == "exit 137 (OOMKilled) in step build"
+
+
+def test_a_task_that_cannot_start_says_why() -> None:
+    pulling = task_run("git-clone", conditions=done("False", "TaskRunImagePullFailed", "image x not found"))
+    assert task_state(pulling).why == "image x not found"
+
+
+def test_tasks_of_an_unresolved_pipeline_are_ordered_by_start() -> None:
+    late, early = task_run("b", "2026-01-01T10:00:09Z"), task_run("a", "2026-01-01T10:00:02Z")
+    run = parse_run(pipeline_run(pipelineSpec=None), [late, early, {"metadata": {"name": "c"}}])
+    assert [task.name for task in run.tasks] == ["a", "b", "c"]
+
+
+def test_a_when_expression_keeps_its_own_reason() -> None:
+    skipped = [{"name": "git-clone", "reason": "When Expressions evaluated to false"}]
+    run = parse_run(pipeline_run(skippedTasks=skipped))
+    assert run.tasks[0].why == "When Expressions evaluated to false"
+
+
+def test_runs_are_newest_first_and_have_their_own_tasks() -> None:
+    old, new = pipeline_run("old", "2026-01-01T09:00:00Z"), pipeline_run("new", "2026-01-01T11:00:00Z")
+    runs = parse_runs([old, new], [task_run("git-clone", run="old", conditions=GOOD)])
+    assert [run.name for run in runs] == ["new", "old"]
+    assert [run.tasks[0].state for run in runs] == [State.PENDING, State.SUCCEEDED]
+
+
+def test_an_id_as_revision_is_the_commit_and_no_branch() -> None:
+    run = parse_run({"spec": {"params": [{"name": "REVISION", "value": COMMIT}]}})
+    assert (run.commit, run.branch, run.trigger) == (COMMIT, "", "hand")
+
+
+ODD = [
+    "",
+    "-",
+    "a",
+    "9lives",
+    "Größe XXL",
+    "x" * 200,
+    "a-" * 100,
+    "/../..",
+    "日本語",
+    "UPPER_case.v1",
+    "-lead",
+    "trail-",
+]
+
+
+@pytest.mark.parametrize("app", ODD)
+@pytest.mark.parametrize("commit", ["", COMMIT, "refs/heads/main"])
+@pytest.mark.parametrize("suffix", ["x7k2p", "S" * 80])
+def test_run_names_are_dns_labels(app: str, commit: str, suffix: str) -> None:
+    name = run_name(app, commit, suffix)
+    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name)
+    assert name.endswith(suffix.lower()[:20]) or len(name) == 63
+
+
+@pytest.mark.parametrize(
+    ("url", "slug"),
+    [
+        ("http://git.git.svc.cluster.local/go-echo.git", "go-echo"),
+        ("https://github.com/You/My_App.git", "you-my-app"),
+        ("https://github.com/you/my-app/", "you-my-app"),
+        ("https://user:secret@host:8443/~you//app.git/", "you-app"),
+        ("https://host/" + "x" * 39 + "/app", "x" * 39),
+        ("https://host/" + "x" * 50, "x" * 40),
+    ],
+)
+def test_a_run_that_comes_by_itself_is_named_after_repository_and_commit(url: str, slug: str) -> None:
+    assert arrived_name(url, COMMIT) == f"{slug}-{COMMIT[:12]}"
+
+
+def test_the_run_name_people_see() -> None:
+    assert run_name("go-echo", COMMIT, "x7k2p") == "go-echo-3f9c2e1-x7k2p"
+    assert run_name("", "", "") == "run"
+
+
+@pytest.mark.parametrize("text", [*ODD, "feature/login", "_x_", "a" * 62 + "/b"])
+def test_label_values_are_accepted(text: str) -> None:
+    value = label_value(text)
+    assert re.fullmatch(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?", value)
+    assert len(value) <= 63
+
+
+def test_a_good_label_value_stays() -> None:
+    assert label_value("release-1.2_x") == "release-1.2_x"
+    assert label_value("feature/login") == "feature-login"
+    assert dns_label("Go_Echo") == "go-echo"
+
+
+EVENTS = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
+
+
+@pytest.mark.parametrize(("url", "wanted"), EVENTS["names"].items())
+def test_what_arrives_is_named_after_repository_and_commit(url: str, wanted: str) -> None:
+    """The listener names by the same table (images/tekton/listener_test.go)."""
+    found = arrived_name(url, EVENTS["commit"])
+    assert found == wanted
+    assert found == dns_label(found)

@@ -1,0 +1,55 @@
+"""Images are unpacked while a node waits; what goes wrong with it costs time only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bootstrap.core.errors import CommandError
+from bootstrap.steps.image_unpack import unpack
+from bootstrap.world.engine.client import Container
+from bootstrap.world.kind import phase_of
+from tests.unit.step_world import PAUSE, TOOLBOX, Box, make
+
+NODES = [Container("id", f"demo-worker{n}", "node", "running", 0, {}, frozenset()) for n in ("", "2")]
+
+
+@pytest.mark.parametrize("error", [None, CommandError("docker exec failed", code=1)])
+def test_every_image_on_every_node(tmp_path: Path, error: Exception | None) -> None:
+    world, heard, all_heard = make(tmp_path), [], threading.Semaphore(0)
+
+    def executed(box: Box, words: Sequence[str]) -> str:
+        heard.append((box.name, words[-2:], words[-3]))
+        all_heard.release()
+        if error:
+            raise error
+        return ""
+
+    world.engine.executed = executed
+    for node in NODES:
+        world.engine.add(Box(node.name, "node", {}, frozenset()))
+    unpack(world.open(), NODES)
+    assert all(all_heard.acquire(timeout=10) for _ in NODES)
+    for name, digests, zeroth in heard:
+        assert name in {node.name for node in NODES}
+        assert [*digests] == [PAUSE.digest, TOOLBOX.digest]
+        assert zeroth == "sh", "it is $0; the digests come after it"
+
+
+@pytest.mark.parametrize(
+    ("line", "phase"),
+    [
+        (" • Joining worker nodes 🚜  ...", "joining worker nodes"),
+        (" • Installing CNI 🔌  ...\n", "installing CNI"),
+        (" • Ensuring node image (a/node:1) 🖼  ...", "ensuring node image (a/node:1)"),
+        (" • Preparing nodes 📦 📦   ...", "preparing nodes"),
+        (" ✓ Installing CNI 🔌", ""),
+        ('Creating cluster "dev" ...', ""),
+        ("ERROR: failed to create cluster", ""),
+    ],
+)
+def test_what_kind_says(line: str, phase: str) -> None:
+    assert phase_of(line) == phase

@@ -1,0 +1,461 @@
+"""The scripts of the tasks, run by a real shell: with git for real, with stand-ins for buildctl and kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from bootstrap.core.paths import PROJECT
+from bootstrap.objects.manifests import load
+from bootstrap.settings import git_logins
+from tests.git_host import PASSWORD, USER, Bare, git_host
+
+DIGEST = "sha256:" + "c" * 64
+COMMIT = "a" * 40
+TMP = "/" + "tmp/"
+"""Where the scripts keep files; in a test it is the test's own folder."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    text: str
+
+
+def script(task: str) -> str:
+    [found] = load(PROJECT / f"manifests/pipeline/task-{task}.yaml")
+    [step] = found["spec"]["steps"]
+    assert step["command"] == ["sh", "-euc"]
+    return str(step["args"][0])
+
+
+@pytest.fixture
+def bin_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    return folder
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    """A stand-in that keeps its arguments, one call a line, in NAME.log."""
+    file = folder / name
+    file.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$*" | tr "\\n" " " >> {folder}/{name}.log; echo >> {folder}/{name}.log\n{text}'
+    )
+    file.chmod(0o755)
+
+
+def calls(folder: Path, name: str) -> list[str]:
+    log = folder / f"{name}.log"
+    return [line.strip() for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def run(task: str, folder: Path, text: str = "", **environ: str) -> Ended:
+    base = {"PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(folder.parent), "LC_ALL": "C"}
+    argv = ["sh", "-euc", text or script(task)]
+    ended = subprocess.run(argv, env=base | environ, capture_output=True, text=True, timeout=30, check=False)
+    return Ended(ended.returncode, ended.stdout + ended.stderr)
+
+
+# -- git-clone ---------------------------------------------------------------------------------------
+
+
+class Clone:
+    def __init__(self, tmp_path: Path, folder: Path) -> None:
+        self.tmp_path, self.folder = tmp_path, folder
+        self.origin = tmp_path / "origin"
+        self.git("init", "--quiet", "--initial-branch=main", str(self.origin), cwd=tmp_path)
+        self.first = self.commit("First commit")
+
+    def git(self, *words: str, cwd: Path | None = None) -> str:
+        who = ["-c", "user.name=Zoë", "-c", "user.email=z@test"]
+        argv = ["git", *who, *words]
+        return subprocess.run(argv, cwd=cwd or self.origin, capture_output=True, text=True, check=True).stdout.strip()
+
+    def commit(self, message: str) -> str:
+        (self.origin / "file").write_text(message)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def run(self, revision: str, repo: str = "https://git.test/app.git", known: Path | None = None) -> Ended:
+        """https://git.test stands for the origin, by git's own rule for rewriting addresses. known: logins."""
+        results = {f"RESULT_{name.upper()}": str(self.tmp_path / name) for name in self.names}
+        rewrite = {
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": f"url.file://{self.origin}.insteadOf",
+            "GIT_CONFIG_VALUE_0": "https://git.test/app.git",
+            "GIT_CONFIG_KEY_1": "safe.directory",
+            "GIT_CONFIG_VALUE_1": "*",
+        }
+        text = script("git-clone").replace(
+            "GIT_ALLOW_PROTOCOL=http:https:ssh", "GIT_ALLOW_PROTOCOL=http:https:ssh:file"
+        )
+        text = text.replace(TMP, f"{self.tmp_path}/").replace(git_logins.FOLDER, str(known or self.tmp_path / "none"))
+        directory = str(self.tmp_path / "run/source")
+        return run(
+            "git-clone", self.folder, text, REPO=repo, REVISION=revision, DIRECTORY=directory, **results, **rewrite
+        )
+
+    names = ("commit", "author", "branch", "message")
+
+    def results(self) -> dict[str, str]:
+        return {name: (self.tmp_path / name).read_text() for name in self.names}
+
+
+@pytest.fixture
+def clone(tmp_path: Path, bin_folder: Path) -> Clone:
+    return Clone(tmp_path, bin_folder)
+
+
+def test_clone_of_a_branch(clone: Clone) -> None:
+    second = clone.commit("Second")
+    ended = clone.run("main")
+    assert ended.code == 0, ended.text
+    assert clone.results() == {"commit": second, "author": "Zoë <z@test>", "branch": "main", "message": "Second"}
+    assert (clone.tmp_path / "run/source/file").read_text() == "Second"
+    depth = clone.git("rev-list", "--count", "HEAD", cwd=clone.tmp_path / "run/source")
+    assert depth == "1"
+
+
+def test_clone_of_a_tag_and_of_a_commit(clone: Clone) -> None:
+    clone.git("tag", "--annotate", "v1", "--message", "one")
+    clone.commit("Second")
+    assert clone.run("v1").code == 0
+    assert clone.results()["commit"] == clone.first
+    assert clone.run(clone.first).code == 0
+    assert clone.results() | {"author": ""} == {
+        "commit": clone.first,
+        "author": "",
+        "branch": "",
+        "message": "First commit",
+    }
+
+
+def test_a_locked_repository_is_opened_by_its_own_login(clone: Clone, tmp_path: Path) -> None:
+    repositories, folder = tmp_path / "repositories", tmp_path / "logins"
+    for each in (repositories, folder):
+        each.mkdir()
+    commit = Bare(repositories / "app.git").commit("main")
+    with git_host(repositories) as host:
+        address = host.url("locked/app")
+        assert clone.run("main", address, folder).code == 1
+        given = address.replace("//", f"//{USER}:{quote(PASSWORD)}@")
+        for name, contents in git_logins.files(git_logins.parse(given), str(folder)).items():
+            (folder / name).write_text(contents)
+        ended = clone.run("main", address, folder)
+    assert ended.code == 0, ended.text
+    assert clone.results()["commit"] == commit
+    assert PASSWORD not in ended.text
+
+
+def test_clone_again_starts_afresh(clone: Clone) -> None:
+    assert clone.run("main").code == 0
+    (clone.tmp_path / "run/source/left-over").write_text("x")
+    assert clone.run("main").code == 0
+    assert not (clone.tmp_path / "run/source/left-over").exists()
+
+
+def test_results_are_short_single_lines(clone: Clone) -> None:
+    clone.commit("ä" * 300 + "\x1b[31m")
+    assert clone.run("main").code == 0
+    assert clone.results()["message"] == "ä" * 100
+
+
+@pytest.mark.parametrize(
+    "revision", ["", "-x", "--upload-pack=touch /tmp/x", "a b", "a:b", "+main:main", "^main", "a..b", "x;id", "$(id)~"]
+)
+def test_odd_revisions_are_refused(clone: Clone, revision: str) -> None:
+    ended = clone.run(revision)
+    assert ended.code == 1
+    assert "REVISION" in ended.text or "could not be fetched" in ended.text
+    assert not (clone.tmp_path / "commit").exists()
+
+
+@pytest.mark.parametrize(
+    "repo",
+    [
+        "",
+        "file:///etc",
+        "/etc",
+        "ext::sh -c id",
+        "git@host:app",
+        "-x",
+        "--upload-pack=id",
+        "https://me:pass@git.test/x",
+    ],
+)
+def test_odd_addresses_are_refused(clone: Clone, repo: str) -> None:
+    ended = clone.run("main", repo)
+    assert ended.code == 1
+    assert "REPO" in ended.text
+    assert "pass@" not in ended.text
+
+
+def test_a_revision_that_is_not_there_is_named(clone: Clone) -> None:
+    ended = clone.run("nowhere")
+    assert ended.code == 1
+    assert "nowhere could not be fetched from https://git.test/app.git" in ended.text
+
+
+# -- build-image -------------------------------------------------------------------------------------
+
+
+class Build:
+    def __init__(self, tmp_path: Path, folder: Path) -> None:
+        self.tmp_path, self.folder = tmp_path, folder
+        self.source = tmp_path / "run/source"
+        (self.source / "sub dir").mkdir(parents=True)
+        for name in ("Dockerfile", "sub dir/Other", "main.go"):
+            (self.source / name).write_text("FROM scratch\n")
+        metadata = json.dumps({"containerimage.digest": DIGEST})
+        program(folder, "buildctl", f"echo '{metadata}' > {tmp_path}/metadata.json\n")
+
+    def run(self, **environ: str) -> Ended:
+        given = {"IMAGE": "r.test:5000/demo/app", "COMMIT": COMMIT, "CONTEXT": ".", "DOCKERFILE": "Dockerfile"}
+        fixed = {
+            "BUILDKIT": "tcp://b:1",
+            "DIRECTORY": str(self.source),
+            "CERTIFICATES": "/certs",
+            "RESULT_DIGEST": str(self.tmp_path / "digest"),
+        }
+        text = script("build-image").replace(TMP, f"{self.tmp_path}/")
+        return run("build-image", self.folder, text, **given | fixed | environ)
+
+
+@pytest.fixture
+def build(tmp_path: Path, bin_folder: Path) -> Build:
+    return Build(tmp_path, bin_folder)
+
+
+def test_build_pushes_by_commit_and_results_in_the_digest(build: Build) -> None:
+    ended = build.run()
+    assert ended.code == 0, ended.text
+    assert (build.tmp_path / "digest").read_text() == DIGEST
+    [call] = calls(build.folder, "buildctl")
+    assert f"--output=type=image,name=r.test:5000/demo/app:{COMMIT},push=true" in call
+    assert f"--opt=build-arg:COMMIT={COMMIT}" in call
+    assert f"--local=context={build.source} " in call
+    assert "--tlscert=/certs/tls.crt" in call
+
+
+@pytest.mark.parametrize("dockerfile", ["Other", "sub dir/Other"])
+def test_dockerfile_is_seen_from_context_or_repository(build: Build, dockerfile: str) -> None:
+    assert build.run(CONTEXT="sub dir", DOCKERFILE=dockerfile).code == 0
+    [call] = calls(build.folder, "buildctl")
+    assert "--opt=filename=Other" in call
+    assert f"--local=dockerfile={build.source}/sub dir " in call
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"IMAGE": ""},
+        {"IMAGE": "app"},
+        {"IMAGE": "r.test/app:tag"},
+        {"IMAGE": "r.test/app,push=false"},
+        {"IMAGE": "r.test/app\nx"},
+        {"IMAGE": "-x/app"},
+        {"IMAGE": "r.test/App"},
+        {"COMMIT": ""},
+        {"COMMIT": "main"},
+        {"CONTEXT": ".."},
+        {"CONTEXT": "../../.."},
+        {"CONTEXT": "none"},
+        {"CONTEXT": "main.go"},
+        {"DOCKERFILE": "../../../../../../../../etc/passwd"},
+        {"DOCKERFILE": "sub dir"},
+        {"DOCKERFILE": "none"},
+        {"CONTEXT": "link"},
+        {"DOCKERFILE": "link/hostname"},
+    ],
+)
+def test_what_leads_elsewhere_is_not_built(build: Build, environ: dict[str, str]) -> None:
+    (build.source / "link").symlink_to("/etc")
+    ended = build.run(**environ)
+    assert ended.code == 1
+    assert "build-image: " in ended.text
+    assert calls(build.folder, "buildctl") == []
+
+
+def test_a_failed_build_fails_and_leaves_no_digest(build: Build) -> None:
+    program(build.folder, "buildctl", "echo main.go:14: undefined >&2; exit 1\n")
+    ended = build.run()
+    assert ended.code == 1
+    assert "main.go:14: undefined" in ended.text
+    assert not (build.tmp_path / "digest").exists()
+
+
+BUILDKIT_FAILS = """
+cat >&2 <<'END'
+#10 0.327 ./main.go:14:2: undefined: fmt.Printn
+#10 ERROR: process "/bin/sh -c go build" did not complete successfully: exit code: 1
+------
+ > [build 5/5] RUN go build:
+0.327 ./main.go:14:2: undefined: fmt.Printn
+------
+Dockerfile:8
+--------------------
+   8 | >>> RUN go build
+--------------------
+error: failed to solve: process "/bin/sh -c go build" did not complete successfully: exit code: 1
+END
+exit 1
+"""
+
+
+def test_a_failed_build_ends_with_what_its_step_said(build: Build) -> None:
+    program(build.folder, "buildctl", BUILDKIT_FAILS)
+    assert build.run().text.splitlines()[-3:] == [
+        "> [build 5/5] RUN go build:",
+        "./main.go:14:2: undefined: fmt.Printn",
+        "build-image: the build failed",
+    ]
+
+
+# -- deploy ------------------------------------------------------------------------------------------
+
+KUBECTL = """
+set -eu
+state={folder}/state
+case "$*" in
+  *"get deployment"*containers*last-good-image*)
+    cat $state; if [ -f {folder}/good ]; then printf ' '; cat {folder}/good; fi ;;
+  *"get deployment"*matchLabels*) printf 'app=x,' ;;
+  *"get deployment"*"{{{{.type}}}}: {{{{.message}}}}"*) echo "Progressing: it stands still" ;;
+  *"get deployment"*"{{{{.reason}}}}"*)
+    if [ -f {folder}/stale ]; then rm {folder}/stale; echo ProgressDeadlineExceeded; fi ;;
+  *"get pods --selector=app=x "*) echo "pod-1/app waits: ImagePullBackOff" ;;
+  *"set image deployment/web "*) for word in "$@"; do last=$word; done; printf %s "${{last#*=}}" > $state ;;
+  *"rollout status deployment/web --timeout=180s"*)
+    [ ! -f {folder}/stale ]
+    case " {bad} " in *" $(cat $state) "*) exit 1 ;; esac ;;
+  *"annotate --overwrite deployment/web tekton-bootstrap.dev/last-good-image="*) for word in "$@"; do last=$word; done
+    printf %s "${{last#*=}}" > {folder}/good ;;
+  *) echo "unforeseen: $*" >&2; exit 99 ;;
+esac
+"""
+
+
+class Deploy:
+    new = f"r.test/app@{DIGEST}"
+
+    def __init__(self, folder: Path, bad: Iterable[str] = ()) -> None:
+        self.folder = folder
+        (folder / "state").write_text("r.test/app@old")
+        self.bad(*bad)
+
+    def bad(self, *images: str) -> None:
+        program(self.folder, "kubectl", KUBECTL.format(folder=self.folder, bad=" ".join(images)))
+
+    @property
+    def serving(self) -> str:
+        return (self.folder / "state").read_text()
+
+    def run(self, **environ: str) -> Ended:
+        given = {"IMAGE": "r.test/app", "DIGEST": DIGEST, "NAMESPACE": "demo", "NAME": "web", "CONTAINER": "app"}
+        return run("deploy", self.folder, ROLLOUT_LIMIT="180s", KUBECONFIG="/none", **given | environ)
+
+
+@pytest.fixture
+def deploy(bin_folder: Path) -> Deploy:
+    return Deploy(bin_folder)
+
+
+def test_deploy_sets_the_digest_and_remembers_it_as_good(deploy: Deploy) -> None:
+    ended = deploy.run()
+    assert ended.code == 0, ended.text
+    assert deploy.serving == deploy.new
+    assert (deploy.folder / "good").read_text() == f"app={deploy.new}"
+    assert all(call.startswith("--namespace=demo ") for call in calls(deploy.folder, "kubectl"))
+
+
+def test_failed_rollout_goes_back_and_says_why(deploy: Deploy) -> None:
+    deploy.bad(deploy.new)
+    ended = deploy.run()
+    assert ended.code == 1
+    assert deploy.serving == "r.test/app@old"
+    assert "Progressing: it stands still" in ended.text
+    assert "pod-1/app waits: ImagePullBackOff" in ended.text
+    assert "web serves r.test/app@old again" in ended.text
+    assert not (deploy.folder / "good").exists()
+
+
+def test_failed_rollout_goes_back_to_the_last_good_and_not_to_the_last(deploy: Deploy) -> None:
+    (deploy.folder / "good").write_text("app=r.test/app@good")
+    deploy.bad(deploy.new, "r.test/app@old")
+    assert deploy.run().code == 1
+    assert deploy.serving == "r.test/app@good"
+
+
+def test_the_good_image_of_another_container_is_not_taken(deploy: Deploy) -> None:
+    (deploy.folder / "good").write_text("sidecar=r.test/sidecar@good")
+    deploy.bad(deploy.new)
+    assert deploy.run().code == 1
+    assert deploy.serving == "r.test/app@old"
+
+
+def test_a_rollout_that_failed_earlier_is_not_taken_for_this_one(deploy: Deploy) -> None:
+    (deploy.folder / "stale").write_text("")
+    assert deploy.run().code == 0
+
+
+def test_there_may_be_nothing_to_go_back_to(deploy: Deploy) -> None:
+    (deploy.folder / "state").write_text(deploy.new)
+    deploy.bad(deploy.new)
+    ended = deploy.run()
+    assert ended.code == 1
+    assert "there is no earlier image to go back to" in ended.text
+
+
+def test_going_back_may_fail_too(deploy: Deploy) -> None:
+    deploy.bad(deploy.new, "r.test/app@old")
+    ended = deploy.run()
+    assert ended.code == 1
+    assert "so did going back to app=r.test/app@old" in ended.text
+
+
+def test_an_image_that_cannot_be_set_is_no_success(deploy: Deploy) -> None:
+    text = (deploy.folder / "kubectl").read_text()
+    (deploy.folder / "kubectl").write_text(text.replace('*"set image', '*"set image"*) exit 1 ;;\n  *"set image'))
+    ended = deploy.run()
+    assert ended.code == 1
+    assert not (deploy.folder / "good").exists()
+
+
+def test_missing_container_is_told_before_anything_is_changed(deploy: Deploy) -> None:
+    (deploy.folder / "state").write_text("")
+    ended = deploy.run()
+    assert ended.code == 1
+    assert "has no container app" in ended.text
+    assert not any("set image" in call for call in calls(deploy.folder, "kubectl"))
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"NAMESPACE": ""},
+        {"NAMESPACE": "--all"},
+        {"NAME": "web other"},
+        {"NAME": "-x"},
+        {"CONTAINER": '"}}{{.x'},
+        {"CONTAINER": "A"},
+        {"DIGEST": "latest"},
+        {"DIGEST": "sha256:x y"},
+        {"ROLLOUT_LIMIT": "--x"},
+    ],
+)
+def test_odd_values_reach_no_kubectl(deploy: Deploy, environ: dict[str, str]) -> None:
+    given = {"ROLLOUT_LIMIT": "180s"} | environ
+    values = {"IMAGE": "r.test/app", "DIGEST": DIGEST, "NAMESPACE": "demo", "NAME": "web", "CONTAINER": "app"}
+    ended = run("deploy", deploy.folder, KUBECONFIG="/none", **values | given)
+    assert ended.code == 1
+    assert "deploy: " in ended.text
+    assert calls(deploy.folder, "kubectl") == []
