@@ -1,7 +1,8 @@
 """Runs the parts that are missing, each after those it needs, and tells how far it is.
 
 Compilers use every core by themselves, so only one runs at a time; what mostly waits for the network
-or the disk (package downloads, packing) runs beside it.
+or the disk (package downloads, packing) runs beside it. Of the parts that could start, the one with the longest
+chain of parts behind it goes first (critical path), so that little is left to do when the last compiler ends.
 """
 
 from __future__ import annotations
@@ -55,6 +56,19 @@ def missing(tasks: Mapping[str, Task], roots: Iterable[str]) -> dict[str, Task]:
             found[task.name] = task
             stack += task.needs
     return found
+
+
+def critical_paths(tasks: Mapping[str, Task]) -> dict[str, int]:
+    """Expected seconds from the start of each task to the end of the longest chain of tasks that need it."""
+    needed_by: dict[str, list[str]] = {name: [] for name in tasks}
+    for task in tasks.values():
+        for need in task.needs:
+            if need in tasks:
+                needed_by[need].append(task.name)
+    lengths: dict[str, int] = {}
+    for name in TopologicalSorter(needed_by).static_order():  # those that need it come before it
+        lengths[name] = tasks[name].cost + max((lengths[later] for later in needed_by[name]), default=0)
+    return lengths
 
 
 class Progress:
@@ -132,8 +146,10 @@ def run(tasks: Mapping[str, Task], clock: Clock, line: StepLine, stop: Callable[
     compiling = ""
     graph = TopologicalSorter({name: [need for need in task.needs if need in tasks] for name, task in tasks.items()})
     graph.prepare()
+    lengths = critical_paths(tasks)
     while graph.is_active():
         ready += [tasks[name] for name in graph.get_ready()]
+        ready.sort(key=lambda task: lengths[task.name], reverse=True)
         for task in list(ready):
             if not (compiling if task.compiles else len(crew.busy) >= WORKERS):
                 ready.remove(task)

@@ -17,6 +17,9 @@ Say = Callable[[str], None]
 Context = Callable[[Path, Say], list[str]]
 """Fills a folder to build from; answers build arguments, "BASE=tekton-bootstrap/base:KEY"."""
 
+FETCH_COST = 10
+"""Expected seconds to fetch the modules of a part; it varies more with the network than with the part."""
+
 
 class Workshop:
     """key: of a part, see `keys`. prefix: of the parts that another supply makes otherwise: they are kept apart."""
@@ -52,6 +55,10 @@ class Workshop:
             self._store.put(name, key, lambda f: build(f, say), lambda: say("another command builds it"))
 
         return Task(name, label or name, cost, needs, lambda: self._store.has(name, self._key(name)), make, compiles)
+
+    def fetched(self, name: str, label: str, fetch: Callable[[Say], None]) -> Task:
+        """A task that fills a cache which looks after itself; run whenever a part that needs it is to be built."""
+        return Task(name, label, FETCH_COST, (), lambda: False, fetch)
 
     def in_engine(self, name: str, cost: int, needs: tuple[str, ...], context: Context) -> Task:
         """A task whose result is an image of the engine, built from a context folder."""

@@ -46,6 +46,11 @@ class Compiler:
             toolchain = golang.fetch(self._shell, self._store, self._pin(), say)
         return golang.Go(self._shell, toolchain, self._store.root, self._arch)
 
+    def download(self, part: GoPart, say: Say) -> None:
+        """Fetch the modules that the part is compiled from. Raises CommandError."""
+        packages = list(part.packages.values())
+        self.go(say).download(self._project / part.module, packages, tags=part.tags, native=part.native, say=say)
+
     def build(self, part: GoPart, folder: Path, say: Say) -> None:
         module = self._project / part.module
         flags = part.ldflags

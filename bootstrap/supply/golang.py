@@ -22,6 +22,7 @@ _REQUIRED = re.compile(r"^go (\d+(?:\.\d+)*)$", re.MULTILINE)
 _FOUND = re.compile(r"go version go(\d+(?:\.\d+)*)")
 
 Version = tuple[int, ...]
+Say = Callable[[str], None]
 
 
 def parse_version(text: str) -> Version:
@@ -130,6 +131,9 @@ class Go:
             "GOROOT": "",
         }
 
+    def _environ_for(self, native: bool) -> dict[str, str]:
+        return self.environ() | ({"GOOS": "", "GOARCH": ""} if native else {})
+
     def root(self) -> Path:
         """The folder of the toolchain itself, wherever the program found is a link or a wrapper to it."""
         return Path(self._shell.run([str(self.toolchain.go), "env", "GOROOT"], env=self.environ()).stdout.strip())
@@ -150,9 +154,7 @@ class Go:
         One `go build` where the names allow it, so that the packages compile side by side. native:
         for this machine rather than the target. Raises CommandError with the compiler's last lines.
         """
-        environ = self.environ()
-        if native:
-            environ |= {"GOOS": "", "GOARCH": ""}
+        environ = self._environ_for(native)
         flags = ["-v", f"-ldflags=-s -w {ldflags}".rstrip(), *([f"-tags={tags}"] if tags else [])]
         together = [package for name, package in packages.items() if package.rsplit("/", 1)[-1] == name]
         batches = [(f"{out}/", together)] if together else []
@@ -162,6 +164,15 @@ class Go:
             self._shell.run(argv, env=environ, cwd=module, limit=BUILD_LIMIT, on_line=on_line)
         for program in out.iterdir():
             program.chmod(0o755)  # whatever our umask: an image would need a second copy of it to change the mode
+
+    def download(self, module: Path, packages: Sequence[str], *, tags: str, native: bool, say: Say) -> None:
+        """Fetch the modules that those packages need into the module cache; nothing is compiled.
+
+        `go mod download` would fetch every module of go.mod, also those that only tests of others need.
+        Raises CommandError with Go's last lines.
+        """
+        argv = [str(self.toolchain.go), "list", "-deps", '-f={{""}}', *([f"-tags={tags}"] if tags else []), *packages]
+        self._shell.run(argv, env=self._environ_for(native), cwd=module, limit=BUILD_LIMIT, on_line=say)
 
     def compile(self, module: Path, packages: Sequence[str], say: Callable[[str], None]) -> None:
         """Fill Go's build cache with those packages and all that they need, each once.

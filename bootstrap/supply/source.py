@@ -132,10 +132,11 @@ class Source:
     def tasks(self) -> dict[str, Task]:
         """Every part by name."""
         stored, in_engine, exported = self._workshop.stored, self._workshop.in_engine, self._workshop.exported
-        tasks = [self._go_task(part) for part in GO_PARTS.values()]
+        tasks = [task for part in GO_PARTS.values() for task in self._go_tasks(part)]
         for part in IMAGE_PARTS.values():
             tasks += self._image_tasks(part)
         tasks += [
+            self._workshop.fetched("modules:tekton", "tekton modules", self._fetch_tekton_modules),
             stored("rootfs", build_catalog.BASE_COST, (), self._build_rootfs),
             in_engine("base", 5, ("rootfs",), self._base_context),
             in_engine("static", build_catalog.STATIC_COST, (), self._static_context),
@@ -145,7 +146,7 @@ class Source:
             stored(
                 "tekton",
                 build_catalog.TEKTON_COST,
-                ("go-tools", "layout:static", "layout:git"),
+                ("go-tools", "layout:static", "layout:git", "modules:tekton"),
                 self._build_tekton,
                 compiles=True,
             ),
@@ -158,10 +159,12 @@ class Source:
         ]
         return {task.name: task for task in tasks}
 
-    def _go_task(self, part: GoPart) -> Task:
-        label = part.name.removeprefix("go-")
+    def _go_tasks(self, part: GoPart) -> list[Task]:
+        """Its modules are fetched while others compile: a compiler that waits for the network leaves cores idle."""
+        label, modules = part.name.removeprefix("go-"), f"modules:{part.name}"
+        fetch = self._workshop.fetched(modules, f"{label} modules", functools.partial(self._compiler.download, part))
         build = functools.partial(self._compiler.build, part)
-        return self._workshop.stored(part.name, part.cost, part.needs, build, True, label)
+        return [fetch, self._workshop.stored(part.name, part.cost, (*part.needs, modules), build, True, label)]
 
     def _image_tasks(self, part: ImagePart) -> list[Task]:
         needs = tuple(f"engine:{n}" if n in (*IMAGE_PARTS, "base", "static") else n for n in part.needs)
@@ -222,6 +225,10 @@ class Source:
         return golang.Pin(pin["package"], pin["version"], tuple(pin["sha256"]))
 
     # -- what each part is made of ----------------------------------------------------------------
+
+    def _fetch_tekton_modules(self, say: Say) -> None:
+        packages = tekton_build.packages()
+        self.go(say).download(self._project / "images/tekton", packages, tags="", native=False, say=say)
 
     def _build_tekton(self, folder: Path, say: Say) -> None:
         layout = self._workshop.layout

@@ -51,7 +51,12 @@ def logical_name(package: str) -> str:
     return f"tekton-{product}-{package.rsplit('/', 1)[-1]}"
 
 
-NAMES = tuple(logical_name(f"{path}/{program}") for path, names in PROGRAMS.items() for program in names)
+def packages() -> list[str]:
+    """The Go packages of all programs."""
+    return [f"{path}/{program}" for path, names in PROGRAMS.items() for program in names]
+
+
+NAMES = tuple(map(logical_name, packages()))
 
 
 def layouts(folder: Path) -> dict[str, Path]:
@@ -86,7 +91,7 @@ def build(
             "GOOS": "",  # ko sets both from --platform, and refuses to be told twice
             "GOARCH": "",
         }
-        go.compile(module, [f"{path}/{program}" for path, names in PROGRAMS.items() for program in names], say)
+        go.compile(module, packages(), say)
         texts = []
         for name, config in CONFIGS:
             source = go.module_folder(module, name) / config

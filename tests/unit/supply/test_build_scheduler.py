@@ -10,7 +10,7 @@ import pytest
 
 from bootstrap.core.errors import CommandError
 from bootstrap.supply import build_scheduler
-from bootstrap.supply.build_scheduler import Progress, Task, minutes, missing, run
+from bootstrap.supply.build_scheduler import Progress, Task, critical_paths, minutes, missing, run
 from tests.unit.fakes import FakeClock, FakeLine
 
 LIMIT = 10.0
@@ -85,6 +85,27 @@ def test_one_compiles_at_a_time_and_does_not_take_the_place_of_others() -> None:
     site.works = dict.fromkeys(compiling, alone)
     site.run([*(site.task(name, compiles=True) for name in compiling), site.task("image", "c0"), site.task("download")])
     assert len(site.built) == 8
+
+
+def test_of_those_that_could_start_the_one_with_most_behind_it_does() -> None:
+    """A long part that little depends on would otherwise be begun first, and what needs the other would wait for it."""
+    site = Site()
+    site.run(
+        [
+            site.task("short", cost=20, compiles=True),
+            site.task("long", cost=30, compiles=True),
+            site.task("image", "short", cost=40),
+            site.task("node", "image", "long", cost=5),
+        ]
+    )
+    assert site.built.index("short") < site.built.index("long")
+
+
+def test_a_critical_path_is_the_longest_chain_to_the_end() -> None:
+    site = Site()
+    tasks = [site.task("a", cost=1), site.task("b", "a", cost=10), site.task("c", "a", "elsewhere", cost=3)]
+    tasks.append(site.task("d", "b", "c", cost=100))
+    assert critical_paths({task.name: task for task in tasks}) == {"d": 100, "b": 110, "c": 103, "a": 111}
 
 
 def test_the_first_error_stops_the_others_and_is_raised() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pytest
 import yaml
@@ -14,6 +14,8 @@ from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.supply import golang
 from bootstrap.supply.build_cache import Store
 from bootstrap.supply.golang import Go, Pin, Toolchain, find, module_version, required_version
+from bootstrap.supply.source import Source
+from bootstrap.world.engine.client import Engine
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
 from tests.unit.fakes import FakeClock
@@ -241,3 +243,19 @@ def test_a_dependency_that_is_not_there_is_downloaded() -> None:
 def test_a_dependency_that_does_not_come_is_an_error() -> None:
     with pytest.raises(PreconditionError, match=r"sigs\.k8s\.io/kind"):
         go(Compiler("", "", "")).module_folder(Path("/m"), "sigs.k8s.io/kind")
+
+
+@pytest.mark.parametrize(("native", "system"), [(False, "linux"), (True, "")])
+def test_modules_are_fetched_for_the_packages_as_they_will_be_compiled(native: bool, system: str) -> None:
+    shell = Compiler()
+    go(shell).download(Path("/m"), ["a.io/x", "a.io/y"], tags="no_zfs", native=native, say=lambda _: None)
+    [(argv, environ, folder)] = shell.ran
+    assert argv == ["/go/bin/go", "list", "-deps", '-f={{""}}', "-tags=no_zfs", "a.io/x", "a.io/y"]
+    assert (environ["GOOS"], folder) == (system, Path("/m"))
+
+
+def test_no_part_is_compiled_before_its_modules_are_there(tmp_path: Path) -> None:
+    source = Source(FakeShell(), cast(Engine, None), FakeClock(), project=ROOT, cache=tmp_path, arch="amd64")
+    compiled = {name: task for name, task in source.tasks.items() if task.compiles}
+    assert {name: f"modules:{name}" in task.needs for name, task in compiled.items()} == dict.fromkeys(compiled, True)
+    assert compiled.keys() >= {"tekton", "go-kubernetes"}
