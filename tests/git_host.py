@@ -149,17 +149,14 @@ class Bare:
         self.git("init", "--quiet", "--bare", f"--object-format={object_format}", "--initial-branch=main", str(folder))
 
     def git(self, *words: str, text: str = "") -> str:
-        inside = () if words[0] == "init" else ("-C", str(self.folder))
-        argv = ["git", *inside, *words]
-        done = subprocess.run(
-            argv,
-            input=text,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "GIT_CONFIG_NOSYSTEM": "1", **AUTHOR},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.strip()
+        return self.run(*(() if words[0] == "init" else ("-C", str(self.folder))), *words, text=text)
+
+    @staticmethod
+    def run(*words: str, text: str = "") -> str:
+        """git with nobody's configuration. Raises CalledProcessError."""
+        environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", **AUTHOR}
+        argv = ["git", *words]
+        return subprocess.run(argv, input=text, env=environ, capture_output=True, text=True, check=True).stdout.strip()
 
     def commit(self, *branches: str, message: str = "A change") -> str:
         """One commit without parents, of an empty tree, that these branches are then at."""

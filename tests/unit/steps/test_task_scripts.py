@@ -170,6 +170,63 @@ def test_results_are_short_single_lines(clone: Clone) -> None:
 
 
 @pytest.mark.parametrize(
+    ("subject", "told"),
+    [
+        ("修" * 67, "修" * 66),
+        ("a" + "é" * 100, "a" + "é" * 99),
+        ("🚀" * 51, "🚀" * 50),
+        ("x" * 199 + "\udce9", "x" * 199),  # a lone letter of Latin-1
+    ],
+)
+def test_a_subject_is_cut_between_characters(clone: Clone, subject: str, told: str) -> None:
+    (clone.origin / "file").write_text(subject, errors="surrogateescape")
+    message = clone.tmp_path / "subject"
+    message.write_bytes(subject.encode(errors="surrogateescape"))
+    clone.git("-c", "i18n.commitEncoding=utf-8", "commit", "--quiet", "--all", f"--file={message}")
+    ended = clone.run("main")
+    assert ended.code == 0, ended.text
+    assert clone.results()["message"] == told
+
+
+def test_a_branch_with_a_long_name_in_any_script_is_cloned(clone: Clone) -> None:
+    branch = "支" * 70
+    clone.git("branch", branch)
+    ended = clone.run(branch)
+    assert ended.code == 0, ended.text
+    assert clone.results()["branch"] == "支" * 66
+
+
+def test_submodules_come_with_it_by_relative_addresses_and_with_logins(clone: Clone, tmp_path: Path) -> None:
+    repositories, logins = tmp_path / "repositories", tmp_path / "logins"
+    for folder in (repositories, logins):
+        folder.mkdir()
+    inner, shared, app = (Bare(repositories / f"{name}.git") for name in ("inner", "shared", "app"))
+    for bare in (inner, shared, app):
+        bare.commit("main")
+    with git_host(repositories) as host:
+        locked = host.url("locked/inner")
+        given = locked.replace("//", f"//{USER}:{quote(PASSWORD)}@")
+        for name, contents in git_logins.files(git_logins.parse(given), str(logins)).items():
+            (logins / name).write_text(contents)
+        for bare, address in ((shared, locked), (app, "../shared.git")):
+            work = tmp_path / "work" / bare.folder.stem
+            Bare.run("clone", "--quiet", host.url(bare.folder.stem), str(work))
+            add = ("submodule", "--quiet", "add", address, f"third party/{address.rpartition('/')[2][:-4]}")
+            Bare.run("-C", str(work), "-c", f"include.path={logins}/config", *add)
+            Bare.run("-C", str(work), "commit", "--quiet", "--message=With a submodule")
+            bare.git("fetch", "--quiet", str(work), "main:main")
+        ended = clone.run("main", host.url("app"), logins)
+        assert ended.code == 0, ended.text
+        source = tmp_path / "run/source"
+        assert (source / "third party/shared/third party/inner/.git").exists()
+        shared.folder.rename(tmp_path / "gone")
+        ended = clone.run("main", host.url("app"), logins)
+    assert ended.code == 1
+    assert "a submodule could not be fetched" in ended.text
+    assert "third party/shared" in ended.text
+
+
+@pytest.mark.parametrize(
     "revision", ["", "-x", "--upload-pack=touch /tmp/x", "a b", "a:b", "+main:main", "^main", "a..b", "x;id", "$(id)~"]
 )
 def test_odd_revisions_are_refused(clone: Clone, revision: str) -> None:
