@@ -19,7 +19,7 @@ from bootstrap.world.terminal import Report
 
 if TYPE_CHECKING:
     from bootstrap.core.clock import Clock
-    from bootstrap.world.engine.client import Engine
+    from bootstrap.world.engine.protocol import Engine
     from bootstrap.world.environment_store import Identity
     from bootstrap.world.image_supply import Images
     from bootstrap.world.shell import Shell
@@ -113,9 +113,9 @@ def _settled(config: Config, shell: Shell, identity: Identity, verb: str) -> tup
 
 
 def _engine(config: Config, paths: Paths, shell: Shell) -> Engine:
-    from bootstrap.world.engine.client import Engine
+    from bootstrap.world.engine.client import DockerEngine
 
-    return Engine(shell, paths, config.engine)
+    return DockerEngine(shell, paths, config.engine)
 
 
 def _supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clock: Clock, cancel: Cancel) -> Images:

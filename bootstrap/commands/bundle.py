@@ -33,8 +33,6 @@ from bootstrap.world import World
 from bootstrap.world.file_locks import engine_held
 from bootstrap.world.terminal import StepLine
 
-SAVE_LIMIT = 900.0
-
 
 def bundle(world: World, *, output: str = "") -> int:
     """Write it from the supply of the settings, which provides first what is missing.
@@ -121,11 +119,11 @@ def _write(world: World, file: Path, folder: Path) -> None:
             line.cause(f"saving {name}")
             archive = folder / f"{name}.tar"
             unproved = image + UNPROVED
-            world.engine.docker("tag", image, unproved)
+            world.engine.tag(image, unproved)
             try:
-                world.engine.docker("save", "--output", str(archive), unproved, limit=SAVE_LIMIT)
+                world.engine.save(unproved, archive)
             finally:
-                world.engine.docker("rmi", unproved)
+                world.engine.image_remove(unproved)
             writer.add(f"{ENGINE}{name}.tar", archive)
             bill(name, image.rpartition(":")[2], functools.partial(sbom.of_archive, archive))
             archive.unlink()

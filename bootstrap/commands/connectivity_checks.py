@@ -119,7 +119,7 @@ def _of_nodes(world: World) -> Iterator[Hop]:
 def _pull(world: World, node: str) -> str:
     try:
         pull = ("ctr", "--namespace=k8s.io", "images", "pull", f"--hosts-dir={HOSTS}", f"{constants.REGISTRY}/{PROOF}")
-        world.engine.docker("exec", node, *pull, limit=20)
+        world.engine.exec(node, *pull, limit=20)
     except CommandError as error:
         said = [line for line in error.evidence.splitlines() if "DEPRECATION" not in line]
         return said[-1].removeprefix("ctr: ") if said else error.message

@@ -21,7 +21,7 @@ from bootstrap.core.model import Failed, Ready
 from bootstrap.supply.rootfs import CA_BUNDLE
 from bootstrap.world import host, probe
 from bootstrap.world.engine import runc_filter
-from bootstrap.world.engine.client import Engine
+from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Shell
 
 if TYPE_CHECKING:

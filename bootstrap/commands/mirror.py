@@ -32,8 +32,6 @@ from bootstrap.world import World
 from bootstrap.world.file_locks import engine_held
 from bootstrap.world.registry.user import MirrorRegistry
 
-SAVE_LIMIT = 900.0
-
 
 @dataclass(frozen=True)
 class Item:
@@ -234,7 +232,7 @@ def _push(world: World, registry: MirrorRegistry, item: Item) -> None:
         return
     with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=world.paths.cache) as folder:
         archive = Path(folder) / "image.tar"
-        world.engine.docker("save", "--output", str(archive), item.engine_image, limit=SAVE_LIMIT)
+        world.engine.save(item.engine_image, archive)
         oci_layout.from_engine_archive(archive, Path(folder) / "layout", packed=False)
         archive.unlink()
         registry.push(Path(folder) / "layout", item.name)

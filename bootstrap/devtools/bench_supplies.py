@@ -20,7 +20,7 @@ from bootstrap.core.paths import Paths
 from bootstrap.core.wait import until
 from bootstrap.steps.registry import free_port
 from bootstrap.world import World, apt
-from bootstrap.world.engine.client import Engine
+from bootstrap.world.engine.client import DockerEngine
 from bootstrap.world.shell import running
 
 LIMIT = 900.0
@@ -101,7 +101,7 @@ def _skopeo(world: World, address: str, folder: Path) -> float:
         source = f"oci:{item.layout}"
         if item.layout is None:
             archive = folder / "image.tar"
-            world.engine.docker("save", "--output", str(archive), item.engine_image, limit=LIMIT)
+            world.engine.save(item.engine_image, archive)
             source = f"docker-archive:{archive}"
         target = f"docker://{address}/skopeo/{item.name}"
         words = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", source, target]
@@ -134,7 +134,7 @@ def bundle(world: World, folder: Path, times: int, invoke: Invoke) -> dict[str, 
 @contextlib.contextmanager
 def _engine_there(world: World, env: Mapping[str, str]) -> Iterator[None]:
     """A private engine for those folders, which runs and holds nothing; purged in any case."""
-    engine = Engine(world.shell, Paths.of("bench", env), "managed")
+    engine = DockerEngine(world.shell, Paths.of("bench", env), "managed")
     engine.ensure(lambda _: None)
     try:
         yield

@@ -16,7 +16,7 @@ from bootstrap.objects import cluster_requirements, openshift_scc
 from bootstrap.steps.manifest_catalog import namespaces
 from bootstrap.steps.node_trust import CERTS, KIND_LABEL, Held, files_of, trust, trusts
 from bootstrap.world import World
-from bootstrap.world.engine.client import Container
+from bootstrap.world.engine.protocol import Container
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class ExistingCluster:
             return
         container = constants.registry_container(world.config.name)
         for network in self._unconnected(world, nodes):
-            world.engine.docker("network", "connect", f"--alias={constants.REGISTRY_HOST}", network, container)
+            world.engine.network_connect(network, container, alias=constants.REGISTRY_HOST)
         trust(world, nodes)
 
     def undo(self, world: World) -> None:
         """The registry leaves the network when its container is removed."""
         for node in self._nodes(world):
-            world.engine.docker("exec", node.name, "rm", "-rf", CERTS)
+            world.engine.exec(node.name, "rm", "-rf", CERTS)
 
     @staticmethod
     def _nodes(world: World) -> list[Container]:

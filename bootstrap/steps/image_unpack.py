@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from bootstrap.core.errors import BootstrapError
 from bootstrap.world import World
-from bootstrap.world.engine.client import Container
+from bootstrap.world.engine.protocol import Container
 
 UNPACK = """\
 snapshotter=$(sed -n 's/^ *snapshotter = "\\(.*\\)"/\\1/p' /etc/containerd/config.toml | head -n 1)
@@ -32,6 +32,6 @@ def unpack(world: World, nodes: Iterable[Container]) -> None:
 
 def _unpack(world: World, node: str, digests: list[str]) -> None:
     try:
-        world.engine.docker("exec", node, "sh", "-c", UNPACK, "sh", *digests, limit=LIMIT, check=False)
+        world.engine.exec(node, "sh", "-c", UNPACK, "sh", *digests, limit=LIMIT)
     except BootstrapError:
         """Nothing is lost but the head start."""

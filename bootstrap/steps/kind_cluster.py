@@ -22,7 +22,7 @@ from bootstrap.steps.node_restart import await_pods
 from bootstrap.steps.node_trust import KIND_LABEL, MARK, OTHERS, Held, files_of, trust, trusts
 from bootstrap.steps.registry import tar_of
 from bootstrap.world import World
-from bootstrap.world.engine.client import Container
+from bootstrap.world.engine.protocol import Container
 
 ROLE_LABEL = "io.x-k8s.kind.role"
 CONTROL_PLANE_RUNS = "installing CNI"
@@ -96,7 +96,7 @@ class KindCluster:
         since, born = datetime.now(UTC), [node for node in nodes if node.state != "created"]
         stopped = [node.name for node in born if node.state != "running"]
         if stopped:
-            world.engine.docker("start", *stopped, limit=120)
+            world.engine.start(*stopped, limit=120)
         held = self._ask(world, born)
         if nodes and (len(born) < len(nodes) or not self._mark(world, held)):
             self._replace(world, held)
@@ -106,7 +106,7 @@ class KindCluster:
             nodes = self._nodes(world)
         for name, each in held.items() if nodes else ():
             if OTHERS in each.trust and not world.config.ca_file:  # there was one
-                world.engine.docker("exec", name, "rm", "-rf", OTHERS)
+                world.engine.exec(name, "rm", "-rf", OTHERS)
         trust(world, nodes)
         world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
         if not _known_to_user(world):
@@ -122,7 +122,7 @@ class KindCluster:
         try:
             delete(world)
         except (PreconditionError, UsageError):  # kind went with the caches, or with the bundle
-            world.engine.docker("rm", "--force", "--volumes", *(node.name for node in nodes))
+            world.engine.nodes_remove([node.name for node in nodes])
             world.report.warn(f"context {world.context} stays: kubectl config delete-context {world.context}")
 
     def _create(self, world: World) -> None:
@@ -175,7 +175,7 @@ class KindCluster:
             ) from None
         folder, _, file = MARK.rpartition("/")
         archive = tar_of(".", {file: made_from(world).encode()}, mode=0o644)
-        world.engine.docker("cp", "-", f"{constants.control_plane(world.config.name)}:{folder}", stdin=archive)
+        world.engine.copy_into(constants.control_plane(world.config.name), folder, archive)
 
     @staticmethod
     def _nodes(world: World) -> list[Container]:

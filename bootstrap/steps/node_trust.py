@@ -12,7 +12,7 @@ from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.settings.ca_file import read
 from bootstrap.steps.registry import tar_of
 from bootstrap.world import World
-from bootstrap.world.engine.client import Container
+from bootstrap.world.engine.protocol import Container
 
 KIND_LABEL = "io.x-k8s.kind.cluster"
 MARK = "/kind/tekton-bootstrap"
@@ -65,7 +65,7 @@ def files_of(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
 
     def look(node: Container) -> Held:
         words = ("sh", "-c", LOOK, "sh", MARK, VOLUMES, *trusted(world))
-        mark, volumes, trust = world.engine.docker("exec", node.name, *words).stdout.split("\n", 2)
+        mark, volumes, trust = world.engine.exec(node.name, *words).split("\n", 2)
         return Held(mark.strip(), volumes == "volumes", trust)
 
     if not nodes:
@@ -85,7 +85,7 @@ def trust(world: World, nodes: Sequence[Container]) -> None:
     parent, _, folder = HOSTS.rpartition("/")
     files = {path.removeprefix(f"{HOSTS}/"): text.encode() for path, text in trusted(world).items() if text}
     for node in nodes:
-        world.engine.docker("cp", "-", f"{node.name}:{parent}", stdin=tar_of(folder, files))
+        world.engine.copy_into(node.name, parent, tar_of(folder, files))
 
 
 def trusted(world: World) -> dict[str, str]:

@@ -41,8 +41,8 @@ class PreloadStep:
     def _missing(world: World) -> list[LockedImage]:
         """Of the lock, what neither the nodes nor the registry hold."""
         node = constants.control_plane(world.cluster)
-        listing = ("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet")
-        there = set(world.engine.docker(*listing).stdout.split())
+        listing = ("ctr", "--namespace=k8s.io", "images", "list", "--quiet")
+        there = set(world.engine.exec(node, *listing).split())
         newer = [image for image in world.images.lock().images.values() if image.reference not in there]
         found = world.registry().digests(map(_tagged, newer)) if newer else {}
         return [image for image in newer if found.get(_tagged(image)) != image.digest]

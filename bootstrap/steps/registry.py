@@ -18,6 +18,7 @@ from bootstrap.core.model import Failed, Pending, Ready, Verdict
 from bootstrap.core.paths import PRODUCT
 from bootstrap.settings import ca_file
 from bootstrap.world import World
+from bootstrap.world.engine.protocol import ContainerSpec
 
 PORT = 5000
 PROOF = "bootstrap/pause:proof"
@@ -79,23 +80,18 @@ class RegistryStep:
     def _create(self, world: World, container: str, before: int) -> None:
         """before: the port that it had, 0 for none."""
         port = world.config.registry.port or free_port(before)
-        label = f"--label={constants.SELECTOR}"
-        if world.engine.inspect("volume", container) is None:
-            world.engine.docker("volume", "create", label, container)
-        world.engine.docker(
-            "create",
-            f"--name={container}",
-            label,
-            f"--label={PRODUCT}/environment={world.config.name}",
-            f"--network={constants.network(world.config.name)}",
-            f"--network-alias={constants.REGISTRY_HOST}",
-            "--restart=unless-stopped",
-            f"--publish=127.0.0.1:{port}:{PORT}",
-            f"--volume={container}:/var/lib/registry",
-            "--cap-drop=ALL",
-            "--security-opt=no-new-privileges",
-            "--memory=1g",
-            world.images.lock().registry_image,
+        world.engine.volume_create(container)
+        world.engine.container_create(
+            ContainerSpec(
+                name=container,
+                image=world.images.lock().registry_image,
+                labels={f"{PRODUCT}/environment": world.config.name},
+                network=constants.network(world.config.name),
+                alias=constants.REGISTRY_HOST,
+                ports={PORT: port},
+                volumes={container: "/var/lib/registry"},
+                memory_gib=1,
+            )
         )
 
     def _configure(self, world: World, container: str) -> None:
@@ -108,16 +104,16 @@ class RegistryStep:
             "tls.crt": pair.certificate,
             "tls.key": pair.key,
         }
-        world.engine.docker("cp", "-", f"{container}:/etc", stdin=tar_of("registry", files))
+        world.engine.copy_into(container, "/etc", tar_of("registry", files))
 
     def _restart(self, world: World, container: str) -> None:
         try:
-            world.engine.docker("restart", "--time=2", container)
+            world.engine.restart(container, grace=2)
         except CommandError:  # somebody took its port, or removed its network
             world.engine.container_remove(container)
             self._create(world, container, 0)
             self._configure(world, container)
-            world.engine.docker("start", container)
+            world.engine.start(container)
 
     @staticmethod
     def _refusal(world: World) -> str:
@@ -204,7 +200,7 @@ def free_port(wanted: int = 0) -> int:
 
 
 def tar_of(folder: str, files: Mapping[str, bytes], mode: int = 0o600) -> bytes:
-    """A tar archive of root's files below `folder`, for `docker cp -`. Names may lead through further folders."""
+    """A tar archive of root's files below `folder`, for `Engine.copy_into`. Names may lead through further folders."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path in dict.fromkeys([folder, *(f"{folder}/{name}".rpartition("/")[0] for name in files)]):

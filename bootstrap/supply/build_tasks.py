@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from bootstrap.core.errors import CommandError
+from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.supply import oci_layout
 from bootstrap.supply.build_cache import KEEP, Store
 from bootstrap.supply.build_scheduler import Task
-from bootstrap.world.engine.client import Engine
+from bootstrap.world.engine.protocol import Engine
 
 Say = Callable[[str], None]
 Context = Callable[[Path, Say], list[str]]
@@ -64,7 +64,7 @@ class Workshop:
         """A task whose result is an image of the engine, built from a context folder."""
 
         def build(folder: Path, say: Say) -> None:
-            self._docker_build(name, folder, context(folder, say), say)
+            self._build(name, folder, context(folder, say), say)
 
         return self.held(name, cost, needs, build)
 
@@ -90,7 +90,7 @@ class Workshop:
         def export(folder: Path, say: Say) -> None:
             say("packing")
             archive = folder / "engine.tar"
-            self._engine.docker("save", "-o", str(archive), self.tag(name), limit=600)
+            self._engine.save(self.tag(name), archive, limit=600)
             oci_layout.from_engine_archive(archive, folder)
             archive.unlink()
 
@@ -100,28 +100,18 @@ class Workshop:
 
         return Task(f"layout:{name}", f"{name} image", 3, (f"engine:{name}",), lambda: self.layout(name).is_dir(), make)
 
-    def _docker_build(self, name: str, folder: Path, arguments: list[str], say: Say) -> None:
-        build_args = [word for argument in arguments for word in ("--build-arg", argument)]
-        labels = ["--label", "app.kubernetes.io/managed-by=tekton-bootstrap"]
-        command = ["build", "--force-rm", "--network=host", "-t", self.tag(name), *labels, *build_args, str(folder)]
-        said: deque[str] = deque(maxlen=20)
-
-        def hear(text: str) -> None:
-            said.append(text)
-            if text.startswith(("Step ", "#")):
-                say(text.split(" : ")[0].lower()[:40])
-
+    def _build(self, name: str, folder: Path, arguments: list[str], say: Say) -> None:
         try:
-            self._engine.docker(*command, limit=1800, on_line=hear)
-        except CommandError as error:  # the classic builder tells the cause on stdout
+            self._engine.build(folder, self.tag(name), arguments=arguments, on_progress=say)
+        except CommandError as error:
             message = f"the image {name} could not be built"
-            raise CommandError(message, code=error.code, evidence="\n".join(said)) from None
+            raise CommandError(message, code=error.code, evidence=error.evidence) from None
 
     def _drop_older(self, name: str) -> None:
         """Keep as many as the store does; the engine refuses to remove what a container is made from."""
         repository = self.tag(name).rpartition(":")[0]
-        tags = self._engine.docker("image", "ls", "--format={{.Tag}}", repository).stdout.split()
-        names = [f"{repository}:{tag}" for tag in tags]
+        names = [f"{repository}:{tag}" for tag in self._engine.image_tags(repository)]
         older = [each for each in names if each != self.tag(name)][KEEP - 1 :]
         if older:
-            self._engine.docker("image", "rm", *older, check=False)
+            with contextlib.suppress(CommandError, PreconditionError):  # they cost space, and go with the next build
+                self._engine.image_remove(*older)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping
@@ -9,15 +10,13 @@ from pathlib import Path
 from typing import IO
 
 from bootstrap.core.clock import Clock
-from bootstrap.core.errors import PreconditionError, UsageError
+from bootstrap.core.errors import CommandError, PreconditionError, UsageError
 from bootstrap.core.model import Lock, Object, Pending, Ready, Verdict
 from bootstrap.supply import bundle_file, oci_layout
 from bootstrap.supply.build_cache import Store, key_of
 from bootstrap.supply.bundle_file import ARCHIVES, CHECKSUMS, ENGINE, TEKTON, TOOLS, UNPROVED, Description
-from bootstrap.world.engine.client import Engine
+from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.terminal import StepLine
-
-LOAD_LIMIT = 900.0
 
 
 class Bundle:
@@ -58,7 +57,8 @@ class Bundle:
             self._load_images(line)
         finally:
             for name in self._loaded:
-                self._engine.docker("rmi", self._in_engine[name] + UNPROVED, check=False)
+                with contextlib.suppress(CommandError, PreconditionError):  # it would hide an error from before
+                    self._engine.image_remove(self._in_engine[name] + UNPROVED)
 
     def _load_images(self, line: StepLine) -> None:
         """Of what the engine holds now only what was loaded by this command counts as proved."""
@@ -67,7 +67,7 @@ class Bundle:
                 if name not in self._loaded:  # the store had the rest from before
                     line.cause(f"loading {name}")
                     bundle_file.load_again(self._file, name, self._sum(f"{ENGINE}{name}.tar"), self._load)
-                self._engine.docker("tag", image + UNPROVED, image)
+                self._engine.tag(image + UNPROVED, image)
 
     def lock(self) -> Lock:
         said = self._said
@@ -125,7 +125,7 @@ class Bundle:
             while archive.read(oci_layout.CHUNK):
                 pass
         else:
-            self._engine.docker("load", "--quiet", stdin=archive, limit=LOAD_LIMIT)
+            self._engine.load(archive)
             self._loaded.add(name)
 
     def _sum(self, member: str) -> str:

@@ -19,7 +19,7 @@ from bootstrap.supply import bundle_file, oci_layout
 from bootstrap.supply.build_cache import Store, key_of
 from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON, Description
 from bootstrap.supply.source import Source
-from bootstrap.world.engine.client import Engine
+from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.registry.user import MirrorRegistry
 from bootstrap.world.terminal import StepLine
 
@@ -27,7 +27,6 @@ ENVIRONMENT = "environment"
 """The image whose files say what the others are. It is pushed last, so half a mirror is never taken for a whole one."""
 DIGESTS = "engine.json"
 """Of its files the one that says by which digest the engine's two images were pushed: {"node:KEY": "sha256:..."}."""
-LOAD_LIMIT = 900.0
 
 
 def tag_of(digest: str) -> str:
@@ -225,9 +224,9 @@ def load_image(
     """ "NAME@DIGEST" of a registry into the engine, as `name`. archive: a file to be used on the way."""
     try:
         reference = registry.pull_archive(source, archive, platform)
-        engine.docker("load", "--quiet", "--input", str(archive), limit=LOAD_LIMIT)
-        engine.docker("tag", reference, name)
-        engine.docker("rmi", reference)
+        engine.load(archive)
+        engine.tag(reference, name)
+        engine.image_remove(reference)
     finally:
         archive.unlink(missing_ok=True)
 

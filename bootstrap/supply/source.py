@@ -25,7 +25,7 @@ from bootstrap.supply.build_tasks import Workshop
 from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, NOT_COMPILED, Inputs, Keys
 from bootstrap.supply.compiler import Compiler
 from bootstrap.world.engine import runc_filter
-from bootstrap.world.engine.client import Engine
+from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Shell
 from bootstrap.world.terminal import StepLine
 

@@ -34,7 +34,7 @@ from bootstrap.supply.compiler import Compiler
 from bootstrap.supply.mirror import load_image, tag_of
 from bootstrap.supply.public_registries import Publishers
 from bootstrap.supply.upstream_lock import PublicImage, PublicLock
-from bootstrap.world.engine.client import Engine
+from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Shell
 from bootstrap.world.terminal import StepLine
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bootstrap.core.clock import Clock
     from bootstrap.core.paths import Paths
     from bootstrap.settings.config import Config
-    from bootstrap.world.engine.client import Engine
+    from bootstrap.world.engine.protocol import Engine
     from bootstrap.world.environment_store import Identity
     from bootstrap.world.image_supply import Images
     from bootstrap.world.kind import Kind

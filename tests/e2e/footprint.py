@@ -13,6 +13,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Ready
 from bootstrap.world import World, host
 from bootstrap.world.engine.network import EngineNetwork, links
+from tests.e2e.docker_client import docker
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _of_engine(world: World) -> list[str]:
 def _containers(world: World) -> list[str]:
     """By name and by any label, running or not."""
     name = world.config.name
-    found = json.loads(f"[{','.join(world.engine.docker('ps', '--all', '--format={{json .}}').stdout.splitlines())}]")
+    found = json.loads(f"[{','.join(docker(world, 'ps', '--all', '--format={{json .}}').stdout.splitlines())}]")
     return [
         each["Names"] for each in found if each["Names"].startswith(f"{name}-") or f"={name}," in each["Labels"] + ","
     ]

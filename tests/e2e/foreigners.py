@@ -9,6 +9,7 @@ import yaml
 
 from bootstrap.settings import kind_config
 from bootstrap.steps.kind_cluster import CGROUP_V2
+from tests.e2e.docker_client import docker
 from tests.e2e.product import Product
 
 ONE_NODE = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n"
@@ -38,5 +39,5 @@ def cluster(product: Product, name: str) -> Iterator[None]:
     finally:
         world.engine.ensure(lambda _: None)  # commands may have stopped it: nothing of ours was left in it
         kind("delete", "cluster")
-        world.engine.docker("network", "rm", name)
+        docker(world, "network", "rm", name)
         world.engine.stop_if_idle()

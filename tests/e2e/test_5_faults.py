@@ -10,6 +10,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Object
 from bootstrap.world import World
 from tests.e2e import app
+from tests.e2e.docker_client import docker
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 
@@ -30,7 +31,7 @@ def _get(world: World, api_version: str, kind: str, name: str, namespace: str) -
 def test_a_registry_that_was_removed_comes_back_with_its_images(product: Product, world: World) -> None:
     world.registry().push(world.images.layouts()["pause"], "e2e/kept:1")
     kept = world.registry().digest("e2e/kept:1")
-    world.engine.docker("rm", "--force", constants.registry_container(product.name))
+    docker(world, "rm", "--force", constants.registry_container(product.name))
     assert _verdicts(product)["registry"] == "pending"
     product.run("up")
     assert world.registry().digest("e2e/kept:1") == kept
@@ -71,7 +72,7 @@ def test_a_setting_that_cannot_change_in_place_names_the_way_out(product: Produc
 
 
 def test_a_stopped_node_is_started_again(product: Product, world: World) -> None:
-    world.engine.docker("stop", "--time=5", f"{product.name}-worker", limit=60)
+    docker(world, "stop", "--time=5", f"{product.name}-worker", limit=60)
     assert _verdicts(product)["cluster"] == "pending"
     product.run("up")
     assert app.version(product)
@@ -84,11 +85,11 @@ def test_a_node_that_runs_no_command_is_told_and_loses_nothing(
     before, node = repository.git("ls-remote", "origin"), constants.control_plane(product.name)
     made = world.engine.inspect("container", node)
     assert made
-    world.engine.docker("update", "--pids-limit=1", node)
+    docker(world, "update", "--pids-limit=1", node)
     try:
         answer = product.run("up", code=1)
     finally:
-        world.engine.docker("update", "--pids-limit=-1", node)
+        docker(world, "update", "--pids-limit=-1", node)
     assert "so nothing is changed" in answer.err
     assert f"invoke down --name {product.name}" in answer.err
     product.run("up")
@@ -116,11 +117,11 @@ def test_a_foreign_cluster_of_the_same_name_is_neither_adopted_nor_deleted(
 ) -> None:
     node = f"{foreign}-control-plane"
     labels = (f"--label={KIND_LABEL}={foreign}", "--label=io.x-k8s.kind.role=control-plane")
-    world.engine.docker("create", f"--name={node}", *labels, world.images.lock().registry_image)
+    docker(world, "create", f"--name={node}", *labels, world.images.lock().registry_image)
     try:
         answer = product.run("up", name=foreign, code=1)
         assert "we did not make" in answer.text
         product.run("down", name=foreign)
         assert world.engine.inspect("container", node) is not None
     finally:
-        world.engine.docker("rm", "--force", "--volumes", node)
+        docker(world, "rm", "--force", "--volumes", node)

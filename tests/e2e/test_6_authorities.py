@@ -15,6 +15,7 @@ from bootstrap.core import constants
 from bootstrap.steps.node_trust import HOSTS, OTHERS
 from bootstrap.world import World
 from bootstrap.world.environment_store import Identity
+from tests.e2e.docker_client import docker
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 
@@ -67,7 +68,7 @@ def company(product: Product, world: World, tmp_path_factory: pytest.TempPathFac
         server.shutdown()
     assert product.run("up").code == 0
     node = constants.control_plane(product.name)
-    assert world.engine.docker("exec", node, "ls", OTHERS, check=False).code != 0
+    assert docker(world, "exec", node, "ls", OTHERS, check=False).code != 0
 
 
 def test_what_leaves_the_cluster_trusts_it(
@@ -75,12 +76,12 @@ def test_what_leaves_the_cluster_trusts_it(
 ) -> None:
     node = constants.control_plane(product.name)
     pull = ("ctr", "images", "pull", f"--hosts-dir={HOSTS}", f"{company.address}/there/is:none")
-    before = world.engine.docker("exec", node, *pull, check=False)
+    before = docker(world, "exec", node, *pull, check=False)
     assert "unknown authority" in before.stderr
     settings = {"INVOKE_CA_FILE": str(company.ca), "INVOKE_NOTIFY_URL": f"https://{company.address}/hook"}
     answer = product.run("up", env=settings)
     assert "parts to build" not in answer.text
-    after = world.engine.docker("exec", node, *pull, check=False)
+    after = docker(world, "exec", node, *pull, check=False)
     assert "not found" in after.stderr
     assert any(each.startswith("/v2/there/is/manifests/none") for each in company.asked)
 

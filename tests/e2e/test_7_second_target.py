@@ -16,6 +16,7 @@ from bootstrap.steps.node_trust import CERTS
 from bootstrap.world import World
 from bootstrap.world.kube.client import Kube
 from tests.e2e import app
+from tests.e2e.docker_client import docker
 from tests.e2e.foreigners import ONE_NODE
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
@@ -56,8 +57,8 @@ def _kind(product: Product, world: World, *words: str, config: object = None) ->
 def _trust(world: World, source: str, target: str) -> None:
     """As docs say for a cluster of one's own: containerd is told the registry's CA and password."""
     for file in ("hosts.toml", "ca.crt"):
-        text = world.engine.docker("exec", source, "cat", f"{CERTS}/{file}").stdout
-        world.engine.docker("exec", "-i", target, "sh", "-c", f"mkdir -p {CERTS} && cat > {CERTS}/{file}", stdin=text)
+        text = world.engine.exec(source, "cat", f"{CERTS}/{file}")
+        docker(world, "exec", "-i", target, "sh", "-c", f"mkdir -p {CERTS} && cat > {CERTS}/{file}", stdin=text)
 
 
 def test_a_run_deploys_to_the_second_cluster(

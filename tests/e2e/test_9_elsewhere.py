@@ -22,6 +22,7 @@ from bootstrap.objects.readiness import readiness_all
 from bootstrap.steps.registry import tar_of
 from bootstrap.world.environment_store import Identity
 from bootstrap.world.kube.client import Kube
+from tests.e2e.docker_client import docker
 from tests.e2e.mirrored import FOLDER, Filled
 from tests.e2e.product import Product
 
@@ -69,7 +70,7 @@ class Far:
 
     def serve(self) -> None:
         """What the mirror keeps, by a registry on the cluster's network that is reached by its address there."""
-        docker, box = self.world.engine.docker, self.box
+        engine, box = self.world.engine, self.box
         identity = Identity(self._product.folder / "registry", "far")
         first = ipaddress.ip_address(self._address(constants.control_plane(self.name)))
         likely = [str(first + further) for further in range(1, 9)]  # an address is given only when it starts
@@ -77,9 +78,9 @@ class Far:
         login = identity.htpasswd(USER, Secret(PASSWORD))
         files = {"htpasswd": login, "tls.crt": pair.certificate, "tls.key": pair.key}
         image, kept = self.world.images.lock().registry_image, f"{self._filled.data}:/var/lib/registry"
-        docker("create", f"--name={box}", f"--network={self.name}", f"--volume={kept}", image)
-        docker("cp", "-", f"{box}:/etc", stdin=tar_of("registry", files))
-        docker("start", box)
+        docker(self.world, "create", f"--name={box}", f"--network={self.name}", f"--volume={kept}", image)
+        engine.copy_into(box, "/etc", tar_of("registry", files))
+        engine.start(box)
         address = self._address(box)
         assert address in likely
         self.registry, self.ca = f"{address}:{PORT}", identity.ca_file
@@ -94,9 +95,7 @@ class Far:
         hosts = f'[host."https://{self.registry}"]\n  ca = "/etc/containerd/certs.d/{self.registry}/ca.crt"\n'
         files = {"hosts.toml": hosts.encode(), "ca.crt": self.ca.read_bytes()}
         archive = tar_of(self.registry, files, mode=0o644)
-        self.world.engine.docker(
-            "cp", "-", f"{constants.control_plane(self.name)}:/etc/containerd/certs.d", stdin=archive
-        )
+        self.world.engine.copy_into(constants.control_plane(self.name), "/etc/containerd/certs.d", archive)
 
     def rest(self) -> None:
         """Wait until the cluster's own programs run: a pod that is not on its node yet still changes."""
@@ -136,7 +135,6 @@ class Far:
 @pytest.fixture(scope="module")
 def far(product: Product, filled: Filled, foreign: str) -> Iterator[Far]:
     there = Far(product, foreign, filled)
-    docker = there.world.engine.docker
     try:
         there.serve()
         there.admit()
@@ -146,16 +144,16 @@ def far(product: Product, filled: Filled, foreign: str) -> Iterator[Far]:
         yield there
         there.run("down")
     finally:
-        docker("rm", "--force", "--volumes", there.box)
+        docker(there.world, "rm", "--force", "--volumes", there.box)
 
 
 def _forget_images(far: Far) -> None:
     """The node image holds ours from the start; a cluster elsewhere has none but what it needs itself."""
-    docker, node = far.world.engine.docker, constants.control_plane(far.name)
-    listed = docker("exec", node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet").stdout.split()
+    engine, node = far.world.engine, constants.control_plane(far.name)
+    listed = engine.exec(node, "ctr", "--namespace=k8s.io", "images", "list", "--quiet").split()
     ours = [each for each in listed if each.startswith(tuple(f"{constants.REPOSITORY}/{name}" for name in OURS))]
     assert len(ours) > len(OURS)
-    docker("exec", node, "ctr", "--namespace=k8s.io", "images", "rm", *ours)
+    engine.exec(node, "ctr", "--namespace=k8s.io", "images", "rm", *ours)
 
 
 def test_a_wrong_password_is_found_before_the_cluster_is_touched(far: Far) -> None:

@@ -17,6 +17,7 @@ from bootstrap.steps import tekton
 from bootstrap.steps.node_trust import CERTS
 from bootstrap.world import World
 from bootstrap.world.kube.client import Kube
+from tests.e2e.docker_client import docker
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
@@ -82,7 +83,7 @@ def test_a_cluster_with_a_tekton_is_used_and_left_as_it_was(theirs: Theirs) -> N
     assert before["CustomResourceDefinition"] == theirs.holds()["CustomResourceDefinition"]
     assert "pipelines.tekton.dev" in before["CustomResourceDefinition"]
     node = constants.control_plane(theirs.name)
-    assert world.engine.docker("exec", node, "ls", CERTS, check=False).code != 0
+    assert docker(world, "exec", node, "ls", CERTS, check=False).code != 0
 
 
 def install_tekton(world: World, kube: Kube) -> None:

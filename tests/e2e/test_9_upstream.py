@@ -100,7 +100,7 @@ def saved(world: World, image: str, folder: Path) -> Path:
     """An image of the engine as a layout."""
     folder.mkdir(parents=True)
     archive = folder / "image.tar"
-    world.engine.docker("save", "--output", str(archive), image, limit=300)
+    world.engine.save(image, archive)
     oci_layout.from_engine_archive(archive, folder, packed=False)
     archive.unlink()
     return folder

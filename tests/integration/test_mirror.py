@@ -33,7 +33,7 @@ from bootstrap.supply.mirror_remote import Direct
 from bootstrap.supply.versions import versions
 from bootstrap.world import host
 from bootstrap.world.registry.user import MirrorRegistry
-from bootstrap.world.shell import Output, SystemShell
+from bootstrap.world.shell import SystemShell
 from tests.integration import registries
 from tests.integration.conftest import find_binary
 from tests.integration.registries import Front
@@ -75,7 +75,8 @@ class Engine:
 
     def __init__(self) -> None:
         self.present = {NODE, REGISTRY}
-        self.commands: list[tuple[str, ...]] = []
+        self.saved: list[str] = []
+        self.loaded: list[Path] = []
 
     def inspect(self, kind: str, name: str) -> dict[str, Any]:
         assert kind == "image"
@@ -84,20 +85,23 @@ class Engine:
     def image_exists(self, name: str) -> bool:
         return name in self.present
 
-    def docker(self, *words: str, limit: float = 60) -> Output:
-        self.commands.append(words)
-        if words[0] == "save":
-            Path(words[2]).write_bytes(docker_archive(words[3]))
-        elif words[0] == "load":
-            with tarfile.open(words[-1]) as tar:
-                manifest = json.loads(cast(Any, tar.extractfile("manifest.json")).read())
-            self.present |= set(manifest[0]["RepoTags"])
-        elif words[0] == "tag":
-            assert words[1] in self.present
-            self.present.add(words[2])
-        elif words[0] == "rmi":
-            self.present.discard(words[1])
-        return Output(0, "", "")
+    def save(self, image: str, archive: Path, *, limit: float = 900) -> None:
+        assert image in self.present
+        self.saved.append(image)
+        archive.write_bytes(docker_archive(image))
+
+    def load(self, archive: Path) -> None:
+        self.loaded.append(archive)
+        with tarfile.open(archive) as tar:
+            manifest = json.loads(cast(Any, tar.extractfile("manifest.json")).read())
+        self.present |= set(manifest[0]["RepoTags"])
+
+    def tag(self, image: str, name: str) -> None:
+        assert image in self.present
+        self.present.add(name)
+
+    def image_remove(self, reference: str) -> None:
+        self.present.remove(reference)
 
 
 def docker_archive(name: str) -> bytes:
@@ -353,7 +357,7 @@ def test_for_a_cluster_elsewhere_no_image_is_fetched(tmp_path: Path, front: Fron
     front.heard.clear()
     direct.provide(FakeReport().step("images"))
     assert not [each for each in front.heard if "/blobs/" in each and "/environment/" not in each]
-    assert engine.commands == []
+    assert (engine.saved, engine.loaded) == ([], [])
     root = f"127.0.0.1:{front.port}/{given.folder}"
     assert direct.check().why == f"3 images, pulled from {root}"
     lock, own = direct.lock(), world.images.lock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,10 +23,10 @@ from bootstrap.supply.public_registries import Publishers
 from bootstrap.supply.tekton_releases import DASHBOARD, PART_OF
 from bootstrap.supply.upstream import Upstream
 from bootstrap.world.http_download import Access, get
-from bootstrap.world.shell import Output, SystemShell
+from bootstrap.world.shell import SystemShell
 from tests import publishing
 from tests.integration.conftest import find_binary
-from tests.integration.test_mirror import Engine, docker_archive
+from tests.integration.test_mirror import Engine
 from tests.publishing import Host, image
 from tests.unit.fakes import FakeClock, FakeReport
 from tests.unit.step_world import StepWorld, make
@@ -124,15 +124,12 @@ class Builder(Engine):
         super().__init__()
         self.present.clear()
 
-    def docker(self, *words: str, limit: float = 60, check: bool = True, on_line: Any = None) -> Output:
-        if words[0] == "build":
-            self.present.add(words[words.index("-t") + 1])
-            return Output(0, "", "")
-        if words[0] == "save":
-            assert words[3] in self.present
-            Path(words[2]).write_bytes(docker_archive(words[3]))
-            return Output(0, "", "")
-        return super().docker(*words, limit=limit)
+    def build(self, folder: Path, name: str, *, arguments: Sequence[str], on_progress: Callable[[str], None]) -> None:
+        assert (folder / "Dockerfile").is_file()
+        self.present.add(name)
+
+    def image_tags(self, repository: str) -> list[str]:
+        return [name.rpartition(":")[2] for name in self.present if name.rpartition(":")[0] == repository]
 
 
 @pytest.fixture

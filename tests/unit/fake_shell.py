@@ -47,6 +47,9 @@ class FakeShell:
         assert known, f"unforeseen command: {command}"
         answer = self.answers[max(known, key=len)]
         output = Output(0, answer, "") if isinstance(answer, str) else answer
+        if on_line:
+            for line in (output.stdout + output.stderr).splitlines():
+                on_line(line)
         if output.code and check:
             raise CommandError("failed", code=output.code, evidence=output.stderr)
         return output

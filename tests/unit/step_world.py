@@ -18,9 +18,8 @@ from bootstrap.settings.config import Config
 from bootstrap.steps.image_unpack import UNPACK
 from bootstrap.steps.node_trust import LOOK
 from bootstrap.world import World
-from bootstrap.world.engine.client import Container, EngineMachine
+from bootstrap.world.engine.protocol import Container, ContainerSpec, EngineMachine
 from bootstrap.world.environment_store import Identity
-from bootstrap.world.shell import Output
 from tests.unit.fakes import FakeClock, FakeReport
 
 LABELS = {constants.MANAGED_BY: "tekton-bootstrap"}
@@ -66,9 +65,10 @@ def _state(box: Box) -> str:
 
 @dataclass
 class FakeEngine:
-    """boxes: by name. commands: every docker command line. verdict: of `check`. executed: answers of `exec`.
+    """boxes: by name. commands: what it was told to do with containers, a line each. verdict: of `check`.
 
-    births: containers that it is still making; each look finds one more made.
+    executed: answers of `exec`. births: containers that it is still making; each look finds one more made.
+    specs: what containers were made from.
     """
 
     boxes: dict[str, Box] = field(default_factory=dict)
@@ -80,6 +80,7 @@ class FakeEngine:
     executed: Callable[[Box, Sequence[str]], str] = lambda box, words: _cat(box, words)
     managed: bool = False
     calls: list[str] = field(default_factory=list)
+    specs: list[ContainerSpec] = field(default_factory=list)
 
     def add(self, box: Box) -> Box:
         self.boxes[box.name] = box
@@ -148,58 +149,44 @@ class FakeEngine:
     def volume_remove(self, name: str) -> None:
         self.volumes.discard(name)
 
-    def docker(
-        self, *words: str, stdin: str | bytes | None = None, limit: float = 60, check: bool = True, **_: Any
-    ) -> Output:
-        self.commands.append(" ".join(words))
-        does = {
-            "create": self._create,
-            "restart": self._start,
-            "start": self._start,
-            "cp": self._copy,
-            "exec": self._exec,
-            "volume": self._volume,
-            "rm": self._remove,
-        }
-        assert words[0] in does, f"unforeseen: docker {' '.join(words)}"
-        return Output(0, does[words[0]](words[1:], stdin) or "", "")
+    def container_create(self, spec: ContainerSpec) -> None:
+        self.commands.append(f"create {spec}")
+        assert spec.name not in self.boxes, "the name is in use"
+        labels = {**LABELS, **spec.labels}
+        networks = frozenset({spec.network})
+        self.add(Box(spec.name, spec.image, labels, networks, dict(spec.ports), running=False))
+        self.specs.append(spec)
 
-    def _create(self, words: Sequence[str], _: object) -> None:
-        options = {word.partition("=")[0]: word.partition("=")[2] for word in words[:-1]}
-        host, _, inside = options["--publish"].removeprefix("127.0.0.1:").partition(":")
-        name = options["--name"]
-        assert name not in self.boxes, "the name is in use"
-        networks = frozenset({options["--network"]})
-        self.add(Box(name, words[-1], LABELS, networks, {int(inside): int(host)}, running=False))
-
-    def _start(self, words: Sequence[str], _: object) -> None:
-        for name in (word for word in words if not word.startswith("--")):
+    def start(self, *containers: str, limit: float = 60) -> None:
+        self.commands.append(" ".join(("start", *containers)))
+        for name in containers:
             if self.boxes[name].taken:
-                raise CommandError("docker restart failed", code=1, evidence="port is already allocated")
+                raise CommandError("docker start failed", code=1, evidence="port is already allocated")
             self.boxes[name].running = True
             self.boxes[name].starts += 1
 
-    def _copy(self, words: Sequence[str], stdin: str | bytes | None) -> None:
-        source, target = words
-        name, _, folder = target.partition(":")
-        assert source == "-"
-        assert isinstance(stdin, bytes)
-        with tarfile.open(fileobj=io.BytesIO(stdin)) as tar:
+    def restart(self, container: str, *, grace: int) -> None:
+        self.start(container)
+
+    def copy_into(self, container: str, folder: str, archive: bytes) -> None:
+        self.commands.append(f"copy into {container}:{folder}")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             for member in tar:
                 if member.isfile():
                     path = str(Path(folder) / member.name)
-                    self.boxes[name].files[path] = cast(Any, tar.extractfile(member)).read().decode()
+                    self.boxes[container].files[path] = cast(Any, tar.extractfile(member)).read().decode()
 
-    def _exec(self, words: Sequence[str], _: object) -> str:
-        return self.executed(self.boxes[words[0]], words[1:])
+    def exec(self, container: str, *command: str, limit: float = 60) -> str:
+        self.commands.append(" ".join(("exec", container, *command)))
+        return self.executed(self.boxes[container], command)
 
-    def _volume(self, words: Sequence[str], _: object) -> None:
-        assert words[0] == "create"
-        self.volumes.add(words[-1])
-
-    def _remove(self, words: Sequence[str], _: object) -> None:
-        for name in (word for word in words if not word.startswith("--")):
+    def nodes_remove(self, names: Sequence[str]) -> None:
+        self.commands.append(" ".join(("remove", *names)))
+        for name in names:
             del self.boxes[name]
+
+    def volume_create(self, name: str) -> None:
+        self.volumes.add(name)
 
 
 def _cat(box: Box, words: Sequence[str]) -> str:

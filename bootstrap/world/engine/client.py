@@ -1,15 +1,18 @@
-"""The door to the container engine: the user's Docker, or a private one that we install and run.
+"""The container engine Docker, by its client: the user's, or a private one that we install and run.
 
-Which of the two is decided once, when first used; see `choose`. Nobody else calls `docker`.
+Which of the two is decided once, when first used; see `choose`. Nobody else calls `docker`; what its methods answer and
+raise stands at `protocol.Engine`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import IO, Any
 
 from bootstrap.core import constants
@@ -17,34 +20,20 @@ from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.core.model import Failed, Ready, Verdict
 from bootstrap.core.paths import PRODUCT, Paths
 from bootstrap.world import host
+from bootstrap.world.engine import messages
 from bootstrap.world.engine.managed import ManagedEngine
+from bootstrap.world.engine.protocol import Container, ContainerSpec, EngineMachine
 from bootstrap.world.shell import Output, Shell
 
+LIMIT = 60.0
+"""Seconds of a command of the client that names no other limit."""
+BUILD_LIMIT = 1800.0
+ARCHIVE_LIMIT = 900.0
+"""Seconds of a build, and of writing or reading an archive of images."""
+BUILD_TAIL = 20
+"""Lines of a build's output that its failure shows."""
+OURS = {constants.MANAGED_BY: PRODUCT}
 INSTALL = "install Docker (https://docs.docker.com/engine/install/), or run as root on Debian or Ubuntu"
-
-
-@dataclass(frozen=True)
-class Container:
-    """state: created, running, paused, restarting, exited or dead. exit_code: of the last end, 0 before it."""
-
-    id: str
-    name: str
-    image: str
-    state: str
-    exit_code: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    networks: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class EngineMachine:
-    """The machine, or virtual machine, that the engine runs containers on. cgroups: version."""
-
-    system: str
-    cores: int
-    memory_gib: float
-    rootless: bool
-    cgroups: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +68,7 @@ def choose(wanted: str, machine: Machine) -> str | Failed:
     return Failed(f"no Docker answers{where}", "start Docker" if machine.docker_host else INSTALL)
 
 
-class Engine:
+class DockerEngine:
     """wanted: auto, docker or managed. Constructing it has no effect; the choice is made when first used."""
 
     def __init__(self, shell: Shell, paths: Paths, wanted: str) -> None:
@@ -89,16 +78,13 @@ class Engine:
 
     @cached_property
     def choice(self) -> str | Failed:
-        """ "docker", "managed", or why there is none."""
         return choose(self._wanted, self._machine())
 
     @property
     def managed(self) -> bool:
-        """Whether it is the private one. False where there is none."""
         return self.choice == "managed"
 
     def check(self) -> Verdict:
-        """Look, change nothing."""
         if isinstance(self.choice, Failed):
             return self.choice
         if self.managed:
@@ -107,10 +93,6 @@ class Engine:
         return Ready(f"Docker {version}") if version else Failed("Docker no longer answers", "start Docker")
 
     def ensure(self, on_cause: Callable[[str], None]) -> None:
-        """Make the engine answer: installs and starts the private one; the user's is only looked at.
-
-        Raises PreconditionError (none can be had), CommandError (the private one does not start).
-        """
         if self.managed:
             self._managed.ensure(on_cause)
             return
@@ -119,61 +101,27 @@ class Engine:
             raise PreconditionError(verdict.why, hint=verdict.hint)
 
     def revive(self, on_cause: Callable[[str], None]) -> bool:
-        """For `down`: start a private engine that was used before, install nothing new.
-
-        False if no engine can be asked: then nothing of ours is in one either.
-        """
         if self.managed and self._managed.exists():
             self._managed.ensure(on_cause)
         return isinstance(self.check(), Ready)
 
     def stop_if_idle(self) -> None:
-        """End the private engine if no container runs in it. The user's Docker is left alone."""
         if self.managed:
             self._managed.stop_if_idle()
 
     def stop(self) -> None:
-        """End the private engine and its containers. The user's Docker is left alone."""
         if self.managed:
             self._managed.stop()
 
     def purge(self) -> None:
-        """Remove the private engine with all it holds, if there is one. The user's Docker is left alone."""
         if self._managed.exists():
             self._managed.purge()
 
     def environ(self) -> dict[str, str]:
-        """Variables for programs that talk to the engine (kind); "" removes a name, as in `Shell.run`."""
         return self._managed.environ() if self.managed else {"DOCKER_BUILDKIT": "0"}
 
-    def docker(
-        self,
-        *words: str,
-        stdin: str | bytes | IO[bytes] | None = None,
-        limit: float = 60,
-        check: bool = True,
-        on_line: Callable[[str], None] | None = None,
-        env: Mapping[str, str] | None = None,
-    ) -> Output:
-        """Run the docker client. Raises PreconditionError if the engine does not answer, else as Shell.run."""
-        program = self._managed.client if self.managed else "docker"
-        try:
-            return self._shell.run(
-                [program, *words],
-                env={**self.environ(), **(env or {})},
-                stdin=stdin,
-                limit=limit,
-                check=check,
-                on_line=on_line,
-            )
-        except CommandError as error:
-            if _unreachable(error.evidence):
-                raise PreconditionError("Docker does not answer", hint="invoke doctor") from None
-            raise
-
     def machine(self) -> EngineMachine:
-        """Where containers run. Raises PreconditionError, CommandError."""
-        found = json.loads(self.docker("info", "--format", "{{json .}}", limit=15).stdout)
+        found = json.loads(self._docker("info", "--format", "{{json .}}", limit=15).stdout)
         return EngineMachine(
             system=str(found.get("OperatingSystem") or "unknown"),
             cores=int(found.get("NCPU") or 0),
@@ -183,11 +131,11 @@ class Engine:
         )
 
     def containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
-        """Containers with `label` ("key" or "key=value") and exactly `name`; stopped ones too unless `running`.
-
-        Without those that are `unborn`.
-        """
-        filters = [f"label={label}"] * bool(label) + [f"name=^/?{name}$"] * bool(name)
+        filters = []
+        if label:
+            filters.append(f"label={label}")
+        if name:
+            filters.append(f"name=^/?{name}$")
         return [_container(document) for document in self._documents(self._ids(filters, running))]
 
     def unborn(self, label: str) -> int:
@@ -201,78 +149,19 @@ class Engine:
         missing = set(ids) - known
         return len(missing & set(self._ids([f"label={label}"]))) if missing else 0
 
-    def _ids(self, filters: Sequence[str], running: bool = False) -> list[str]:
-        words = [word for text in filters for word in ("--filter", text)]
-        return self.docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)), *words).stdout.split()
-
-    def _documents(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        if not ids:
-            return []
-        # One that ended in between makes the code 1; the others are listed all the same.
-        output = self.docker("inspect", "--type=container", *ids, check=False)
-        if output.code and not all(_absent(line) for line in output.stderr.splitlines()):
-            raise _complaint("docker inspect", output)
-        found: list[dict[str, Any]] = json.loads(output.stdout or "[]")
-        return found
-
     def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The engine's JSON of a container, image, network or volume; None if there is no such thing."""
         try:
-            found: list[dict[str, Any]] = json.loads(self.docker("inspect", f"--type={kind}", name).stdout)
+            found: list[dict[str, Any]] = json.loads(self._docker("inspect", f"--type={kind}", name).stdout)
         except CommandError as error:
-            if _absent(error.evidence):
+            if messages.is_absent(error.evidence):
                 return None
             raise
         return found[0]
 
-    def image_exists(self, reference: str) -> bool:
-        return self.inspect("image", reference) is not None
-
-    def network_create(self, name: str) -> None:
-        """Make the bridge network `name` with our label; fine if it is there and ours.
-
-        Raises PreconditionError for a network of that name that somebody else made.
-        """
-        existing = self.inspect("network", name)
-        if existing is None:
-            options = self._managed.network_options(name) if self.managed else []
-            self.docker("network", "create", "--driver=bridge", f"--label={constants.SELECTOR}", *options, name)
-        elif not _is_ours(existing):
-            raise PreconditionError(f"Docker network {name} exists and is not ours", hint=f"docker network rm {name}")
-
-    def network_remove(self, name: str) -> None:
-        """Remove the network if it is there and ours; what is still attached is detached, not removed."""
-        existing = self.inspect("network", name)
-        if existing is None or not _is_ours(existing):
-            return
-        for container in existing.get("Containers") or {}:
-            self.docker("network", "disconnect", "--force", name, container, check=False)
-        self.docker("network", "rm", name)
-
-    def volume_remove(self, name: str) -> None:
-        """Remove the volume with its data if it is there and ours."""
-        existing = self.inspect("volume", name)
-        if existing is not None and _is_ours(existing):
-            self.docker("volume", "rm", name)
-
-    def container_remove(self, name: str) -> None:
-        """End and remove the container, with its anonymous volumes, if it is there and ours."""
-        existing = self.inspect("container", name)
-        if existing is not None and _is_ours(existing["Config"]):
-            self.docker("rm", "--force", "--volumes", name)
-
-    def images_remove(self) -> None:
-        """Remove the images that carry our label."""
-        found = self.docker("image", "ls", "--quiet", "--all", "--filter", f"label={constants.SELECTOR}").stdout.split()
-        if found:
-            self.docker("image", "rm", "--force", *dict.fromkeys(found), limit=120, check=False)
-
     def port(self, name: str, container_port: int) -> int | None:
-        """The port of this machine that leads to TCP `container_port`; None if none does, or it does not run."""
         return self.ports(name).get(container_port)
 
     def ports(self, name: str) -> dict[int, int]:
-        """Published TCP ports of a running container: port inside -> port of this machine."""
         document = self.inspect("container", name) or {}
         published = (document.get("NetworkSettings") or {}).get("Ports") or {}
         return {
@@ -280,6 +169,154 @@ class Engine:
             for inside, bindings in published.items()
             if bindings and inside.endswith("/tcp")
         }
+
+    def container_create(self, spec: ContainerSpec) -> None:
+        labels = {**OURS, **spec.labels}
+        self._docker(
+            "create",
+            f"--name={spec.name}",
+            *(f"--label={key}={value}" for key, value in labels.items()),
+            f"--network={spec.network}",
+            f"--network-alias={spec.alias}",
+            "--restart=unless-stopped",
+            *(f"--publish=127.0.0.1:{port}:{inside}" for inside, port in spec.ports.items()),
+            *(f"--volume={volume}:{path}" for volume, path in spec.volumes.items()),
+            "--cap-drop=ALL",
+            "--security-opt=no-new-privileges",
+            f"--memory={spec.memory_gib}g",
+            spec.image,
+        )
+
+    def copy_into(self, container: str, folder: str, archive: bytes) -> None:
+        self._docker("cp", "-", f"{container}:{folder}", stdin=archive)
+
+    def start(self, *containers: str, limit: float = LIMIT) -> None:
+        self._docker("start", *containers, limit=limit)
+
+    def restart(self, container: str, *, grace: int) -> None:
+        self._docker("restart", f"--time={grace}", container)
+
+    def exec(self, container: str, *command: str, limit: float = LIMIT) -> str:
+        return self._docker("exec", container, *command, limit=limit).stdout
+
+    def container_remove(self, name: str) -> None:
+        existing = self.inspect("container", name)
+        if existing is not None and _is_ours(existing["Config"]):
+            self._docker("rm", "--force", "--volumes", name)
+
+    def nodes_remove(self, names: Sequence[str]) -> None:
+        self._docker("rm", "--force", "--volumes", *names)
+
+    def network_create(self, name: str) -> None:
+        existing = self.inspect("network", name)
+        if existing is None:
+            options = self._managed.network_options(name) if self.managed else []
+            self._docker("network", "create", "--driver=bridge", f"--label={constants.SELECTOR}", *options, name)
+        elif not _is_ours(existing):
+            raise PreconditionError(f"Docker network {name} exists and is not ours", hint=f"docker network rm {name}")
+
+    def network_connect(self, network: str, container: str, *, alias: str) -> None:
+        self._docker("network", "connect", f"--alias={alias}", network, container)
+
+    def network_remove(self, name: str) -> None:
+        existing = self.inspect("network", name)
+        if existing is None or not _is_ours(existing):
+            return
+        for container in existing.get("Containers") or {}:
+            self._docker("network", "disconnect", "--force", name, container, check=False)
+        self._docker("network", "rm", name)
+
+    def volume_create(self, name: str) -> None:
+        if self.inspect("volume", name) is None:
+            self._docker("volume", "create", f"--label={constants.SELECTOR}", name)
+
+    def volume_remove(self, name: str) -> None:
+        existing = self.inspect("volume", name)
+        if existing is not None and _is_ours(existing):
+            self._docker("volume", "rm", name)
+
+    def image_exists(self, reference: str) -> bool:
+        return self.inspect("image", reference) is not None
+
+    def image_tags(self, repository: str) -> list[str]:
+        return self._docker("image", "ls", "--format={{.Tag}}", repository).stdout.split()
+
+    def build(
+        self, folder: Path, name: str, *, arguments: Sequence[str] = (), on_progress: Callable[[str], None]
+    ) -> None:
+        tail: deque[str] = deque(maxlen=BUILD_TAIL)
+
+        def hear(line: str) -> None:
+            tail.append(line)
+            progress = messages.build_progress(line)
+            if progress:
+                on_progress(progress)
+
+        options = [word for argument in arguments for word in ("--build-arg", argument)]
+        command = ["build", "--force-rm", "--network=host", "-t", name, "--label", constants.SELECTOR, *options]
+        try:
+            self._docker(*command, str(folder), limit=BUILD_LIMIT, on_line=hear)
+        except CommandError as error:  # the classic builder tells the cause on stdout
+            raise CommandError(error.message, code=error.code, evidence="\n".join(tail)) from None
+
+    def load(self, archive: Path | IO[bytes], *, limit: float = ARCHIVE_LIMIT) -> None:
+        if isinstance(archive, Path):
+            self._docker("load", "--quiet", "--input", str(archive), limit=limit)
+        else:
+            self._docker("load", "--quiet", stdin=archive, limit=limit)
+
+    def save(self, image: str, archive: Path, *, limit: float = ARCHIVE_LIMIT) -> None:
+        self._docker("save", "--output", str(archive), image, limit=limit)
+
+    def tag(self, image: str, name: str) -> None:
+        self._docker("tag", image, name)
+
+    def image_remove(self, *references: str) -> None:
+        self._docker("image", "rm", *references)
+
+    def images_remove(self) -> None:
+        ours = ("--filter", f"label={constants.SELECTOR}")
+        found = self._docker("image", "ls", "--quiet", "--all", *ours).stdout.split()
+        if found:
+            self._docker("image", "rm", "--force", *dict.fromkeys(found), limit=120, check=False)
+
+    def _docker(
+        self,
+        *words: str,
+        stdin: str | bytes | IO[bytes] | None = None,
+        limit: float = LIMIT,
+        check: bool = True,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Output:
+        """Run the docker client. Raises PreconditionError if the engine does not answer, else as Shell.run."""
+        program = self._managed.client if self.managed else "docker"
+        try:
+            return self._shell.run(
+                [program, *words],
+                env=self.environ(),
+                stdin=stdin,
+                limit=limit,
+                check=check,
+                on_line=on_line,
+            )
+        except CommandError as error:
+            if messages.is_unreachable(error.evidence):
+                raise PreconditionError("Docker does not answer", hint="invoke doctor") from None
+            raise
+
+    def _ids(self, filters: Sequence[str], running: bool = False) -> list[str]:
+        words = [word for text in filters for word in ("--filter", text)]
+        return self._docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)), *words).stdout.split()
+
+    def _documents(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        if not ids:
+            return []
+        # One that ended in between makes the code 1; the others are listed all the same.
+        output = self._docker("inspect", "--type=container", *ids, check=False)
+        if output.code and not all(messages.is_absent(line) for line in output.stderr.splitlines()):
+            raise _complaint("docker inspect", output)
+        found: list[dict[str, Any]] = json.loads(output.stdout or "[]")
+        return found
 
     def _machine(self) -> Machine:
         return Machine(
@@ -318,19 +355,6 @@ def _is_ours(document: Mapping[str, Any]) -> bool:
 
 def _complaint(what: str, output: Output) -> CommandError | PreconditionError:
     """The error for a docker client that was run with `check=False`."""
-    if _unreachable(output.stderr):
+    if messages.is_unreachable(output.stderr):
         return PreconditionError("Docker does not answer", hint="invoke doctor")
     return CommandError(f"{what} failed with code {output.code}", code=output.code, evidence=output.stderr.strip())
-
-
-def _unreachable(stderr: str) -> bool:
-    return _mentions(stderr, ("cannot connect to the docker daemon", "error during connect", "connection refused"))
-
-
-def _absent(stderr: str) -> bool:
-    return _mentions(stderr, ("no such", "not found"))
-
-
-def _mentions(text: str, phrases: Sequence[str]) -> bool:
-    lower = text.lower()
-    return any(phrase in lower for phrase in phrases)

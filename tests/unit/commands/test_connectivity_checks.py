@@ -17,7 +17,6 @@ from bootstrap.core.model import Object
 from bootstrap.settings.config import Config, MirrorSettings, ProxySettings
 from bootstrap.steps.node_trust import KIND_LABEL
 from bootstrap.world.kube.exec import Executed
-from bootstrap.world.shell import Output
 from tests.unit.step_world import Box, FakeKube, StepWorld, make
 
 X509 = "x509: certificate signed by unknown authority"
@@ -100,11 +99,11 @@ def test_a_pod_that_cannot_be_entered_is_told(world: StepWorld) -> None:
     assert found(world)["pod -> registry"].what == "the pod is gone"
 
 
-def test_a_node_that_cannot_pull(world: StepWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: str, **__: object) -> Output:
+def test_a_node_that_cannot_pull(world: StepWorld) -> None:
+    def refuse(*_: object) -> str:
         raise CommandError("docker exec failed", code=1, evidence=f"ctr: {X509}\nDEPRECATION: cgroup v1")
 
-    monkeypatch.setattr(world.engine, "docker", refuse)
+    world.engine.executed = refuse
     finding = found(world)["demo-control-plane -> registry"]
     assert (finding.level, finding.what) == ("warn", X509)
 

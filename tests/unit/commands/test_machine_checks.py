@@ -16,7 +16,8 @@ from bootstrap.settings.config import Config
 from bootstrap.supply import rootfs
 from bootstrap.world import host
 from bootstrap.world.engine import runc_filter
-from bootstrap.world.engine.client import Engine, EngineMachine
+from bootstrap.world.engine.client import DockerEngine
+from bootstrap.world.engine.protocol import Engine, EngineMachine
 from tests.unit.fake_shell import FakeShell
 from tests.unit.step_world import FakeEngine, make
 
@@ -98,7 +99,7 @@ INFO = """{"OperatingSystem": "Docker Desktop", "NCPU": 4, "MemTotal": 858993459
 
 def test_what_docker_says_of_it(tmp_path: Path) -> None:
     shell = FakeShell({"docker version": "27.0\n", "docker info": INFO}, {"docker": "/docker"})
-    found = Engine(shell, paths(tmp_path), "docker").machine()
+    found = DockerEngine(shell, paths(tmp_path), "docker").machine()
     assert found == EngineMachine("Docker Desktop", 4, 8.0, rootless=True, cgroups=2)
 
 

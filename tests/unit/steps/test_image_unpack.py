@@ -10,7 +10,7 @@ import pytest
 
 from bootstrap.core.errors import CommandError
 from bootstrap.steps.image_unpack import unpack
-from bootstrap.world.engine.client import Container
+from bootstrap.world.engine.protocol import Container
 from bootstrap.world.kind import phase_of
 from tests.unit.step_world import PAUSE, TOOLBOX, Box, make
 

@@ -507,7 +507,7 @@ def test_undo_works_without_kind(running: StepWorld) -> None:
     running.kind.gone = True
     STEP.undo(running.open())
     assert running.engine.boxes == {}
-    assert running.engine.commands[-1] == "rm --force --volumes demo-control-plane demo-worker"
+    assert running.engine.commands[-1] == "remove demo-control-plane demo-worker"
     assert running.report.printed == [("warn", "context kind-demo stays: kubectl config delete-context kind-demo")]
 
 

@@ -53,17 +53,10 @@ def test_it_is_made_and_proved(world: StepWorld, running: Box) -> None:
     assert set(running.files) == {f"/etc/registry/{name}" for name in ("htpasswd", "tls.crt", "tls.key")}
     assert set(world.served.held) == {"library/golang:1", "library/golang:1.26", PROOF}
     assert world.served.pulled == [PROOF]
-    [create] = [each for each in world.engine.commands if each.startswith("create")]
-    for option in (
-        "--publish=127.0.0.1:",
-        "--cap-drop=ALL",
-        "--security-opt=no-new-privileges",
-        "--restart=unless-stopped",
-        f"--network-alias={constants.REGISTRY_HOST}",
-        "--network=tekton-bootstrap-demo",
-        f"--label={constants.SELECTOR}",
-    ):
-        assert option in create
+    [spec] = world.engine.specs
+    assert (spec.network, spec.alias) == ("tekton-bootstrap-demo", constants.REGISTRY_HOST)
+    assert spec.volumes == {NAME: "/var/lib/registry"}
+    assert spec.labels == {"tekton-bootstrap/environment": "demo"}
 
 
 def test_no_secret_is_in_any_command_line(world: StepWorld, running: Box) -> None:
@@ -117,7 +110,7 @@ def test_another_version_takes_its_place_on_the_same_port_with_the_same_volume(w
     box = world.engine.boxes[NAME]
     assert (box.image, box.ports[5000]) == ("tekton-bootstrap/registry:2", port)
     assert world.engine.volumes == {NAME}
-    assert sum(each.startswith("volume create") for each in world.engine.commands) == 1
+    assert [spec.volumes for spec in world.engine.specs] == [{NAME: "/var/lib/registry"}] * 2
 
 
 def test_another_port_in_the_settings_is_applied(world: StepWorld, running: Box) -> None:
@@ -167,7 +160,7 @@ def test_environments_have_their_own(tmp_path: Path) -> None:
     world = make(tmp_path, Config(name="other"))
     STEP.apply(world.open())
     assert set(world.engine.boxes) == {"other-registry"}
-    assert "--network=tekton-bootstrap-other" in world.engine.commands[1]
+    assert [spec.network for spec in world.engine.specs] == ["tekton-bootstrap-other"]
 
 
 def test_a_wanted_port_is_taken_if_it_is_free() -> None:

@@ -95,20 +95,21 @@ class Engine:
     def image_exists(self, name: str) -> bool:
         return name in self.present
 
-    def docker(self, *words: str, stdin: IO[bytes] | None = None, limit: float = 60, check: bool = True) -> None:
-        if words[0] == "load":
-            assert stdin
-            if self.broken:
-                raise CommandError("docker load failed", code=1, evidence="no space left on device")
-            name = stdin.read().decode(errors="replace")
-            self.loaded.append(name)
-            self.present.add(name)
-        elif words[0] == "tag":
-            assert words[1] in self.present
-            self.present.add(words[2])
-        else:
-            assert words[0] == "rmi", words
-            self.present.discard(words[1])
+    def load(self, archive: IO[bytes]) -> None:
+        if self.broken:
+            raise CommandError("docker load failed", code=1, evidence="no space left on device")
+        name = archive.read().decode(errors="replace")
+        self.loaded.append(name)
+        self.present.add(name)
+
+    def tag(self, image: str, name: str) -> None:
+        assert image in self.present
+        self.present.add(name)
+
+    def image_remove(self, reference: str) -> None:
+        if reference not in self.present:
+            raise CommandError("docker image failed", code=1, evidence=f"No such image: {reference}")
+        self.present.remove(reference)
 
 
 def supply(tmp_path: Path, file: Path, *, arch: str = "amd64", versions: dict[str, str] | None = None) -> Bundle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,8 +20,7 @@ from bootstrap.supply.cache_keys import NOT_COMPILED, files_below
 from bootstrap.supply.compiler import kubernetes_version_flags
 from bootstrap.supply.source import Source
 from bootstrap.world.engine import runc_filter
-from bootstrap.world.engine.client import Engine
-from bootstrap.world.shell import Output
+from bootstrap.world.engine.protocol import Engine
 from tests.unit.fake_shell import FakeShell
 from tests.unit.fakes import FakeClock, FakeLine
 
@@ -35,31 +34,38 @@ NAMES = (
 
 @dataclass
 class FakeEngine:
-    """images: what it holds. commands: what it was told to do; built(folder) looks at a build's context."""
+    """images: what it holds. built(folder) looks at a build's context. tags: of every repository.
+
+    builds: folder and name of each image that it was told to build. removed: names that it was told to take away.
+    """
 
     images: set[str] = field(default_factory=set)
-    commands: list[list[str]] = field(default_factory=list)
+    builds: list[tuple[Path, str]] = field(default_factory=list)
     built: Callable[[Path], None] = lambda _: None
-    tags: str = ""
+    tags: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
     fails: bool = False
+    stays: bool = False
 
     def image_exists(self, reference: str) -> bool:
         return reference in self.images
 
-    def docker(self, *words: str, limit: float = 60, check: bool = True, on_line: Any = None) -> Output:
-        self.commands.append(list(words))
-        if words[0] == "build":
-            self.built(Path(words[-1]))
-            if self.fails:
-                on_line("Step 1/2 : FROM scratch")
-                on_line("apt-get: not found")
-                raise CommandError("docker build failed with code 1", code=1, evidence="")
-            self.images.add(words[words.index("-t") + 1])
-        elif words[:2] == ("image", "ls"):
-            return Output(0, self.tags, "")
-        else:
-            assert words[:2] == ("image", "rm"), words
-        return Output(0, "", "")
+    def build(self, folder: Path, name: str, *, arguments: Sequence[str], on_progress: Callable[[str], None]) -> None:
+        self.builds.append((folder, name))
+        self.built(folder)
+        on_progress("step 1/2")
+        if self.fails:
+            raise CommandError("docker build failed with code 1", code=1, evidence="apt-get: not found")
+        self.images.add(name)
+
+    def image_tags(self, repository: str) -> list[str]:
+        assert ":" not in repository
+        return self.tags
+
+    def image_remove(self, *references: str) -> None:
+        self.removed += references
+        if self.stays:
+            raise CommandError("docker image failed with code 1", code=1, evidence="image is being used")
 
 
 @pytest.fixture
@@ -321,25 +327,23 @@ def test_a_context_holds_the_folder_and_the_program_and_nothing_else(
     engine.built = lambda folder: seen.append({path.name for path in folder.iterdir()})
     made.tasks["engine:pause"].build(lambda _: None)
     assert seen == [{"Dockerfile", "pause"}]
-    command = engine.commands[0]
-    assert {"--network=host", "--force-rm", "app.kubernetes.io/managed-by=tekton-bootstrap"} <= set(command)
-    assert not Path(command[-1]).exists(), "the context is removed"
+    [(folder, name)] = engine.builds
+    assert name == f"tekton-bootstrap/pause:{made._key('pause')}"
+    assert not folder.exists(), "the context is removed"
     made.tasks["engine:pause"].build(lambda _: None)
-    assert len([words for words in engine.commands if words[0] == "build"]) == 1
+    assert len(engine.builds) == 1
 
 
-def test_older_images_go_and_the_one_just_built_stays(project: Path, engine: FakeEngine) -> None:
+@pytest.mark.parametrize("stays", [False, True])
+def test_older_images_go_and_the_one_just_built_stays(project: Path, engine: FakeEngine, stays: bool) -> None:
+    """One that a container is made from stays, which is no failure of the build."""
+    engine.stays = stays
     made = source(project, engine=engine)
     append(made._workshop.folder("go-pause") / "pause")
     current = made._key("pause")
-    engine.tags = f"newest\nolder\n{current}\noldest\n"  # built from cache it has the age of the others
+    engine.tags = ["newest", "older", current, "oldest"]  # built from cache it has the age of the others
     made.tasks["engine:pause"].build(lambda _: None)
-    assert engine.commands[-1] == [
-        "image",
-        "rm",
-        "tekton-bootstrap/pause:older",
-        "tekton-bootstrap/pause:oldest",
-    ]
+    assert engine.removed == ["tekton-bootstrap/pause:older", "tekton-bootstrap/pause:oldest"]
 
 
 def test_a_failed_build_tells_what_the_builder_said(project: Path, engine: FakeEngine) -> None:

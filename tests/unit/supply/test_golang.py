@@ -15,7 +15,7 @@ from bootstrap.supply import golang
 from bootstrap.supply.build_cache import Store
 from bootstrap.supply.golang import Go, Pin, Toolchain, find, module_version, required_version
 from bootstrap.supply.source import Source
-from bootstrap.world.engine.client import Engine
+from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
 from tests.unit.fakes import FakeClock

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ import pytest
 from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.core.model import Failed, Ready
 from bootstrap.core.paths import Paths
-from bootstrap.world.engine.client import Engine, Machine, choose
+from bootstrap.world.engine.client import DockerEngine, Machine, choose
+from bootstrap.world.engine.protocol import ContainerSpec, Engine
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
+from tests.unit.step_world import FakeEngine
 
 OURS = {"app.kubernetes.io/managed-by": "tekton-bootstrap"}
 BARE = Machine(
@@ -73,10 +77,10 @@ def paths(tmp_path: Path) -> Paths:
     return Paths(cache=tmp_path / "c", state=tmp_path / "s", env=tmp_path / "s/e", run=tmp_path / "r")
 
 
-def engine(paths: Paths, answers: dict[str, str | Output]) -> tuple[Engine, FakeShell]:
+def engine(paths: Paths, answers: dict[str, str | Output]) -> tuple[DockerEngine, FakeShell]:
     """On the user's Docker, which needs no root and no /proc."""
     shell = FakeShell({"docker version": "28.0\n", **answers}, {"docker": "/usr/bin/docker"})
-    return Engine(shell, paths, "docker"), shell
+    return DockerEngine(shell, paths, "docker"), shell
 
 
 def test_constructing_runs_nothing(paths: Paths) -> None:
@@ -91,11 +95,11 @@ def test_engine_that_is_down_is_a_precondition(paths: Paths) -> None:
     down = Output(1, "", "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?")
     subject, _ = engine(paths, {"docker ps": down})
     with pytest.raises(PreconditionError, match="does not answer"):
-        subject.docker("ps")
+        subject.containers()
 
 
 def test_ensure_raises_what_check_found(paths: Paths) -> None:
-    subject = Engine(FakeShell(), paths, "docker")
+    subject = DockerEngine(FakeShell(), paths, "docker")
     with pytest.raises(PreconditionError) as raised:
         subject.ensure(print)
     assert "install Docker" in raised.value.hint
@@ -212,6 +216,111 @@ def test_only_our_container_and_volume_are_removed(paths: Paths) -> None:
     ours.volume_remove("data")
     assert "docker rm --force --volumes box" in shell.ran
     assert "docker volume rm data" in shell.ran
+
+
+SPEC = ContainerSpec(
+    name="demo-registry",
+    image="registry:1",
+    labels={"tekton-bootstrap/environment": "demo"},
+    network="net",
+    alias="registry.tekton.internal",
+    ports={5000: 41000},
+    volumes={"data": "/var/lib/registry"},
+    memory_gib=1,
+)
+
+
+def test_a_container_is_made_with_our_label_and_few_rights(paths: Paths) -> None:
+    subject, shell = engine(paths, {"docker create": "id"})
+    subject.container_create(SPEC)
+    assert shell.ran[-1].split() == [
+        "docker",
+        "create",
+        "--name=demo-registry",
+        "--label=app.kubernetes.io/managed-by=tekton-bootstrap",
+        "--label=tekton-bootstrap/environment=demo",
+        "--network=net",
+        "--network-alias=registry.tekton.internal",
+        "--restart=unless-stopped",
+        "--publish=127.0.0.1:41000:5000",
+        "--volume=data:/var/lib/registry",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--memory=1g",
+        "registry:1",
+    ]
+
+
+def archived(subject: DockerEngine) -> None:
+    subject.load(Path("a.tar"))
+    subject.save("image:1", Path("b.tar"))
+
+
+@pytest.mark.parametrize(
+    ("act", "lines"),
+    [
+        (lambda it: it.start("a", "b"), ["start a b"]),
+        (lambda it: it.restart("a", grace=2), ["restart --time=2 a"]),
+        (lambda it: it.copy_into("a", "/etc", b"tar"), ["cp - a:/etc"]),
+        (lambda it: it.nodes_remove(["a", "b"]), ["rm --force --volumes a b"]),
+        (lambda it: it.network_connect("net", "a", alias="other"), ["network connect --alias=other net a"]),
+        (archived, ["load --quiet --input a.tar", "save --output b.tar image:1"]),
+        (lambda it: it.tag("a:1", "a:2"), ["tag a:1 a:2"]),
+        (lambda it: it.image_remove("a:1", "a:2"), ["image rm a:1 a:2"]),
+    ],
+)
+def test_what_docker_is_told(paths: Paths, act: Callable[[DockerEngine], object], lines: list[str]) -> None:
+    subject, shell = engine(paths, {f"docker {line.split()[0]}": "" for line in lines})
+    act(subject)
+    assert [each for each in shell.ran if not each.startswith("docker version")] == [f"docker {line}" for line in lines]
+
+
+def test_a_command_in_a_container_answers_what_it_printed(paths: Paths) -> None:
+    subject, shell = engine(paths, {"docker exec": "one\ntwo\n"})
+    assert subject.exec("node", "cat", "/file") == "one\ntwo\n"
+    assert shell.ran[-1] == "docker exec node cat /file"
+
+
+def test_a_volume_that_is_there_is_not_made_again(paths: Paths) -> None:
+    subject, shell = engine(paths, {"docker inspect": inspected(Name="data")})
+    subject.volume_create("data")
+    absent, again = engine(paths, {"docker inspect": Output(1, "[]", "no such volume"), "docker volume create": ""})
+    absent.volume_create("data")
+    assert not [each for each in shell.ran if "volume create" in each]
+    assert again.ran[-1] == "docker volume create --label=app.kubernetes.io/managed-by=tekton-bootstrap data"
+
+
+def test_tags_are_told_as_the_engine_orders_them(paths: Paths) -> None:
+    subject, _ = engine(paths, {"docker image ls": "newest\nolder\n"})
+    assert subject.image_tags("tekton-bootstrap/pause") == ["newest", "older"]
+
+
+def test_a_build_is_told_step_by_step(paths: Paths) -> None:
+    subject, shell = engine(paths, {"docker build": "Step 1/2 : FROM scratch\n ---> abc\nStep 2/2 : RUN make\n"})
+    said: list[str] = []
+    subject.build(Path("/context"), "image:1", arguments=["BASE=base:1"], on_progress=said.append)
+    assert said == ["step 1/2", "step 2/2"]
+    label = "--label app.kubernetes.io/managed-by=tekton-bootstrap"
+    options = f"--force-rm --network=host -t image:1 {label} --build-arg BASE=base:1"
+    assert shell.ran[-1] == f"docker build {options} /context"
+
+
+def test_a_failed_build_shows_the_builders_last_lines(paths: Paths) -> None:
+    output = "".join(f"line {number}\n" for number in range(30)) + "apt-get: not found\n"
+    subject, _ = engine(paths, {"docker build": Output(1, output, "")})
+    with pytest.raises(CommandError) as failure:
+        subject.build(Path("/context"), "image:1", on_progress=print)
+    assert failure.value.evidence.splitlines()[0] == "line 11"
+    assert failure.value.evidence.endswith("apt-get: not found")
+
+
+def test_the_fake_of_the_steps_is_called_as_the_engine_is() -> None:
+    """Methods that it does not have fail the test that calls them."""
+    common = [name for name in vars(Engine) if name[0] != "_" and callable(getattr(FakeEngine, name, None))]
+    assert {"exec", "copy_into", "container_create"} <= set(common)
+    for name in common:
+        wanted, found = (list(signature(getattr(each, name)).parameters.values()) for each in (Engine, FakeEngine))
+        assert [(each.name, each.kind) for each in found] == [(each.name, each.kind) for each in wanted], name
 
 
 def test_the_users_docker_is_never_stopped_or_purged(paths: Paths) -> None:
