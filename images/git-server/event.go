@@ -28,7 +28,7 @@ type pushEvent struct {
 	Created    bool        `json:"created"`
 	Deleted    bool        `json:"deleted"`
 	Repository repository  `json:"repository"`
-	HeadCommit *headCommit `json:"head_commit"` // null for a deletion, and for a tag of what is no commit
+	HeadCommit *headCommit `json:"head_commit"`
 	Pusher     person      `json:"pusher"`
 }
 
@@ -52,33 +52,30 @@ type person struct {
 // change is one ref of a push; an id of zeros stands for "none".
 type change struct{ before, after, ref string }
 
-// parseChanges keeps branches and tags, the only refs that a push event is about.
-func parseChanges(lines string) []change {
-	var found []change
+// parseChanges gives the branches that have a new commit, and the number of tags and of deleted branches: nothing starts
+// for these, and a push can hold thousands of them. Other refs, such as notes, are nobody's business.
+func parseChanges(lines string) (branches []change, others int) {
 	for line := range strings.Lines(lines) {
 		before, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		after, ref, complete := strings.Cut(rest, " ")
-		if complete && (strings.HasPrefix(ref, "refs/heads/") || strings.HasPrefix(ref, "refs/tags/")) {
-			found = append(found, change{before, after, ref})
+		c := change{before, after, ref}
+		switch isBranch := strings.HasPrefix(ref, "refs/heads/"); {
+		case complete && isBranch && !c.deleted():
+			branches = append(branches, c)
+		case complete && (isBranch || strings.HasPrefix(ref, "refs/tags/")):
+			others++
 		}
 	}
-	return found
+	return branches, others
 }
 
 func (c change) deleted() bool { return isNone(c.after) }
 
 func isNone(id string) bool { return strings.Trim(id, "0") == "" }
 
-// String is how the pusher knows it: "main 5b8ca62", "tag v1 5b8ca62", "main deleted".
+// String is how the pusher knows it: "main 5b8ca62".
 func (c change) String() string {
-	name := strings.TrimPrefix(c.ref, "refs/heads/")
-	if tag, isTag := strings.CutPrefix(c.ref, "refs/tags/"); isTag {
-		name = "tag " + tag
-	}
-	if c.deleted() {
-		return clean(name, nameLimit) + " deleted"
-	}
-	return clean(name, nameLimit) + " " + c.after[:min(7, len(c.after))]
+	return clean(strings.TrimPrefix(c.ref, "refs/heads/"), nameLimit) + " " + c.after[:min(7, len(c.after))]
 }
 
 // newDelivery is the event of one change of the repository name below root, ready to be sent.
@@ -88,7 +85,6 @@ func newDelivery(root, cloneBase string, push pushed, c change) (delivery, error
 		Before:  c.before,
 		After:   c.after,
 		Created: isNone(c.before),
-		Deleted: c.deleted(),
 		Repository: repository{
 			Name:     push.Repository,
 			FullName: push.Pusher + "/" + push.Repository,
@@ -107,11 +103,8 @@ func newDelivery(root, cloneBase string, push pushed, c change) (delivery, error
 	}, err
 }
 
-// readHead is the commit that id names, itself or by a tag; nil if it names none.
+// readHead is the commit that id names; nil if git cannot tell.
 func readHead(repository, id string) *headCommit {
-	if isNone(id) {
-		return nil
-	}
 	limited, cancel := context.WithTimeout(context.Background(), headTime)
 	defer cancel()
 	said := &head{limit: headLimit}

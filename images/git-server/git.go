@@ -27,9 +27,11 @@ var gitConfig = [][2]string{
 	{"gc.auto", "2000"},
 	{"gc.autoDetach", "false"},
 	{"maintenance.autoDetach", "false"},
-	// Memory of a clone is bounded by these two, not by the size of the repository.
+	// Memory of a push and of a clone is bounded by these three, not by the size of the repository, nor by that of
+	// its largest file: one above the threshold is streamed, where git would hold it whole, and for a clone twice.
 	{"pack.threads", "1"},
 	{"pack.windowMemory", "64m"},
+	{"core.bigFileThreshold", "16m"},
 }
 
 // gitEnvironment is the whole environment of a git process, PATH aside. more: further configuration.

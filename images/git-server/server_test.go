@@ -225,6 +225,37 @@ func TestLargePushComesInChunks(t *testing.T) {
 	}
 }
 
+// git with as much address space as its container has memory, for a file that would not fit twice.
+func TestALargeFileIsTakenAndGivenInBoundedMemory(t *testing.T) {
+	f := startPlain(t)
+	dir := f.seeded()
+	large := make([]byte, 64<<20)
+	_, _ = rand.Read(large)
+	commit(t, dir, "large", large)
+	must(t, dir, "push", "-q", "origin", "main")
+	repository := repositoryPath(f.cfg.root, "app")
+	pack := func(limit int) error {
+		// -v counts mapped files as well, such as the object itself.
+		line := fmt.Sprintf("ulimit -v %d; git --git-dir=%s rev-list --objects main | "+
+			"git --git-dir=%s pack-objects --stdout -q > /dev/null", limit, repository, repository)
+		command := exec.Command("sh", "-c", line)
+		command.Env = append(gitEnvironment(), "PATH="+os.Getenv("PATH"))
+		output, err := command.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, output)
+		}
+		return nil
+	}
+	if err := pack(120_000); err != nil {
+		t.Error(err)
+	}
+	again := t.TempDir()
+	must(t, again, "clone", "-q", f.url("app"), "x")
+	if found, err := os.Stat(filepath.Join(again, "x/large")); err != nil || found.Size() != int64(len(large)) {
+		t.Errorf("%v %v", found, err)
+	}
+}
+
 func TestNegotiationInGzip(t *testing.T) {
 	for _, version := range []string{"0", "2"} {
 		f := startPlain(t)

@@ -47,8 +47,9 @@ type webhook struct {
 	log      *slog.Logger
 	client   *http.Client
 	spool    spool
-	sending  sync.Mutex    // one delivery at a time, in the order in which they were made
-	failed   chan struct{} // something in the spool wants to be tried again
+	sending  sync.Mutex           // one delivery at a time, in the order in which they were made
+	first    map[string]time.Time // file of the spool -> when this process first tried; guarded by sending
+	failed   chan struct{}        // something in the spool wants to be tried again
 }
 
 func newWebhook(settings webhookSettings, root string, log *slog.Logger) (*webhook, error) {
@@ -63,7 +64,8 @@ func newWebhook(settings webhookSettings, root string, log *slog.Logger) (*webho
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	failed := make(chan struct{}, 1)
-	return &webhook{settings: settings, root: root, log: log, client: client, spool: kept, failed: failed}, nil
+	return &webhook{settings: settings, root: root, log: log, client: client, spool: kept,
+		first: map[string]time.Time{}, failed: failed}, nil
 }
 
 // tell sends the news of a push, and writes to the pusher what became of it, but does not wait long for that.
@@ -76,7 +78,11 @@ func (h *webhook) tell(push pushed, pusher io.Writer) {
 	say := &speaker{pusher: pusher}
 	defer say.end()
 	var waiting []parcel
-	for _, c := range parseChanges(push.Changes) {
+	branches, others := parseChanges(push.Changes)
+	if others > 0 {
+		say.line("no webhook is sent for tags and deleted branches (%d): only commits of branches start runs", others)
+	}
+	for _, c := range branches {
 		p, err := h.keep(push, c)
 		if err != nil {
 			lost := delivery{Repository: push.Repository, Ref: clean(c.ref, refLimit), Commit: c.after}
@@ -216,8 +222,13 @@ func (h *webhook) deliver(name string) result {
 		_ = h.spool.remove(name)
 		return result{fault: err.Error()}
 	}
+	// Its age counts from the first attempt of this process, by a clock that stands still while the machine sleeps or is
+	// off: a push of the evening before is still to arrive after a night.
+	if _, tried := h.first[name]; !tried {
+		h.first[name] = time.Now()
+	}
 	found := h.send(d)
-	if found.again && time.Since(d.Made) > h.settings.ageLimit {
+	if found.again && time.Since(h.first[name]) > h.settings.ageLimit {
 		found.again = false
 		found.fault += fmt.Sprintf("; given up after %s", short(h.settings.ageLimit))
 	}
@@ -227,7 +238,10 @@ func (h *webhook) deliver(name string) result {
 		case h.failed <- struct{}{}:
 		default:
 		}
-	} else if err := h.spool.remove(name); err != nil {
+		return found
+	}
+	delete(h.first, name)
+	if err := h.spool.remove(name); err != nil {
 		h.log.Error("a delivered webhook stays in the spool", "file", name, "error", err.Error())
 	}
 	return found
