@@ -71,6 +71,20 @@ class Login:
         return [*self._ssh(), "sh", "-s", str(far)]
 
 
+# What ssh prints, as far as it is read. Nobody else matches texts of ssh's. Read from OpenSSH 9.2p1, that of Debian 12:
+# sshconnect.c, sshconnect2.c, clientloop.c, readconf.c; "Too many authentication failures" is sshd's (auth.c).
+
+HOST_KEY_CHANGED = ("IDENTIFICATION HAS CHANGED",)
+HOST_KEY_UNKNOWN = ("Host key verification failed",)
+"""It ends the complaint about a changed key as well, so that one is looked for first."""
+NO_LOGIN = ("Permission denied", "Too many authentication failures")
+BAD_CONFIGURATION = ("Bad configuration option", "terminating,")
+"""'FILE: terminating, 1 bad configuration options'"""
+NO_FORWARD = ("remote port forwarding failed",)
+NO_SUCH_HOST = ("Could not resolve hostname",)
+NO_SSHD = ("Connection refused",)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Why ssh ended. lasting: trying again will not help."""
@@ -83,21 +97,25 @@ class Refusal:
 def refusal(said: str, login: Login, far: int) -> Refusal:
     """What ssh's last words mean. far: the port that was asked for."""
     host = login.host
-    if "IDENTIFICATION HAS CHANGED" in said:
+
+    def tells(phrases: tuple[str, ...]) -> bool:
+        return any(phrase in said for phrase in phrases)
+
+    if tells(HOST_KEY_CHANGED):
         hint = f"ask why; then ssh-keygen -R {shlex.quote(host)}"
         return Refusal(f"the key of host {host} is not the one that ssh knows", hint, lasting=True)
-    if "Host key verification failed" in said:
+    if tells(HOST_KEY_UNKNOWN):
         return Refusal(f"ssh does not know the key of host {host} yet", login.typed("true"), lasting=True)
-    if "Permission denied" in said or "Too many authentication failures" in said:
+    if tells(NO_LOGIN):
         key = "a key without a passphrase, or one that ssh-agent holds"
         return Refusal(f"{login.to} does not let us in; it takes {key}", f"ssh-copy-id {login.to}", lasting=True)
-    if "Bad configuration option" in said or "terminating," in said:
+    if tells(BAD_CONFIGURATION):
         return Refusal(f"ssh cannot use its configuration: {_last(said)}", login.typed("true"), lasting=True)
-    if "remote port forwarding failed" in said:
+    if tells(NO_FORWARD):
         return taken(login, far)
-    if "Could not resolve hostname" in said:
+    if tells(NO_SUCH_HOST):
         return Refusal(f"there is no host {host}")
-    if "Connection refused" in said:
+    if tells(NO_SSHD):
         return Refusal(f"no sshd answers at {host}", f"invoke tunnel {login.to} --ssh-port PORT")
     return Refusal(f"ssh ended: {_last(said) or 'without a word'}", login.typed("true"))
 

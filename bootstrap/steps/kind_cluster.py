@@ -23,12 +23,9 @@ from bootstrap.steps.node_trust import KIND_LABEL, MARK, OTHERS, Held, files_of,
 from bootstrap.steps.registry import tar_of
 from bootstrap.world import World
 from bootstrap.world.engine.protocol import Container
+from bootstrap.world.kind import INSTALLING_CNI, nodes_exist
 
 ROLE_LABEL = "io.x-k8s.kind.role"
-CONTROL_PLANE_RUNS = "installing CNI"
-"""The phase of kind's in which the control plane runs, and the workers wait."""
-IN_THE_WAY = ("is already in use by container", "already exist for a cluster")
-"""What Docker and kind say of a node that is there already."""
 BIRTH_LIMIT = 120.0
 """Seconds; a node takes about three, and more where the disk is busy."""
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
@@ -131,7 +128,7 @@ class KindCluster:
             self._make(world)
         except CommandError as error:
             nodes = self._born(world)
-            if not any(words in error.evidence for words in IN_THE_WAY) or not nodes or self._foreign(world, nodes):
+            if not nodes_exist(error.evidence) or not nodes or self._foreign(world, nodes):
                 raise
             self._replace(world, self._ask(world, [node for node in nodes if node.state == "running"]))
             self._make(world)
@@ -161,7 +158,7 @@ class KindCluster:
 
         def hear(phase: str) -> None:
             line.cause(phase)
-            if phase == CONTROL_PLANE_RUNS:
+            if phase == INSTALLING_CNI:
                 unpack(world, [node for node in self._nodes(world) if node.labels.get(ROLE_LABEL) == "worker"])
 
         try:

@@ -6,10 +6,21 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bootstrap.world.engine import messages
 from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Shell
 
 CREATE_LIMIT = 600.0
+
+# What kind prints, as far as it is read. Nobody else matches texts of kind's. Read from kind 0.33.0, that of
+# images/tools/go.mod: pkg/internal/cli/status.go, pkg/cluster/internal/create/create.go and its actions.
+
+PHASE = re.compile(r" • (\w)([ -~]*[\w)])\W*")
+"""A phase that begins, where kind has no terminal: " • Joining worker nodes 🚜  ..."; a picture ends most."""
+INSTALLING_CNI = "installing CNI"
+"""The phase in which the control plane runs, and the workers wait to be joined."""
+NODES_EXIST = "already exist for a cluster"
+"""'node(s) already exist for a cluster with the name "demo"'"""
 
 
 class Kind:
@@ -67,9 +78,14 @@ class Kind:
 
 
 def phase_of(line: str) -> str:
-    """ " • Joining worker nodes 🚜  ..." -> "joining worker nodes"; "" for another line of kind's.
-
-    That is how kind tells its phases where it has no terminal (pkg/internal/cli/status.go); a picture ends most.
-    """
-    found = re.fullmatch(r" • (\w)([ -~]*[\w)])\W*", line.rstrip())
+    """The phase that a line of kind's tells: "joining worker nodes"; "" for another line."""
+    found = PHASE.fullmatch(line.rstrip())
     return found[1].lower() + found[2] if found else ""
+
+
+def nodes_exist(evidence: str) -> bool:
+    """Whether `create` failed because a node is there already.
+
+    evidence: what kind said, with what the engine's client said to it, which kind passes on.
+    """
+    return NODES_EXIST in evidence or messages.is_name_in_use(evidence)

@@ -35,13 +35,21 @@ PAUSES = (1.0, 4.0, 10.0)
 """Seconds before it is tried again, unless the registry names some."""
 LONGEST_PAUSE = 120.0
 
-_ABSENT = re.compile(r"MANIFEST_UNKNOWN|NAME_UNKNOWN|NOT_FOUND|\b404\b")
-_BUSY = re.compile(
+# What crane prints, as far as it is read. Nobody else matches texts of crane's. Read from crane 0.22.1, that of
+# images/tools/go.mod. A refusal is "GET https://HOST/v2/...: CODE: message", with a code of the OCI distribution-spec,
+# or "...: unexpected status code 404 Not Found" (pkg/v1/remote/transport/error.go). What Go says of connections, names
+# and certificates (net, crypto/x509) is passed on, and so is what the system says of files.
+
+CRANE_ABSENT = re.compile(r"MANIFEST_UNKNOWN|NAME_UNKNOWN|NOT_FOUND|\b404\b")
+CRANE_BUSY = re.compile(
     r"TOOMANYREQUESTS|\b429\b|\b50[0234]\b|connection reset|broken pipe|unexpected EOF|EOF$|i/o timeout", re.MULTILINE
 )
-_LIMITED = re.compile(r"TOOMANYREQUESTS|\b429\b|\b503\b")
-_ADDRESS = re.compile(r"https?://([^/\s\"?]+)/v2/")
-_CAUSES = (
+"""Of a registry, or a way to it, that may answer the next time."""
+CRANE_RATE_LIMITED = re.compile(r"TOOMANYREQUESTS|\b429\b|\b503\b")
+"""Of a registry that may say for how long it wants no requests."""
+CRANE_REGISTRY = re.compile(r"https?://([^/\s\"?]+)/v2/")
+"""The registry that a complaint is about, HOST[:PORT]."""
+CRANE_CAUSES = (
     (r"UNAUTHORIZED|\b401\b", "it wants a login, or another one", "{login}"),
     (r"DENIED|\b403\b", "that user may not do this", "give the user the right to push and pull there"),
     (r"TOOMANYREQUESTS|\b429\b", "it answers 429: too many requests", "wait, then the same command again: it goes on"),
@@ -49,12 +57,9 @@ _CAUSES = (
     (r"no such host", "there is no host of that name", "check {address} and DNS"),
     (r"connection refused|no route|timeout", "nothing answers there", "check {address} and network"),
     (r"no space left", "a disk is full", "df -h"),
-    (
-        r"DIGEST_INVALID|digest mismatch|does not match",
-        "a blob is not what its digest says",
-        "{again}",
-    ),
+    (r"DIGEST_INVALID|digest mismatch|does not match", "a blob is not what its digest says", "{again}"),
 )
+"""Pattern, cause, hint; the first that fits counts. The names in the hints are those of `Advice`."""
 
 
 @dataclass(frozen=True)
@@ -209,14 +214,14 @@ class MirrorRegistry:
                     [str(self._crane), *words, *insecure], env=self._environ, limit=limit
                 ).stdout.strip()
             except CommandError as error:
-                if pause is None or not _BUSY.search(error.evidence):
+                if pause is None or not CRANE_BUSY.search(error.evidence):
                     raise self._explained(error, words[0]) from None
                 self._clock.sleep(self._asked(error.evidence) or pause)
         raise AssertionError
 
     def _asked(self, evidence: str) -> float:
         """Seconds that the registry wants to be left alone, 0 if it names none. Raises PreconditionError for many."""
-        if not _LIMITED.search(evidence) or _host(evidence) not in ("", self._settings.registry):
+        if not CRANE_RATE_LIMITED.search(evidence) or _host(evidence) not in ("", self._settings.registry):
             return 0.0
         wanted = self._http.manifest("environment:latest").wait
         if wanted > LONGEST_PAUSE:
@@ -227,10 +232,10 @@ class MirrorRegistry:
     def _explained(self, error: CommandError, verb: str) -> BootstrapError:
         host = _host(error.evidence) or self._settings.registry
         ours = host == self._settings.registry
-        if _ABSENT.search(error.evidence):
+        if CRANE_ABSENT.search(error.evidence):
             hint = self._advice.again.rpartition(": ")[2] if ours else "check the reference"
             return NotFound(f"{self.address if ours else host} does not have it", hint=hint, evidence=error.evidence)
-        for pattern, cause, hint in _CAUSES:
+        for pattern, cause, hint in CRANE_CAUSES:
             if re.search(pattern, error.evidence):
                 hint = (
                     hint.format_map(vars(self._advice)) if ours else f"docker login {host}, its address, or the network"
@@ -264,5 +269,5 @@ def _authorities(ca_file: Path) -> bytes:
 
 def _host(evidence: str) -> str:
     """The last registry that crane's complaint names, "" for none."""
-    found = _ADDRESS.findall(evidence)
+    found = CRANE_REGISTRY.findall(evidence)
     return str(found[-1]) if found else ""

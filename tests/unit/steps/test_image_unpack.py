@@ -11,7 +11,6 @@ import pytest
 from bootstrap.core.errors import CommandError
 from bootstrap.steps.image_unpack import unpack
 from bootstrap.world.engine.protocol import Container
-from bootstrap.world.kind import phase_of
 from tests.unit.step_world import PAUSE, TOOLBOX, Box, make
 
 NODES = [Container("id", f"demo-worker{n}", "node", "running", 0, {}, frozenset()) for n in ("", "2")]
@@ -37,19 +36,3 @@ def test_every_image_on_every_node(tmp_path: Path, error: Exception | None) -> N
         assert name in {node.name for node in NODES}
         assert [*digests] == [PAUSE.digest, TOOLBOX.digest]
         assert zeroth == "sh", "it is $0; the digests come after it"
-
-
-@pytest.mark.parametrize(
-    ("line", "phase"),
-    [
-        (" • Joining worker nodes 🚜  ...", "joining worker nodes"),
-        (" • Installing CNI 🔌  ...\n", "installing CNI"),
-        (" • Ensuring node image (a/node:1) 🖼  ...", "ensuring node image (a/node:1)"),
-        (" • Preparing nodes 📦 📦   ...", "preparing nodes"),
-        (" ✓ Installing CNI 🔌", ""),
-        ('Creating cluster "dev" ...', ""),
-        ("ERROR: failed to create cluster", ""),
-    ],
-)
-def test_what_kind_says(line: str, phase: str) -> None:
-    assert phase_of(line) == phase
