@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +50,19 @@ def test_the_shipped_file_says_every_setting_with_its_default() -> None:
     file = ROOT / "invoke.yaml"
     assert load(file, {}) == Config()
     assert list(flat(yaml.safe_load(file.read_text()))) == list(SETTINGS)
+
+
+def test_the_page_says_every_setting_with_its_default() -> None:
+    """docs/configure.md: a row per setting, in the same order, its default in the second cell."""
+    page = (ROOT / "docs/configure.md").read_text().partition("## Every setting\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (.*?) \|", page, re.MULTILINE)
+    defaults = {row.key: row.value for row in describe(Config())}
+    secret = {key for key, meta in SETTINGS.items() if meta.secret}
+    wanted = [
+        (key, "(secret) empty" if key in secret else "empty" if value == '""' else f"`{value}`")
+        for key, value in defaults.items()
+    ]
+    assert rows == wanted
 
 
 def test_an_empty_file_means_defaults(write: Write) -> None:
