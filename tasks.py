@@ -70,7 +70,9 @@ def up(
     set: Sets = None,
 ) -> Flow:
     """Create the environment, or bring it up to date."""
-    flags = {"context": context, "supply": supply or "bundle" * bool(bundle), "bundle.file": bundle, "engine": engine}
+    if bundle and not supply:
+        supply = "bundle"
+    flags = {"context": context, "supply": supply, "bundle.file": bundle, "engine": engine}
     return main.flow("up", name, set, flags, dry_run=dry_run)
 
 

@@ -36,7 +36,9 @@ def refuse(findings: Iterable[Finding]) -> None:
     """Raise PreconditionError if one of them is "fail"; the evidence has a line for each that is."""
     failed = [finding for finding in findings if finding.level == "fail"]
     if failed:
-        lines = [f"{finding.name}: {finding.what}" + f"  ->  {finding.fix}" * bool(finding.fix) for finding in failed]
+        lines = [
+            f"{finding.name}: {finding.what}" + (f"  ->  {finding.fix}" if finding.fix else "") for finding in failed
+        ]
         raise PreconditionError("this machine is not ready", evidence="\n".join(lines), hint="invoke doctor")
 
 
@@ -62,7 +64,7 @@ def builder(supply: str, *, builds: bool, built: bool) -> Finding:
 
 def engine_machine(system: str, cores: int, memory_gib: float, *, rootless: bool, cgroups: int) -> Finding:
     """What nodes have for themselves. cgroups: version."""
-    what = f"{system}, {cores} cores, {memory_gib:.1f} GiB" + ", rootless" * rootless
+    what = f"{system}, {cores} cores, {memory_gib:.1f} GiB{', rootless' if rootless else ''}"
     name = "engine's machine"
     if rootless and cgroups < 2:
         return Finding("fail", name, f"{what}, cgroup v1", "kind's nodes need cgroup v2 in a rootless engine")

@@ -88,23 +88,23 @@ class Follower:
 
     def until_over(self, limit: float) -> Run:
         """Raises TimedOut after `limit` seconds, with what the run was waiting for; RunFailed if it was deleted."""
-        last: list[Run] = []
+        last = Run(self._name, constants.RUNS, State.PENDING)
 
         def probe() -> Verdict:
+            nonlocal last
             try:
-                run = read(self._world, self._name)
+                last = read(self._world, self._name)
             except NotFound:
                 raise RunFailed(f"run {self._name} was deleted", hint="invoke runs") from None
             except ApiError as error:  # the API server may be away for a moment
                 return Pending(error.message)
-            last[:] = [run]
-            self._show(run)
-            return Ready() if run.state.over else Pending(_waits_for(run))
+            self._show(last)
+            return Ready() if last.state.over else Pending(_waits_for(last))
 
         until(probe, clock=self._world.clock, limit=limit, what=f"run {self._name}", every=0.4)
         for thread in self._logs.values():
             thread.join(timeout=LOG_LIMIT)
-        return last[0]
+        return last
 
     def _show(self, run: Run) -> None:
         for task in run.tasks:

@@ -46,4 +46,4 @@ def described(world: World) -> list[dict[str, Any]]:
 
 
 def _called(row: dict[str, Any]) -> str:
-    return ", ".join([row["public"]] * bool(row["public"]) + [*row["aliases"]])
+    return ", ".join(name for name in (row["public"], *row["aliases"]) if name)

@@ -189,7 +189,8 @@ def _root(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return ""
-    return f"{parts.scheme}://{parts.hostname}" + f":{parts.port}" * bool(parts.port) + "/"
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}/"
 
 
 def _own_ports(engine: Engine, name: str) -> set[int]:

@@ -72,17 +72,19 @@ def job_of(cron: Object, name: str, environ: Mapping[str, str]) -> Object:
 
 def _started(world: World, job: str) -> Object:
     """Its pod, once it runs or is over."""
-    found: list[Object] = []
+    pod: Object = {}
 
     def probe() -> Verdict:
-        found[:] = world.kube.list("v1", "Pod", constants.RUNS, labels=f"batch.kubernetes.io/job-name={job}")
+        nonlocal pod
+        found = world.kube.list("v1", "Pod", constants.RUNS, labels=f"batch.kubernetes.io/job-name={job}")
         if not found:
             return Pending(f"{job} has no pod yet")
-        phase = at(found[0], "status", "phase") or "Pending"
+        pod = found[0]
+        phase = at(pod, "status", "phase") or "Pending"
         return Ready() if phase in ("Running", "Succeeded", "Failed") else Pending(f"{job} is {phase}")
 
     until(probe, clock=world.clock, limit=START_LIMIT, what=job, every=0.3)
-    return found[0]
+    return pod
 
 
 def _went_well(world: World, job: str) -> bool:

@@ -157,22 +157,23 @@ def _event_id(answer: str) -> str:
 
 def _followed(world: World, id_: str, known: Rules) -> tuple[Delivery, Outcome]:
     """The delivery when nothing more will become of it. Raises TimedOut if it does not get so far."""
-    last = [(Delivery(id_), Outcome(""))]
+    last = Delivery(id_), Outcome("")
 
     def probe() -> Verdict:
+        nonlocal last
         evidence, runs = _evidence(world), _runs(world)
         found = delivery_trace.find(evidence, id_, runs)
         if found is None:
             return Pending("no word of it yet in the log of Tekton's interceptors")
         told = delivery_trace.outcome(found, known, runs, settled=_settled(found))
-        last[:] = [(found, told)]
+        last = found, told
         return Ready() if told.stage else Pending(f"it passed {found.gate}")
 
     try:
         until(probe, clock=world.clock, limit=TEST_LIMIT, what=f"delivery {id_}", every=0.5)
     except TimedOut as error:
         raise TimedOut(error.message, evidence=error.evidence, hint="invoke status · invoke up") from None
-    return last[0]
+    return last
 
 
 def _over(world: World, run: str) -> int:

@@ -188,7 +188,11 @@ def telling(lines: Sequence[str]) -> int:
     """
     best, found = 0, -1
     for index, line in enumerate(map(plain, lines)):
-        score = 3 * bool(_PLACE.search(line)) + 2 * bool(_ERROR.search(line))
+        score = 0
+        if _PLACE.search(line):
+            score += 3
+        if _ERROR.search(line):
+            score += 2
         if score and _WEAK.search(line):
             score = 1
         if score > best:

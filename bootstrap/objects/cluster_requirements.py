@@ -40,7 +40,7 @@ def kubernetes(version: str) -> Verdict:
 
 def rights(missing: Iterable[tuple[str, str, str]], context: str) -> Verdict:
     """missing: those of RIGHTS that the user of the context has not."""
-    told = [f"{verb} {resource}{'.' * bool(group)}{group}" for verb, group, resource in missing]
+    told = [f"{verb} {f'{resource}.{group}' if group else resource}" for verb, group, resource in missing]
     if not told:
         return Ready()
     return Failed(

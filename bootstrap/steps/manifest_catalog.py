@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import gzip
 import hashlib
@@ -153,9 +152,7 @@ class OnTarget:
 
     @staticmethod
     def _there(world: World) -> World:
-        there = copy.copy(world)
-        there.__dict__["kube"] = world.target
-        return there
+        return world.with_kube(world.target)
 
 
 def _folder(world: World, name: str, patches: Sequence[Patch] = ()) -> list[Object]:

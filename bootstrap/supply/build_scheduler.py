@@ -113,7 +113,12 @@ class Progress:
     def _label(self, name: str, text: str) -> str:
         """ "tekton (building pipeline/cmd/events) for 3m"."""
         whole = int((self._clock.now() - self._since[name]) / 60)
-        return self._tasks[name].label + f" ({text})" * bool(text) + f" for {whole}m" * bool(whole)
+        label = self._tasks[name].label
+        if text:
+            label += f" ({text})"
+        if whole:
+            label += f" for {whole}m"
+        return label
 
     def remaining(self) -> float:
         """Seconds to go: the costs left, at the pace of what is finished, less the time that parts run already.

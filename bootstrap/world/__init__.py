@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -102,6 +103,12 @@ class World:
 
         proxy = proxy_env.for_nodes(self.config.proxy)
         return Kind(self.shell, self.engine, self.images.tool("kind"), constants.network(self.config.name), proxy)
+
+    def with_kube(self, kube: Kube) -> World:
+        """This world with another cluster as its `kube`; all other doors are the same ones."""
+        other = copy.copy(self)
+        other.kube = kube
+        return other
 
     def mirror(self) -> MirrorRegistry:
         """The user's registry of the settings."""

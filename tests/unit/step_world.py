@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -366,6 +366,9 @@ class StepWorld:
     @property
     def kubeconfig(self) -> Path:
         return self.paths.env / "kubeconfig"
+
+    def with_kube(self, kube: FakeKube) -> StepWorld:
+        return replace(self, kube=kube)
 
     def registry(self) -> FakeRegistry:
         if self.engine.port(f"{self.config.name}-registry", 5000) is None:

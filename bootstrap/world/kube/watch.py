@@ -181,16 +181,24 @@ def changes(
                     if kind != "BOOKMARK":
                         yield kind, seen
         except BootstrapError as error:
-            failures *= time.monotonic() - begun < STEADY_SECONDS
+            if time.monotonic() - begun >= STEADY_SECONDS:
+                failures = 0
             status = error.status if isinstance(error, ApiError) else 0
             version = "" if status == GONE or (status and failures) else version  # it answers, but not to that
             if status != GONE and not told and (failures or not version):
                 told = True
                 yield LOST, {"message": error.message}
-            feed.pause((told or failures > 0) * PAUSES[min(failures, len(PAUSES) - 1)])
+            feed.pause(_pause(failures, told))
             failures += 1
         else:
             feed.pause(max(0.0, 0.2 - (time.monotonic() - begun)))  # a server that ends each watch at once
+
+
+def _pause(failures: int, told: bool) -> float:
+    """Seconds before the server is asked again, after that many failures before this one: none after a first one that
+    nobody was told of, for that is how a watch ends that had served well.
+    """
+    return PAUSES[min(failures, len(PAUSES) - 1)] if told or failures else 0.0
 
 
 def _listed(pages: Iterable[Page]) -> Generator[Event, None, str]:
