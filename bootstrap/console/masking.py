@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bootstrap.core.model import Secret
-from bootstrap.core.text import clean, coloured
+from bootstrap.core.text import coloured
+from bootstrap.incluster.text import clean
 
 MASK = "***"
 SHORTEST = 4

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from bootstrap.core.errors import BootstrapError, Fault, Interrupted, UsageError
-from bootstrap.core.text import clean, count, duration, one_line
+from bootstrap.core.text import count, duration
+from bootstrap.incluster.text import clean, one_line
 
 NAME_WIDTH = 12
 INDENT = 9

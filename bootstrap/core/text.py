@@ -5,41 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links and other strings
-    r"|\x1b[ -/]*[0-~]?"
-)
-_BIDI = "\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_CONTROLS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}]")
-
-
-def clean(text: str) -> str:
-    """Without escape sequences and control characters, which could forge lines of a terminal.
-
-    Newlines and tabs stay; of a line redrawn by carriage returns its last state stays.
-    """
-    text = _ESCAPES.sub("", text.replace("\r\n", "\n"))
-    if "\r" in text:
-        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    return _CONTROLS.sub("", text)
-
+from bootstrap.incluster.text import BIDI, ESCAPES, SURROGATES, keep_last_state
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_CONTROLS_BUT_ESCAPE = re.compile(f"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f{_BIDI}]")
+_CONTROLS_BUT_ESCAPE = re.compile(f"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f{BIDI}{SURROGATES}]")
 
 
 def coloured(text: str) -> str:
     """`clean`, but the sequences that set colours and weight stay, and they alone."""
-    text = _ESCAPES.sub(lambda match: match[0] if _COLOUR.fullmatch(match[0]) else "", text.replace("\r\n", "\n"))
-    if "\r" in text:
-        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    return _CONTROLS_BUT_ESCAPE.sub("", text)
-
-
-def one_line(text: str) -> str:
-    """`clean`, and on one line."""
-    return " ".join(clean(text).split())
+    text = ESCAPES.sub(lambda match: match[0] if _COLOUR.fullmatch(match[0]) else "", text.replace("\r\n", "\n"))
+    return _CONTROLS_BUT_ESCAPE.sub("", keep_last_state(text))
 
 
 def duration(seconds: float) -> str:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from bootstrap.incluster.text import one_line
+
 Object = dict[str, Any]
 ELLIPSIS = "…"
 MARKS = {"succeeded": "✅", "failed": "❌", "cancelled": "⏹", "timed out": "⏰"}
@@ -199,7 +201,7 @@ def verdict(kind: str, answer: Answer) -> Verdict:
         return Verdict("its answer was not understood")
     if code == 0:
         return Verdict()
-    said = "".join(c if c.isprintable() else " " for c in str(told.get("errmsg") or told.get("msg") or ""))[:120]
+    said = one_line(str(told.get("errmsg") or told.get("msg") or ""))[:120]
     return Verdict(f"{robot.code} {code} {said}".strip(), busy=code in robot.busy)
 
 

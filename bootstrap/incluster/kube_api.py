@@ -6,9 +6,13 @@ import contextlib
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from bootstrap.incluster.retry_after import parse_retry_after
+from bootstrap.incluster.text import one_line
 
 Object = dict[str, Any]
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -66,7 +70,8 @@ class Api:
         except (OSError, http.client.HTTPException) as error:
             raise ApiFailure(0, f"the API does not answer ({type(error).__name__})") from None
         if not 200 <= answer.status < 300:
-            raise ApiFailure(answer.status, f"HTTP {answer.status} from the API{_said(content)}", _seconds(answer))
+            pause = parse_retry_after(answer.getheader("Retry-After") or "", time.time())
+            raise ApiFailure(answer.status, f"HTTP {answer.status} from the API{_said(content)}", pause)
         return content
 
     def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Exchanged:
@@ -104,12 +109,7 @@ def _said(content: bytes) -> str:
         message = json.loads(content)["message"]
     except (ValueError, LookupError, TypeError):
         return ""
-    return f": {' '.join(str(message).split())[:300]}"
-
-
-def _seconds(answer: http.client.HTTPResponse) -> float | None:
-    text = answer.getheader("Retry-After") or ""
-    return float(text) if text.isdigit() else None
+    return f": {one_line(str(message))[:300]}"
 
 
 def event(namespace: str, cron_job: str, reason: str, message: str, now: str) -> Object:

@@ -33,6 +33,8 @@ from bootstrap.incluster import chat_formats
 from bootstrap.incluster.chat_formats import Answer
 from bootstrap.incluster.kube_api import Api
 from bootstrap.incluster.rate_limit import PATIENCE, Turns
+from bootstrap.incluster.retry_after import parse_retry_after
+from bootstrap.incluster.text import clean, one_line
 
 Object = dict[str, Any]
 Get = Callable[[str], bytes]
@@ -44,7 +46,7 @@ Turn = Callable[[], str]
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 TAIL_LINES = 10
-TAIL_BYTES = 4000
+TAIL_CHARACTERS = 4000
 ATTEMPTS = 3
 ANSWER_BYTES = 10_000
 SECONDS = 10.0
@@ -107,10 +109,10 @@ def failed_container(task_run: Object) -> tuple[str, str]:
     return "", ""
 
 
-def clean(text: str) -> str:
-    """The last lines without control characters: a log is somebody else's text."""
-    lines = ["".join(c if c.isprintable() else " " for c in line).rstrip() for line in text.splitlines()]
-    return "\n".join(line for line in lines if line)[-TAIL_BYTES:]
+def last_lines(text: str) -> str:
+    """The end of a log, up to TAIL_CHARACTERS, without empty lines and without what a terminal would act on."""
+    lines = [line.rstrip() for line in clean(text).replace("\t", " ").splitlines()]
+    return "\n".join(line for line in lines if line)[-TAIL_CHARACTERS:]
 
 
 def _branch(run: Object, results: Mapping[str, str], asked: str) -> str:
@@ -180,13 +182,13 @@ def _tail(get: Get, namespace: str, task_run: Object | None) -> str:
     pod, container = failed_container(task_run)
     reason = next((str(one.get("message", "")) for one in _at(task_run, "status", "conditions") or ()), "")
     if not pod:
-        return clean(reason)
+        return last_lines(reason)
     query = urlencode({"container": container, "tailLines": TAIL_LINES})
     path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log?{query}"
     try:
-        return clean(get(path).decode(errors="replace")) or clean(reason)
+        return last_lines(get(path).decode(errors="replace")) or last_lines(reason)
     except OSError:
-        return clean(reason)
+        return last_lines(reason)
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ def reason(error: BaseException) -> str:
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     cause = inner if isinstance(inner, BaseException) else error
     text = cause.strerror if isinstance(cause, OSError) else ""
-    return clean(text or type(cause).__name__)[:200]
+    return one_line(text or type(cause).__name__)[:200]
 
 
 def notify(environ: Mapping[str, str], get: Get, way: Callable[[str, str], Way], now: float) -> str:
@@ -249,7 +251,7 @@ def notify(environ: Mapping[str, str], get: Get, way: Callable[[str, str], Way],
     if kind == "none":
         return "off"
     if kind != "generic" and kind not in chat_formats.ROBOTS:
-        return f"failed: {clean(kind)[:40]} is not a kind of notification"
+        return f"failed: {one_line(kind)[:40]} is not a kind of notification"
     try:
         message = gather(get, environ["NAMESPACE"], environ["RUN"], environ.get("TASKS_STATUS", ""), now)
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -312,8 +314,7 @@ def poster(extra_ca: str) -> Post:
             with opener.open(request, timeout=SECONDS) as answer:
                 return Answer(int(answer.status), answer.read(ANSWER_BYTES))
         except urllib.error.HTTPError as error:
-            told = error.headers.get("Retry-After") or ""
-            return Answer(error.code, b"", float(told) if told.isdigit() else None)
+            return Answer(error.code, b"", parse_retry_after(error.headers.get("Retry-After") or "", time.time()))
 
     return post
 

@@ -27,15 +27,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 from bootstrap.incluster import poll_state
 from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure, event
 from bootstrap.incluster.poll_state import State
+from bootstrap.incluster.retry_after import parse_retry_after
 from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, arrived_name, label_value
+from bootstrap.incluster.text import one_line
 
 Object = dict[str, Any]
 STATE = "poller-state"
@@ -216,7 +216,7 @@ class Git:
             if len(listing) > self._most:
                 raise Unread(f"the list of branches is longer than {self._most // 1_000_000} MB")
             if code:
-                raise unread(_text(said), _text(headers))
+                raise unread(_text(said), _text(headers), time.time())
         return listing.decode(errors="replace")
 
     def _run(self, argv: Sequence[str], environ: Mapping[str, str], said: Path) -> tuple[int, bytes, bool]:
@@ -263,26 +263,19 @@ def _text(path: Path) -> str:
         return file.read(100_000)
 
 
-def unread(said: str, headers: str) -> Unread:
-    """What git said, short. headers: its trace, which alone holds the Retry-After of an overloaded server."""
+def unread(said: str, headers: str, now: float) -> Unread:
+    """What git said, short. headers: its trace, which alone holds the Retry-After of an overloaded server.
+
+    now: seconds since the epoch.
+    """
     lines = [line for line in said.strip().splitlines() if line] or ["git failed"]
     told = next((line for line in lines if line.startswith("fatal:")), lines[-1]).removeprefix("fatal: ")
-    why = "".join(c if c.isprintable() else " " for c in told)[:300]
+    why = one_line(told)[:300]
     if any(f"error: {status}" in why for status in (429, 503)):
         found = re.findall(r"Recv header: retry-after: *(.+)", headers, re.IGNORECASE)
-        return Unread(why, retry_after(found[-1].strip() if found else "", datetime.now(UTC)))
+        pause = parse_retry_after(found[-1], now) if found else None
+        return Unread(why, PAUSE if pause is None else min(max(pause, 1.0), LONGEST))
     return Unread(why)
-
-
-def retry_after(text: str, now: datetime) -> float:
-    """Seconds of a Retry-After, which is a number or a date; PAUSE if it is neither."""
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST)
-    try:
-        seconds = (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError):
-        return PAUSE
-    return min(max(seconds, 1.0), LONGEST)
 
 
 def git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: Path) -> dict[str, str]:

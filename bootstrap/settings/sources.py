@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.core.errors import Fault
-from bootstrap.core.text import meant, one_line
+from bootstrap.core.text import meant
+from bootstrap.incluster.text import one_line
 from bootstrap.settings import strict_yaml
 from bootstrap.settings.strict_yaml import Node, quoted
 from bootstrap.settings.validators import Meta, Wrong

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.core.errors import Fault
-from bootstrap.core.text import one_line
+from bootstrap.incluster.text import one_line
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16

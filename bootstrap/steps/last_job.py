@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bootstrap.core import constants
 from bootstrap.core.model import Failed, Object, Ready
-from bootstrap.core.text import one_line
+from bootstrap.incluster.text import one_line
 from bootstrap.objects.readiness import at, readiness
 from bootstrap.world import World
 

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from bootstrap.core import terminal_layout
 from bootstrap.core.model import Secret
-from bootstrap.core.text import clean, one_line
+from bootstrap.incluster.text import clean, one_line
 
 if TYPE_CHECKING:
     from rich.live import Live

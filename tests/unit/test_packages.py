@@ -13,8 +13,8 @@ import pytest
 from bootstrap.core.paths import PROJECT
 
 PACKAGES = (
-    "core",
     "incluster",
+    "core",
     "settings",
     "objects",
     "world",

@@ -235,20 +235,21 @@ def test_the_poll_ends_before_its_job_is_ended(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
+    ("header", "seconds"),
     [
-        ("120", 120),
-        ("Tue, 24 Nov 2026 12:00:30 GMT", 30),
-        ("Tue, 24 Nov 2026 11:00:00 GMT", 1),
-        ("99999999999999", 86_400),
-        ("soon", 60),
-        ("-5", 60),
+        ("Retry-After: 120", 120),
+        ("retry-after: Tue, 24 Nov 2026 12:00:30 GMT", 30),
+        ("Retry-After: Tue, 24 Nov 2026 11:00:00 GMT", 1),
+        ("Retry-After: 99999999999999", 86_400),
+        ("Retry-After: soon", 60),
+        ("Retry-After:", 60),
         ("", 60),
-        ("Tue, 24 Nov 2026 12:00:30", 60),
     ],
 )
-def test_how_long_a_server_is_left_alone(text: str, seconds: float) -> None:
-    assert poll.retry_after(text, datetime(2026, 11, 24, 12, tzinfo=UTC)) == seconds
+def test_how_long_a_server_is_left_alone(header: str, seconds: float) -> None:
+    trace = f"<= Recv header: Date: today\n<= Recv header: {header}\n"
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
+    assert poll.unread("fatal: error: 429", trace, now).retry_after == seconds
 
 
 def test_rubbish_in_the_state_is_told_and_begun_anew(api: FakeApi) -> None:
