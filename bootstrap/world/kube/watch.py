@@ -181,8 +181,7 @@ def changes(
                     if kind != "BOOKMARK":
                         yield kind, seen
         except BootstrapError as error:
-            if time.monotonic() - begun >= STEADY_SECONDS:
-                failures = 0
+            failures = 0 if time.monotonic() - begun >= STEADY_SECONDS else failures
             status = error.status if isinstance(error, ApiError) else 0
             version = "" if status == GONE or (status and failures) else version  # it answers, but not to that
             if status != GONE and not told and (failures or not version):
