@@ -52,9 +52,8 @@ def node_address(world: World, node_port: int) -> str:
     mapped = world.engine.port(node, node_port)
     if mapped:
         return f"127.0.0.1:{mapped}"
-    document = world.engine.inspect("container", node) or {}
-    networks = document.get("NetworkSettings", {}).get("Networks", {})
-    addresses = [str(network["IPAddress"]) for network in networks.values() if network.get("IPAddress")]
+    container = world.engine.container(node)
+    addresses = [address for address in container.networks.values() if address] if container else []
     return f"{addresses[0]}:{node_port}" if addresses else ""
 
 

@@ -202,8 +202,7 @@ def wanted(world: World) -> list[Item]:
         digest = str(oci_layout.manifest_of(layout)["digest"])
         found.append(Item(seed_name(seed, digest), oci_layout.size_of(layout), layout, digest=digest))
     for image in (lock.node_image, lock.registry_image):
-        size = int((world.engine.inspect("image", image) or {}).get("Size", 0))
-        found.append(Item(engine_name(image), size, engine_image=image))
+        found.append(Item(engine_name(image), world.engine.image_size(image), engine_image=image))
     return list({item.name: item for item in found}.values())
 
 

@@ -22,8 +22,8 @@ class EngineStep:
         verdict = world.engine.check()
         if not isinstance(verdict, Ready) or not self.network:
             return verdict
-        network = world.engine.inspect("network", constants.network(world.config.name))
-        return verdict if network is not None else Pending("its network is missing")
+        there = world.engine.network_exists(constants.network(world.config.name))
+        return verdict if there else Pending("its network is missing")
 
     def apply(self, world: World) -> None:
         world.engine.ensure(world.report.step(self.name).cause)

@@ -66,8 +66,9 @@ class ExistingCluster:
     @staticmethod
     def _unconnected(world: World, nodes: list[Container]) -> set[str]:
         """Networks of the nodes that the registry is not on."""
-        document = world.engine.inspect("container", constants.registry_container(world.config.name)) or {}
-        return {network for node in nodes for network in node.networks} - set(document["NetworkSettings"]["Networks"])
+        registry = world.engine.container(constants.registry_container(world.config.name))
+        connected = set(registry.networks) if registry else set()
+        return {network for node in nodes for network in node.networks} - connected
 
 
 def version_of(world: World) -> str | Failed:

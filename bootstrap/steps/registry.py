@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bootstrap.core import constants, pki, wait
 from bootstrap.core.errors import CommandError, PreconditionError, StepError
@@ -18,7 +17,7 @@ from bootstrap.core.model import Failed, Pending, Ready, Verdict
 from bootstrap.core.paths import PRODUCT
 from bootstrap.settings import ca_file
 from bootstrap.world import World
-from bootstrap.world.engine.protocol import ContainerSpec
+from bootstrap.world.engine.protocol import Container, ContainerSpec
 
 PORT = 5000
 PROOF = "bootstrap/pause:proof"
@@ -31,16 +30,16 @@ class RegistryStep:
     limit: float = 60
 
     def check(self, world: World) -> Verdict:
-        document = world.engine.inspect("container", constants.registry_container(world.config.name))
-        if document is None:
+        container = world.engine.container(constants.registry_container(world.config.name))
+        if container is None:
             return Pending("the container is missing")
-        if _is_foreign(document):
+        if _is_foreign(container):
             hint = "invoke up --name another"
-            return Failed(f"a container called {document['Name'].lstrip('/')} exists that we did not make", hint=hint)
-        unfit = _unfit(world, document)
+            return Failed(f"a container called {container.name} exists that we did not make", hint=hint)
+        unfit = _unfit(world, container)
         if unfit:
             return Pending(unfit)
-        if not document["State"]["Running"]:
+        if not container.is_up:
             return Pending("the container is stopped")
         registry = world.registry()
         refusal = registry.refusal(_shown(world))
@@ -58,17 +57,17 @@ class RegistryStep:
 
     def apply(self, world: World) -> None:
         """What its volume holds survives every change; the port does when it is still free."""
-        container = constants.registry_container(world.config.name)
-        document = world.engine.inspect("container", container)
-        if document is not None and _is_foreign(document):
+        name = constants.registry_container(world.config.name)
+        container = world.engine.container(name)
+        if container is not None and _is_foreign(container):
             return  # `check` says why
-        if document is None or _unfit(world, document):
-            world.engine.container_remove(container)
-            self._create(world, container, _published(document))
-            document = None
-        if document is None or not document["State"]["Running"] or self._refusal(world):
-            self._configure(world, container)
-            self._restart(world, container)
+        if container is None or _unfit(world, container):
+            world.engine.container_remove(name)
+            self._create(world, name, _published(container) if container else 0)
+            container = None
+        if container is None or not container.is_up or self._refusal(world):
+            self._configure(world, name)
+            self._restart(world, name)
             self._wait(world)
         self._seed(world)
 
@@ -161,22 +160,21 @@ def _trusting(world: World) -> dict[str, str]:
     return {f"{seed}-trusts-{mark}": seed for seed in world.images.seeds()}
 
 
-def _is_foreign(document: Mapping[str, Any]) -> bool:
-    return (document["Config"]["Labels"] or {}).get(constants.MANAGED_BY) != PRODUCT
+def _is_foreign(container: Container) -> bool:
+    return container.labels.get(constants.MANAGED_BY) != PRODUCT
 
 
-def _unfit(world: World, document: Mapping[str, Any]) -> str:
+def _unfit(world: World, container: Container) -> str:
     """Why the container has to be made anew, or ""."""
-    if document["Config"]["Image"] != world.images.lock().registry_image:
+    if container.image != world.images.lock().registry_image:
         return "another version runs"
     wanted = world.config.registry.port
-    return "its port has changed" if wanted and wanted != _published(document) else ""
+    return "its port has changed" if wanted and wanted != _published(container) else ""
 
 
-def _published(document: Mapping[str, Any] | None) -> int:
+def _published(container: Container) -> int:
     """The port of this machine that it was made with, 0 if there is none."""
-    bindings = (document or {}).get("HostConfig", {}).get("PortBindings") or {}
-    return int((bindings.get(f"{PORT}/tcp") or [{"HostPort": 0}])[0]["HostPort"] or 0)
+    return container.wants_ports.get(PORT, 0)
 
 
 def _certificate(world: World) -> pki.KeyPair:

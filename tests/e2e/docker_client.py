@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from typing import IO
+from typing import IO, Any
 
 from bootstrap.world import World
+from bootstrap.world.engine import messages
 from bootstrap.world.shell import Output
 
 
@@ -16,3 +18,13 @@ def docker(
     environ = world.engine.environ()
     program = shutil.which("docker", path=environ.get("PATH")) or "docker"
     return world.shell.run([program, *words], env=environ, stdin=stdin, limit=limit, check=check)
+
+
+def inspect(world: World, kind: str, name: str) -> dict[str, Any] | None:
+    """Docker's document of a "container", "network" or "volume"; None if there is no such thing."""
+    output = docker(world, "inspect", f"--type={kind}", name, check=False)
+    if output.code:
+        assert messages.is_absent(output.stderr), output.stderr
+        return None
+    [found] = json.loads(output.stdout)
+    return dict(found)

@@ -13,7 +13,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Ready
 from bootstrap.world import World, host
 from bootstrap.world.engine.network import EngineNetwork, links
-from tests.e2e.docker_client import docker
+from tests.e2e.docker_client import docker, inspect
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ def footprint(world: World) -> Footprint:
     """Taken while the environment is up."""
     volumes: list[str] = []
     for container in _containers(world):
-        document = world.engine.inspect("container", container) or {}
+        document = inspect(world, "container", container) or {}
         volumes += [mount["Name"] for mount in document.get("Mounts", ()) if mount.get("Type") == "volume"]
-    network = world.engine.inspect("network", constants.network(world.config.name)) or {}
+    network = inspect(world, "network", constants.network(world.config.name)) or {}
     bridge = (network.get("Options") or {}).get("com.docker.network.bridge.name", "")
     return Footprint(tuple(volumes), (bridge,) if bridge else ())
 
@@ -49,10 +49,10 @@ def leftovers(world: World, before: Footprint, kubeconfigs: Iterable[Path]) -> l
 def _in_engine(world: World, before: Footprint) -> Iterator[str]:
     name = world.config.name
     yield from (f"container {each}" for each in _containers(world))
-    if world.engine.inspect("network", constants.network(name)) is not None:
+    if inspect(world, "network", constants.network(name)) is not None:
         yield f"network {constants.network(name)}"
     for volume in {*before.volumes, constants.registry_container(name)}:
-        if world.engine.inspect("volume", volume) is not None:
+        if inspect(world, "volume", volume) is not None:
             yield f"volume {volume}"
 
 

@@ -16,6 +16,7 @@ from bootstrap.steps.node_trust import KIND_LABEL
 from bootstrap.world import host
 from bootstrap.world.engine.dockerd import Dockerd
 from tests.e2e import app
+from tests.e2e.docker_client import inspect
 from tests.e2e.product import Product
 
 
@@ -42,7 +43,7 @@ class Machine:
         """Since when each container runs."""
         containers = self.world.engine.containers(label=f"{KIND_LABEL}={self.name}")
         known = [constants.registry_container(self.name), *(each.name for each in containers)]
-        found = {each: self.world.engine.inspect("container", each) for each in known}
+        found = {each: inspect(self.world, "container", each) for each in known}
         return {each: document["State"]["StartedAt"] for each, document in found.items() if document}
 
     def kill_engine(self) -> None:

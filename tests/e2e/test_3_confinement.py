@@ -16,6 +16,7 @@ from bootstrap.core.model import Object
 from bootstrap.world import World
 from bootstrap.world.kube.client import Kube
 from tests.e2e.argv import ArgvWatch
+from tests.e2e.docker_client import inspect
 from tests.e2e.product import Product
 from tests.e2e.receiver import restricted
 from tests.e2e.repository import Repository
@@ -186,7 +187,7 @@ def _logs(world: World) -> Iterator[tuple[str, str]]:
 def _containers_of_the_engine(world: World) -> Iterator[tuple[str, str]]:
     for container in world.engine.containers():
         if container.name.startswith(f"{world.config.name}-"):
-            yield f"container {container.name}", json.dumps(world.engine.inspect("container", container.name))
+            yield f"container {container.name}", json.dumps(inspect(world, "container", container.name))
 
 
 def test_no_secret_shows(product: Product, world: World, argv: ArgvWatch, repository: Repository) -> None:

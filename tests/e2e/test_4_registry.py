@@ -12,6 +12,7 @@ import pytest
 
 from bootstrap.core import constants
 from bootstrap.world import World
+from tests.e2e.docker_client import inspect
 from tests.e2e.product import Product
 from tests.e2e.receiver import restricted, wait_for_pod
 
@@ -41,7 +42,7 @@ def test_it_wants_the_password(product: Product, world: World) -> None:
 
 
 def test_it_listens_on_loopback_only(world: World) -> None:
-    document = world.engine.inspect("container", constants.registry_container(world.config.name))
+    document = inspect(world, "container", constants.registry_container(world.config.name))
     assert document
     assert {each["HostIp"] for each in document["NetworkSettings"]["Ports"]["5000/tcp"]} == {"127.0.0.1"}
 

@@ -10,7 +10,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Object
 from bootstrap.world import World
 from tests.e2e import app
-from tests.e2e.docker_client import docker
+from tests.e2e.docker_client import docker, inspect
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 
@@ -83,7 +83,7 @@ def test_a_node_that_runs_no_command_is_told_and_loses_nothing(
 ) -> None:
     """What the cluster was made from cannot be read then; that is no reason to make it anew."""
     before, node = repository.git("ls-remote", "origin"), constants.control_plane(product.name)
-    made = world.engine.inspect("container", node)
+    made = inspect(world, "container", node)
     assert made
     docker(world, "update", "--pids-limit=1", node)
     try:
@@ -93,7 +93,7 @@ def test_a_node_that_runs_no_command_is_told_and_loses_nothing(
     assert "so nothing is changed" in answer.err
     assert f"invoke down --name {product.name}" in answer.err
     product.run("up")
-    now = world.engine.inspect("container", node)
+    now = inspect(world, "container", node)
     assert now
     assert now["Id"] == made["Id"]
     assert repository.git("ls-remote", "origin") == before
@@ -122,6 +122,6 @@ def test_a_foreign_cluster_of_the_same_name_is_neither_adopted_nor_deleted(
         answer = product.run("up", name=foreign, code=1)
         assert "we did not make" in answer.text
         product.run("down", name=foreign)
-        assert world.engine.inspect("container", node) is not None
+        assert inspect(world, "container", node) is not None
     finally:
         docker(world, "rm", "--force", "--volumes", node)

@@ -15,7 +15,7 @@ from bootstrap.core import constants
 from bootstrap.steps.node_trust import HOSTS, OTHERS
 from bootstrap.world import World
 from bootstrap.world.environment_store import Identity
-from tests.e2e.docker_client import docker
+from tests.e2e.docker_client import docker, inspect
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 
@@ -34,7 +34,7 @@ class Company:
 
 @pytest.fixture(scope="module")
 def company(product: Product, world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
-    network = world.engine.inspect("network", constants.network(product.name))
+    network = inspect(world, "network", constants.network(product.name))
     assert network
     gateway = network["IPAM"]["Config"][0]["Gateway"]
     identity = Identity(tmp_path_factory.mktemp("company"), "company")

@@ -11,6 +11,7 @@ import pytest
 from bootstrap.core import constants
 from bootstrap.world import World
 from tests.e2e import app
+from tests.e2e.docker_client import inspect
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 from tests.git_host import PASSWORD, USER, Bare, GitHost, git_host
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def host(product: Product, world: World, tmp_path: Path) -> Iterator[GitHost]:
     """On this machine, where pods reach it: at the gateway of the environment's network."""
-    network = world.engine.inspect("network", constants.network(product.name))
+    network = inspect(world, "network", constants.network(product.name))
     assert network
     with git_host(tmp_path, network["IPAM"]["Config"][0]["Gateway"]) as host:
         yield host

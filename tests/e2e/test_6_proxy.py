@@ -10,6 +10,7 @@ import pytest
 
 from bootstrap.core import constants
 from bootstrap.world import World
+from tests.e2e.docker_client import inspect
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 
@@ -45,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def proxy(product: Product, world: World) -> Iterator[Proxy]:
     """On this machine, where pods reach it: at the gateway of the environment's network."""
-    network = world.engine.inspect("network", constants.network(product.name))
+    network = inspect(world, "network", constants.network(product.name))
     assert network
     gateway = network["IPAM"]["Config"][0]["Gateway"]
     with Proxy((gateway, 0), Handler) as server:

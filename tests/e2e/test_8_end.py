@@ -14,6 +14,7 @@ from bootstrap.world import World
 from bootstrap.world.shell import STOP_GRACE
 from tests.e2e import app
 from tests.e2e.conftest import USERS_KUBECONFIG
+from tests.e2e.docker_client import inspect
 from tests.e2e.footprint import footprint, leftovers, processes_of
 from tests.e2e.product import Product
 
@@ -103,5 +104,5 @@ def test_a_stopped_up_can_be_taken_down_at_once(product: Product, world: World) 
     assert answer.code == 130
     assert "invoke down" in answer.text
     assert "Traceback" not in answer.text
-    assert product.world().engine.inspect("network", constants.network(product.name)) is not None
+    assert inspect(product.world(), "network", constants.network(product.name)) is not None
     _gone(product, product.world())

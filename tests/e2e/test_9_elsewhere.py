@@ -22,7 +22,7 @@ from bootstrap.objects.readiness import readiness_all
 from bootstrap.steps.registry import tar_of
 from bootstrap.world.environment_store import Identity
 from bootstrap.world.kube.client import Kube
-from tests.e2e.docker_client import docker
+from tests.e2e.docker_client import docker, inspect
 from tests.e2e.mirrored import FOLDER, Filled
 from tests.e2e.product import Product
 
@@ -86,7 +86,7 @@ class Far:
         self.registry, self.ca = f"{address}:{PORT}", identity.ca_file
 
     def _address(self, container: str) -> str:
-        document = self.world.engine.inspect("container", container)
+        document = inspect(self.world, "container", container)
         assert document
         return str(document["NetworkSettings"]["Networks"][self.name]["IPAddress"])
 

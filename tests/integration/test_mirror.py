@@ -78,9 +78,9 @@ class Engine:
         self.saved: list[str] = []
         self.loaded: list[Path] = []
 
-    def inspect(self, kind: str, name: str) -> dict[str, Any]:
-        assert kind == "image"
-        return {"Size": 1000}
+    def image_size(self, reference: str) -> int:
+        assert reference in self.present
+        return 1000
 
     def image_exists(self, name: str) -> bool:
         return name in self.present

@@ -48,19 +48,11 @@ class Box:
     starts: int = 0
 
     @property
-    def document(self) -> dict[str, Any]:
-        bindings = {f"{inside}/tcp": [{"HostPort": str(port)}] for inside, port in self.ports.items()}
-        return {
-            "Name": f"/{self.name}",
-            "Config": {"Image": self.image, "Labels": dict(self.labels)},
-            "State": {"Running": self.running},
-            "HostConfig": {"PortBindings": bindings},
-            "NetworkSettings": {"Networks": {name: {} for name in self.networks}},
-        }
-
-
-def _state(box: Box) -> str:
-    return "running" if box.running else "exited" if box.born else "created"
+    def seen(self) -> Container:
+        """As the engine tells it."""
+        state = "running" if self.running else "exited" if self.born else "created"
+        networks = dict.fromkeys(self.networks, "")
+        return Container("id", self.name, self.image, state, 0, self.labels, networks, self.ports)
 
 
 @dataclass
@@ -73,7 +65,7 @@ class FakeEngine:
 
     boxes: dict[str, Box] = field(default_factory=dict)
     births: list[Box] = field(default_factory=list)
-    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    networks: set[str] = field(default_factory=set)
     volumes: set[str] = field(default_factory=set)
     commands: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=lambda: Ready("Docker 29"))
@@ -108,22 +100,15 @@ class FakeEngine:
     def images_remove(self) -> None:
         self.calls.append("images_remove")
 
-    def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
-        if kind == "container":
-            return self.boxes[name].document if name in self.boxes else None
-        if kind == "volume":
-            return {"Name": name} if name in self.volumes else None
-        assert kind == "network", kind
-        return self.networks.get(name)
+    def container(self, name: str) -> Container | None:
+        return self.boxes[name].seen if name in self.boxes else None
 
     def containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
         assert label
         assert not name
         key, _, value = label.partition("=")
         return [
-            Container("id", box.name, box.image, _state(box), 0, box.labels, box.networks)
-            for box in self.boxes.values()
-            if box.labels.get(key) == value and (box.running or not running)
+            box.seen for box in self.boxes.values() if box.labels.get(key) == value and (box.running or not running)
         ]
 
     def unborn(self, label: str) -> int:
@@ -137,10 +122,13 @@ class FakeEngine:
         return box.ports.get(container_port) if box and box.running else None
 
     def network_create(self, name: str) -> None:
-        self.networks[name] = {"Labels": LABELS}
+        self.networks.add(name)
 
     def network_remove(self, name: str) -> None:
-        self.networks.pop(name, None)
+        self.networks.discard(name)
+
+    def network_exists(self, name: str) -> bool:
+        return name in self.networks
 
     def container_remove(self, name: str) -> None:
         if name in self.boxes and self.boxes[name].labels.get(constants.MANAGED_BY):

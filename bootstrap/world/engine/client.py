@@ -149,26 +149,16 @@ class DockerEngine:
         missing = set(ids) - known
         return len(missing & set(self._ids([f"label={label}"]))) if missing else 0
 
-    def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
-        try:
-            found: list[dict[str, Any]] = json.loads(self._docker("inspect", f"--type={kind}", name).stdout)
-        except CommandError as error:
-            if messages.is_absent(error.evidence):
-                return None
-            raise
-        return found[0]
+    def container(self, name: str) -> Container | None:
+        document = self._inspect("container", name)
+        return _container(document) if document is not None else None
 
     def port(self, name: str, container_port: int) -> int | None:
         return self.ports(name).get(container_port)
 
     def ports(self, name: str) -> dict[int, int]:
-        document = self.inspect("container", name) or {}
-        published = (document.get("NetworkSettings") or {}).get("Ports") or {}
-        return {
-            int(inside.removesuffix("/tcp")): int(bindings[0]["HostPort"])
-            for inside, bindings in published.items()
-            if bindings and inside.endswith("/tcp")
-        }
+        document = self._inspect("container", name) or {}
+        return _host_ports((document.get("NetworkSettings") or {}).get("Ports") or {})
 
     def container_create(self, spec: ContainerSpec) -> None:
         labels = {**OURS, **spec.labels}
@@ -200,7 +190,7 @@ class DockerEngine:
         return self._docker("exec", container, *command, limit=limit).stdout
 
     def container_remove(self, name: str) -> None:
-        existing = self.inspect("container", name)
+        existing = self._inspect("container", name)
         if existing is not None and _is_ours(existing["Config"]):
             self._docker("rm", "--force", "--volumes", name)
 
@@ -208,18 +198,21 @@ class DockerEngine:
         self._docker("rm", "--force", "--volumes", *names)
 
     def network_create(self, name: str) -> None:
-        existing = self.inspect("network", name)
+        existing = self._inspect("network", name)
         if existing is None:
             options = self._managed.network_options(name) if self.managed else []
             self._docker("network", "create", "--driver=bridge", f"--label={constants.SELECTOR}", *options, name)
         elif not _is_ours(existing):
             raise PreconditionError(f"Docker network {name} exists and is not ours", hint=f"docker network rm {name}")
 
+    def network_exists(self, name: str) -> bool:
+        return self._inspect("network", name) is not None
+
     def network_connect(self, network: str, container: str, *, alias: str) -> None:
         self._docker("network", "connect", f"--alias={alias}", network, container)
 
     def network_remove(self, name: str) -> None:
-        existing = self.inspect("network", name)
+        existing = self._inspect("network", name)
         if existing is None or not _is_ours(existing):
             return
         for container in existing.get("Containers") or {}:
@@ -227,16 +220,20 @@ class DockerEngine:
         self._docker("network", "rm", name)
 
     def volume_create(self, name: str) -> None:
-        if self.inspect("volume", name) is None:
+        if self._inspect("volume", name) is None:
             self._docker("volume", "create", f"--label={constants.SELECTOR}", name)
 
     def volume_remove(self, name: str) -> None:
-        existing = self.inspect("volume", name)
+        existing = self._inspect("volume", name)
         if existing is not None and _is_ours(existing):
             self._docker("volume", "rm", name)
 
     def image_exists(self, reference: str) -> bool:
-        return self.inspect("image", reference) is not None
+        return self._inspect("image", reference) is not None
+
+    def image_size(self, reference: str) -> int:
+        document = self._inspect("image", reference) or {}
+        return int(document.get("Size", 0))
 
     def image_tags(self, repository: str) -> list[str]:
         return self._docker("image", "ls", "--format={{.Tag}}", repository).stdout.split()
@@ -304,6 +301,19 @@ class DockerEngine:
                 raise PreconditionError("Docker does not answer", hint="invoke doctor") from None
             raise
 
+    def _inspect(self, kind: str, name: str) -> dict[str, Any] | None:
+        """Docker's document of a "container", "image", "network" or "volume"; None if there is no such thing.
+
+        Shape: GET /containers/NAME/json and so on, of Docker's API.
+        """
+        try:
+            found: list[dict[str, Any]] = json.loads(self._docker("inspect", f"--type={kind}", name).stdout)
+        except CommandError as error:
+            if messages.is_absent(error.evidence):
+                return None
+            raise
+        return found[0]
+
     def _ids(self, filters: Sequence[str], running: bool = False) -> list[str]:
         words = [word for text in filters for word in ("--filter", text)]
         return self._docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)), *words).stdout.split()
@@ -336,6 +346,8 @@ class DockerEngine:
 
 
 def _container(document: Mapping[str, Any]) -> Container:
+    networks = (document.get("NetworkSettings") or {}).get("Networks") or {}
+    bindings = (document.get("HostConfig") or {}).get("PortBindings") or {}
     return Container(
         id=document["Id"],
         name=document["Name"].lstrip("/"),
@@ -343,8 +355,18 @@ def _container(document: Mapping[str, Any]) -> Container:
         state=document["State"]["Status"],
         exit_code=document["State"]["ExitCode"],
         labels=document["Config"]["Labels"] or {},
-        networks=frozenset((document.get("NetworkSettings") or {}).get("Networks") or {}),
+        networks={name: str(network.get("IPAddress") or "") for name, network in networks.items()},
+        wants_ports=_host_ports(bindings),
     )
+
+
+def _host_ports(bindings: Mapping[str, Sequence[Mapping[str, str]] | None]) -> dict[int, int]:
+    """Of {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "41000"}]} the ports of TCP: {5000: 41000}; 0 for none."""
+    return {
+        int(inside.removesuffix("/tcp")): int(found[0]["HostPort"] or 0)
+        for inside, found in bindings.items()
+        if found and inside.endswith("/tcp")
+    }
 
 
 def _is_ours(document: Mapping[str, Any]) -> bool:

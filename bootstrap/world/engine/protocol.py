@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from bootstrap.core.model import Failed, Verdict
 
@@ -22,7 +22,9 @@ class Container:
     """A container as the engine has it now.
 
     image: the reference that it was made from. state: created, running, paused, restarting, exited or dead.
-    exit_code: of the last end, 0 before it. networks: names of those that it is attached to.
+    exit_code: of the last end, 0 before it. networks: name of each that it is attached to -> its IP address there, ""
+    while it does not run. wants_ports: TCP port inside -> port of the engine's machine that it was made to have, 0
+    where the engine chooses one; `Engine.ports` tells those that it has while it runs.
     """
 
     id: str
@@ -31,7 +33,13 @@ class Container:
     state: str
     exit_code: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
-    networks: frozenset[str] = frozenset()
+    networks: Mapping[str, str] = field(default_factory=dict)
+    wants_ports: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it was started and has not ended; it may be paused, or between an end and a restart by the engine."""
+        return self.state in ("running", "paused", "restarting")
 
 
 @dataclass(frozen=True)
@@ -122,11 +130,8 @@ class Engine(Protocol):
     def unborn(self, label: str) -> int:
         """How many containers with `label` the engine lists and is still making, also for a client that is gone."""
 
-    def inspect(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The document of a "container", "image", "network" or "volume"; None if there is no such thing.
-
-        The shape is that of Docker's API (GET /containers/NAME/json and so on), which other engines answer as well.
-        """
+    def container(self, name: str) -> Container | None:
+        """The container of that name, whoever made it; None if there is none."""
 
     def port(self, name: str, container_port: int) -> int | None:
         """The port of this machine that leads to TCP `container_port`; None if none does, or it does not run."""
@@ -175,6 +180,9 @@ class Engine(Protocol):
         Raises PreconditionError for a network of that name that somebody else made.
         """
 
+    def network_exists(self, name: str) -> bool:
+        """Whether there is a network of that name, whoever made it."""
+
     def network_connect(self, network: str, container: str, *, alias: str) -> None:
         """Attach a container to one more network, where it is known as `alias` as well."""
 
@@ -191,6 +199,9 @@ class Engine(Protocol):
 
     def image_exists(self, reference: str) -> bool:
         """Whether the engine holds an image of that name."""
+
+    def image_size(self, reference: str) -> int:
+        """Bytes that an image takes in the engine, unpacked; 0 if it is not there."""
 
     def image_tags(self, repository: str) -> list[str]:
         """Tags of the images that the engine holds of a repository, that of the newest image first."""

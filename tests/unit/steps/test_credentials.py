@@ -179,7 +179,7 @@ def test_the_engine_needs_its_network(world: StepWorld) -> None:
     assert step.check(world.open()) == Ready("Docker 29")
     assert world.engine.calls == ["ensure"]
     step.undo(world.open())
-    assert world.engine.networks == {}
+    assert world.engine.networks == set()
 
 
 def test_an_engine_that_does_not_answer_is_not_asked_for_networks(world: StepWorld) -> None:

@@ -13,7 +13,7 @@ from bootstrap.steps.image_unpack import unpack
 from bootstrap.world.engine.protocol import Container
 from tests.unit.step_world import PAUSE, TOOLBOX, Box, make
 
-NODES = [Container("id", f"demo-worker{n}", "node", "running", 0, {}, frozenset()) for n in ("", "2")]
+NODES = [Container("id", f"demo-worker{n}", "node", "running") for n in ("", "2")]
 
 
 @pytest.mark.parametrize("error", [None, CommandError("docker exec failed", code=1)])

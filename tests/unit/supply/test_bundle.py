@@ -431,5 +431,5 @@ def test_what_carries_images_leaves_no_engine_running_and_no_network_in_it(
     world.images.error = PreconditionError("no Go to build with")
     with pytest.raises(PreconditionError, match="no Go"):
         carry(world.open(), tmp_path)
-    assert world.engine.networks == {}
+    assert world.engine.networks == set()
     assert world.engine.calls[-1] == "stop_if_idle"

@@ -14,7 +14,7 @@ from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.core.model import Failed, Ready
 from bootstrap.core.paths import Paths
 from bootstrap.world.engine.client import DockerEngine, Machine, choose
-from bootstrap.world.engine.protocol import ContainerSpec, Engine
+from bootstrap.world.engine.protocol import Container, ContainerSpec, Engine
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
 from tests.unit.step_world import FakeEngine
@@ -106,13 +106,17 @@ def test_ensure_raises_what_check_found(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize("stderr", ["Error: No such network: x", "Error response from daemon: network x not found"])
-def test_absent_thing_is_none(paths: Paths, stderr: str) -> None:
-    assert engine(paths, {"docker inspect": Output(1, "[]", stderr)})[0].inspect("network", "x") is None
+def test_what_is_absent_is_no_failure(paths: Paths, stderr: str) -> None:
+    subject, _ = engine(paths, {"docker inspect": Output(1, "[]", stderr)})
+    assert not subject.network_exists("x")
+    assert not subject.image_exists("x")
+    assert subject.container("x") is None
+    assert subject.image_size("x") == 0
 
 
 def test_other_failure_of_inspect_is_raised(paths: Paths) -> None:
     with pytest.raises(CommandError):
-        engine(paths, {"docker inspect": Output(1, "", "permission denied")})[0].inspect("network", "x")
+        engine(paths, {"docker inspect": Output(1, "", "permission denied")})[0].network_exists("x")
 
 
 def inspected(**document: object) -> str:
@@ -128,6 +132,34 @@ def test_ports_are_those_published_over_tcp(paths: Paths) -> None:
     subject, _ = engine(paths, {"docker inspect": inspected(NetworkSettings={"Ports": published})})
     assert subject.ports("registry") == {5000: 32768}
     assert subject.port("registry", 80) is None
+
+
+def test_a_container_is_read_in_full(paths: Paths) -> None:
+    document = {
+        "Id": "abc",
+        "Name": "/demo-registry",
+        "Config": {"Image": "registry:1", "Labels": OURS},
+        "State": {"Status": "paused", "ExitCode": 0, "Running": True},
+        "HostConfig": {
+            "PortBindings": {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "41000"}], "80/tcp": [{"HostPort": ""}]}
+        },
+        "NetworkSettings": {"Networks": {"one": {"IPAddress": "10.0.0.2"}, "two": {"IPAddress": ""}}},
+    }
+    found = engine(paths, {"docker inspect": inspected(**document)})[0].container("demo-registry")
+    assert found == Container(
+        id="abc",
+        name="demo-registry",
+        image="registry:1",
+        state="paused",
+        labels=OURS,
+        networks={"one": "10.0.0.2", "two": ""},
+        wants_ports={5000: 41000, 80: 0},
+    )
+    assert found.is_up
+
+
+def test_the_size_of_an_image(paths: Paths) -> None:
+    assert engine(paths, {"docker inspect": inspected(Size=1000)})[0].image_size("node:1") == 1000
 
 
 def test_containers_are_listed_by_exact_name(paths: Paths) -> None:
