@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
-import shlex
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.core.errors import PreconditionError
+from bootstrap.devtools.lanes import Check, Lane, Result, conclude, run_lanes
 from bootstrap.supply.source import Source
-from bootstrap.world import World
+from bootstrap.world import World, host
 from bootstrap.world.file_locks import engine_in_use
 
-TOOLS = ("ruff", "mypy", "pytest", "pytest_timeout")
+TOOLS = ("ruff", "mypy", "pytest", "pytest_timeout", "xdist")
 INSTALL = "pip install -r requirements-dev.txt"
 OWN_MODULES = ("images/pause", "images/nodenet", "images/git-server", "images/tekton", "images/tools", "demo/go-echo")
 """Go code of our own, if only a test; the other modules only name what is built from others' code."""
 PROGRAMS = {"kube": ("go-kubernetes", "kube"), "etcd": ("go-etcd", "etcd"), "crane": ("go-tools", "crane")}
 """What the integration tests start, as they call it -> (part of the supply, program)."""
+QUICK_WIDTH = 2
+MOST_WORKERS = 16
 BIN = "TEKTON_BOOTSTRAP_TEST_BIN"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One program to run in the checkout. limit: seconds. env: added to ours, "" removes a name."""
-
-    name: str
-    argv: Sequence[str]
-    limit: float
-    env: Mapping[str, str] = field(default_factory=dict)
-    cwd: str = "."
-
-
-@dataclass(frozen=True)
-class Result:
-    """closing: the last line that the program printed, which says how it went."""
-
-    name: str
-    code: int
-    seconds: float
-    closing: str
 
 
 def test(world: World, *, fast: bool = False, keep: bool = False) -> int:
@@ -52,11 +32,10 @@ def test(world: World, *, fast: bool = False, keep: bool = False) -> int:
     keep: the environment of the end-to-end tests stays for a look. Raises PreconditionError without the tools.
     """
     require_tools()
-    results = [run(world, check) for check in quick()]
+    results = run_lanes(world, quick_lanes(), QUICK_WIDTH)
     if not fast and not any(result.code for result in results):
         results += _slow(world, keep)
-    conclude(world, results)
-    return next((result.code for result in results if result.code), 0)
+    return conclude(world, results)
 
 
 def require_tools(tools: Sequence[str] = TOOLS) -> None:
@@ -65,23 +44,32 @@ def require_tools(tools: Sequence[str] = TOOLS) -> None:
         raise PreconditionError(f"the development requirements are missing ({', '.join(missing)})", hint=INSTALL)
 
 
-def quick() -> list[Check]:
-    """Those that need nothing but Python."""
+def quick_lanes() -> list[Lane]:
+    """What needs nothing but Python."""
     return [
-        python("ruff check", "ruff", "check", ".", limit=120),
-        python("ruff format", "ruff", "format", "--check", ".", limit=120),
-        python("mypy", "mypy", limit=600),
-        pytest("unit, golden", "tests/unit", "tests/golden", "--timeout=60", limit=900),
+        Lane(
+            "style",
+            [
+                python("ruff check", "ruff", "check", ".", limit=120),
+                python("ruff format", "ruff", "format", "--check", ".", limit=120),
+                python("mypy", "mypy", limit=600),
+            ],
+        ),
+        Lane("unit", [pytest("unit, golden", *workers(), "tests/unit", "tests/golden", "--timeout=60", limit=900)]),
     ]
 
 
-def _slow(world: World, keep: bool) -> Iterator[Result]:
+def workers() -> tuple[str, ...]:
+    """Two for each core: a test that waits leaves its core to another one."""
+    return "-n", str(min(2 * host.cores(), MOST_WORKERS))
+
+
+def _slow(world: World, keep: bool) -> list[Result]:
     source = provide(world)
     with tempfile.TemporaryDirectory(prefix="tekton-bootstrap-test-") as folder:
         for name, (part, program) in PROGRAMS.items():
             (Path(folder) / name).symlink_to(source.binary(part, program))
-        for check in (*go_checks(source), *cluster_checks(folder, keep)):
-            yield run(world, check)
+        return run_lanes(world, [Lane("slow", [*go_checks(source), *cluster_checks(folder, keep)])], 1)
 
 
 def provide(world: World) -> Source:
@@ -130,39 +118,3 @@ def python(name: str, *words: str, limit: float, env: Mapping[str, str] | None =
 
 def pytest(name: str, *words: str, limit: float, env: Mapping[str, str] | None = None) -> Check:
     return python(name, "pytest", *words, limit=limit, env=env)
-
-
-def run(world: World, check: Check) -> Result:
-    """Run it and show what it prints, line by line. Raises TimedOut, Interrupted."""
-    words = shlex.join([Path(check.argv[0]).name, *check.argv[1:]])
-    place = "" if check.cwd == "." else f" (in {check.cwd})"
-    world.report.line(f"\n== {check.name}: {words}{place}")
-    start = world.clock.now()
-    output = world.shell.run(
-        check.argv,
-        env=check.env,
-        cwd=world.project / check.cwd,
-        limit=check.limit,
-        check=False,
-        on_line=world.report.line,
-    )
-    seconds = world.clock.now() - start
-    world.report.line(f"== {check.name}: {'ok' if output.code == 0 else f'exit {output.code}'}, {seconds:.1f} s")
-    return Result(check.name, output.code, seconds, closing_line(output.stdout))
-
-
-def closing_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-
-
-def conclude(world: World, results: Sequence[Result]) -> None:
-    """A table of all, and below it pytest's closing lines as they were."""
-    rows = [
-        ["FAIL" if result.code else "ok", result.name, result.closing.strip("= "), f"{result.seconds:.1f} s"]
-        for result in results
-    ]
-    world.report.line("")
-    world.report.table(["", "check", "", ""], rows)
-    for result in results:
-        if result.closing.startswith("="):
-            world.report.line(result.closing)
