@@ -246,7 +246,7 @@ def test_close_ends_it_at_once(carried: Start) -> None:
     here.tunnel.close()
     assert here.rest() == b""
     here.result()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
 
 
 def test_a_slow_reader_is_waited_for_and_memory_stays_bounded(carried: Start) -> None:

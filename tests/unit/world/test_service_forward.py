@@ -113,7 +113,7 @@ def ask(connection: socket.socket) -> str:
 
 
 def until(condition: object) -> None:
-    end = time.monotonic() + 3
+    end = time.monotonic() + 30
     while not condition() and time.monotonic() < end:  # type: ignore[operator]
         time.sleep(0.01)
     assert condition()  # type: ignore[operator]
@@ -146,6 +146,7 @@ def test_the_port_survives_the_death_of_the_pod(forward: Forward, cluster: FakeC
     with closing(dial(forward)) as connection:
         assert ask(connection) == "b"
     assert forward.local_port == port
+    until(lambda: forward.stats.dropped)
     assert (forward.stats.dropped, forward.stats.last_error) == (1, "the pod is gone")
 
 
