@@ -16,7 +16,7 @@ from bootstrap.console.preferences import Reader
 from bootstrap.console.views.runs import COLUMNS, SIZE, Filter, run_rows
 from bootstrap.console.watch_cache import Feed
 
-PAGES = {"/": "Runs", "/delivery": "Delivery", "/arrivals": "Arrivals", "/environment": "Environment"}
+PAGES = {"/": "Runs", "/delivery": "Deployment", "/arrivals": "Webhooks", "/environment": "Environment"}
 START = "/?start=1"
 """The list of runs, with the dialog that starts one."""
 AHEAD = '<link rel="preload" as="{kind}" href="{path}">'

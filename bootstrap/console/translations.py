@@ -11,8 +11,8 @@ LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
 ZH: Mapping[str, str] = {
     # places
     "Runs": "运行",
-    "Delivery": "交付",
-    "Arrivals": "来件",
+    "Deployment": "部署",
+    "Webhooks": "Webhook",
     "Environment": "环境",
     "environment": "环境",
     "Tekton Dashboard": "Tekton 仪表板",
@@ -47,7 +47,7 @@ ZH: Mapping[str, str] = {
     "Search": "搜索",
     "State": "状态",
     "Branch": "分支",
-    "Started by": "来源",
+    "Started by": "触发方式",
     "Commit": "提交",
     "Author": "作者",
     "Time": "用时",
@@ -124,7 +124,7 @@ ZH: Mapping[str, str] = {
     "{name} goes back to {digest} (commit {commit}), one pod after the other; nobody is cut off.": "{name} 将回到 {digest}（提交 {commit}）。Pod 逐个替换，服务不中断。",
     "{name} goes back to {digest}.": "{name} 正在回到 {digest}。",
     "A branch, a tag, or a commit in full.": "分支、标签或完整的提交号。",
-    # delivery
+    # deployment
     "serving": "正在服务",
     "rolling out": "正在发布",
     "stuck": "发布受阻",
@@ -142,7 +142,7 @@ ZH: Mapping[str, str] = {
     "{n} of {all} pods are new": "{all} 个 Pod 中 {n} 个为新版本",
     "/version does not answer": "/version 没有应答",
     "unknown commit": "未知提交",
-    # arrivals
+    # webhooks and polls
     "Webhook deliveries": "Webhook 投递",
     "Delivered": "投递",
     "What became of it": "结果",

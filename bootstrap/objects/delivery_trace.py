@@ -298,7 +298,7 @@ def outcome(delivery: Delivery, known: Rules, runs: Iterable[Object], *, settled
     if not settled:
         return Outcome("")
     if delivery.event_id:
-        return Outcome("refused", "it passed every gate; its run is not there, it may have been deleted")
+        return Outcome("refused", "every interceptor accepted it; its run does not exist, it may have been deleted")
     return Outcome(*_dropped(delivery, known))
 
 
@@ -320,8 +320,8 @@ def _dropped(delivery: Delivery, known: Rules) -> tuple[str, str]:
     if gate == WATCHED:
         return gate, f"{delivery.ref or 'its branch'} of {delivery.repository or 'its repository'} is not watched"
     if gate:
-        return gate, "that gate's condition is not met"
-    return "refused", "it passed every gate, and then the listener fell silent"
+        return gate, "that interceptor's condition is not met"
+    return "refused", "every interceptor accepted it, but the listener logged nothing more"
 
 
 def find(evidence: Evidence, wanted: str, runs: Iterable[Object]) -> Delivery | None:

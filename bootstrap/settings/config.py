@@ -114,7 +114,7 @@ class MirrorSettings:
         "", "who pushes and pulls; empty: as docker's own configuration says", validators.user
     )
     password: Secret = validators.secret("of that user", validators.at_most(4096))
-    ca_file: str = validators.text("", "its authority, if the machine does not know it")
+    ca_file: str = validators.text("", "its CA, if the machine does not know it")
     plain_http: str = validators.choice("off", "on: it may be without TLS", ("off", "on"))
     parallel: int = validators.whole(6, "images that are moved at the same time", 1, 32)
 
@@ -134,7 +134,7 @@ class UpstreamSettings:
     lock: str = validators.text("images/upstream.lock.json", "what invoke images --lock writes", empty=False)
     username: str = validators.text("", "for the copies named here, and for no public host", validators.user)
     password: Secret = validators.secret("of that user", validators.at_most(4096))
-    ca_file: str = validators.text("", "authority of those copies, if the machine does not know it")
+    ca_file: str = validators.text("", "CA of those copies, if the machine does not know it")
     plain_http: str = validators.choice("off", "on: those copies may be without TLS", ("off", "on"))
 
 
@@ -207,7 +207,7 @@ class Config:
         "source", "where images come from", ("source", "upstream", "bundle", "mirror", "auto")
     )
     arch: str = validators.choice("auto", "processor architecture of the images", ("auto", "amd64", "arm64"))
-    ca_file: str = validators.text("", "authorities to trust beside the machine's own, everywhere (PEM)")
+    ca_file: str = validators.text("", "CAs to trust beside the machine's own, everywhere (PEM)")
     cluster: ClusterSettings = ClusterSettings()
     registry: RegistrySettings = RegistrySettings()
     git: GitSettings = GitSettings()

@@ -52,7 +52,7 @@ class RegistryStep:
             return Pending(f"{min(missing)} is missing")
         stale = [seed for marked, seed in wanted.items() if found[marked] != found[seed]]
         if stale:
-            return Pending(f"{min(stale)} trusts other authorities than ca_file")
+            return Pending(f"{min(stale)} trusts other CAs than ca_file")
         return Ready(f"{constants.REGISTRY}, push and pull proved")
 
     def apply(self, world: World) -> None:

@@ -106,7 +106,7 @@ def _unreachable(url: str, error: Exception, access: Access) -> PreconditionErro
     host, cause = urlsplit(url).netloc, getattr(error, "reason", error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         hint = f"set {access.group}.ca_file"
-        return PreconditionError(f"{host}: its certificate is of no authority that we know", hint=hint)
+        return PreconditionError(f"{host}: its certificate is of no CA that we know", hint=hint)
     if isinstance(cause, FileNotFoundError):
         return PreconditionError(f"{access.group}.ca_file: {access.ca_file} cannot be read")
     if isinstance(cause, http.client.IncompleteRead):

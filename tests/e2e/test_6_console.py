@@ -72,7 +72,7 @@ def test_a_run_is_started_from_the_page_and_watched_until_it_is_green(seat: Seat
     page.locator("[data-task=git-clone]").click()
     expect(page.locator(".log .line").first).to_contain_text("commit ")
     seat.visit.keep("run")
-    seat.go("Delivery")
+    seat.go("Deployment")
     expect(page.locator("[data-test=commit]")).to_have_text(follow_run.served_commit(world)[:12])
     expect(page.locator("[data-test=rollout]")).to_contain_text("serving")
 
@@ -84,9 +84,9 @@ def test_a_push_shows_in_the_list_by_itself_and_is_delivered(seat: Seat, world: 
     expect(seat.row(commit[:7])).to_contain_text("push", timeout=60_000)
     expect(seat.row(commit[:7])).to_contain_text("Succeeded", timeout=RUN_LIMIT)
     seat.visit.keep("runs")
-    seat.go("Delivery")
+    seat.go("Deployment")
     expect(page.locator("[data-test=commit]")).to_have_text(commit[:12], timeout=60_000)
-    seat.go("Arrivals")
+    seat.go("Webhooks")
     expect(page.locator("tr").filter(has_text=commit[:7]).first).to_contain_text("became a run", timeout=60_000)
     seat.visit.keep("arrivals")
 
@@ -113,7 +113,7 @@ def test_a_commit_that_does_not_compile_says_so_in_plain_words(
 
 def test_one_click_goes_back_to_the_version_before_after_it_was_asked(seat: Seat, world: World) -> None:
     page, before = seat.page, follow_run.served_commit(world)
-    seat.go("Delivery")
+    seat.go("Deployment")
     digest = page.locator("[data-test=digest]").inner_text()
     page.locator("[data-test^=back-]").first.click()
     expect(page.get_by_role("dialog")).to_contain_text("goes back to")

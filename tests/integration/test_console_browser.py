@@ -144,7 +144,7 @@ def test_every_page_fits_400_pixels_in_the_dark_and_in_chinese(browser: Browser,
     visit.page.wait_for_timeout(500)
     visit.keep("narrow-" + (path.strip("/").replace("/", "-") or "runs"))
     assert visit.overflow() <= 0
-    assert re.search("运行|交付|环境", visit.page.inner_text("header"))
+    assert re.search("运行|部署|环境", visit.page.inner_text("header"))
     ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, re.findall(r"\d+", ground)[:3])) < 60
 
@@ -158,18 +158,18 @@ def test_everything_is_reached_by_keyboard(browser: Browser, console: Process) -
             page.evaluate("(document.activeElement.innerText || document.activeElement.ariaLabel || '').trim()")
         )
     assert seen[0] == "Skip to content"
-    assert {"Runs", "Delivery", "Arrivals", "Environment"} <= {*seen}
-    page.get_by_role("link", name="Delivery").focus()
+    assert {"Runs", "Deployment", "Webhooks", "Environment"} <= {*seen}
+    page.get_by_role("link", name="Deployment").focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/delivery")
-    expect(page.get_by_role("heading", name="Delivery")).to_be_visible()
+    expect(page.get_by_role("heading", name="Deployment")).to_be_visible()
 
 
 def test_the_choice_of_language_and_appearance_stays(browser: Browser, console: Process) -> None:
     page = opened(browser, console).page
     page.get_by_role("button", name="Language").click()
     page.get_by_text("中文").click()
-    expect(page.get_by_role("link", name="交付")).to_be_visible()
+    expect(page.get_by_role("link", name="部署")).to_be_visible()
     page.get_by_role("button", name="外观").click()
     page.get_by_text("深色").click()
     page.wait_for_function("document.body.classList.contains('body--dark')")

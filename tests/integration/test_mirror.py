@@ -528,7 +528,7 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
         assert option == Option(True, f"{server.address} has what this checkout needs")
         for wrong, said in (
             ({"password": Secret("another")}, "it wants a login"),
-            ({"ca_file": ""}, "is of no authority that we know"),
+            ({"ca_file": ""}, "is of no CA that we know"),
         ):
             other = replace(given, **cast(Any, wrong))
             with door(world, other).login() as registry, pytest.raises(PreconditionError, match=said) as caught:

@@ -27,7 +27,7 @@ class _Delivery:
         self._asked_for: object = None
         self._answers = 0
         words = reader.words
-        Text(words("Delivery"), tag="h1")
+        Text(words("Deployment"), tag="h1")
         self._now = Part(self._build_now)
         with ui.element("section").classes("card flat"):
             Text(words("Pods"), "q-pa-md", tag="h2")
@@ -178,5 +178,5 @@ class _Delivery:
 
 
 def show(console: Context, reader: Reader) -> None:
-    ui.page_title(f"{reader.words('Delivery')} · {console.world.config.name}")
+    ui.page_title(f"{reader.words('Deployment')} · {console.world.config.name}")
     _Delivery(console, reader)

@@ -71,7 +71,7 @@ class _Arrivals:
         bell = _Bell(console)
         Leaving(bell.close)
         with ui.element("div").classes("bar"):
-            Text(words("Arrivals"), "grow", tag="h1")
+            Text(words("Webhooks"), "grow", tag="h1")
             ui.button(words("Refresh"), icon="refresh", on_click=self._read).props("flat dense")
         with ui.element("section").classes("card flat"):
             Text(words("Webhook deliveries"), "q-pa-md", tag="h2")
@@ -170,5 +170,5 @@ class _Arrivals:
 
 
 def show(console: Context, reader: Reader) -> None:
-    ui.page_title(f"{reader.words('Arrivals')} · {console.world.config.name}")
+    ui.page_title(f"{reader.words('Webhooks')} · {console.world.config.name}")
     _Arrivals(console, reader)

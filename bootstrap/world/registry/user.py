@@ -53,7 +53,7 @@ CRANE_CAUSES = (
     (r"UNAUTHORIZED|\b401\b", "it wants a login, or another one", "{login}"),
     (r"DENIED|\b403\b", "that user may not do this", "give the user the right to push and pull there"),
     (r"TOOMANYREQUESTS|\b429\b", "it answers 429: too many requests", "wait, then the same command again: it goes on"),
-    (r"x509|certificate", "its certificate is of no authority that we know", "set {group}.ca_file"),
+    (r"x509|certificate", "its certificate is of no CA that we know", "set {group}.ca_file"),
     (r"no such host", "there is no host of that name", "check {address} and DNS"),
     (r"connection refused|no route|timeout", "nothing answers there", "check {address} and network"),
     (r"no space left", "a disk is full", "df -h"),

@@ -98,7 +98,7 @@ def test_it_is_in_the_readers_language_and_appearance(theme: str, dark: str) -> 
     added = head.rpartition("</style>")[0].partition(STYLE.read_text())[2]
     assert added.startswith(dark)
     assert ("--ground: #12161c" in added) == bool(dark)
-    assert "交付" in head
+    assert "部署" in head
     assert "失败" in body
 
 

@@ -86,7 +86,7 @@ def told(
         (ALL, [RESOLVED, said(EXISTS, severity="error")], [run(id_="another")], "exists", "rerun --run " + RUN),
         (ALL, [RESOLVED, said(FORBIDDEN, severity="error")], [], "refused", "cannot create"),
         (ALL, [RESOLVED], [], "refused", "may have been deleted"),
-        (ALL, [], [], "refused", "fell silent"),
+        (ALL, [], [], "refused", "logged nothing more"),
         ([heard(event="ping"), NO], [], [], "event", "type ping"),
         ([heard(event=""), NO], [], [], "event", "type none"),
         ([heard(signed="unsigned"), NO], [], [], "signed", "no signature"),
@@ -116,7 +116,7 @@ def test_a_gate_that_we_do_not_know_is_named_all_the_same() -> None:
     rules = Rules({"pull": ["signed", "noted", "merged", "watched"]}, frozenset({"pull_request"}))
     delivery = Delivery(ID, trigger="pull", gate="signed")
     assert delivery_trace.outcome(delivery, rules, [], settled=True) == Outcome(
-        "merged", "that gate's condition is not met"
+        "merged", "that interceptor's condition is not met"
     )
 
 

@@ -116,4 +116,4 @@ def test_what_builds_start_from_trusts_them(tmp_path: Path, company: str) -> Non
     assert world.served.held["library/golang:1"] == "sha256:with-authorities" != plain
     world.served.held["library/golang:1"] = plain
     verdict = step.check(world.open())
-    assert verdict == Pending("library/golang:1 trusts other authorities than ca_file")
+    assert verdict == Pending("library/golang:1 trusts other CAs than ca_file")
