@@ -14,6 +14,7 @@ from typing import Any
 from bootstrap.core.errors import Fault, PreconditionError, UsageError
 from bootstrap.core.model import Secret
 from bootstrap.core.text import count
+from bootstrap.incluster import chat_formats
 from bootstrap.settings import git_logins, validators
 from bootstrap.settings.sources import Given, Layers, variable
 from bootstrap.settings.validators import Meta
@@ -79,15 +80,11 @@ class PipelineSettings:
     cache_gigabytes: int = validators.whole(5, "size of BuildKit's cache", 1, 1000)
 
 
-NOTIFICATIONS = ("none", "generic", "dingtalk", "wecom", "slack", "feishu")
-SIGNED_NOTIFICATIONS = ("dingtalk", "feishu")
-
-
 @dataclass(frozen=True)
 class NotifySettings:
-    kind: str = validators.choice("none", "how the end of a run is told", NOTIFICATIONS)
+    kind: str = validators.choice("none", "how the end of a run is told", ("none", "generic", *chat_formats.ROBOTS))
     url: Secret = validators.secret("where to; often holds a token", validators.url("http", "https"))
-    secret: Secret = validators.secret("what dingtalk and feishu want messages signed with", validators.at_most(200))
+    secret: Secret = validators.secret("what some chat services want messages signed with", validators.at_most(200))
 
 
 @dataclass(frozen=True)
@@ -344,8 +341,8 @@ def _contradictions(config: Config) -> list[Fault]:
     found: list[Fault] = []
     if config.notify.kind != "none" and not config.notify.url:
         found.append(_fault(config, "notify.kind", f"{config.notify.kind} needs notify.url (INVOKE_NOTIFY_URL)"))
-    if config.notify.secret and config.notify.kind not in SIGNED_NOTIFICATIONS:
-        text = f"{config.notify.kind} takes no secret, only {' and '.join(SIGNED_NOTIFICATIONS)} do"
+    if config.notify.secret and config.notify.kind not in chat_formats.SIGNED:
+        text = f"{config.notify.kind} takes no secret, only {' and '.join(sorted(chat_formats.SIGNED))} do"
         found.append(_fault(config, "notify.secret", text))
     if config.supply == "bundle" and not config.bundle.file:
         found.append(_fault(config, "supply", "bundle needs bundle.file (invoke up --bundle FILE)"))
