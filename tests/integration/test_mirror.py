@@ -82,15 +82,15 @@ class Engine:
         assert reference in self.present
         return 1000
 
-    def image_exists(self, name: str) -> bool:
-        return name in self.present
+    def image_exists(self, reference: str) -> bool:
+        return reference in self.present
 
     def save(self, image: str, archive: Path, *, limit: float = 900) -> None:
         assert image in self.present
         self.saved.append(image)
         archive.write_bytes(docker_archive(image))
 
-    def load(self, archive: Path) -> None:
+    def load(self, archive: Path, *, limit: float = 900) -> None:
         self.loaded.append(archive)
         with tarfile.open(archive) as tar:
             manifest = json.loads(cast(Any, tar.extractfile("manifest.json")).read())
@@ -100,8 +100,9 @@ class Engine:
         assert image in self.present
         self.present.add(name)
 
-    def image_remove(self, reference: str) -> None:
-        self.present.remove(reference)
+    def image_remove(self, *references: str) -> None:
+        assert self.present.issuperset(references)
+        self.present.difference_update(references)
 
 
 def docker_archive(name: str) -> bytes:

@@ -58,6 +58,11 @@ def test_one_that_fits_is_connected_and_trusts(world: StepWorld) -> None:
     assert STEP.check(world.open()) == Ready("kind-theirs, Kubernetes 1.36.3")
 
 
+def test_a_registry_that_was_removed_is_on_no_network(world: StepWorld) -> None:
+    del world.engine.boxes[REGISTRY]
+    assert STEP.check(world.open()) == Pending("the registry is not on its network yet")
+
+
 def forbid(world: StepWorld) -> None:
     kube(world).forbidden = frozenset({"secrets", "clusterroles"})
 

@@ -92,10 +92,10 @@ class Engine:
         self.loaded: list[str] = []
         self.broken = False
 
-    def image_exists(self, name: str) -> bool:
-        return name in self.present
+    def image_exists(self, reference: str) -> bool:
+        return reference in self.present
 
-    def load(self, archive: IO[bytes]) -> None:
+    def load(self, archive: IO[bytes], *, limit: float = 900) -> None:
         if self.broken:
             raise CommandError("docker load failed", code=1, evidence="no space left on device")
         name = archive.read().decode(errors="replace")
@@ -106,10 +106,11 @@ class Engine:
         assert image in self.present
         self.present.add(name)
 
-    def image_remove(self, reference: str) -> None:
-        if reference not in self.present:
-            raise CommandError("docker image failed", code=1, evidence=f"No such image: {reference}")
-        self.present.remove(reference)
+    def image_remove(self, *references: str) -> None:
+        for reference in references:
+            if reference not in self.present:
+                raise CommandError("docker image failed", code=1, evidence=f"No such image: {reference}")
+            self.present.remove(reference)
 
 
 def supply(tmp_path: Path, file: Path, *, arch: str = "amd64", versions: dict[str, str] | None = None) -> Bundle:
