@@ -6,7 +6,6 @@ Each pair is measured in turn, into a registry, or with an engine and a cache, t
 from __future__ import annotations
 
 import contextlib
-import http.client
 import shutil
 import statistics
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.core.paths import Paths
 from bootstrap.core.wait import until
 from bootstrap.steps.registry import free_port
-from bootstrap.world import World, apt
+from bootstrap.world import World, apt, probe
 from bootstrap.world.engine.client import DockerEngine
 from bootstrap.world.shell import running
 
@@ -68,14 +67,7 @@ def registry(world: World, folder: Path) -> Iterator[tuple[str, list[str]]]:
     argv = [crane, "registry", "serve", f"--address=127.0.0.1:{port}", f"--disk={folder}"]
 
     def answers() -> Verdict:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        try:
-            connection.request("GET", "/v2/")
-            return Ready() if connection.getresponse().status == 200 else Pending("it does not serve yet")
-        except OSError as error:
-            return Pending(str(error))
-        finally:
-            connection.close()
+        return Ready() if probe.ask_here(port, "/v2/", 2) == 200 else Pending("it does not serve yet")
 
     with running(world.shell, argv, on_line=heard.append):
         until(answers, clock=world.clock, limit=20, what="the benchmark's registry", every=0.1)

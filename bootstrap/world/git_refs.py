@@ -5,14 +5,12 @@ Protocol: git's gitprotocol-http(5), version 0: pkt-lines of "<id> <ref>", the f
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
 from base64 import b64encode
 
 from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import Secret
 from bootstrap.objects.kubeconfig import is_loopback
+from bootstrap.world import http_client
 
 LIMIT = 10.0
 
@@ -22,19 +20,15 @@ def refs(url: str, username: str = "", password: Secret | None = None) -> dict[s
 
     Raises PreconditionError when the server does not answer, refuses, or speaks something else.
     """
-    request = urllib.request.Request(f"{url.rstrip('/')}/info/refs?service=git-upload-pack")  # noqa: S310
-    if password:
-        login = b64encode(f"{username}:{password.reveal()}".encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {login}")  # not to whom we may be sent on
-    # A proxy must not be asked for what is on this machine.
-    proxies = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
+    login = f"Basic {b64encode(f'{username}:{password.reveal()}'.encode()).decode()}" if password else ""
+    address = f"{url.rstrip('/')}/info/refs?service=git-upload-pack"
     try:
-        with urllib.request.build_opener(*proxies).open(request, timeout=LIMIT) as answer:
-            return parse(answer.read())
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise PreconditionError(f"the git server answers {error.code} for {url}") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        # A proxy must not be asked for what is on this machine.
+        answer = http_client.request("GET", address, LIMIT, proxies=not is_loopback(url), authorization=login)
+        if not 200 <= answer.status < 300:
+            raise PreconditionError(f"the git server answers {answer.status} for {url}")
+        return parse(answer.body)
+    except (OSError, ValueError) as error:
         raise PreconditionError(f"the git server does not answer at {url}: {error}") from None
 
 

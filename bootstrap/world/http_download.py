@@ -5,18 +5,15 @@ What is fetched is small (release documents), so it is held in memory; whoever a
 
 from __future__ import annotations
 
-import http.client
 import ssl
-import urllib.error
-import urllib.request
 from base64 import b64encode
 from dataclasses import dataclass, field
-from email.message import Message
 from urllib.parse import urlsplit
 
 from bootstrap.core.clock import Clock
 from bootstrap.core.errors import NotFound, PreconditionError
 from bootstrap.core.model import Secret
+from bootstrap.world.http_client import BrokenOff, HttpClient, TooLarge
 
 LIMIT = 60.0
 """Seconds without a byte."""
@@ -39,52 +36,34 @@ class Access:
 
 def get(url: str, access: Access, clock: Clock) -> bytes:
     """The body. Raises NotFound (404), PreconditionError with the cause for all else that goes wrong."""
-    for pause in (*PAUSES, None):
-        try:
-            return _once(url, access)
-        except urllib.error.HTTPError as error:
-            with error:
-                if pause is None or error.code not in _AGAIN:
-                    raise _refused(url, error.code, access) from None
-                pause = _asked(error.headers, pause)
-        except (OSError, http.client.HTTPException) as error:
-            if pause is None or _hopeless(error):
-                raise _unreachable(url, error, access) from None
-        clock.sleep(pause)
+    with HttpClient(LIMIT, ca_file=access.ca_file) as client:
+        for pause in (*PAUSES, None):
+            try:
+                answer = client.request("GET", url, authorization=_basic(access), limit=LARGEST)
+            except TooLarge:
+                raise PreconditionError(f"{url} is larger than {LARGEST >> 20} MiB") from None
+            except OSError as error:
+                if pause is None or _hopeless(error):
+                    raise _unreachable(url, error, access) from None
+                clock.sleep(pause)
+                continue
+            if 200 <= answer.status < 300:
+                return answer.body
+            if pause is None or answer.status not in _AGAIN:
+                raise _refused(url, answer.status, access)
+            wanted = answer.retry_after()
+            clock.sleep(pause if wanted is None else min(wanted, LONGEST_PAUSE))
     raise AssertionError
 
 
-def _once(url: str, access: Access) -> bytes:
-    request = urllib.request.Request(url, headers={"User-Agent": "tekton-bootstrap"})  # noqa: S310  a rule of settings
-    if access.username:
-        pair = f"{access.username}:{access.password.reveal()}"
-        # Not handed on where the server leads elsewhere.
-        request.add_unredirected_header("Authorization", f"Basic {b64encode(pair.encode()).decode()}")
-    context = ssl.create_default_context()
-    if access.ca_file:
-        context.load_verify_locations(access.ca_file)
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
-    with opener.open(request, timeout=LIMIT) as answer:
-        body: bytes = answer.read(LARGEST + 1)
-        # read(N) does not raise IncompleteRead when the connection ends early
-        expected = answer.headers.get("Content-Length")
-    if len(body) > LARGEST:
-        raise PreconditionError(f"{url} is larger than {LARGEST >> 20} MiB")
-    if expected is not None and len(body) < int(expected):
-        raise http.client.IncompleteRead(body, int(expected) - len(body))
-    return body
+def _basic(access: Access) -> str:
+    pair = f"{access.username}:{access.password.reveal()}"
+    return f"Basic {b64encode(pair.encode()).decode()}" if access.username else ""
 
 
-def _asked(headers: Message, pause: float) -> float:
-    """What the server wants (Retry-After, in seconds), within reason."""
-    text = headers.get("Retry-After", "")
-    return min(float(text), LONGEST_PAUSE) if text.isdecimal() else pause
-
-
-def _hopeless(error: Exception) -> bool:
+def _hopeless(error: OSError) -> bool:
     """Whether it will be the same the next time."""
-    cause = getattr(error, "reason", error)
-    return isinstance(cause, ssl.SSLCertVerificationError | FileNotFoundError | ConnectionRefusedError)
+    return isinstance(error, ssl.SSLCertVerificationError | FileNotFoundError | ConnectionRefusedError)
 
 
 def _refused(url: str, status: int, access: Access) -> PreconditionError:
@@ -102,14 +81,14 @@ def _refused(url: str, status: int, access: Access) -> PreconditionError:
     return PreconditionError(f"{host} answers {status} for {url}", hint="the same command again, later")
 
 
-def _unreachable(url: str, error: Exception, access: Access) -> PreconditionError:
-    host, cause = urlsplit(url).netloc, getattr(error, "reason", error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
+def _unreachable(url: str, error: OSError, access: Access) -> PreconditionError:
+    host = urlsplit(url).netloc
+    if isinstance(error, ssl.SSLCertVerificationError):
         hint = f"set {access.group}.ca_file"
         return PreconditionError(f"{host}: its certificate is of no CA that we know", hint=hint)
-    if isinstance(cause, FileNotFoundError):
+    if isinstance(error, FileNotFoundError):
         return PreconditionError(f"{access.group}.ca_file: {access.ca_file} cannot be read")
-    if isinstance(cause, http.client.IncompleteRead):
+    if isinstance(error, BrokenOff):
         return PreconditionError(f"{host} broke off in the middle of {url}", hint="the same command again")
     hint = f"check the network and {access.group}.releases; invoke doctor"
-    return PreconditionError(f"{host} does not answer", hint=hint, evidence=str(cause))
+    return PreconditionError(f"{host} does not answer", hint=hint, evidence=str(error))

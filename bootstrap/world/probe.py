@@ -5,38 +5,41 @@ from __future__ import annotations
 import functools
 import queue
 import socket
+import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
-from http.client import HTTPConnection, HTTPException
 from typing import TypeVar
+
+from bootstrap.world import http_client
 
 T = TypeVar("T")
 
 
 def ask(url: str, limit: float) -> int:
     """HTTP status of a GET through the proxy of the environment, if any; 0 if nothing answered."""
-    try:
-        with urllib.request.urlopen(url, timeout=limit) as answer:  # noqa: S310 - urls are data of ours or of tools
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except (OSError, HTTPException, ValueError):
-        return 0
+    return _status(url, limit, proxies=True)
 
 
 def ask_here(port: int, path: str, limit: float) -> int:
     """HTTP status of a GET to a port of this machine, whatever proxy is set; 0 if nothing answered."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=limit)
+    return _status(f"http://127.0.0.1:{port}{path}", limit, proxies=False)
+
+
+def _status(url: str, limit: float, *, proxies: bool) -> int:
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except (OSError, HTTPException):
+        return http_client.request("GET", url, limit, proxies=proxies, follow=proxies, limit=0).status
+    except OSError:
         return 0
-    finally:
-        connection.close()
+
+
+def read_certificate(host: str, port: int, tls: ssl.SSLContext, limit: float) -> bytes:
+    """The certificate that a server shows, in DER. tls: how it is verified. Raises OSError; ssl.SSLError is one."""
+    with (
+        socket.create_connection((host, port), timeout=limit) as plain,
+        tls.wrap_socket(plain, server_hostname=host) as door,
+    ):
+        return door.getpeercert(binary_form=True) or b""
 
 
 def connects(host: str, port: int, limit: float) -> bool:
@@ -66,6 +69,7 @@ def all_within(probes: Mapping[str, Callable[[], T]], limit: float, *, late: T) 
 
     Threads are daemons: a name server that never answers must not hold the command's end.
     """
+    http_client.load_library()  # takes none of the probes' time
     answers = dict.fromkeys(probes, late)
     arrived: queue.SimpleQueue[tuple[str, T]] = queue.SimpleQueue()
     for name, probe in probes.items():

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 
 from bootstrap.core.errors import ApiError
+from bootstrap.world import http_client
 
 LIMIT = 15.0
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
     """The answer's status, also a bad one, and its text. Raises ApiError when there is none."""
-    request = urllib.request.Request(url, body, dict(headers))  # noqa: S310
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=LIMIT) as answer:
-            return answer.status, answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
+        answer = http_client.request("POST", url, LIMIT, proxies=False, headers=headers, body=body)
+    except OSError as error:
         raise ApiError(f"the listener does not answer: {error}", status=0) from None
+    return answer.status, answer.body.decode(errors="replace")

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import proxy_bypass
 
 from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import Object, Secret
 from bootstrap.objects.kubeconfig import Login, is_loopback, plain_login
+from bootstrap.world.http_client import is_exempt
 from bootstrap.world.kube.discovery import Discovery
 from bootstrap.world.kube.exec import Executed, execute
 from bootstrap.world.kube.http import READ_SECONDS, Http, make_pool
@@ -212,7 +212,7 @@ def _load_any(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
         # the library lets YAML, TLS and type errors of a broken file through as they are
         text = error.args[0] if isinstance(error, config.ConfigException) and error.args else type(error).__name__
         raise PreconditionError(f"context {context} of {kubeconfig} cannot be used: {text}") from None
-    direct = is_loopback(settings.host) or proxy_bypass(urlsplit(settings.host).hostname or "")
+    direct = is_loopback(settings.host) or is_exempt(urlsplit(settings.host).hostname or "")
     proxy = "" if direct else settings.proxy or ""
     pool = make_pool(tls, server_name=settings.tls_server_name or "", proxy=proxy)
     http = Http(settings.host.rstrip("/"), pool, lambda: _authorization(settings))

@@ -6,15 +6,19 @@ Every wait is bounded: connecting, reading, and the pauses between attempts, whi
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from bootstrap.core.errors import ApiError
+from bootstrap.incluster.retry_after import parse_retry_after
+from bootstrap.world.http_client import causes
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -185,10 +189,7 @@ def cause(error: BaseException) -> str:
     """The innermost reason of a failed exchange in plain words: "connection refused", "no answer in time"."""
     from urllib3 import exceptions as http
 
-    chain = [error]
-    while following := _inner(chain[-1]):
-        chain.append(following)
-    for each in reversed(chain):
+    for each in reversed(causes(error)):
         if isinstance(each, http.TimeoutError | TimeoutError):
             return "no answer in time"
         if isinstance(each, socket.gaierror):
@@ -205,17 +206,9 @@ def _plain(error: OSError) -> str:
     return "its certificate or ours was not accepted" if "certificate" in str(error).lower() else text.lower()
 
 
-def _inner(error: BaseException) -> BaseException | None:
-    reason = getattr(error, "reason", None)
-    candidates = [reason, error.__cause__, error.__context__, *error.args]
-    return next((each for each in candidates if isinstance(each, BaseException)), None)
-
-
 def _retry(*, again: bool, busy: bool) -> Retry:
     """Refused connections 3 times, broken ones once if `again`; 429 and 503 4 times if `busy`."""
-    from urllib3.util.retry import Retry
-
-    return Retry(
+    return _retry_class()(
         total=6,
         connect=3,
         read=1 if again else False,
@@ -230,3 +223,16 @@ def _retry(*, again: bool, busy: bool) -> Retry:
         respect_retry_after_header=busy,
         raise_on_status=False,
     )
+
+
+@functools.cache
+def _retry_class() -> type[Retry]:
+    from urllib3.util.retry import Retry
+
+    class PatientRetry(Retry):
+        """urllib3's own reading of Retry-After fails the request over a header that is neither number nor date."""
+
+        def parse_retry_after(self, retry_after: str) -> float:
+            return min(parse_retry_after(retry_after, time.time()) or 0.0, self.retry_after_max)
+
+    return PatientRetry

@@ -11,8 +11,6 @@ import itertools
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +18,7 @@ from typing import Any, Protocol
 from bootstrap.core.errors import ApiError, BootstrapError
 from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.objects.readiness import at, condition
+from bootstrap.world import probe
 from bootstrap.world.kube.port_forward import Traffic, Tunnel
 from bootstrap.world.listen import listen
 
@@ -113,16 +112,8 @@ class Forward:
 
     def check(self, path: str = "/", *, seconds: float = 5) -> Verdict:
         """One HTTP request through the forward. Any answer proves the way, an error page too."""
-        url = f"http://127.0.0.1:{self.local_port}/{path.lstrip('/')}"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(url, timeout=seconds) as answer:
-                return Ready(f"HTTP {answer.status}")
-        except urllib.error.HTTPError as error:
-            error.close()
-            return Ready(f"HTTP {error.code}")
-        except OSError:
-            return Pending(self.stats.last_error or "no answer yet")
+        status = probe.ask_here(self.local_port, f"/{path.lstrip('/')}", seconds)
+        return Ready(f"HTTP {status}") if status else Pending(self.stats.last_error or "no answer yet")
 
     def _spawn(self, target: Callable[[socket.socket], None], sock: socket.socket) -> None:
         def run() -> None:

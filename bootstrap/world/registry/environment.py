@@ -6,15 +6,15 @@ connection, because a check of the whole lock is many of them.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import http.client
 import json
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bootstrap.core.errors import CommandError
+from bootstrap.world import probe
+from bootstrap.world.http_client import HttpClient
 from bootstrap.world.shell import Shell
 
 PUSH_LIMIT = 600.0
@@ -63,11 +63,11 @@ class Registry:
     def refusal(self, certificate: bytes) -> str:
         """Why it does not serve us as it should, or "". certificate: the one to be shown, in DER."""
         try:
-            with self._connection() as connection:
-                connection.connect()
-                shown = connection.sock.getpeercert(binary_form=True)
-                status, _ = self._ask(connection, "GET", "/v2/")
-        except (OSError, http.client.HTTPException) as error:
+            host, _, port = self.address.rpartition(":")
+            shown = probe.read_certificate(host, int(port), self._tls, LOOK_LIMIT)
+            with self._client() as client:
+                status, _ = self._ask(client, "GET", "/v2/")
+        except OSError as error:
             return f"it does not answer ({getattr(error, 'reason', '') or error})"
         if status == 401:
             return "it answers 401 to our password"
@@ -83,36 +83,36 @@ class Registry:
         """ "path:tag" -> digest, for those that are there. Raises CommandError if the registry does not answer."""
         found: dict[str, str] = {}
         try:
-            with self._connection() as connection:
+            with self._client() as client:
                 for repository in repositories:
                     path, _, tag = repository.rpartition(":")
-                    status, digest = self._ask(connection, "HEAD", f"/v2/{path}/manifests/{tag}")
+                    status, digest = self._ask(client, "HEAD", f"/v2/{path}/manifests/{tag}")
                     if status == 200:
                         found[repository] = digest
                     elif status != 404:
                         raise CommandError(f"the registry answers {status} for {repository}", code=1)
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise CommandError(f"the registry does not answer at {self.address}", code=1, evidence=str(error)) from None
         return found
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[http.client.HTTPSConnection]:
-        host, _, port = self.address.rpartition(":")
-        connection = http.client.HTTPSConnection(host, int(port), timeout=LOOK_LIMIT, context=self._tls)
-        with contextlib.closing(connection):
-            yield connection
+    def _client(self) -> HttpClient:
+        return HttpClient(LOOK_LIMIT, tls=self._tls, proxies=False)
 
     @functools.cached_property
     def _tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self._ca))
 
-    def _ask(self, connection: http.client.HTTPSConnection, method: str, path: str) -> tuple[int, str]:
+    def _ask(self, client: HttpClient, method: str, path: str) -> tuple[int, str]:
         """(status, digest of a manifest)."""
         login = json.loads(self._config.read_bytes())["auths"][self.address]["auth"]
-        connection.request(method, path, headers={"Authorization": f"Basic {login}", "Accept": MANIFESTS})
-        with connection.getresponse() as answer:
-            answer.read()
-            return answer.status, answer.headers.get("Docker-Content-Digest", "")
+        answer = client.request(
+            method,
+            f"https://{self.address}{path}",
+            headers={"Accept": MANIFESTS},
+            authorization=f"Basic {login}",
+            follow=False,
+        )
+        return answer.status, answer.headers.get("docker-content-digest", "")
 
     def _run(self, *arguments: str, limit: float = PUSH_LIMIT) -> str:
         return self._shell.run([str(self._crane), *arguments], env=self._environ, limit=limit).stdout.strip()

@@ -6,25 +6,24 @@ API: the OCI distribution-spec; logins: Basic, or a token as the CNCF distributi
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import re
 import ssl
 import time
-import urllib.error
-import urllib.request
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
 from bootstrap.core.errors import BootstrapError
 from bootstrap.core.model import Secret
+from bootstrap.incluster.retry_after import parse_retry_after
 from bootstrap.settings.config import MirrorSettings
+from bootstrap.world import http_client
+from bootstrap.world.http_client import HttpClient
 from bootstrap.world.registry.environment import MANIFESTS
 from bootstrap.world.shell import Shell
 
@@ -53,8 +52,7 @@ class Answer:
     @property
     def wait(self) -> float:
         """Seconds that it asks to be left alone (Retry-After), 0 for none."""
-        text = self.headers.get("retry-after", "")
-        return float(text) if text.isdecimal() else 0.0
+        return parse_retry_after(self.headers.get("retry-after", ""), time.time()) or 0.0
 
 
 class RegistryHttp:
@@ -67,13 +65,12 @@ class RegistryHttp:
         self._authorization = ""
         plain = settings.plain_http == "on"
         self._schemes = ["https", "http"] if plain else ["https"]
-        context = ssl.create_default_context()
+        self._tls = ssl.create_default_context()
         if settings.ca_file:
             with contextlib.suppress(OSError):  # crane says what is wrong with it
-                context.load_verify_locations(settings.ca_file)
+                self._tls.load_verify_locations(settings.ca_file)
         if plain:  # as crane has it: plain HTTP is worse than a certificate that nobody knows
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+            self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
 
     def manifest(self, name: str) -> Answer:
         """Of "NAME:TAG" or "NAME@DIGEST": whether it is there."""
@@ -125,17 +122,15 @@ class RegistryHttp:
         return answer
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        request = urllib.request.Request(url, data=body, headers=dict(headers), method=method)  # noqa: S310  http or https
-        if self._authorization:
-            request.add_unredirected_header("Authorization", self._authorization)
         try:
-            with self._opener.open(request, timeout=self._limit) as answer:
-                return Answer(answer.status, _lower(answer.headers))
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, _lower(error.headers))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            return Answer(0, {}, str(getattr(error, "reason", error)))
+            answer = self._request(method, url, headers=headers, authorization=self._authorization, body=body)
+        except OSError as error:
+            return Answer(0, {}, str(error))
+        return Answer(answer.status, answer.headers)
+
+    def _request(self, method: str, url: str, **options: Any) -> http_client.Answer:
+        with HttpClient(self._limit, tls=self._tls) as client:
+            return client.request(method, url, limit=CHUNK, **options)
 
     def _authorize(self, challenge: str) -> bool:
         """Whether there is something new to try."""
@@ -154,13 +149,10 @@ class RegistryHttp:
         if not realm.startswith(tuple(f"{scheme}://" for scheme in self._schemes)):
             return ""
         query = urlencode({key: fields[key] for key in ("service", "scope") if key in fields})
-        request = urllib.request.Request(f"{realm}?{query}")  # noqa: S310  checked above
-        if basic:
-            request.add_unredirected_header("Authorization", basic)
         try:
-            with self._opener.open(request, timeout=self._limit) as answer:
-                document = json.loads(answer.read(CHUNK))
-        except (OSError, http.client.HTTPException, ValueError):
+            answer = self._request("GET", f"{realm}?{query}", authorization=basic)
+            document = json.loads(answer.body) if 200 <= answer.status < 300 else None
+        except (OSError, ValueError):
             return ""
         return str(document.get("token") or document.get("access_token") or "") if isinstance(document, dict) else ""
 
@@ -197,7 +189,3 @@ def docker_config() -> dict[str, Any]:
 
 def _encoded(login: Login) -> str:
     return b64encode(f"{login.username}:{login.password.reveal()}".encode()).decode()
-
-
-def _lower(headers: Message) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}

@@ -8,7 +8,6 @@ alone (Retry-After) by a request of our own.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import re
@@ -26,6 +25,7 @@ from bootstrap.core.clock import Clock
 from bootstrap.core.errors import BootstrapError, CommandError, NotFound, PreconditionError
 from bootstrap.core.text import duration
 from bootstrap.settings.config import MirrorSettings
+from bootstrap.world import probe
 from bootstrap.world.registry.http import RegistryHttp, docker_config
 from bootstrap.world.shell import Shell
 
@@ -115,11 +115,8 @@ class MirrorRegistry:
         place = urlsplit(f"//{self._settings.registry}")
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only whether it is TLS; crane verifies
-        connection = http.client.HTTPSConnection(
-            place.hostname or "", place.port or 443, timeout=LOOK_LIMIT, context=context
-        )
         try:
-            connection.connect()
+            probe.read_certificate(place.hostname or "", place.port or 443, context, LOOK_LIMIT)
         except ssl.SSLError:
             raise PreconditionError(
                 f"{self._settings.registry} does not speak TLS",
@@ -127,8 +124,6 @@ class MirrorRegistry:
             ) from None
         except OSError:
             return  # a proxy may lie between; crane says what is wrong
-        finally:
-            connection.close()
 
     def manifest(self, name: str) -> dict[str, Any]:
         """Of "NAME:TAG" or "NAME@DIGEST": an image's or an index, as it is kept there. Raises NotFound."""
