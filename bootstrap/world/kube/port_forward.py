@@ -1,8 +1,8 @@
 """One connection to a port of a pod, carried by a websocket through the API server.
 
 The client library's own port forward drops the answer to a client that has closed its sending side,
-keeps without limit what a slow reader does not take, and connects without a time limit. So only the
-handshake is a library's here.
+keeps without limit what a slow reader does not take, and connects without a time limit. So `websocket` makes the
+handshake, `wsproto` the frames, and the loop between the two sockets is here.
 Protocol v4.channel.k8s.io: binary frames whose first byte is a channel, 0 the data and 1 the
 kubelet's errors; the first frame of each channel repeats the port and carries no data.
 """
@@ -10,11 +10,9 @@ kubelet's errors; the first frame of each channel repeats the port and carries n
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -133,7 +131,7 @@ class _Flow:
     error: str = ""
 
     def __post_init__(self) -> None:
-        self.frames = Frames(self._pong)
+        self.frames = Frames(self._answer)
 
     def ended(self) -> bool:
         if self.remote_done and not self.to_local:
@@ -145,7 +143,7 @@ class _Flow:
         readable, writable = self._ready()
         if self.remote in readable:
             self._from_remote()
-        if self.local in readable:
+        if self.local in readable and not self.remote_done:
             self._from_local()
         if self.remote in writable:
             self._flush(self.remote, self.to_remote)
@@ -156,9 +154,10 @@ class _Flow:
     def _ready(self) -> tuple[set[socket.socket], set[socket.socket]]:
         wanted: dict[int, int] = {}
         reads_remote = not self.remote_done and len(self.to_local) < WINDOW
+        reads_local = not self.local_done and not self.remote_done and len(self.to_remote) < WINDOW
         for sock, reads, writes in (
             (self.remote, reads_remote, bool(self.to_remote) and not self.remote_done),
-            (self.local, not self.local_done and len(self.to_remote) < WINDOW, bool(self.to_local)),
+            (self.local, reads_local, bool(self.to_local)),
         ):
             wanted[sock.fileno()] = (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0)
         # TLS may hold decrypted bytes that the kernel knows nothing of
@@ -190,7 +189,10 @@ class _Flow:
             elif channel == ERRORS:
                 self.error += payload.decode(errors="replace").strip()
                 self.remote_done = True
-        self.remote_done = self.remote_done or self.frames.closed
+        if self.frames.closed and not self.remote_done:
+            self.remote_done, self.error = True, self.error or self.frames.error
+            with contextlib.suppress(OSError):  # the answer to its closing; it need not wait for that
+                self._flush(self.remote, self.to_remote)
 
     def _from_local(self) -> None:
         data = _receive(self.local)
@@ -198,7 +200,7 @@ class _Flow:
             return
         self.quiet_since = time.monotonic()
         if data:
-            self.to_remote += frame(bytes((DATA,)) + data)
+            self.to_remote += self.frames.message(DATA, data)
             self.sent += len(data)
         else:
             self.local_done = True
@@ -210,8 +212,8 @@ class _Flow:
             with contextlib.suppress(OSError):
                 self.local.shutdown(socket.SHUT_WR)
 
-    def _pong(self, payload: bytes) -> None:
-        self.to_remote += frame(payload, PONG)
+    def _answer(self, frame: bytes) -> None:
+        self.to_remote += frame
 
     @staticmethod
     def _flush(sock: socket.socket, waiting: bytearray) -> None:
@@ -229,60 +231,58 @@ def _receive(sock: socket.socket) -> bytes | None:
         return b""
 
 
-CONTINUATION, BINARY, CLOSE, PING, PONG = 0, 2, 8, 9, 10
-
-
-def frame(payload: bytes, opcode: int = BINARY) -> bytes:
-    """A final websocket frame as a client sends it: masked."""
-    size = len(payload)
-    if size < 126:
-        head = struct.pack("!BB", 0x80 | opcode, 0x80 | size)
-    elif size < 1 << 16:
-        head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, size)
-    else:
-        head = struct.pack("!BBQ", 0x80 | opcode, 0x80 | 127, size)
-    mask = os.urandom(4)
-    whole = (mask * (size // 4 + 1))[:size]
-    masked = int.from_bytes(payload, "big") ^ int.from_bytes(whole, "big")
-    return head + mask + masked.to_bytes(size, "big")
-
-
 class Frames:
-    """Takes the server's bytes as they come, gives (channel, payload) for each whole frame with data."""
+    """The websocket's frames: takes the server's bytes as they come, gives (channel, payload) for each piece of data.
 
-    def __init__(self, pong: Callable[[bytes], None]) -> None:
-        self._pong = pong
-        self._rest = bytearray()
+    send: takes what the protocol itself answers, pongs and the end of the closing handshake.
+    """
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        from wsproto.connection import Connection, ConnectionType
+
+        self._connection = Connection(ConnectionType.CLIENT)
+        self._send = send
         self._opened: set[int] = set()
-        self._channel = DATA
+        self._channel: int | None = None
+        """Of the message that has begun, None between messages."""
         self.closed = False
+        self.error = ""
+        """What was wrong with the server's frames; they are read no further then."""
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        self._rest += data
-        while (found := self._next()) is not None:
-            opcode, payload = found
-            if opcode == CLOSE:
-                self.closed = True
-            elif opcode == PING:
-                self._pong(payload)
-            elif opcode == CONTINUATION:
-                yield self._channel, payload
-            elif opcode != PONG and payload:
-                self._channel = payload[0]
-                if self._channel in self._opened:
-                    yield self._channel, payload[1:]
-                self._opened.add(self._channel)
+        from wsproto.connection import ConnectionState
+        from wsproto.events import BytesMessage, CloseConnection, Ping
 
-    def _next(self) -> tuple[int, bytes] | None:
-        rest = self._rest
-        if len(rest) < 2:
-            return None
-        size, start = rest[1] & 0x7F, 2
-        if size >= 126:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(rest[2:start], "big")
-        if len(rest) < start or len(rest) < start + size:
-            return None
-        opcode, payload = rest[0] & 0x0F, bytes(rest[start : start + size])
-        del rest[: start + size]
-        return opcode, payload
+        if self.closed:
+            return
+        self._connection.receive_data(data)
+        for event in self._connection.events():
+            if isinstance(event, Ping):
+                self._send(self._connection.send(event.response()))
+            elif isinstance(event, BytesMessage):
+                yield from self._take(bytes(event.data), finished=event.message_finished)
+            elif isinstance(event, CloseConnection):
+                self.closed = True
+                if self._connection.state is ConnectionState.OPEN:  # it did not close: its frames are broken
+                    self.error = f"the websocket is broken: {event.reason}"
+                else:
+                    self._send(self._connection.send(event.response()))
+
+    def _take(self, data: bytes, *, finished: bool) -> Iterator[tuple[int, bytes]]:
+        """A piece of a message, whose first byte is the channel; the first message of each channel is not data."""
+        if self._channel is None and data:
+            self._channel, data = data[0], data[1:]
+        channel = self._channel
+        if channel is not None:
+            if channel in self._opened and data:
+                yield channel, data
+            if finished:
+                self._opened.add(channel)
+        if finished:
+            self._channel = None
+
+    def message(self, channel: int, data: bytes) -> bytes:
+        """`data` for a channel as it is sent: one frame, masked."""
+        from wsproto.events import BytesMessage
+
+        return self._connection.send(BytesMessage(data=bytes((channel,)) + data))

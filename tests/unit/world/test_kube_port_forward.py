@@ -15,18 +15,10 @@ import pytest
 
 from bootstrap.core.errors import ApiError
 from bootstrap.world.kube import port_forward
-from bootstrap.world.kube.port_forward import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    PONG,
-    Frames,
-    Traffic,
-    frame,
-    open_tunnel,
-)
+from bootstrap.world.kube.port_forward import DATA, Frames, Traffic, open_tunnel
 
+CONTINUATION, BINARY, CLOSE, PING, PONG = 0, 2, 8, 9, 10
+"""Opcodes of RFC 6455, 5.2."""
 CONTEXT = ssl.create_default_context()
 PORT_FRAME = struct.pack("<H", 80)
 
@@ -104,6 +96,7 @@ class Carried:
     """A tunnel carried in a thread; `near` is what a local client holds."""
 
     def __init__(self, kubelet: Kubelet) -> None:
+        self.kubelet = kubelet
         self.near, far = socket.socketpair()
         self.near.settimeout(10)
         self.tunnel = open_tunnel(kubelet.url, {"authorization": "Bearer s3cret"}, CONTEXT)
@@ -310,14 +303,71 @@ def test_frames_of_every_length_come_through_in_any_pieces(size: int) -> None:
     assert got == payload
 
 
-def test_a_frame_in_parts_stays_on_its_channel() -> None:
+def test_a_message_in_fragments_stays_on_its_channel_and_a_ping_may_come_between() -> None:
+    said: list[bytes] = []
+    frames = Frames(said.append)
+    wire = plain(b"\0" + PORT_FRAME[:1], final=False) + plain(PORT_FRAME[1:], CONTINUATION)
+    wire += plain(b"\0one ", final=False) + plain(b"ping", PING) + plain(b"\1wo", CONTINUATION)
+    assert list(frames.feed(wire)) == [(0, b"one "), (0, b"\1wo")]
+    assert len(said) == 1
+    assert said[0][0] & 0x0F == PONG
+
+
+def test_a_message_in_fragments_reaches_the_client_whole(carried: Start) -> None:
+    def act(kubelet: Kubelet) -> None:
+        kubelet.shake()
+        for at, part in enumerate((b"\0one ", b"two ", b"", b"three")):
+            kubelet.sock.sendall(plain(part, CONTINUATION if at else BINARY, final=at == 3))
+
+    here = carried(act)
+    assert here.rest() == b"one two three"
+    assert here.result() == Traffic(0, 13, "")
+
+
+def test_a_close_is_answered_and_ends_it(carried: Start) -> None:
+    heard = []
+
+    def act(kubelet: Kubelet) -> None:
+        kubelet.shake()
+        kubelet.say(b"bye")
+        kubelet.sock.sendall(plain(struct.pack("!H", 1000) + b"done", CLOSE))
+        heard.append(kubelet.hear())
+        heard.append(kubelet.hear())
+
+    here = carried(act)
+    assert here.rest() == b"bye"
+    assert here.result() == Traffic(0, 3, "")
+    here.near.close()
+    here.kubelet.thread.join(5)
+    assert heard == [(CLOSE, struct.pack("!H", 1000) + b"done"), None]
+
+
+@pytest.mark.parametrize(
+    "wire", [plain(b"late", CONTINUATION), plain(b"x", 3), b"\xf2\x00", b"\x82\x81mask!"], ids=lambda wire: wire.hex()
+)
+def test_frames_that_are_none_end_it_and_are_told(carried: Start, wire: bytes) -> None:
+    def act(kubelet: Kubelet) -> None:
+        kubelet.shake()
+        kubelet.sock.sendall(wire)
+        while kubelet.hear():
+            pass
+
+    here = carried(act)
+    assert here.rest() == b""
+    assert here.result().error.startswith("the websocket is broken: ")
+
+
+def test_what_follows_a_close_is_nothing() -> None:
     frames = Frames(lambda _: None)
-    wire = plain(b"\0" + PORT_FRAME) + plain(b"\0one ", final=False) + plain(b"two", CONTINUATION)
-    assert list(frames.feed(wire)) == [(0, b"one "), (0, b"two")]
+    late = plain(b"\0late")
+    assert list(frames.feed(plain(b"\0" + PORT_FRAME) + plain(b"", CLOSE) + late)) == []
+    assert frames.closed
+    assert list(frames.feed(late)) == []
+    assert frames.error == ""
 
 
 def test_our_frames_are_masked() -> None:
-    made = frame(b"\0secret")
+    made = Frames(lambda _: None).message(DATA, b"secret")
     assert made[1] & 0x80
     assert b"secret" not in made
     mask, body = made[2:6], made[6:]
