@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -151,3 +154,38 @@ def test_the_chinese_readme_says_what_the_english_one_does() -> None:
     english, chinese = (_outline((PROJECT / name).read_text()) for name in ("README.md", "README.zh.md"))
     for ours, theirs in zip(english, chinese, strict=True):
         assert ours == theirs
+
+
+def _imported(*folders: str) -> set[str]:
+    """The distributions that provide what the modules there import, wherever the statement stands."""
+    providers = packages_distributions()
+    files = [file for each in folders for file in ([PROJECT / each] if each.endswith(".py") else modules(each))]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"bootstrap"}
+    return {providers[name][0].lower().replace("_", "-") for name in foreign}
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((PROJECT / folder).rglob("*.py"))
+
+
+def _declared(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^A-Za-z0-9_.-]", each, maxsplit=1)[0].lower().replace("_", "-") for each in requirements}
+
+
+def test_pyproject_declares_what_is_imported_and_nothing_else() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    folders = [each.name for each in (PROJECT / "bootstrap").iterdir() if each.is_dir() and each.name != "devtools"]
+    product = _imported("tasks.py", *(f"bootstrap/{name}" for name in folders))
+    assert _declared(project["dependencies"]) == product
+    tools = _declared(project["optional-dependencies"]["dev"])
+    assert _imported("bootstrap/devtools") - product <= tools
+    assert not tools & product
+
+
+def test_what_is_imported_is_found_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "PROJECT", tmp_path)
+    (tmp_path / "a.py").write_text("import os\ndef late():\n    from yaml import nodes\nimport urllib3.util\n")
+    assert _imported("a.py") == {"pyyaml", "urllib3"}
