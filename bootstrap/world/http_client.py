@@ -1,7 +1,7 @@
-"""HTTP from this machine: one decision on proxies, authorities, redirects, time limits and what an error is.
+"""HTTP from this machine: one decision on proxies, CAs, redirects, time limits and what an error is.
 
-Every door that asks a web server goes through here; only the Kubernetes API has a client of its own (`kube.http`), with
-connections that are kept. `urllib3` is loaded with the first request, for that costs a command more than most requests.
+Every adapter that asks a web server goes through here; only the Kubernetes API has a client of its own (`kube.http`),
+with connections that are kept. `urllib3` is loaded with the first request, for that costs more than most requests.
 
 Two things are done by hand that urllib3 offers. Redirects: urllib3 keeps the proxy of the first address, but NO_PROXY
 may name the next one. Repeating (in `http_download`): its `Retry` ends before the body is read, and its sleeps end with
@@ -53,7 +53,7 @@ class Answer:
 class HttpClient:
     """Use as a context: the connections to a host are kept for as long. One thread at a time.
 
-    seconds: to connect, and without a byte. tls: for https, by default the machine's authorities and those of the file
+    seconds: to connect, and without a byte. tls: for https, by default the CAs of the machine and of the file
     `ca_file` ("" for none). proxies: those that the environment names are asked; not for what is on this machine.
     """
 
@@ -161,7 +161,7 @@ def load_library() -> None:
 
 
 def make_tls(ca_file: str = "") -> ssl.SSLContext:
-    """The machine's authorities, and those of a file. Raises OSError when that cannot be read."""
+    """The CAs of the machine, and those of a file. Raises OSError when that cannot be read."""
     context = ssl.create_default_context()
     if ca_file:
         context.load_verify_locations(ca_file)

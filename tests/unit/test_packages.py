@@ -35,7 +35,7 @@ DOORS = {
     "websocket": ("bootstrap/world/kube/",),
     "wsproto": ("bootstrap/world/kube/",),
     "urllib3": ("bootstrap/world/kube/", "bootstrap/world/http_client.py"),
-    # Of the standard library: each user of it would decide anew on proxies, authorities and limits. The programs in the
+    # Of the standard library: each user of it would decide anew on proxies, CAs and limits. The programs in the
     # cluster have nothing else; http_client asks it for the environment's proxies, and knows its errors.
     "urllib.request": ("bootstrap/world/http_client.py", "bootstrap/incluster/"),
     "http.client": ("bootstrap/world/http_client.py", "bootstrap/incluster/"),
