@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 import pytest
 
+from bootstrap.core.paths import PROJECT
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Answer, Product
@@ -14,25 +16,10 @@ from tests.e2e.receiver import received
 from tests.e2e.repository import Repository
 
 pytestmark = pytest.mark.e2e
-STEPS = [
-    "engine",
-    "images",
-    "registry",
-    "cluster",
-    "preload",
-    "namespaces",
-    "credentials",
-    "tekton",
-    "builder",
-    "git",
-    "demo",
-    "target",
-    "pipeline",
-    "listener",
-    "poller",
-    "cleanup",
-    "prune",
-]
+STEPS = re.findall(
+    r"^\| `(?!dashboard)(\w+)` \| .*\| `bootstrap/steps/", (PROJECT / "docs/architecture.md").read_text(), re.MULTILINE
+)
+"""Of supply source; a unit test holds the page against the code."""
 
 
 def test_up_says_each_step_and_what_to_type_next(up: Answer) -> None:

@@ -35,7 +35,7 @@ PLACEHOLDER = re.compile(r"[A-Z]{3,}|\*")
 
 def named_files(text: str) -> Iterator[str]:
     """The paths of this repository, and names of Python files, that stand between backquotes."""
-    return (path for path in PATH.findall(text) if not PLACEHOLDER.search(path.rpartition(".")[0]))
+    return (path for path in PATH.findall(text) if not PLACEHOLDER.search(path))
 
 
 def resolves(name: str) -> bool:
