@@ -6,12 +6,10 @@ from collections.abc import Mapping
 
 from bootstrap.commands import follow_run, runs
 from bootstrap.core.errors import NotFound, UsageError
+from bootstrap.incluster.rollout import LAST_GOOD
 from bootstrap.objects.readiness import at
 from bootstrap.settings.validators import Wrong, revision
 from bootstrap.world import World
-
-LAST_GOOD = "tekton-bootstrap.dev/last-good-image"
-"""Annotation of the Deployment: what the pipeline's deploy task goes back to, as CONTAINER=IMAGE."""
 
 
 def start(world: World, params: Mapping[str, str]) -> str:

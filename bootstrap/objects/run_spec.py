@@ -6,15 +6,10 @@ from bootstrap.core import constants
 from bootstrap.core.model import Object
 from bootstrap.settings.config import Config
 from bootstrap.settings.registry_endpoint import place
+from bootstrap.settings.run_limits import longest_rollout, task_limits
 
 MANIFEST = "manifests/test/pipelinerun.yaml"
 """The run that is filled in, from the project's folder."""
-
-
-SHARES = {"git-clone": 3, "build-image": 10, "deploy": 5}
-"""Of the time that a run has, its last task aside; by default minutes."""
-LAST_TASK = 120
-"""Seconds; bootstrap.incluster.notify gives up before."""
 
 
 def repository(config: Config) -> str:
@@ -39,6 +34,7 @@ def parameters(config: Config, repo: str, revision: str) -> dict[str, str]:
         "CONTAINER": pipeline.container,
         "DOCKERFILE": pipeline.dockerfile,
         "CONTEXT": pipeline.directory,
+        "ROLLOUT_SECONDS": str(pipeline.rollout_seconds or longest_rollout(pipeline.timeout_minutes)),
     }
 
 
@@ -51,12 +47,3 @@ def fill(run: Object, config: Config, repo: str, revision: str) -> None:
     limits = task_limits(minutes)
     for each in run["spec"]["taskRunSpecs"]:
         each["timeout"] = f"{limits[each['pipelineTaskName']]}s"
-
-
-def task_limits(minutes: int) -> dict[str, int]:
-    """Seconds that each task of a run has, which is to be over after so many minutes.
-
-    Together they leave the last task its time, so that a run which takes too long is told as well.
-    """
-    rest = minutes * 60 - LAST_TASK
-    return {task: rest * share // sum(SHARES.values()) for task, share in SHARES.items()} | {"notify": LAST_TASK}

@@ -16,6 +16,7 @@ from bootstrap.core.model import Secret
 from bootstrap.core.text import count
 from bootstrap.incluster import chat_formats
 from bootstrap.settings import git_logins, validators
+from bootstrap.settings.run_limits import longest_rollout
 from bootstrap.settings.sources import Given, Layers, variable
 from bootstrap.settings.validators import Meta
 
@@ -77,6 +78,7 @@ class PipelineSettings:
     deployment: str = validators.text("go-echo", "Deployment whose image is set", validators.label(), empty=False)
     container: str = validators.text("go-echo", "container within it", validators.label(), empty=False)
     timeout_minutes: int = validators.whole(20, "limit of one run, its notification included", 5, 1440)
+    rollout_seconds: int = validators.whole(0, "limit of one rollout; 0: as long as the run's time allows", 0, 86400)
     cache_gigabytes: int = validators.whole(5, "size of BuildKit's cache", 1, 1000)
 
 
@@ -344,6 +346,11 @@ def _contradictions(config: Config) -> list[Fault]:
     if config.notify.secret and config.notify.kind not in chat_formats.SIGNED:
         text = f"{config.notify.kind} takes no secret, only {' and '.join(sorted(chat_formats.SIGNED))} do"
         found.append(_fault(config, "notify.secret", text))
+    longest = longest_rollout(config.pipeline.timeout_minutes)
+    if config.pipeline.rollout_seconds > longest:
+        text = f"{config.pipeline.rollout_seconds} is more than the {longest} s that a run of "
+        text += f"{config.pipeline.timeout_minutes} minutes has for it; set a larger pipeline.timeout_minutes"
+        found.append(_fault(config, "pipeline.rollout_seconds", text))
     if config.supply == "bundle" and not config.bundle.file:
         found.append(_fault(config, "supply", "bundle needs bundle.file (invoke up --bundle FILE)"))
     if config.supply == "mirror" and not config.mirror.registry:

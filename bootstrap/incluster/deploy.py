@@ -1,0 +1,280 @@
+"""The task `deploy`: sets an image in a Deployment, waits for that rollout, and goes back if it does not get ready.
+
+Two runs, or a run and a person, may change one Deployment at the same time. So a rollout is judged only as long as the
+Deployment has the image that was set here; once it has another one, this deployment is superseded: it neither
+succeeded nor failed, and whatever follows is the other's affair. Every change is a JSON patch that tests what it relies
+on, so nothing is noted or taken back over somebody else's image.
+
+kubectl is only the transport: it knows all forms of kubeconfigs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bootstrap.incluster import rollout
+from bootstrap.incluster.rollout import Object
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+LOOK_SECONDS = 1.0
+STALE_SECONDS = 15.0
+"""How long a failure that the Deployment told of before may still be told of after a change."""
+BACK_SECONDS = 120.0
+"""Limit for going back; the task's own limit may end it earlier, when the old image is set already."""
+SAID_LINES = 5
+SAID_CHARACTERS = 300
+"""What is shown of a program that does not start: its last lines, each cut."""
+
+
+class KubectlFailure(Exception):
+    """kubectl ended with a code that is not 0; the text is what it wrote to stderr."""
+
+
+class Stopped(BaseException):
+    """The task was cancelled, or its time is over."""
+
+
+class Failed(Exception):
+    """Why the deployment failed or was superseded, in one sentence."""
+
+
+class Kubectl(Protocol):
+    def __call__(self, *words: str) -> str:
+        """What kubectl prints. Raises KubectlFailure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """A container of a Deployment."""
+
+    namespace: str
+    name: str
+    container: str
+
+
+# -- the deployment ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Deployer:
+    """kubectl: for the namespace of `place`. now: seconds of a clock that does not go back. say: prints a line."""
+
+    kubectl: Kubectl
+    place: Place
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+    say: Callable[[str], None]
+
+    def deploy(self, image: str, limit: float) -> None:
+        """Set the image and wait up to `limit` seconds for its rollout; go back to the last good image if it fails.
+
+        Raises Failed (also when superseded), KubectlFailure, Stopped: after that the Deployment is on its way back.
+        """
+        before, name = self._read(), self.place.name
+        if not rollout.image_of(before, self.place.container):
+            raise Failed(f"the Deployment {self.place.namespace}/{name} has no container {self.place.container}")
+        if before["spec"].get("paused"):
+            raise Failed(f"the Deployment {name} is paused; kubectl rollout resume deployment/{name}")
+        good = rollout.last_good(before, self.place.container)
+        try:
+            why = self._roll_out(before, image, limit)
+            if why:
+                self._explain(image, why)
+                stale = self._set_back(image, good)
+        except Stopped:
+            self._set_back_unasked(before, image, good)
+            raise
+        if not why:
+            self._note_good(image)
+            return
+        again = self._wait(good, BACK_SECONDS, stale)
+        if again:
+            raise Failed(f"the rollout failed, and so did going back to {good}: {again}")
+        raise Failed(f"the rollout failed; {self.place.name} serves {good} again")
+
+    def _read(self) -> Object:
+        found: Object = json.loads(self.kubectl("get", "deployment", self.place.name, "--output=json"))
+        return found
+
+    def _patch(self, operations: Sequence[Object]) -> Object:
+        words = ("patch", "deployment", self.place.name, "--type=json", f"--patch={json.dumps(operations)}")
+        changed: Object = json.loads(self.kubectl(*words, "--output=json"))
+        return changed
+
+    def _roll_out(self, before: Object, image: str, limit: float) -> str:
+        """ "" once the image is rolled out; why not, when it is not by then. Raises Failed when it is superseded."""
+        self._patch(rollout.set_image(before, self.place.container, image))
+        self.say(f"{self.place.name}: {self.place.container} = {image}")
+        return self._wait(image, limit, rollout.condition(before, "Progressing").get("lastUpdateTime", ""))
+
+    def _wait(self, image: str, limit: float, stale: str) -> str:
+        begun, told = self.now(), ""
+        while True:
+            spent = self.now() - begun
+            try:
+                found = self._read()
+            except KubectlFailure as error:
+                news = f"the Deployment cannot be read: {error}"
+            else:
+                self._require_own(found, image)
+                if rollout.is_rolled_out(found):
+                    return ""
+                if rollout.is_overdue(found, stale if spent < STALE_SECONDS else ""):
+                    return rollout.condition(found, "Progressing").get("message", rollout.ENDED_OVERDUE)
+                news = rollout.describe_progress(found)
+            if news != told:
+                self.say(news)
+                told = news
+            if spent >= limit:
+                return f"it was not ready within {limit:.0f} s ({news})"
+            self.sleep(LOOK_SECONDS)
+
+    def _require_own(self, found: Object, image: str) -> None:
+        """Raises Failed if the Deployment has another image than the one that was set here."""
+        current = rollout.image_of(found, self.place.container)
+        if current != image:
+            raise Failed(f"superseded: {self.place.name} was given {current or 'another container'} meanwhile")
+
+    def _note_good(self, image: str) -> None:
+        try:
+            self._patch(rollout.note_good(self._read(), self.place.container, image))
+        except KubectlFailure:
+            self._require_own(self._read(), image)
+            raise
+
+    def _explain(self, image: str, why: str) -> None:
+        self.say(f"the rollout of {image} failed: {why}")
+        for line in self._describe_pods(image):
+            self.say(line)
+
+    def _set_back(self, image: str, good: str) -> str:
+        """Set the good image again; `lastUpdateTime` of the failure that the Deployment tells of then."""
+        if good == image:
+            raise Failed("the rollout failed, and there is no earlier image to go back to")
+        found = self._read()
+        self._require_own(found, image)
+        self.say(f"going back to {good}")
+        try:
+            self._patch(rollout.set_image(found, self.place.container, good, instead_of=image))
+        except KubectlFailure as error:
+            self._require_own(self._read(), image)
+            raise Failed(f"the rollout failed, and so did going back to {good}: {error}") from None
+        return rollout.condition(found, "Progressing").get("lastUpdateTime", "")
+
+    def _set_back_unasked(self, before: Object, image: str, good: str) -> None:
+        """In the seconds that are left: set the good image again if ours is there, and do not wait."""
+        if good == image:
+            return
+        try:
+            self._patch(rollout.set_image(before, self.place.container, good, instead_of=image))
+            self.say(f"ended in the middle of the rollout: {self.place.name} goes back to {good}")
+        except KubectlFailure as error:
+            self.say(f"ended in the middle of the rollout; it was not taken back: {error}")
+
+    # -- why it is not ready -------------------------------------------------------------------------
+
+    def _describe_pods(self, image: str) -> Iterator[str]:
+        """What the pods that have the image say about themselves, and the last lines of the first that said any."""
+        try:
+            labels = self._read()["spec"]["selector"].get("matchLabels") or {}
+            selector = ",".join(f"{key}={value}" for key, value in labels.items())
+            pods = json.loads(self.kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
+        except KubectlFailure as error:
+            yield f"its pods cannot be read: {error}"
+            return
+        said: list[str] = []
+        for pod in pods:
+            if any(each.get("image") == image for each in pod["spec"]["containers"]):
+                yield from rollout.describe_pod(pod)
+                said = said or self._read_last_lines(pod)
+        yield from said
+
+    def _read_last_lines(self, pod: Object) -> list[str]:
+        """Of the first container that is not ready: what its program printed last, before it ended if it did."""
+        for status in pod.get("status", {}).get("containerStatuses") or []:
+            if not status.get("ready"):
+                words = ("logs", pod["metadata"]["name"], f"--container={status['name']}", f"--tail={SAID_LINES}")
+                for more in (("--previous",), ()) if status.get("restartCount") else ((),):
+                    try:
+                        text = self.kubectl(*words, *more)
+                    except KubectlFailure:
+                        continue  # no such container yet, or no right to read logs in that namespace
+                    if text.strip():
+                        heading = f"{pod['metadata']['name']}/{status['name']} printed last:"
+                        return [heading, *(f"  {line[:SAID_CHARACTERS]}" for line in text.splitlines()[-SAID_LINES:])]
+        return []
+
+
+# -- the program -------------------------------------------------------------------------------------
+
+
+def find_faults(environ: Mapping[str, str]) -> str:
+    """What is wrong with the task's parameters; "" if nothing is."""
+    for name in ("NAMESPACE", "NAME", "CONTAINER"):
+        if not NAME.fullmatch(environ[name]):
+            return f'{name} "{environ[name]}" is not a name that Kubernetes would take'
+    if not DIGEST.fullmatch(environ["DIGEST"]):
+        return "DIGEST is not a digest (sha256: and 64 hexadecimal digits)"
+    if not environ["ROLLOUT_SECONDS"].isascii() or not environ["ROLLOUT_SECONDS"].isdigit():
+        return "ROLLOUT_SECONDS is not a number of seconds"
+    return ""
+
+
+def run_kubectl(namespace: str) -> Kubectl:
+    def kubectl(*words: str) -> str:
+        argv = ["kubectl", f"--namespace={namespace}", "--request-timeout=30s", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode:
+            text = " ".join(done.stderr.split()) or f"kubectl ended with code {done.returncode}"
+            if "(Unauthorized)" in text:
+                text += "; the token of the target's kubeconfig is no longer valid: invoke up renews it"
+            raise KubectlFailure(text)
+        return done.stdout
+
+    return kubectl
+
+
+def stop(*_: object) -> None:
+    """For SIGTERM, which Tekton sends to a task that is cancelled or takes too long; once is enough."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """0 once the image serves; 1 with the reason on stderr."""
+
+    def say(text: str) -> None:
+        print(text, flush=True)  # noqa: T201  the task's log
+
+    fault = find_faults(environ)
+    if fault:
+        say(f"deploy: {fault}")
+        return 1
+    place = Place(environ["NAMESPACE"], environ["NAME"], environ["CONTAINER"])
+    deployer = Deployer(run_kubectl(place.namespace), place, time.monotonic, time.sleep, say)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        deployer.deploy(f"{environ['IMAGE']}@{environ['DIGEST']}", float(environ["ROLLOUT_SECONDS"]))
+    except (Failed, KubectlFailure) as error:
+        say(f"deploy: {error}")
+        return 1
+    except Stopped:
+        say("deploy: cancelled, or its time is over")
+        return 1
+    say(f"{place.name} serves {environ['IMAGE']}@{environ['DIGEST']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

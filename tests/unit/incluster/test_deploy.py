@@ -1,0 +1,445 @@
+"""The deploy task against a Deployment in memory, which other runs and people change at any moment."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.core.paths import PROJECT
+from bootstrap.incluster import deploy, rollout
+from bootstrap.incluster.deploy import Deployer, Failed, KubectlFailure, Place, Stopped
+from bootstrap.incluster.rollout import LAST_GOOD
+
+Object = dict[str, Any]
+OLD, NEW, OTHER = "r.test/app@sha256:" + "0" * 64, "r.test/app@sha256:" + "a" * 64, "r.test/app@sha256:" + "b" * 64
+PLACE = Place("demo", "web", "app")
+
+
+def deployment(image: str = OLD, replicas: int = 2) -> Object:
+    return {
+        "metadata": {"name": "web", "generation": 1},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"spec": {"containers": [{"name": "sidecar", "image": "s"}, {"name": "app", "image": image}]}},
+        },
+        "status": {
+            "observedGeneration": 1,
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "availableReplicas": replicas,
+            "conditions": [{"type": "Progressing", "reason": "NewReplicaSetAvailable", "lastUpdateTime": "1"}],
+        },
+    }
+
+
+def image(found: Object) -> str:
+    return rollout.image_of(found, "app")
+
+
+@dataclass
+class Cluster:
+    """One Deployment and its controller.
+
+    bad: images whose pods never get ready. slow, deadline: seconds until a rollout is ready, or is given up.
+    at: time -> what somebody else does then. broken: raised by every look. pods, logs: answers.
+    """
+
+    live: Object = field(default_factory=deployment)
+    bad: set[str] = field(default_factory=set)
+    slow: float = 2.0
+    deadline: float = 60.0
+    at: dict[float, Callable[[Cluster], None]] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    pods: list[Object] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
+    time: float = 0.0
+    changed: float = 0.0
+    said: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def deployer(self) -> Deployer:
+        return Deployer(self.kubectl, PLACE, lambda: self.time, self.sleep, self.said.append)
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        for moment in sorted(moment for moment in self.at if moment <= self.time):
+            self.at.pop(moment)(self)
+        self._control()
+
+    def set(self, wanted: str) -> None:
+        """Somebody else does it."""
+        self.live["spec"]["template"]["spec"]["containers"][1]["image"] = wanted
+        self._changed()
+
+    def _changed(self) -> None:
+        self.live["metadata"]["generation"] += 1
+        self.changed = self.time
+        self.live["status"] |= {"updatedReplicas": 0}
+
+    def _control(self) -> None:
+        status, replicas = self.live["status"], self.live["spec"]["replicas"]
+        status["observedGeneration"] = self.live["metadata"]["generation"]
+        if image(self.live) not in self.bad and self.time - self.changed >= self.slow:
+            status |= {"replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas}
+            progress = {"type": "Progressing", "reason": "NewReplicaSetAvailable", "lastUpdateTime": str(self.time)}
+        elif self.time - self.changed >= self.deadline:
+            message = "it has timed out progressing."
+            progress = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": message}
+            progress["lastUpdateTime"] = str(self.changed + self.deadline)
+        else:
+            return
+        status["conditions"] = [progress]
+
+    def kubectl(self, *words: str) -> str:
+        self.words.append(" ".join(words))
+        if words[:3] == ("get", "deployment", "web"):
+            if self.broken:
+                raise KubectlFailure(self.broken.pop(0))
+            return json.dumps(self.live)
+        if words[:4] == ("patch", "deployment", "web", "--type=json"):
+            return self._patch(json.loads(words[4].removeprefix("--patch=")))
+        if words[:2] == ("get", "pods"):
+            assert words[2] == "--selector=app=web"
+            return json.dumps({"items": self.pods})
+        if words[0] == "logs":
+            key = " ".join(words[1:])
+            if key not in self.logs:
+                raise KubectlFailure("previous terminated container not found")
+            return self.logs[key]
+        raise AssertionError(f"unforeseen: kubectl {' '.join(words)}")
+
+    def _patch(self, operations: list[Object]) -> str:
+        """RFC 6902, as far as it is used: all of it or nothing."""
+        after = copy.deepcopy(self.live)
+        for each in operations:
+            *path, last = (part.replace("~1", "/").replace("~0", "~") for part in each["path"].split("/")[1:])
+            place: Any = after
+            for part in path:
+                place = place[int(part) if isinstance(place, list) else part]
+            if each["op"] == "test":
+                if place.get(last) != each["value"]:
+                    raise KubectlFailure("The request is invalid")
+            else:
+                assert each["op"] == "add" or last in place
+                place[last] = each["value"]
+        template_changed = after["spec"] != self.live["spec"]
+        self.live = after
+        if template_changed:
+            self._changed()
+        return json.dumps(self.live)
+
+    @property
+    def good(self) -> str | None:
+        noted: str | None = (self.live["metadata"].get("annotations") or {}).get(LAST_GOOD)
+        return noted
+
+
+def failure(cluster: Cluster, limit: float = 180, wanted: str = NEW) -> str:
+    with pytest.raises(Failed) as caught:
+        cluster.deployer().deploy(wanted, limit)
+    return str(caught.value)
+
+
+def test_it_sets_the_image_and_notes_it_as_good() -> None:
+    cluster = Cluster()
+    cluster.deployer().deploy(NEW, 180)
+    assert (image(cluster.live), cluster.good) == (NEW, f"app={NEW}")
+    assert cluster.live["spec"]["template"]["spec"]["containers"][0]["image"] == "s"
+    assert cluster.said[0] == f"web: app = {NEW}"
+
+
+def test_annotations_of_others_stay() -> None:
+    cluster = Cluster()
+    cluster.live["metadata"]["annotations"] = {"theirs": "x"}
+    cluster.deployer().deploy(NEW, 180)
+    assert cluster.live["metadata"]["annotations"] == {"theirs": "x", LAST_GOOD: f"app={NEW}"}
+
+
+def test_the_same_image_again_is_a_success_at_once() -> None:
+    cluster = Cluster(deployment(NEW))
+    cluster.deployer().deploy(NEW, 180)
+    assert cluster.time == 0.0
+
+
+def test_a_program_that_takes_its_time_is_waited_for() -> None:
+    cluster = Cluster(slow=210, deadline=600)
+    cluster.deployer().deploy(NEW, 900)
+    assert cluster.good == f"app={NEW}"
+
+
+@pytest.mark.parametrize(("deadline", "limit"), [(60.0, 180.0), (600.0, 50.0)])
+def test_a_failed_rollout_goes_back_and_says_why(deadline: float, limit: float) -> None:
+    """Given up by Kubernetes, or not ready within our limit, whichever comes first."""
+    cluster = Cluster(bad={NEW}, deadline=deadline)
+    why = failure(cluster, limit)
+    assert why == f"the rollout failed; web serves {OLD} again"
+    assert (image(cluster.live), cluster.good) == (OLD, None)
+    reason = (
+        "it has timed out progressing." if deadline < limit else "it was not ready within 50 s (0 of 2 pods updated"
+    )
+    assert any(f"the rollout of {NEW} failed: {reason}" in line for line in cluster.said)
+
+
+def test_it_goes_back_to_the_last_good_image_and_not_to_the_last() -> None:
+    cluster = Cluster(bad={NEW, OLD})
+    cluster.live["metadata"]["annotations"] = {LAST_GOOD: f"app={OTHER}"}
+    failure(cluster)
+    assert image(cluster.live) == OTHER
+
+
+def test_the_good_image_of_another_container_is_not_taken() -> None:
+    cluster = Cluster(bad={NEW})
+    cluster.live["metadata"]["annotations"] = {LAST_GOOD: "sidecar=r.test/sidecar:1"}
+    failure(cluster)
+    assert image(cluster.live) == OLD
+
+
+def test_a_failure_of_an_earlier_rollout_is_not_taken_for_this_one() -> None:
+    cluster = Cluster(slow=5)
+    stale = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "lastUpdateTime": "1", "message": "old"}
+    cluster.live["status"]["conditions"] = [stale]
+    cluster.deployer().deploy(NEW, 180)
+    assert cluster.good == f"app={NEW}"
+
+
+def test_there_may_be_nothing_to_go_back_to() -> None:
+    cluster = Cluster(deployment(NEW), bad={NEW})
+    cluster.live["status"]["updatedReplicas"] = 0
+    cluster.live["metadata"]["generation"] += 1
+    assert "there is no earlier image to go back to" in failure(cluster)
+
+
+def test_going_back_may_fail_too() -> None:
+    cluster = Cluster(bad={NEW, OLD})
+    assert f"so did going back to {OLD}: it has timed out" in failure(cluster)
+
+
+# -- somebody else's image -------------------------------------------------------------------------
+
+
+def test_another_image_in_between_is_superseded_and_never_a_success() -> None:
+    """Seen live: the first run called the other's rollout its own, and its image, which never served, the last good."""
+    cluster = Cluster(bad={NEW}, at={5.0: lambda c: c.set(OTHER)})
+    assert failure(cluster) == f"superseded: web was given {OTHER} meanwhile"
+    assert (image(cluster.live), cluster.good) == (OTHER, None)
+
+
+def test_one_that_comes_between_ready_and_the_note_is_not_noted_over() -> None:
+    cluster = Cluster()
+    noted = cluster._patch
+
+    def late(operations: list[Object]) -> str:
+        if any(each["op"] == "add" for each in operations):
+            cluster.set(OTHER)
+        return noted(operations)
+
+    cluster._patch = late  # type: ignore[method-assign]
+    assert "superseded" in failure(cluster)
+    assert cluster.good is None
+
+
+def test_nothing_goes_back_over_somebody_elses_image() -> None:
+    cluster = Cluster(bad={NEW})
+    patched = cluster._patch
+
+    def late(operations: list[Object]) -> str:
+        if any(each.get("value") == OLD for each in operations):
+            cluster.set(OTHER)
+        return patched(operations)
+
+    cluster._patch = late  # type: ignore[method-assign]
+    assert "superseded" in failure(cluster)
+    assert image(cluster.live) == OTHER
+
+
+# -- ended in the middle ---------------------------------------------------------------------------
+
+
+def stopped(_: Cluster) -> None:
+    raise Stopped
+
+
+def test_one_that_is_cancelled_in_the_middle_goes_back() -> None:
+    cluster = Cluster(bad={NEW}, at={3.0: stopped})
+    with pytest.raises(Stopped):
+        cluster.deployer().deploy(NEW, 180)
+    assert image(cluster.live) == OLD
+    assert f"web goes back to {OLD}" in cluster.said[-1]
+
+
+def test_but_not_over_somebody_elses_image() -> None:
+    def both(found: Cluster) -> None:
+        found.set(OTHER)
+        raise Stopped
+
+    cluster = Cluster(bad={NEW}, at={3.0: both})
+    with pytest.raises(Stopped):
+        cluster.deployer().deploy(NEW, 180)
+    assert image(cluster.live) == OTHER
+
+
+# -- what is told ----------------------------------------------------------------------------------
+
+
+def pod(name: str, wanted: str = NEW, **status: Any) -> Object:
+    own = {"name": "app", "ready": False, "restartCount": 0} | status
+    found = {"containers": [{"name": "app", "image": wanted}]}
+    return {"metadata": {"name": name}, "spec": found, "status": {"containerStatuses": [own]}}
+
+
+def test_what_a_program_printed_before_it_ended_is_told() -> None:
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}}
+    ended = {"terminated": {"reason": "Error", "exitCode": 2}}
+    cluster = Cluster(bad={NEW}, pods=[pod("web-1", state=waiting, lastState=ended, restartCount=3), pod("web-0", OLD)])
+    lines = [f"line {number}" for number in range(9)] + ["DATABASE_URL is not set"]
+    cluster.logs["web-1 --container=app --tail=5 --previous"] = "\n".join(lines[-5:]) + "\n"
+    failure(cluster)
+    told = cluster.said[cluster.said.index("web-1/app waits: CrashLoopBackOff (back-off 20s)") :]
+    assert told[1:3] == ["web-1/app ended: Error, exit 2", "web-1/app printed last:"]
+    assert told[3:8] == [f"  {line}" for line in lines[-5:]]
+    assert not any("web-0" in line for line in told), "pods of the old image are not the cause"
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (pod("p", state={"running": {}}), "p/app runs, but is not ready"),
+        (pod("p", state={"waiting": {}}), "p/app waits: no reason is told"),
+        (pod("p", state={"terminated": {"reason": "OOMKilled", "exitCode": 137}}), "p/app ended: OOMKilled, exit 137"),
+    ],
+)
+def test_each_cause_is_a_line(found: Object, told: str) -> None:
+    assert [*rollout.describe_pod(found)] == [told]
+
+
+def test_a_pod_that_finds_no_node_is_told() -> None:
+    found = {
+        "metadata": {"name": "p"},
+        "status": {
+            "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/2 nodes: Insufficient cpu"}]
+        },
+    }
+    assert [*rollout.describe_pod(found)] == ["p: 0/2 nodes: Insufficient cpu"]
+
+
+def test_no_right_to_read_logs_keeps_nothing_else_from_being_told() -> None:
+    cluster = Cluster(bad={NEW}, pods=[pod("web-1", state={"running": {}})])
+    assert "serves" in failure(cluster)
+    assert "web-1/app runs, but is not ready" in cluster.said
+
+
+# -- odd situations --------------------------------------------------------------------------------
+
+
+def test_an_api_server_that_is_away_for_a_moment_is_waited_for() -> None:
+    cluster = Cluster(slow=4, at={1.0: lambda c: c.broken.extend(["connection refused"] * 2)})
+    cluster.deployer().deploy(NEW, 180)
+    assert "the Deployment cannot be read: connection refused" in cluster.said
+
+
+def test_one_that_cannot_be_read_at_first_is_told_before_anything_is_changed() -> None:
+    cluster = Cluster(broken=["Unauthorized"])
+    with pytest.raises(KubectlFailure, match="Unauthorized"):
+        cluster.deployer().deploy(NEW, 180)
+    assert image(cluster.live) == OLD
+
+
+@pytest.mark.parametrize(("edit", "why"), [("container", "has no container app"), ("paused", "web is paused")])
+def test_what_cannot_be_rolled_out_is_told_before_anything_is_changed(edit: str, why: str) -> None:
+    cluster = Cluster()
+    if edit == "paused":
+        cluster.live["spec"]["paused"] = True
+    else:
+        del cluster.live["spec"]["template"]["spec"]["containers"][1]
+    assert why in failure(cluster)
+    assert not [words for words in cluster.words if words.startswith("patch")]
+
+
+def test_no_pods_wanted_is_rolled_out() -> None:
+    cluster = Cluster(deployment(replicas=0))
+    cluster.deployer().deploy(NEW, 180)
+    assert cluster.good == f"app={NEW}"
+
+
+GIVEN = {
+    "IMAGE": "r.test/app",
+    "DIGEST": "sha256:" + "a" * 64,
+    "NAMESPACE": "demo",
+    "NAME": "web",
+    "CONTAINER": "app",
+    "ROLLOUT_SECONDS": "20",
+}
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"NAMESPACE": ""},
+        {"NAMESPACE": "--all"},
+        {"NAME": "web other"},
+        {"NAME": "-x"},
+        {"CONTAINER": '"}}{{.x'},
+        {"CONTAINER": "A"},
+        {"DIGEST": "latest"},
+        {"DIGEST": "sha256:x y"},
+        {"ROLLOUT_SECONDS": "--x"},
+        {"ROLLOUT_SECONDS": ""},
+    ],
+)
+def test_odd_values_reach_no_kubectl(environ: dict[str, str]) -> None:
+    assert deploy.find_faults(GIVEN | environ)
+    assert deploy.find_faults(GIVEN) == ""
+
+
+KUBECTL = """#!/bin/sh
+echo "$*" >> "$LOG"
+case "$*" in
+  *" get deployment web "*) cat "$LIVE" ;;
+  *" patch deployment web "*) if [ -f "$LOG.asked" ]; then echo; else touch "$LOG.asked"; fi; cat "$LIVE.after" ;;
+  *) echo "unforeseen" >&2; exit 9 ;;
+esac
+"""
+
+
+def test_the_program_is_ended_by_sigterm_and_sets_the_good_image_again(tmp_path: Path) -> None:
+    """As Tekton ends a task that is cancelled or takes too long; with a stand-in for kubectl only."""
+    program, log, live = tmp_path / "kubectl", tmp_path / "log", tmp_path / "live"
+    program.write_text(KUBECTL)
+    program.chmod(0o755)
+    live.write_text(json.dumps(deployment()))
+    waiting = deployment(NEW)
+    waiting["metadata"]["generation"] = 2
+    (tmp_path / "live.after").write_text(json.dumps(waiting))
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(log), "LIVE": str(live), "KUBECONFIG": "/none"}
+    argv = [sys.executable, "-m", "bootstrap.incluster.deploy"]
+    with subprocess.Popen(argv, cwd=PROJECT, env=environ | GIVEN, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == f"web: app = {NEW}\n"
+        live.write_text(json.dumps(waiting))
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == 1
+    assert f"web goes back to {OLD}" in rest
+    last = log.read_text().splitlines()[-1]
+    assert f'"value": "{OLD}"' in last
+    assert f'"op": "test", "path": "/spec/template/spec/containers/1/image", "value": "{NEW}"' in last
+
+
+def test_a_token_that_is_over_names_what_renews_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text('#!/bin/sh\necho "error: You must be logged in to the server (Unauthorized)" >&2\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(KubectlFailure, match="invoke up renews it"):
+        deploy.run_kubectl("demo")("get", "deployment", "web")
