@@ -91,11 +91,16 @@ def test_a_commit_that_does_not_compile_ends_with_its_cause(
 
 def test_a_commit_that_does_not_start_is_undone(product: Product, world: World, repository: Repository) -> None:
     before = app.version(product)
-    repository.push("crash", "Crash", "main.go", "\nfunc init() { os.Exit(3) }\n")
+    last_words = "DATABASE_URL is not set"
+    crash = f'func init() {{ println("{last_words}"); os.Exit(3) }}'
+    repository.push("crash", "Crash", "main.go", f"\n{crash}\n")
     answer = product.run("test-run", "--revision", "crash", code=1)
     assert "going back to" in answer.text
+    assert last_words in answer.text
     assert app.version(product) == before
-    assert received(world)[-1]["failedTask"] == "deploy"
+    sent = received(world)[-1]
+    assert sent["failedTask"] == "deploy"
+    assert last_words in sent["logTail"]
 
 
 def test_a_revision_that_is_not_there_is_named(product: Product, repository: Repository) -> None:
