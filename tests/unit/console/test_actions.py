@@ -11,6 +11,7 @@ from bootstrap.commands import follow_run, runs
 from bootstrap.console import actions
 from bootstrap.core.errors import NotFound, UsageError
 from bootstrap.core.model import Object
+from bootstrap.incluster.rollout import LAST_GOOD
 from bootstrap.world import World
 from tests.unit import page_world as stage
 from tests.unit.page_world import COMMIT, DIGEST, FakeKube
@@ -101,7 +102,7 @@ def test_going_back_sets_the_image_of_that_container_alone_and_makes_it_the_last
     assert patch == [
         {"op": "test", "path": "/spec/template/spec/containers/1/name", "value": "go-echo"},
         {"op": "replace", "path": "/spec/template/spec/containers/1/image", "value": IMAGE},
-        {"op": "add", "path": "/metadata/annotations", "value": {actions.LAST_GOOD: f"go-echo={IMAGE}"}},
+        {"op": "add", "path": "/metadata/annotations", "value": {LAST_GOOD: f"go-echo={IMAGE}"}},
     ]
     kube.objects["Deployment"][0]["metadata"]["annotations"] = {"a": "b"}
     actions.roll_back(world, IMAGE)
