@@ -302,10 +302,16 @@ def mirror(
     )
 
 
-@command(help={"fast": "only the tests that need no cluster", "keep": "keep the tests' environment for a look"})
-def test(_: Context, name: str = "", fast: bool = False, keep: bool = False, set: Sets = None) -> Flow:
+@command(
+    help={
+        "fast": "only the tests that need no cluster",
+        "keep": "keep the tests' environment for a look",
+        "lane": "only these, with commas between them: style, unit, go, integration, e2e, e2e-others",
+    }
+)
+def test(_: Context, name: str = "", fast: bool = False, keep: bool = False, lane: str = "", set: Sets = None) -> Flow:
     """Run all tests; builds what is missing."""
-    return main.flow("test", name, set, {}, fast=fast, keep=keep)
+    return main.flow("test", name, set, {}, fast=fast, keep=keep, lane=lane)
 
 
 @command(help={"only": "some benchmarks by name, with commas between them", "times": "repetitions", **JSON})

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bootstrap.core.errors import PreconditionError
-from bootstrap.devtools.lanes import Check, Lane, Result, conclude, run_lanes
+from bootstrap.core.errors import PreconditionError, UsageError
+from bootstrap.core.paths import PROJECT
+from bootstrap.devtools.lanes import LOGS, Check, Lane, Result, conclude, run_lanes
 from bootstrap.supply.source import Source
 from bootstrap.world import World, host
-from bootstrap.world.file_locks import engine_in_use
+from bootstrap.world.file_locks import engine_held
 
 TOOLS = ("ruff", "mypy", "pytest", "pytest_timeout", "xdist")
 INSTALL = "pip install -r requirements-dev.txt"
@@ -20,22 +22,41 @@ OWN_MODULES = ("images/pause", "images/nodenet", "images/git-server", "images/te
 """Go code of our own, if only a test; the other modules only name what is built from others' code."""
 PROGRAMS = {"kube": ("go-kubernetes", "kube"), "etcd": ("go-etcd", "etcd"), "crane": ("go-tools", "crane")}
 """What the integration tests start, as they call it -> (part of the supply, program)."""
+QUICK, SLOW = ("style", "unit"), ("go", "integration", "e2e", "e2e-others")
+"""Names of lanes."""
+OTHERS = "test_9_*.py"
+"""End-to-end tests that bring up environments of their own: from another supply, in another cluster or engine."""
 QUICK_WIDTH = 2
+ROOMY = 12.0
+"""GiB of memory. An environment takes about 4."""
 MOST_WORKERS = 16
 BIN = "TEKTON_BOOTSTRAP_TEST_BIN"
 
 
-def test(world: World, *, fast: bool = False, keep: bool = False) -> int:
+def test(world: World, *, fast: bool = False, keep: bool = False, lane: str = "") -> int:
     """Run every check; the code of the first that failed, else 0.
 
     The quick ones all run. What they find ends it there: the others take minutes. fast: only the quick ones.
-    keep: the environment of the end-to-end tests stays for a look. Raises PreconditionError without the tools.
+    keep: the environment of the end-to-end tests stays for a look. lane: only these, with commas between the names.
+    Raises PreconditionError without the tools, UsageError for a lane that does not exist.
     """
     require_tools()
-    results = run_lanes(world, quick_lanes(), QUICK_WIDTH)
-    if not fast and not any(result.code for result in results):
-        results += _slow(world, keep)
+    wanted = choose_lanes(lane, fast)
+    shutil.rmtree(world.project / LOGS / "evidence", ignore_errors=True)
+    results = run_lanes(world, [each for each in quick_lanes() if each.name in wanted], QUICK_WIDTH)
+    slow = [name for name in SLOW if name in wanted]
+    if slow and not any(result.code for result in results):
+        results += _run_slow(world, slow, keep)
     return conclude(world, results)
+
+
+def choose_lanes(names: str, fast: bool) -> list[str]:
+    """Raises UsageError."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in QUICK + SLOW]
+    if unknown:
+        raise UsageError(f"there is no lane {', '.join(unknown)}", hint=f"one of {', '.join(QUICK + SLOW)}")
+    return wanted or list(QUICK if fast else QUICK + SLOW)
 
 
 def require_tools(tools: Sequence[str] = TOOLS) -> None:
@@ -64,12 +85,19 @@ def workers() -> tuple[str, ...]:
     return "-n", str(min(2 * host.cores(), MOST_WORKERS))
 
 
-def _slow(world: World, keep: bool) -> list[Result]:
-    source = provide(world)
-    with tempfile.TemporaryDirectory(prefix="tekton-bootstrap-test-") as folder:
+def _run_slow(world: World, names: Sequence[str], keep: bool) -> list[Result]:
+    """The engine stays meanwhile: no lane may end it for another one."""
+    with engine_held(world), tempfile.TemporaryDirectory(prefix="tekton-bootstrap-test-") as folder:
+        source = provide(world)
         for name, (part, program) in PROGRAMS.items():
             (Path(folder) / name).symlink_to(source.binary(part, program))
-        return run_lanes(world, [Lane("slow", [*go_checks(source), *cluster_checks(folder, keep)])], 1)
+        lanes = slow_lanes(source, folder, keep)
+        return run_lanes(world, [each for each in lanes if each.name in names], slow_width(host.memory_gib()))
+
+
+def slow_width(memory: float) -> int:
+    """memory: GiB. Two environments and an API server at the same time, where there is room for them."""
+    return 3 if memory >= ROOMY else 1
 
 
 def provide(world: World) -> Source:
@@ -77,14 +105,13 @@ def provide(world: World) -> Source:
     source = world.images
     if not isinstance(source, Source):
         raise PreconditionError("the tests need programs that only supply source builds", hint="set `supply: source`")
-    with engine_in_use(world):
-        engine = world.report.step("engine")
-        world.engine.ensure(engine.cause)
-        engine.ready(world.engine.check().why, changed=True)
-        images = world.report.step("images")
-        source.provide(images)
-        source.build([part for part, _ in PROGRAMS.values()], images)
-        images.ready(source.check().why, changed=True)
+    engine = world.report.step("engine")
+    world.engine.ensure(engine.cause)
+    engine.ready(world.engine.check().why, changed=True)
+    images = world.report.step("images")
+    source.provide(images)
+    source.build([part for part, _ in PROGRAMS.values()], images)
+    images.ready(source.check().why, changed=True)
     return source
 
 
@@ -103,12 +130,17 @@ def go_checks(source: Source) -> list[Check]:
     ]
 
 
-def cluster_checks(programs: str, keep: bool) -> list[Check]:
+def slow_lanes(source: Source, programs: str, keep: bool) -> list[Lane]:
     """programs: the folder that holds what PROGRAMS names."""
-    options = ["--e2e", "-v", "--durations=40", *(["--keep"] if keep else [])]
+    env = {BIN: programs}
+    shown = ("--e2e", "-v", "--durations=40", "--timeout=1800")
+    kept = ("--keep",) if keep else ()
+    others = [f"tests/e2e/{path.name}" for path in sorted((PROJECT / "tests/e2e").glob(OTHERS))]
     return [
-        pytest("integration", "tests/integration", "--timeout=180", limit=1800, env={BIN: programs}),
-        pytest("e2e", "tests/e2e", *options, "--timeout=1800", limit=5400),
+        Lane("go", go_checks(source)),
+        Lane("integration", [pytest("integration", "tests/integration", "--timeout=300", limit=3600, env=env)]),
+        Lane("e2e", [pytest("e2e", "tests/e2e", f"--ignore-glob=*/{OTHERS}", *shown, *kept, limit=5400)]),
+        Lane("e2e-others", [pytest("e2e, other environments", *others, *shown, limit=5400)]),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import signal
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from bootstrap.core.paths import PROJECT
+from bootstrap.devtools.lanes import LOGS
 from bootstrap.world import World
 from tests.e2e import foreigners, receiver
 from tests.e2e.argv import ArgvWatch
@@ -23,6 +26,10 @@ from tests.e2e.repository import Repository
 from tests.integration import registries
 
 HERE = Path(__file__).parent
+EVIDENCE = PROJECT / LOGS / "evidence"
+PRODUCT = pytest.StashKey[Product]()
+TOLD = pytest.StashKey[set[int]]()
+"""Failures whose evidence is kept: what a fixture of many tests raises comes once for each of them."""
 USERS_KUBECONFIG = Path("~/.kube/config").expanduser()
 
 
@@ -38,6 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Product]:
     product = Product(f"e2e-{secrets.token_hex(2)}", tmp_path_factory.mktemp("e2e"))
+    pytestconfig.stash[PRODUCT] = product
     signal.signal(signal.SIGINT, signal.default_int_handler)  # commands would inherit that it is ignored
     before = signal.signal(signal.SIGTERM, _abandoning(product))
     try:
@@ -127,10 +135,16 @@ def repository(product: Product, world: World) -> Repository:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """The last commands and what they said, below a test that failed."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """The last commands and what they said, below a test that failed; and evidence of what is up."""
     report = yield
-    product = getattr(item, "funcargs", {}).get("product")
+    product = item.config.stash.get(PRODUCT, None)
     if report.failed and product is not None:
         report.sections += [("commands", "\n".join(str(answer)[-4000:] for answer in product.answers[-3:]))]
+        told = item.config.stash.setdefault(TOLD, set())
+        if call.excinfo and id(call.excinfo.value) not in told:
+            told.add(id(call.excinfo.value))
+            folder = EVIDENCE / re.sub(r"[^\w.-]+", "_", f"{item.path.stem}.{item.name}")
+            product.keep_evidence(folder)
+            report.sections += [("evidence", f"kept in {folder}")]
     return report

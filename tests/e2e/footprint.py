@@ -13,6 +13,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Ready
 from bootstrap.world import World, host
 from bootstrap.world.engine.network import EngineNetwork, links
+from bootstrap.world.file_locks import engine_held
 from tests.e2e.docker_client import docker, inspect
 
 
@@ -36,13 +37,12 @@ def footprint(world: World) -> Footprint:
 
 
 def leftovers(world: World, before: Footprint, kubeconfigs: Iterable[Path]) -> list[str]:
-    """A line for everything that is still there. Starts a private engine that has stopped, to ask it."""
-    if not isinstance(world.engine.check(), Ready):
-        world.engine.ensure(lambda _: None)
-    try:
+    """A line for everything that is still there. Starts a private engine that has stopped, to ask it; it stays while
+    another command uses it."""
+    with engine_held(world):
+        if not isinstance(world.engine.check(), Ready):
+            world.engine.ensure(lambda _: None)
         found = [*_in_engine(world, before), *_on_host(world, before, kubeconfigs)]
-    finally:
-        world.engine.stop_if_idle()
     return [*found, *_of_engine(world)]
 
 

@@ -22,6 +22,7 @@ from bootstrap.world import World
 from bootstrap.world.terminal import TerminalReport
 
 STOP_SECONDS = 30.0
+EVIDENCE_SECONDS = 90.0
 OWN = {
     "INVOKE_CLUSTER_API_PORT": "0",
     "INVOKE_REGISTRY_PORT": "0",
@@ -143,6 +144,7 @@ class Product:
         self.answers: list[Answer] = []
         self._running: set[Command] = set()
         self._cleaner: Command | None = None
+        self._environments: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {}
         ours = {key: value for key, value in os.environ.items() if not key.startswith(("INVOKE_", "PYTEST_"))}
         self.environ: dict[str, str] = {
             **ours,
@@ -164,7 +166,12 @@ class Product:
         within: tuple[str, ...] = (),
     ) -> Iterator[Command]:
         """The command in the background; ended with the block. within: see Enclosure.prefix."""
-        command = Command((verb, "--name", name or self.name, *words), {**self.environ, **(env or {})}, within)
+        name, environ = name or self.name, {**self.environ, **(env or {})}
+        if verb == "up":
+            self._environments[name] = environ, within
+        elif verb == "down":
+            self._environments.pop(name, None)
+        command = Command((verb, "--name", name, *words), environ, within)
         self._running.add(command)
         try:
             yield command
@@ -195,6 +202,23 @@ class Product:
         config = settings.load(PROJECT / "invoke.yaml", environ, [], {"name": name or self.name})
         silent = io.StringIO()
         return make_world(config, Paths.of(config.name, environ), TerminalReport(silent, silent))
+
+    def keep_evidence(self, folder: Path) -> None:
+        """Of the last commands, and of every environment that is up; in `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "commands.txt").write_text("\n".join(str(answer) for answer in self.answers[-3:]))
+        for name, (environ, within) in self._environments.items():
+            place = folder / name
+            place.mkdir(exist_ok=True)
+            for file, words in (
+                ("status.txt", ("invoke", "status", "--name", name)),
+                ("evidence.txt", ("tests.e2e.evidence", str(place), name)),
+            ):
+                argv = [*within, sys.executable, "-m", *words]
+                with (place / file).open("w") as out, contextlib.suppress(subprocess.TimeoutExpired):
+                    subprocess.run(
+                        argv, cwd=PROJECT, env=environ, stdout=out, stderr=out, timeout=EVIDENCE_SECONDS, check=False
+                    )
 
     def abandon(self) -> None:
         """On SIGTERM, with perhaps seconds to live: stop what runs, and have `down` run without us."""

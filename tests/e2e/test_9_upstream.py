@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.cli.dispatch import make_world
-from bootstrap.core.model import Object
+from bootstrap.core.model import Object, Ready
 from bootstrap.core.paths import PROJECT, Paths
 from bootstrap.settings.config import Config
 from bootstrap.supply import oci_layout, tekton_build, upstream_lock
@@ -28,6 +28,7 @@ from bootstrap.world.file_locks import engine_held
 from bootstrap.world.probe import ask_here
 from bootstrap.world.terminal import TerminalReport
 from tests import publishing
+from tests.e2e.footprint import footprint, leftovers
 from tests.e2e.machine import Machine
 from tests.e2e.product import Product
 from tests.publishing import Host
@@ -64,7 +65,8 @@ def dashboard() -> list[Object]:
 
 
 @pytest.fixture(scope="module")
-def hosts(product: Product, world: World) -> Iterator[Host]:
+def hosts(product: Product) -> Iterator[Host]:
+    world = product.world()
     source = world.images
     assert isinstance(source, Source)
     arch, layouts, folder = world.config.architecture, source.layouts(), product.folder / "published"
@@ -129,7 +131,11 @@ def apart(product: Product, hosts: Host) -> Iterator[dict[str, str]]:
         **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), NOWHERE),
     }
     yield given
+    there = product.world(f"{product.name}-upstream", given)
+    before = footprint(there)
     product.run("down", name=f"{product.name}-upstream", env=given)
+    assert leftovers(there, before, (product.kubeconfig,)) == []
+    assert not isinstance(there.engine.check(), Ready), "its engine has nothing left to do"
     # Not `down --purge`: its cache is everybody's.
     make_world(Config(name=f"{product.name}-upstream"), Paths.of("any", given), TerminalReport()).engine.purge()
 

@@ -6,14 +6,17 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from bootstrap.core.errors import PreconditionError
+import tasks
+from bootstrap.core.errors import PreconditionError, UsageError
 from bootstrap.core.paths import PROJECT
 from bootstrap.devtools import test_command
+from bootstrap.devtools.lanes import Lane
 from bootstrap.supply.source import Source
 from bootstrap.world import World
 from bootstrap.world.shell import Output
@@ -100,8 +103,54 @@ def test_every_module_with_go_tests_is_tested() -> None:
     assert found <= {PROJECT / module for module in test_command.OWN_MODULES}
 
 
+def slow(keep: bool = False) -> dict[str, Lane]:
+    return {lane.name: lane for lane in test_command.slow_lanes(cast(Source, Supply()), "/programs", keep)}
+
+
 def test_the_cluster_tests_get_their_programs_and_the_wish_to_keep() -> None:
-    integration, e2e = test_command.cluster_checks("/programs", keep=True)
+    [integration], [e2e] = slow(keep=True)["integration"].checks, slow(keep=True)["e2e"].checks
     assert integration.env["TEKTON_BOOTSTRAP_TEST_BIN"] == "/programs"
     assert {"--e2e", "--keep"} <= set(e2e.argv)
-    assert "--keep" not in test_command.cluster_checks("/programs", keep=False)[1].argv
+    assert "--keep" not in slow()["e2e"].checks[0].argv
+
+
+def test_every_end_to_end_test_is_in_one_lane() -> None:
+    [main], [others] = slow()["e2e"].checks, slow()["e2e-others"].checks
+    [pattern] = [word.partition("=")[2] for word in main.argv if word.startswith("--ignore-glob=")]
+    everything = {f"tests/e2e/{path.name}" for path in (PROJECT / "tests/e2e").glob("test_*.py")}
+    named = {word for word in others.argv if word.startswith("tests/e2e/")}
+    assert named == {path for path in everything if fnmatch(path, pattern)}
+    assert named < everything
+
+
+def test_lanes_have_the_names_that_can_be_chosen() -> None:
+    assert tuple(lane.name for lane in test_command.quick_lanes()) == test_command.QUICK
+    assert tuple(slow()) == test_command.SLOW
+    assert all(name in tasks.test.help["lane"] for name in test_command.QUICK + test_command.SLOW)
+
+
+def test_a_lane_runs_alone(tmp_path: Path) -> None:
+    world, shell, _ = world_of(tmp_path, GOOD)
+    assert test_command.test(world, lane="style") == 0
+    assert [ran.split()[2] for ran in shell.ran] == ["ruff", "ruff", "mypy"]
+    assert test_command.choose_lanes("e2e, go", fast=False) == ["e2e", "go"]
+
+
+def test_a_lane_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    world, shell, _ = world_of(tmp_path, GOOD)
+    with pytest.raises(UsageError, match="no lane gp"):
+        test_command.test(world, lane="go,gp")
+    assert shell.ran == []
+
+
+def test_evidence_of_an_earlier_run_is_gone(tmp_path: Path) -> None:
+    world, _, _ = world_of(tmp_path, GOOD)
+    old = tmp_path / "build/test/evidence/test_old"
+    old.mkdir(parents=True)
+    test_command.test(world, fast=True)
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(("memory", "width"), [(7.8, 1), (15.6, 3)])
+def test_environments_are_side_by_side_where_memory_allows(memory: float, width: int) -> None:
+    assert test_command.slow_width(memory) == width
