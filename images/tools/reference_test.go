@@ -11,7 +11,7 @@ import (
 
 // The table that the Python tests read as well: full is what a text stands for, absent for what is no reference.
 func TestReferencesAreReadAsTheTableSays(t *testing.T) {
-	data, err := os.ReadFile("../../tests/unit/references.json")
+	data, err := os.ReadFile("../../tests/unit/objects/references.json")
 	if err != nil {
 		t.Fatal(err)
 	}

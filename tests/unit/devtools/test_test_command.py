@@ -154,3 +154,13 @@ def test_evidence_of_an_earlier_run_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("memory", "width"), [(7.8, 1), (15.6, 3)])
 def test_environments_are_side_by_side_where_memory_allows(memory: float, width: int) -> None:
     assert test_command.slow_width(memory) == width
+
+
+def test_files_of_the_python_tests_that_go_tests_read_are_there() -> None:
+    """Go's tests run long after these."""
+    sources = [path for root in ("images", "demo") for path in (PROJECT / root).rglob("*_test.go")]
+    named = {
+        path.parent / found for path in sources for found in re.findall(r'"((?:\.\./)+tests[^"]*)"', path.read_text())
+    }
+    assert named
+    assert sorted(str(path) for path in named if not path.exists()) == []
