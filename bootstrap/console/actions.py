@@ -1,4 +1,8 @@
-"""What the console's buttons do, through the same doors as the commands. Each raises BootstrapError."""
+"""What the console's buttons do, through the same functions as the commands.
+
+Every function raises BootstrapError: ApiError when the API server refuses or does not answer, NotFound for what is
+gone. They block until the API server has answered, so that a page calls them in a thread.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,12 @@ from bootstrap.settings.validators import Wrong, revision
 from bootstrap.world import World
 
 
-def start(world: World, params: Mapping[str, str]) -> str:
-    """Start a run with these parameters; its name."""
+def start_run(world: World, params: Mapping[str, str]) -> str:
+    """Start a run of the pipeline with these parameters (name -> value), and return its name.
+
+    An empty or absent REVISION stands for the one of the settings (git.revision). Raises UsageError for a REVISION that
+    is no branch, tag or commit.
+    """
     try:
         wanted = str(revision(params.get("REVISION", "").strip() or world.config.git.revision))
     except Wrong as error:
@@ -22,43 +30,48 @@ def start(world: World, params: Mapping[str, str]) -> str:
 
 
 def rerun(world: World, run: str) -> str:
-    """The same repository and commit again; the new run's name."""
+    """Start another run of the repository and commit of `run`, and return the new run's name."""
     return runs.again(world, follow_run.read(world, run))
 
 
-def cancel(world: World, run: str) -> None:
+def cancel_run(world: World, run: str) -> None:
+    """Have Tekton cancel the run; its `finally` tasks still run. Raises NotFound if there is no such run."""
     runs.ask_to_end(world, follow_run.read(world, run).name)
 
 
 def roll_back(world: World, image: str) -> None:
-    """Have the Deployment run an image that it ran before, and the pipeline take it for the last good one.
+    """Set the Deployment's image back to one that it had before, and annotate it as the last good one.
 
-    Raises NotFound for an image that no ReplicaSet of it has; ApiError with status 422 if somebody changes the
-    containers at the same moment.
+    image: with its digest, as a ReplicaSet of the Deployment has it. Raises NotFound if no ReplicaSet does, or if the
+    Deployment is gone; ApiError with status 422 if somebody changes the containers at the same moment.
     """
     target, settings = world.config.target, world.config.pipeline
-    found = world.target.get("apps/v1", "Deployment", settings.deployment, target.namespace)
-    containers = at(found, "spec", "template", "spec", "containers") or []
-    places = [index for index, each in enumerate(containers) if each.get("name") == settings.container]
-    if found is None or not places:
+    deployment = world.target.get("apps/v1", "Deployment", settings.deployment, target.namespace)
+    containers = at(deployment, "spec", "template", "spec", "containers") or []
+    indexes = [index for index, each in enumerate(containers) if each.get("name") == settings.container]
+    if deployment is None or not indexes:
         raise NotFound(f"there is no Deployment {target.namespace}/{settings.deployment} with {settings.container}")
     sets = world.target.list("apps/v1", "ReplicaSet", target.namespace)
-    if image not in _images(sets, str(at(found, "metadata", "uid")), settings.container):
+    if image not in _collect_images(sets, str(at(deployment, "metadata", "uid")), settings.container):
         raise NotFound(f"{settings.deployment} never ran {image}")
-    place = f"/spec/template/spec/containers/{places[0]}"
-    noted = at(found, "metadata", "annotations") or {}
+    pointer = f"/spec/template/spec/containers/{indexes[0]}"
+    annotations = at(deployment, "metadata", "annotations") or {}
     key = LAST_GOOD.replace("~", "~0").replace("/", "~1")
-    good = f"{settings.container}={image}"
-    note = [{"op": "add", "path": f"/metadata/annotations/{key}", "value": good}]
-    patch = [
-        {"op": "test", "path": f"{place}/name", "value": settings.container},
-        {"op": "replace", "path": f"{place}/image", "value": image},
-        *(note if noted else [{"op": "add", "path": "/metadata/annotations", "value": {LAST_GOOD: good}}]),
+    last_good = f"{settings.container}={image}"
+    if annotations:
+        annotate: dict[str, object] = {"op": "add", "path": f"/metadata/annotations/{key}", "value": last_good}
+    else:
+        annotate = {"op": "add", "path": "/metadata/annotations", "value": {LAST_GOOD: last_good}}
+    patch: list[dict[str, object]] = [
+        {"op": "test", "path": f"{pointer}/name", "value": settings.container},
+        {"op": "replace", "path": f"{pointer}/image", "value": image},
+        annotate,
     ]
     world.target.patch("apps/v1", "Deployment", settings.deployment, target.namespace, patch=patch)
 
 
-def _images(sets: list[dict[str, object]], owner: str, container: str) -> set[str]:
+def _collect_images(sets: list[dict[str, object]], owner: str, container: str) -> set[str]:
+    """Images that the container has in the ReplicaSets of the owner with this uid."""
     own = [each for each in sets if any(o.get("uid") == owner for o in at(each, "metadata", "ownerReferences") or ())]
-    found = (c for each in own for c in at(each, "spec", "template", "spec", "containers") or ())
-    return {str(each.get("image")) for each in found if each.get("name") == container}
+    containers = (c for each in own for c in at(each, "spec", "template", "spec", "containers") or ())
+    return {str(each.get("image")) for each in containers if each.get("name") == container}

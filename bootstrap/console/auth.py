@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
-from bootstrap.console.preferences import Reader, reader_of
+from bootstrap.console.preferences import Preferences, read_preferences
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,12 +33,13 @@ _REFUSAL = '<!doctype html><meta charset="utf-8"><title>{title}</title><h1>{titl
 ASK_AGAIN = "Open the address that invoke dashboard printed: it holds the token that lets you in."
 
 
-class Guard:
-    """An ASGI application around another one.
+class AuthMiddleware:
+    """ASGI middleware: passes a request on to `app` only if it has the session's cookie and comes from our own page.
 
-    hosts: names besides those of loopback by which the console may be called, without a port: it may be reached
-    through a tunnel. cookie: its name tells consoles apart, for browsers do not tell ports apart. welcome: HTML to be
-    shown to a reader on the way to a path, in pieces.
+    token: the secret of the printed address; a request that has it is answered with the cookie. cookie: its name, which
+    differs from console to console, because browsers share cookies between ports. hosts: names by which the console may
+    be called besides those of loopback, without ports (a tunnel may change the port). static_page: gives the HTML, in
+    pieces, that a reader with these preferences is shown on the way to a path.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class Guard:
         token: str,
         cookie: str,
         hosts: Iterable[str],
-        welcome: Callable[[Reader, str], AsyncIterator[str]],
+        static_page: Callable[[Preferences, str], AsyncIterator[str]],
     ) -> None:
         self._app = app
         self._token = token
         self._cookie = cookie
-        self._welcome = welcome
+        self._static_page = static_page
         self._session = secrets.token_urlsafe(TOKEN_BYTES)
         names = "|".join(re.escape(each) for each in (*OWN_NAMES, *hosts))
         self._host = re.compile(rf"({names})(:\d{{1,5}})?", re.IGNORECASE)
@@ -62,53 +63,56 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        headers = _headers(scope)
-        refusal = self._refusal(scope, headers)
+        headers = _read_headers(scope)
+        refusal = self._explain_refusal(scope, headers)
         if refusal:
             await _refuse(scope, send, 403, "Refused", refusal)
-        elif scope["type"] == "http" and self._brings_token(scope):
-            await self._let_in(scope, send, headers)
-        elif not self._known(headers):
+        elif scope["type"] == "http" and self._has_token(scope):
+            await self._exchange_token(scope, send, headers)
+        elif not self._has_session(headers):
             await _refuse(scope, send, 401, "Not let in", ASK_AGAIN)
         else:
             await self._pass_on(scope, receive, send, headers["host"][0])
 
-    def _refusal(self, scope: Scope, headers: Mapping[str, list[str]]) -> str:
-        """Why the request is not of our own page, "" if it may be."""
+    def _explain_refusal(self, scope: Scope, headers: Mapping[str, list[str]]) -> str:
+        """Why the request cannot be of our own page, or "" if it can."""
         hosts, origins = headers.get("host", []), headers.get("origin", [])
         if len(hosts) != 1 or not self._host.fullmatch(hosts[0].strip()):
             return "The console is called 127.0.0.1 or localhost."
         reads = scope["type"] == "http" and scope["method"] in SAFE_METHODS
         if not reads and not origins:
             return "A request that changes something has to say which page it comes from."
-        if any(each.lower() not in _origins(hosts[0].strip().lower()) for each in origins):
+        if any(each.lower() not in _own_origins(hosts[0].strip().lower()) for each in origins):
             return "The request comes from a page of another site."
         return ""
 
-    def _brings_token(self, scope: Scope) -> bool:
+    def _has_token(self, scope: Scope) -> bool:
         try:
             given = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=16)
         except ValueError:
             return False
-        found = given.get(PARAMETER, [""])[0]
-        return hmac.compare_digest(found.encode(), self._token.encode())
+        token = given.get(PARAMETER, [""])[0]
+        return hmac.compare_digest(token.encode(), self._token.encode())
 
-    def _known(self, headers: Mapping[str, list[str]]) -> bool:
-        found = (value for name, value in _cookies(headers) if name == self._cookie)
-        return any(hmac.compare_digest(each.encode(), self._session.encode()) for each in found)
+    def _has_session(self, headers: Mapping[str, list[str]]) -> bool:
+        values = (value for name, value in _read_cookies(headers) if name == self._cookie)
+        return any(hmac.compare_digest(value.encode(), self._session.encode()) for value in values)
 
-    async def _let_in(self, scope: Scope, send: Send, headers: Mapping[str, list[str]]) -> None:
-        """A page that goes on by itself, not a redirect: a browser sends a strict cookie only with what a page of
-        the same site has asked for, and the address may have been opened from elsewhere."""
+    async def _exchange_token(self, scope: Scope, send: Send, headers: Mapping[str, list[str]]) -> None:
+        """Answer the token with the cookie, and a page that leads on to the address without the token.
+
+        It is no redirect: a browser sends a strict cookie only with what a page of the same site has asked for, and the
+        address may have been opened from elsewhere.
+        """
         # Only paths of our own, and never one that a browser would read as the name of another host.
         target = quote("/" + scope["path"].lstrip("/\\"), safe="/-._~")
         cookie = f"{self._cookie}={self._session}; Path=/; HttpOnly; SameSite=Strict"
-        ours = headers_for(secrets.token_urlsafe(16), headers["host"][0])
-        await send(_start(200, {"set-cookie": cookie, **ours}))
-        reader = reader_of(dict(_cookies(headers)), ",".join(headers.get("accept-language", [])))
-        await send(_piece(_LEAD_ON.format(target=target)))
-        async for piece in self._welcome(reader, target):
-            await send(_piece(piece))
+        ours = make_headers(secrets.token_urlsafe(16), headers["host"][0])
+        await send(_make_start(200, {"set-cookie": cookie, **ours}))
+        preferences = read_preferences(dict(_read_cookies(headers)), ",".join(headers.get("accept-language", [])))
+        await send(_make_piece(_LEAD_ON.format(target=target)))
+        async for piece in self._static_page(preferences, target):
+            await send(_make_piece(piece))
         await send({"type": "http.response.body", "body": b""})
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, host: str) -> None:
@@ -122,25 +126,25 @@ class _Answer:
     def __init__(self, send: Send, nonce: str, host: str, *, static: bool) -> None:
         self._send = send
         self._nonce = nonce
-        self._ours = headers_for(nonce, host)
+        self._ours = make_headers(nonce, host)
         self._static = static
         self._start: Message | None = None
         self._body = b""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            started = self._with_headers(message)
+            started = self._replace_headers(message)
             page = any(name.lower() == PAGE for name, _ in message["headers"])
             if page:
                 self._start = started
             else:
                 await self._send(started)
         elif message["type"] == "http.response.body" and self._start is not None:
-            await self._page(message)
+            await self._send_document(message)
         else:
             await self._send(message)
 
-    async def _page(self, message: Message) -> None:
+    async def _send_document(self, message: Message) -> None:
         self._body += message.get("body", b"")
         if message.get("more_body"):
             return
@@ -151,7 +155,7 @@ class _Answer:
         await self._send({**self._start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
         await self._send({**message, "body": body})
 
-    def _with_headers(self, message: Message) -> Message:
+    def _replace_headers(self, message: Message) -> Message:
         ours = dict(self._ours)
         if self._static and message["status"] < 300:  # the library's own files, with its version in their address
             ours.pop("cache-control")
@@ -159,9 +163,13 @@ class _Answer:
         return {**message, "headers": [*kept, *((name.encode(), value.encode()) for name, value in ours.items())]}
 
 
-def headers_for(nonce: str, host: str) -> dict[str, str]:
-    """Of every answer. The library compiles its templates in the browser and sets styles of elements, so that eval
-    and inline styles have to be allowed; inline scripts are only with the nonce, and nothing from elsewhere is."""
+def make_headers(nonce: str, host: str) -> dict[str, str]:
+    """The security headers of an answer. nonce: of its inline scripts; host: as the request named this machine.
+
+    The library compiles its templates in the browser and sets styles of elements, so that
+    eval and inline styles have to be allowed. Inline scripts are allowed only with the nonce, nothing from elsewhere
+    is.
+    """
     script = f"script-src 'self' 'unsafe-eval' 'nonce-{nonce}'; " if nonce else ""
     sockets = f"connect-src 'self' ws://{host} wss://{host}; " if host else ""
     policy = (
@@ -179,41 +187,41 @@ def headers_for(nonce: str, host: str) -> dict[str, str]:
     }
 
 
-def _origins(host: str) -> tuple[str, str]:
+def _own_origins(host: str) -> tuple[str, str]:
     return f"http://{host}", f"https://{host}"
 
 
-def _headers(scope: Scope) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _read_headers(scope: Scope) -> dict[str, list[str]]:
+    headers: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
-        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    return found
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return headers
 
 
 async def _refuse(scope: Scope, send: Send, status: int, title: str, text: str) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})  # before it is accepted: HTTP 403
         return
-    await _answer(send, status, _REFUSAL.format(title=title, text=text), headers_for("", ""))
+    await _send_page(send, status, _REFUSAL.format(title=title, text=text), make_headers("", ""))
 
 
-async def _answer(send: Callable[[Any], Any], status: int, body: str, headers: Mapping[str, str]) -> None:
+async def _send_page(send: Callable[[Any], Any], status: int, body: str, headers: Mapping[str, str]) -> None:
     data = body.encode()
-    await send(_start(status, {**headers, "content-length": str(len(data))}))
+    await send(_make_start(status, {**headers, "content-length": str(len(data))}))
     await send({"type": "http.response.body", "body": data})
 
 
-def _start(status: int, headers: Mapping[str, str]) -> Message:
+def _make_start(status: int, headers: Mapping[str, str]) -> Message:
     listed = {**headers, "content-type": "text/html; charset=utf-8"}.items()
     encoded = [(name.encode(), value.encode()) for name, value in listed]
     return {"type": "http.response.start", "status": status, "headers": encoded}
 
 
-def _piece(text: str) -> Message:
+def _make_piece(text: str) -> Message:
     return {"type": "http.response.body", "body": text.encode(), "more_body": True}
 
 
-def _cookies(headers: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+def _read_cookies(headers: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
     for line in headers.get("cookie", []):
         for each in line.split(";"):
             name, _, value = each.strip().partition("=")

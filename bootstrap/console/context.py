@@ -1,4 +1,4 @@
-"""What every page of the console is given: the environment, its watched runs, the other queries, and what to mask."""
+"""What every page of the console is given: the environment, the watch cache, the queries and the mask."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.console.masking import Mask
-from bootstrap.console.queries import Sources
-from bootstrap.console.watch_cache import Feed
+from bootstrap.console.queries import Queries
+from bootstrap.console.watch_cache import WatchCache
 from bootstrap.world import World
 
 if TYPE_CHECKING:
@@ -19,14 +19,18 @@ STYLE = STATIC / "style.css"
 
 
 class Context:
-    """look: checks every step. links: further pages to point at, name -> address; they may come later."""
+    """One for the console's whole life, shared by all its pages and threads.
 
-    def __init__(self, world: World, look: Callable[[], Sequence[Outcome]]) -> None:
+    check_steps: looks at every step of `up`; it may take seconds. links: further pages that the header points at, name
+    -> address; they may be added while the console runs.
+    """
+
+    def __init__(self, world: World, check_steps: Callable[[], Sequence[Outcome]]) -> None:
         self.world = world
         self.links: dict[str, str] = {}
-        self.sources = Sources(world, look)
-        self.mask = Mask(self.sources.secrets, world.clock.now)
+        self.queries = Queries(world, check_steps)
+        self.mask = Mask(self.queries.list_secrets, world.clock.now)
         settings = world.config
-        self.feed = Feed(
+        self.watch_cache = WatchCache(
             lambda: world.kube, lambda: world.target, settings.target.namespace, settings.pipeline.deployment
         )

@@ -1,5 +1,7 @@
-"""The library's own files, given to a browser before the library is loaded: the page that lets the reader in asks for
-them, so that they are there when the first page of the console comes, and asks for them too.
+"""Serves NiceGUI's static files (scripts, styles) before NiceGUI itself is loaded.
+
+The static page names them as files to preload. A browser has them in its cache when the first page that is made with
+NiceGUI needs them.
 """
 
 from __future__ import annotations
@@ -26,22 +28,24 @@ NAMES = (
     "quasar.important.prod.css",
     "nicegui.css",
 )
-"""What every page needs; a file that is not there is left to the library, whatever its name is by then."""
+"""What every page needs, below NiceGUI's folder `static`. A file that another version does not have is left out."""
 KEPT = "public, max-age=31536000, immutable"
-"""Their address has the library's version in it."""
+"""Cache-Control: a browser may keep a file for a year, because its address has NiceGUI's version in it."""
 
 
-def find() -> dict[str, Path]:
-    """Their paths as the library has them in its pages, and where they are."""
+def find_files() -> dict[str, Path]:
+    """The files by the path of their URL, as NiceGUI's pages name it. Empty if NiceGUI is not installed."""
     spec = util.find_spec(LIBRARY)
-    [folder] = (spec.submodule_search_locations if spec else None) or [""]
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    [folder] = spec.submodule_search_locations
     prefix = f"/_nicegui/{metadata.version(LIBRARY)}/static/"
-    found = {prefix + name: Path(folder) / "static" / name for name in NAMES}
-    return {path: file for path, file in found.items() if file.is_file()}
+    files = {prefix + name: Path(folder) / "static" / name for name in NAMES}
+    return {path: file for path, file in files.items() if file.is_file()}
 
 
-class Files:
-    """An ASGI application around another one, which gets all requests but those for the files."""
+class LibraryFiles:
+    """ASGI middleware: answers a GET for one of `files` (path of a URL -> file) itself, and passes on all else."""
 
     def __init__(self, app: ASGIApp, files: dict[str, Path]) -> None:
         self._app = app

@@ -33,21 +33,21 @@ class _Absent:
 
 
 @contextlib.contextmanager
-def quickly() -> Iterator[None]:
+def load_quickly() -> Iterator[None]:
     """Imports within are as if those libraries were not installed, models of pydantic are built when they are first
     used, and no rubbish is looked for meanwhile."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     absent = _Absent()
     sys.meta_path.insert(0, absent)
     try:
-        with undisturbed(), _models_built_late():
+        with pause_collector(), _defer_models():
             yield
     finally:
         sys.meta_path.remove(absent)
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
+def pause_collector() -> Iterator[None]:
     """What is loaded within stays, so that no rubbish is looked for in it, neither now nor later.
 
     Loading hardly ever pauses by itself, so other threads have their turn sooner: they read the cluster and let
@@ -65,7 +65,7 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _models_built_late() -> Iterator[None]:
+def _defer_models() -> Iterator[None]:
     """Models inherit their configuration from the base of all, which is pydantic's own way to set it for many."""
     from pydantic import BaseModel, ConfigDict
 

@@ -10,23 +10,27 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-MOST_LINES, MOST_CHARACTERS = 250_000, 32_000_000
-"""Of one step; what is beyond is dropped, oldest first."""
-LONGEST = 4_000
-"""Characters of a line that are kept."""
-WINDOW = 600
+MAX_LINES, MAX_CHARACTERS = 250_000, 32_000_000
+"""The most that is kept of one step's log; beyond that the oldest lines are dropped."""
+MAX_LINE_CHARACTERS = 4_000
+"""Characters of a line; what is beyond is cut off."""
+WINDOW_LINES = 600
 """Lines that a page is given at once."""
 
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 Segment = tuple[str, str]
-"""CSS classes, and the text that they are for."""
+"""CSS classes, separated by spaces, and the text that they are for."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """first: the number of the first line, 1-based. total: of the last line there is. dropped: lines that are gone."""
+    """Some lines of a log that follow each other.
+
+    first: number of the first of them, counted from 1. total: number of the log's last line. dropped: how many lines at
+    the log's beginning are no longer kept.
+    """
 
     first: int
     lines: tuple[str, ...]
@@ -35,13 +39,17 @@ class Window:
 
     @property
     def last(self) -> int:
+        """Number of the last of the lines."""
         return self.first + len(self.lines) - 1
 
 
-class Log:
-    """Lines by number. Threads may share it."""
+class LogBuffer:
+    """The lines of a growing log, addressed by number from 1 on; numbers stay when old lines are dropped.
 
-    def __init__(self, most_lines: int = MOST_LINES, most_characters: int = MOST_CHARACTERS) -> None:
+    Threads may share it.
+    """
+
+    def __init__(self, most_lines: int = MAX_LINES, most_characters: int = MAX_CHARACTERS) -> None:
         self._most = (most_lines, most_characters)
         self._lock = threading.Lock()
         self._lines: list[str] = []
@@ -50,12 +58,13 @@ class Log:
 
     @property
     def span(self) -> tuple[int, int]:
-        """Numbers of the first and the last line there is."""
+        """Numbers of the first and the last line that is kept; (1, 0) for an empty log."""
         with self._lock:
             return self._dropped + 1, self._dropped + len(self._lines)
 
     def extend(self, lines: Iterable[str]) -> None:
-        short = [each if len(each) <= LONGEST else each[:LONGEST] + " …" for each in lines]
+        """Append lines, cut to MAX_LINE_CHARACTERS, and drop the oldest if there are too many."""
+        short = [each if len(each) <= MAX_LINE_CHARACTERS else each[:MAX_LINE_CHARACTERS] + " …" for each in lines]
         with self._lock:
             self._lines += short
             self._characters += sum(map(len, short))
@@ -63,28 +72,30 @@ class Log:
             if len(self._lines) > most or self._characters > characters:
                 self._drop(most * 9 // 10, characters * 9 // 10)
 
-    def window(self, first: int = 0, size: int = WINDOW) -> Window:
-        """From line `first` on; 0 is the end of the log."""
+    def read_window(self, first: int = 0, size: int = WINDOW_LINES) -> Window:
+        """Up to `size` lines from line `first` on, or the last ones for 0."""
         with self._lock:
             total = self._dropped + len(self._lines)
             wanted = first or total - size + 1
             begin = min(max(wanted - 1 - self._dropped, 0), max(0, len(self._lines) - 1))
             return Window(self._dropped + begin + 1, tuple(self._lines[begin : begin + size]), total, self._dropped)
 
-    def find(self, text: str, first: int, last: int) -> list[int]:
-        """Numbers of those lines from `first` to `last` that hold the text, upper and lower case alike."""
+    def find_lines(self, text: str, first: int, last: int) -> list[int]:
+        """Numbers of the lines from `first` to `last` that contain the text, in upper or lower case."""
         wanted = text.lower()
         with self._lock:
             start = max(first, self._dropped + 1)
             lines = self._lines[start - 1 - self._dropped : max(0, last - self._dropped)]
         return [number for number, line in enumerate(lines, start) if wanted in line.lower()]
 
-    def tail(self, count: int) -> list[str]:
+    def read_tail(self, count: int) -> list[str]:
+        """The last `count` lines."""
         with self._lock:
             return self._lines[-count:]
 
     def _drop(self, lines: int, characters: int) -> None:
-        """A tenth at once, so that it is not done again for each line."""
+        """Keep at most so many lines and characters. Callers ask for a tenth less than the limit, so that not every
+        further line drops one."""
         gone = max(0, len(self._lines) - lines)
         self._characters -= sum(map(len, self._lines[:gone]))
         while self._characters > characters and gone < len(self._lines) - 1:
@@ -94,49 +105,53 @@ class Log:
         self._dropped += gone
 
 
-def plain(line: str) -> str:
+def strip_colours(line: str) -> str:
+    """The line without the terminal's codes for colours."""
     return _SGR.sub("", line)
 
 
-def segments(line: str) -> list[Segment]:
-    """The line in pieces of one look each. Only the 16 colours of the terminal are known, bold, dim and underlined."""
-    found: list[Segment] = []
+def split_segments(line: str) -> list[Segment]:
+    """Split a line at the terminal's codes for colours (SGR) into pieces with CSS classes.
+
+    The 16 colours, bold, dim, italic and underlined have classes (style.css); other codes are left out.
+    """
+    pieces: list[Segment] = []
     look: dict[str, str] = {}
     place = 0
     for match in _SGR.finditer(line):
-        _add(found, look, line[place : match.start()])
-        _turn(look, match[1])
+        _add_segment(pieces, look, line[place : match.start()])
+        _apply_codes(look, match[1])
         place = match.end()
-    _add(found, look, line[place:])
-    return found
+    _add_segment(pieces, look, line[place:])
+    return pieces
 
 
-def marked(pieces: Sequence[Segment], text: str) -> list[Segment]:
-    """The same pieces with class `hit` wherever `text` occurs within one of them."""
+def mark_hits(pieces: Sequence[Segment], text: str) -> list[Segment]:
+    """The same pieces, split so that every occurrence of `text` within one of them has the class `hit` too."""
     if not text:
         return list(pieces)
-    made: list[Segment] = []
+    split: list[Segment] = []
     for classes, piece in pieces:
         rest, lower, wanted = piece, piece.lower(), text.lower()
         if len(lower) != len(piece):  # a letter whose small form is longer: places would not fit
-            made.append((classes, piece))
+            split.append((classes, piece))
             continue
         while (at := lower.find(wanted)) >= 0:
             if at:
-                made.append((classes, rest[:at]))
-            made.append((f"{classes} hit".strip(), rest[at : at + len(wanted)]))
+                split.append((classes, rest[:at]))
+            split.append((f"{classes} hit".strip(), rest[at : at + len(wanted)]))
             rest, lower = rest[at + len(wanted) :], lower[at + len(wanted) :]
         if rest:
-            made.append((classes, rest))
-    return made
+            split.append((classes, rest))
+    return split
 
 
-def _add(found: list[Segment], look: dict[str, str], text: str) -> None:
+def _add_segment(pieces: list[Segment], look: dict[str, str], text: str) -> None:
     if text:
-        found.append((" ".join(look.values()), text))
+        pieces.append((" ".join(look.values()), text))
 
 
-def _turn(look: dict[str, str], codes: str) -> None:
+def _apply_codes(look: dict[str, str], codes: str) -> None:
     numbers = [int(each or 0) for each in codes.split(";")]
     index = 0
     while index < len(numbers):
@@ -144,11 +159,11 @@ def _turn(look: dict[str, str], codes: str) -> None:
         if code in (38, 48):  # a colour of 256 or of all: its numbers are passed over
             index += 3 if numbers[index + 1 : index + 2] == [5] else 5
             continue
-        _set(look, code)
+        _apply_code(look, code)
         index += 1
 
 
-def _set(look: dict[str, str], code: int) -> None:
+def _apply_code(look: dict[str, str], code: int) -> None:
     weights = {1: "bold", 2: "dim", 3: "italic", 4: "underlined"}
     if code == 0:
         look.clear()
@@ -180,21 +195,20 @@ _WEAK = re.compile(
 )
 
 
-def telling(lines: Sequence[str]) -> int:
-    """The index of the line that says best why a step failed, -1 if none does.
+def find_error_line(lines: Sequence[str]) -> int:
+    """The index of the line that best says why a step failed, or -1 if no line does.
 
     A place in a source file with what is wrong there says more than a word like "error", and that more than a summary
     at the end; of equals the first counts, for the others mostly follow from it.
     """
-    best, found = 0, -1
-    for index, line in enumerate(map(plain, lines)):
-        score = 0
-        if _PLACE.search(line):
-            score += 3
-        if _ERROR.search(line):
-            score += 2
-        if score and _WEAK.search(line):
-            score = 1
-        if score > best:
-            best, found = score, index
-    return found
+    best_score, best_index = 0, -1
+    for index, line in enumerate(map(strip_colours, lines)):
+        score = _score_line(line)
+        if score > best_score:
+            best_score, best_index = score, index
+    return best_index
+
+
+def _score_line(line: str) -> int:
+    score = (3 if _PLACE.search(line) else 0) + (2 if _ERROR.search(line) else 0)
+    return 1 if score and _WEAK.search(line) else score

@@ -1,4 +1,4 @@
-"""Follows the log of one step into a `Log`, in a thread of its own, until it ends or is left."""
+"""Follows the log of one step into a LogBuffer, in threads of its own, until the log ends or `close` is called."""
 
 from __future__ import annotations
 
@@ -6,31 +6,36 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from bootstrap.console.log_buffer import Log
+from bootstrap.console.log_buffer import LogBuffer
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, BootstrapError
 from bootstrap.world.kube.watch import Stream
 
 BATCH_SECONDS, BATCH_LINES = 0.2, 2_000
-"""The first line is handed on at once. Those that come within such a while are masked and handed on together: one by
-one they would cost many times as much, and a page cannot show them more often."""
+"""The first line is passed on at once. Lines that come within BATCH_SECONDS are masked and passed on together, at most
+BATCH_LINES at once: one by one they would cost many times as much, and a page cannot show them more often."""
 NOT_STARTED, RETRY_SECONDS, RETRIES = 400, 0.1, 120
+"""HTTP status for the log of a container that has not started; how often, and with which pauses, it is asked again."""
 
 
 class Cluster(Protocol):
+    """The part of the Kubernetes client that is needed here; see world.kube.client."""
+
     def follow_log(
         self, namespace: str, pod: str, container: str = "", *, tail_lines: int | None = None
     ) -> Stream[str]: ...
 
 
-class Tail:
-    """mask: of lines. why: what ended it too early, "" if nothing did. over: no further line comes.
+class LogTail:
+    """Follows the log of a container of a pod in namespace `cicd` from its first line on.
 
-    version: another number after each change.
+    mask: takes the secrets out of lines before they are kept. log: the lines so far. over: whether no further line will
+    come. why: the error that ended the log too early, "" if none did. version: grows with each change. Any thread may
+    read these.
     """
 
     def __init__(self, cluster: Cluster, pod: str, container: str, mask: Callable[[Iterable[str]], list[str]]) -> None:
-        self.log = Log()
+        self.log = LogBuffer()
         self.why = ""
         self.over = False
         self.version = 0
@@ -43,9 +48,10 @@ class Tail:
         self._waiting: list[str] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._follow, name=f"log-{pod}", daemon=True).start()
-        threading.Thread(target=self._hand_on, name=f"mask-{pod}", daemon=True).start()
+        threading.Thread(target=self._mask_batches, name=f"mask-{pod}", daemon=True).start()
 
     def close(self) -> None:
+        """Stop following, and let the threads end; what was read stays. Does not wait for them."""
         self._closed.set()
         self._news.set()
         if self._stream:
@@ -72,19 +78,19 @@ class Tail:
         self.over = True
         self._news.set()
 
-    def _hand_on(self) -> None:
+    def _mask_batches(self) -> None:
         over = False
         while not over and not self._closed.is_set():
             self._news.wait()
             self._news.clear()
             over = self.over  # no line comes after this
-            while lines := self._batch():
+            while lines := self._take_batch():
                 self.log.extend(self._mask(lines))
                 self.version += 1
             self._closed.wait(0 if over else BATCH_SECONDS)
         self.version += 1
 
-    def _batch(self) -> list[str]:
+    def _take_batch(self) -> list[str]:
         with self._lock:
             lines, self._waiting = self._waiting[:BATCH_LINES], self._waiting[BATCH_LINES:]
         return lines

@@ -11,10 +11,11 @@ from bootstrap.core.text import coloured
 from bootstrap.incluster.text import clean
 
 MASK = "***"
-SHORTEST = 4
-"""Characters: masking anything shorter would only tear holes into words."""
+MIN_SECRET_CHARACTERS = 4
+"""A shorter secret is not masked: it would be found within ordinary words."""
 
 KEEP_SECONDS = 10.0
+"""How long the known secrets are kept until they are asked for again."""
 
 _PATTERNS = (
     re.compile(r"(?<=://)[^/\s@]+(?=@)"),  # credentials in an address
@@ -23,32 +24,36 @@ _PATTERNS = (
 )
 
 
-def mask(text: str, secrets: Iterable[Secret]) -> str:
-    """Without the given secrets, and without what has the looks of one."""
+def mask_secrets(text: str, secrets: Iterable[Secret]) -> str:
+    """Replace the given secrets, and whatever looks like a credential, by MASK.
+
+    Credentials are recognized in URLs (user:password@), after "Authorization:", and as ServiceAccount tokens.
+    """
     for secret in sorted({each.reveal() for each in secrets}, key=len, reverse=True):
-        if len(secret) >= SHORTEST:
+        if len(secret) >= MIN_SECRET_CHARACTERS:
             text = text.replace(secret, MASK)
     for pattern in _PATTERNS:
         text = pattern.sub(lambda match: (match[1] if match.re.groups else "") + MASK, text)
     return text
 
 
-def presentable(value: Any, secrets: Iterable[Secret]) -> Any:
-    """A JSON document with every text of it cleaned and masked; keys of mappings too."""
+def sanitize(value: Any, secrets: Iterable[Secret]) -> Any:
+    """The JSON document with every string in it, keys too, without control characters and secrets."""
     known = tuple(secrets)
     if isinstance(value, str):
-        return mask(clean(value), known)
+        return mask_secrets(clean(value), known)
     if isinstance(value, Mapping):
-        return {presentable(key, known): presentable(each, known) for key, each in value.items()}
+        return {sanitize(key, known): sanitize(each, known) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [presentable(each, known) for each in value]
+        return [sanitize(each, known) for each in value]
     return value
 
 
 class Mask:
-    """Everything that goes to a browser passes here. secrets: asked for the known ones, anew every few seconds.
+    """Makes documents and log lines safe to show. Everything that goes to a browser passes here.
 
-    now: monotonic seconds.
+    secrets: returns all secrets that are known; called again after KEEP_SECONDS. now: a clock of monotonic seconds.
+    Threads may share it.
     """
 
     def __init__(self, secrets: Callable[[], Iterable[Secret]], now: Callable[[], float]) -> None:
@@ -58,14 +63,14 @@ class Mask:
         self._good_until = float("-inf")
 
     def __call__(self, value: Any) -> Any:
-        """The document, or the text, without secrets and control characters."""
-        return presentable(value, self._secrets())
+        """The document, or the string, without secrets and control characters."""
+        return sanitize(value, self._current_secrets())
 
-    def log(self, lines: Iterable[str]) -> list[str]:
-        """The same for lines of a log, whose colours stay."""
-        return mask(coloured("\n".join(lines)), self._secrets()).split("\n")
+    def mask_lines(self, lines: Iterable[str]) -> list[str]:
+        """Lines of a log without secrets and control characters; the codes for colours stay."""
+        return mask_secrets(coloured("\n".join(lines)), self._current_secrets()).split("\n")
 
-    def _secrets(self) -> tuple[Secret, ...]:
+    def _current_secrets(self) -> tuple[Secret, ...]:
         if self._now() >= self._good_until:
             self._known = tuple(self._ask())
             self._good_until = self._now() + KEEP_SECONDS

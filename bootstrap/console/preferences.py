@@ -1,4 +1,4 @@
-"""Who looks at a page: in which language, which appearance and which time zone."""
+"""A reader's preferences: language, appearance and time zone."""
 
 from __future__ import annotations
 
@@ -8,50 +8,55 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from bootstrap.console.translations import LANGUAGES, Words, preferred
-from bootstrap.console.views.times import ago
+from bootstrap.console.translations import LANGUAGES, Translator, choose_language
+from bootstrap.console.views.times import format_age
 
 THEMES = {"auto": "As the system", "light": "Light", "dark": "Dark"}
 LANGUAGE, THEME = "console-language", "console-theme"
-"""Cookies with the reader's choice."""
+"""Names of the cookies that hold the reader's choices."""
 
 
 @dataclass
-class Reader:
-    """theme: auto, light or dark. zone: of the browser, as soon as it has said so."""
+class Preferences:
+    """Of the reader of one page. translate: into the reader's language. theme: auto, light or dark. zone: the browser's
+    time zone, UTC until the browser has told it."""
 
-    words: Words
+    translate: Translator
     theme: str
     zone: tzinfo = UTC
 
-    def stamp(self, when: str) -> str:
-        """ "2026-11-25 14:03:07" in the reader's zone, "" for no time."""
+    def format_time(self, when: str) -> str:
+        """An ISO 8601 time as "2026-11-25 14:03:07" in the reader's zone; "" for ""."""
         return datetime.fromisoformat(when).astimezone(self.zone).strftime("%Y-%m-%d %H:%M:%S") if when else ""
 
-    def ago(self, when: str) -> str:
-        return ago(when, datetime.now(UTC), self.words)
+    def format_age(self, when: str) -> str:
+        """How long ago an ISO 8601 time was, in the reader's language; "" for ""."""
+        return format_age(when, datetime.now(UTC), self.translate)
 
-    def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """One of the list of runs, with its state, its way and its time as the reader says them."""
+    def translate_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of `views.runs.describe_run` with "word", "way", "ago" and "stamp": its state, how it was started, and
+        when, in the reader's language and zone."""
         return {
             **row,
-            "word": self.words(row["state"]),
-            "way": self.words(row["by"]),
-            "ago": self.ago(row["created"]),
-            "stamp": self.stamp(row["created"]),
+            "word": self.translate(row["state"]),
+            "way": self.translate(row["by"]),
+            "ago": self.format_age(row["created"]),
+            "stamp": self.format_time(row["created"]),
         }
 
-    def live_in(self, name: str, minutes_behind: int) -> None:
-        """name: of the time zone, as a browser calls it; minutes_behind: what it is behind UTC."""
+    def set_time_zone(self, name: str, minutes_behind: int) -> None:
+        """name: of the zone in the IANA database, as browsers give it. minutes_behind: behind UTC, for a name that is
+        not known here."""
         try:
             self.zone = ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             self.zone = timezone(timedelta(minutes=-minutes_behind))
 
 
-def reader_of(cookies: Mapping[str, str], accepted: str) -> Reader:
-    """As chosen, else as the browser prefers. accepted: its Accept-Language."""
+def read_preferences(cookies: Mapping[str, str], accepted: str) -> Preferences:
+    """The reader's choices in the cookies; without one for the language, what Accept-Language (accepted) prefers."""
     language, theme = cookies.get(LANGUAGE, ""), cookies.get(THEME, "")
-    return Reader(
-        Words(language if language in LANGUAGES else preferred(accepted)), theme if theme in THEMES else "auto"
+    return Preferences(
+        Translator(language if language in LANGUAGES else choose_language(accepted)),
+        theme if theme in THEMES else "auto",
     )

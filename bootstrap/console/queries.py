@@ -1,6 +1,7 @@
-"""What the pages show besides what the feed holds: read when a page asks, through the product's own doors.
+"""What the pages show besides the content of the watch cache. It is read when a page asks for it.
 
-What most of it needs (every step of `up`, say) is loaded with the first question, for the first page has no need of it.
+Modules that only one query needs (every step of `up`, for example) are imported by that query: the first page is shown
+without them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.console.read_cache import Cache
-from bootstrap.console.views.events import events
-from bootstrap.console.views.resources import resources
+from bootstrap.console.read_cache import ReadCache
+from bootstrap.console.views.events import list_events
+from bootstrap.console.views.resources import sum_resources
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError
 from bootstrap.core.model import Object, Secret
@@ -29,64 +30,68 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 DELIVERIES = 50
+"""How many of the newest webhook deliveries are listed."""
 AT_ONCE = 4
+"""Nodes whose kubelets are asked at the same time."""
 LOOK_SECONDS = 2.0
-"""What was looked at is kept so long for further readers; what takes longer is kept three times as long as it took."""
+"""How long an answer is kept for further readers. What takes long to read is kept longer, see `read_cache`."""
 
 
-class Sources:
-    """look: checks every step of the environment. Every method raises BootstrapError; threads may share it.
+class Queries:
+    """Reads from the cluster, the environment's folder and the engine. Every method blocks, and raises BootstrapError.
 
-    Nothing is masked here.
+    check_steps: looks at every step of the environment. The answers are not masked. Threads may share it.
     """
 
-    def __init__(self, world: World, look: Callable[[], Sequence[Outcome]]) -> None:
+    def __init__(self, world: World, check_steps: Callable[[], Sequence[Outcome]]) -> None:
         self._world = world
-        self._look = look
-        self._cache = Cache(world.clock.now, LOOK_SECONDS)
+        self._check_steps = check_steps
+        self._cache = ReadCache(world.clock.now, LOOK_SECONDS)
 
-    def secrets(self) -> list[Secret]:
-        """All that is known to be one."""
+    def list_secrets(self) -> list[Secret]:
+        """All secrets that are known: those of the settings and the generated passwords."""
         return [*secrets(self._world.config), *self._world.identity.passwords()]
 
-    def steps(self, runs: Sequence[Run]) -> Document:
-        """As `invoke status --json`, with "next" (command, why) and "read" (when it was looked at)."""
+    def check_steps(self, runs: Sequence[Run]) -> Document:
+        """The document of `invoke status --json`, with "next" ({"command", "why"}, see `next_command`) and "read" (ISO
+        8601, when the steps were checked). runs: newest first."""
         from bootstrap.commands import status
-        from bootstrap.console.next_command import advise
+        from bootstrap.console.next_command import choose_next_command
 
-        outcomes, read = self._cache.get("steps", lambda: (self._look(), datetime.now(UTC)))
-        advice = advise(outcomes, runs, flags(self._world.config))
+        outcomes, read = self._cache.get("steps", lambda: (self._check_steps(), datetime.now(UTC)))
+        advice = choose_next_command(outcomes, runs, format_flags(self._world.config))
         document = self._cache.get("describe", lambda: status.describe(self._world, outcomes))
         return document | {
             "next": {"command": advice.command, "why": advice.why},
             "read": read.isoformat(timespec="seconds"),
         }
 
-    def doctor(self) -> list[Document]:
-        """The findings that are no "ok": "level", "name", "what", "fix"."""
+    def examine_machine(self) -> list[Document]:
+        """What `invoke doctor` warns of on this machine: "level" (warn or fail), "name", "what", "fix"."""
         from bootstrap.commands import machine_checks
 
         world = self._world
 
         def examine() -> list[Document]:
-            found = machine_checks.examine(
+            findings = machine_checks.examine(
                 world.shell, world.engine, world.config, world.paths, cold=machine_checks.is_cold(world)
             )
             return [
                 {"level": each.level, "name": each.name, "what": each.what, "fix": each.fix}
-                for each in found
+                for each in findings
                 if each.level != "ok"
             ]
 
         return self._cache.get("doctor", examine)
 
-    def last_up(self) -> Document:
+    def read_last_up(self) -> Document:
+        """The record of the last `up` that changed something, {} if there is none; see `views.timeline`."""
         from bootstrap.commands import up
 
         return up.last_up(self._world)
 
-    def images(self) -> list[Document]:
-        """ "name", "digest", "size" (a text), "aliases"."""
+    def list_images(self) -> list[Document]:
+        """Images of the environment by name: "name", "digest", "size" ("12.3 MB"), "aliases" (separated by commas)."""
         locked = self._cache.get(
             "images", lambda: sorted(self._world.images.lock().images.values(), key=lambda i: i.name)
         )
@@ -95,26 +100,26 @@ class Sources:
             for i in locked
         ]
 
-    def resources(self) -> list[Document]:
-        """See `views.resources`."""
-        return self._cache.get("resources", self._resources)
+    def measure_resources(self) -> list[Document]:
+        """What the nodes have of CPU and memory and what is used, as `views.resources.sum_resources` returns it."""
+        return self._cache.get("resources", self._measure_resources)
 
-    def _resources(self) -> list[Document]:
+    def _measure_resources(self) -> list[Document]:
         kube = self._world.kube
         nodes = kube.list("v1", "Node")
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            stats = dict(pool.map(self._stats, (str(each["metadata"]["name"]) for each in nodes)))
-        return resources(nodes, kube.list("v1", "Pod"), stats)
+            stats = dict(pool.map(self._read_stats, (str(each["metadata"]["name"]) for each in nodes)))
+        return sum_resources(nodes, kube.list("v1", "Pod"), stats)
 
-    def _stats(self, node: str) -> tuple[str, Object]:
+    def _read_stats(self, node: str) -> tuple[str, Object]:
         try:
             return node, self._world.kube.node_summary(node)
         except BootstrapError:  # its kubelet does not answer, or we may not ask it
             return node, {}
 
-    def deliveries(self) -> Document:
-        """{"rows": [...] as of `invoke webhook --json`, "strangers": [texts]}, newest first."""
-
+    def list_deliveries(self) -> Document:
+        """The newest webhook deliveries: {"rows": as `invoke webhook --json` has them, "strangers": log lines of
+        requests without a delivery id}, both newest first."""
         from bootstrap.commands import webhook
 
         def read() -> Document:
@@ -123,8 +128,10 @@ class Sources:
 
         return self._cache.get("deliveries", read)
 
-    def polls(self) -> Document:
-        """{"minutes", "rows": [{"repository", "branches" (name -> commit), "why", "seen"}]}."""
+    def list_polls(self) -> Document:
+        """The state of polling: {"minutes": between two polls, 0 for none, "rows": one per repository with
+        "repository", "branches" (name -> commit), "why" (the last error, or "") and "seen" (whether it ever
+        answered)}."""
         from bootstrap.steps import poller
 
         world = self._world
@@ -136,21 +143,21 @@ class Sources:
             rows.append({"repository": url, "branches": dict(state.branches), "why": state.why, "seen": state.seen})
         return {"minutes": world.config.poll.minutes, "rows": rows}
 
-    def doorbells(self) -> list[tuple[str, str]]:
-        """(namespace, pod) of the interceptors, in whose log every delivery leaves a line."""
+    def list_interceptors(self) -> list[tuple[str, str]]:
+        """(namespace, name) of the interceptors' pods, in whose logs every webhook delivery leaves a line."""
         from bootstrap.commands import webhook
 
-        found = self._world.kube.list("v1", "Pod", constants.TEKTON, labels=webhook.INTERCEPTORS)
-        return [(constants.TEKTON, str(each["metadata"]["name"])) for each in found]
+        pods = self._world.kube.list("v1", "Pod", constants.TEKTON, labels=webhook.INTERCEPTORS)
+        return [(constants.TEKTON, str(pod["metadata"]["name"])) for pod in pods]
 
-    def events(self, run: Run) -> list[Document]:
-        """Those of the run, its tasks and its pods, the newest last."""
+    def list_events(self, run: Run) -> list[Document]:
+        """Kubernetes events of the run, its TaskRuns and its pods, newest last; see `views.events`."""
         own = [run.name, *(task.task_run for task in run.tasks), *(task.pod for task in run.tasks)]
-        found = self._cache.get("events", lambda: self._world.kube.list("v1", "Event", constants.RUNS))
-        return events(found, own)
+        all_events = self._cache.get("events", lambda: self._world.kube.list("v1", "Event", constants.RUNS))
+        return list_events(all_events, own)
 
-    def version(self) -> Document:
-        """What /version of the deployed application answers, {} if it does not answer JSON."""
+    def read_version(self) -> Document:
+        """What /version of the deployed application answers; {} if it does not answer with JSON. Raises nothing."""
         target = self._world.config.target
         try:
             text = self._world.target.proxy_get(
@@ -161,8 +168,9 @@ class Sources:
             return {}
         return answer if isinstance(answer, dict) else {"version": str(answer)}
 
-    def parameters(self) -> list[Document]:
-        """The pipeline's: "name", "about", "default", each with the value that a run would be given by the settings."""
+    def list_parameters(self) -> list[Document]:
+        """Parameters of the pipeline: "name", "about" (its description), and "value", which the settings would give a
+        run."""
         pipeline = self._world.kube.get("tekton.dev/v1", "Pipeline", constants.PIPELINE, constants.RUNS)
         config = self._world.config
         given = run_spec.parameters(config, run_spec.repository(config), config.git.revision)
@@ -176,6 +184,6 @@ class Sources:
         ]
 
 
-def flags(config: Config) -> str:
-    """What a command needs in order to mean this environment."""
+def format_flags(config: Config) -> str:
+    """The flags with which a command means this environment: " --name NAME" if the console was given one, else ""."""
     return f" --name {config.name}" if config.origin("name").startswith("--") else ""

@@ -1,4 +1,4 @@
-"""Reads that several browser tabs share: one at a time, and kept for a moment."""
+"""A cache of slow reads that several browser tabs share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from bootstrap.core.errors import BootstrapError
 
 T = TypeVar("T")
 KEEP_SECONDS = 1.0
+"""How long an answer is kept at least."""
 REST = 3.0
-"""A read that took long is kept this many times as long, so that looking never is most of a machine's work."""
+"""An answer is kept at least this many times as long as reading it took, so that a slow read does not keep the machine
+busy."""
 
 
 @dataclass
@@ -24,8 +26,11 @@ class _Entry:
     good_until: float = -math.inf
 
 
-class Cache:
-    """Answers and refusals by key. Whoever asks while a read is under way waits for that one."""
+class ReadCache:
+    """Keeps answers, and the errors of reads that failed, by key. Threads may share it.
+
+    now: a clock of monotonic seconds. keep: seconds that an answer is kept at least.
+    """
 
     def __init__(self, now: Callable[[], float], keep: float = KEEP_SECONDS) -> None:
         self._now = now
@@ -34,7 +39,10 @@ class Cache:
         self._entries: dict[Hashable, _Entry] = {}
 
     def get(self, key: Hashable, read: Callable[[], T]) -> T:
-        """What `read` gave, now or a moment ago. Raises the BootstrapError that it raised."""
+        """The kept answer for the key, or what `read` returns now. Raises the BootstrapError that `read` raised.
+
+        If another thread is reading the same key, this one waits for its answer.
+        """
         entry = self._entry(key)
         with entry.lock:
             if self._now() >= entry.good_until:

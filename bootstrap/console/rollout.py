@@ -1,4 +1,4 @@
-"""What is known of the target's Deployment, its ReplicaSets and its pods. Only memory: the feed brings the events."""
+"""The target's Deployment, its ReplicaSets and its pods, kept in memory from the events of watches."""
 
 from __future__ import annotations
 
@@ -10,39 +10,45 @@ from bootstrap.world.kube.watch import RESET, SYNCED
 
 @dataclass(frozen=True)
 class Rollout:
-    """The objects of the target's Deployment. deployment: None when there is none."""
+    """What the watch cache knows of the rollout. deployment: None if there is none.
+
+    replica_sets and pods are all those of its namespace; `views.deployment` selects its own.
+    """
 
     deployment: Object | None
     replica_sets: tuple[Object, ...]
     pods: tuple[Object, ...]
 
 
-class Objects:
-    """Those of one kind by name, as the events of a watch tell. One thread takes, any may read."""
+class ObjectCache:
+    """Objects of one kind by name. One thread applies the events of a watch, any thread may read `by_name`."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, Object] = {}
         self._fresh: dict[str, Object] | None = None
 
-    def take(self, event: str, each: Object) -> bool:
-        """Whether there is something new to see: what comes after a RESET counts once it is SYNCED."""
+    def apply_event(self, event: str, document: Object) -> bool:
+        """Apply an event of a watch (see world.kube.watch), and return whether `by_name` may have changed.
+
+        Objects that follow a RESET are kept apart until SYNCED, and then replace all others.
+        """
         if event == RESET:
             self._fresh = {}
         elif event == SYNCED:
             self.by_name, self._fresh = self._fresh or {}, None
         elif self._fresh is not None:
-            _change(self._fresh, event, each)
+            _apply(self._fresh, event, document)
         else:
             changed = dict(self.by_name)  # another thread may go through the old one
-            _change(changed, event, each)
+            _apply(changed, event, document)
             self.by_name = changed
         return self._fresh is None
 
 
-def _change(known: dict[str, Object], event: str, each: Object) -> None:
-    name = str(each["metadata"]["name"])
+def _apply(known: dict[str, Object], event: str, document: Object) -> None:
+    name = str(document["metadata"]["name"])
     if event == "DELETED":
         known.pop(name, None)
     else:
-        each["metadata"].pop("managedFields", None)
-        known[name] = each
+        document["metadata"].pop("managedFields", None)
+        known[name] = document

@@ -19,37 +19,39 @@ if TYPE_CHECKING:
 
 TEKTON_DASHBOARD, TEKTON_DASHBOARD_PORT = "tekton-dashboard", 9097
 JOIN_SECONDS = 1.0
-"""How long the threads beside the console are given to end."""
+"""How long the command waits, at its end, for each thread that runs beside the console."""
 FURTHER = 20
-"""How many ports after the configured one the console tries."""
+"""How many ports after the configured one are tried."""
 
 
 def dashboard(world: World, *, port: int = 0, browse: bool = False) -> int:
-    """Serve the console until Ctrl-C or SIGTERM. port 0: dashboard.port of the settings, or the next one that is free.
+    """`invoke dashboard`: serve the console until Ctrl-C or SIGTERM; returns the exit code.
 
-    Raises PreconditionError, naming the holder if it can be found, when a port that was asked for is taken.
+    port: the one to listen on; 0 for dashboard.port of the settings, or the next one that is free. browse: open the
+    address in a browser. Raises PreconditionError if a port that was asked for is taken; the message names the process
+    that has it, if that can be found.
     """
-    sock = _listen(world, port)
+    sock = _open_socket(world, port)
     from bootstrap.console.server import Console  # after the port is held: loading it takes a moment
 
-    console = Console(world, sock, lambda: _look(world))
+    console = Console(world, sock, lambda: _check_steps(world))
     url = console.url
     world.report.line(f"environment {world.config.name}: {url}   (Ctrl-C ends it)")
     # A browser takes its time to start, and an API server that does not answer must not keep the page away.
-    aside = [lambda ended: _link(world, console, ended)]
+    aside = [lambda ended: _link_tekton_dashboard(world, console, ended)]
     if browse:
-        aside.append(lambda _: _browse(world, url))
-    with contextlib.suppress(KeyboardInterrupt), _meanwhile(aside):
+        aside.append(lambda _: _open_browser(world, url))
+    with contextlib.suppress(KeyboardInterrupt), _run_beside(aside):
         console.serve()
     world.cancel.request()  # a look may be under way in another thread, with programs of its own
     return 0
 
 
 @contextlib.contextmanager
-def _meanwhile(works: Iterable[Callable[[threading.Event], None]]) -> Iterator[None]:
-    """Do those in threads of their own while the block runs; the event tells them when it has ended."""
+def _run_beside(actions: Iterable[Callable[[threading.Event], None]]) -> Iterator[None]:
+    """Call each action in a thread of its own while the block runs; the event is set when the block has ended."""
     ended = threading.Event()
-    threads = [threading.Thread(target=each, args=(ended,), daemon=True) for each in works]
+    threads = [threading.Thread(target=each, args=(ended,), daemon=True) for each in actions]
     for thread in threads:
         thread.start()
     try:
@@ -60,10 +62,10 @@ def _meanwhile(works: Iterable[Callable[[threading.Event], None]]) -> Iterator[N
             thread.join(JOIN_SECONDS)
 
 
-def _link(world: World, console: Console, ended: threading.Event) -> None:
-    console.feed.settle()  # the runs come first
+def _link_tekton_dashboard(world: World, console: Console, ended: threading.Event) -> None:
+    console.watch_cache.wait_until_settled()  # the runs come first
     try:
-        with tekton_dashboard(world) as address:
+        with forward_tekton_dashboard(world) as address:
             if address:
                 console.links["Tekton Dashboard"] = address
                 ended.wait()
@@ -72,10 +74,10 @@ def _link(world: World, console: Console, ended: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def tekton_dashboard(world: World) -> Iterator[str]:
-    """The address on 127.0.0.1 that leads to Tekton Dashboard as long as the block runs; "" if there is none.
+def forward_tekton_dashboard(world: World) -> Iterator[str]:
+    """Forward a local port to Tekton Dashboard while the block runs; gives its address, "" if it is not installed.
 
-    Its port is dashboard.tekton_port, or a free one if that is taken, which is said.
+    The port is dashboard.tekton_port, or a free one if that is taken, of which the user is told.
     """
     try:
         there = world.kube.get("v1", "Service", TEKTON_DASHBOARD, constants.TEKTON) is not None
@@ -103,16 +105,19 @@ def tekton_dashboard(world: World) -> Iterator[str]:
         forward.stop()
 
 
-def _look(world: World) -> list[Outcome]:
-    """Check every step. What that needs is loaded by the first look."""
+def _check_steps(world: World) -> list[Outcome]:
+    """Check every step. The modules that this needs are imported by the first call."""
     from bootstrap.steps import graph
     from bootstrap.steps.reconcile import look
 
     return look(graph.steps(world), world, world.clock)
 
 
-def _listen(world: World, port: int) -> socket.socket:
-    """On the port that was asked for, else on that of the settings or the next one that is free, which is said."""
+def _open_socket(world: World, port: int) -> socket.socket:
+    """Listen on `port`, or for 0 on that of the settings or the next one that is free, of which the user is told.
+
+    Raises PreconditionError if `port`, or every port that was tried, is taken.
+    """
     wanted, host = port or world.config.dashboard.port, world.config.dashboard.host.strip("[]")
     try:
         return listen(wanted, host)
@@ -122,13 +127,13 @@ def _listen(world: World, port: int) -> socket.socket:
         taken = error
     for number in range(wanted + 1, min(wanted + 1 + FURTHER, 65536)):
         with contextlib.suppress(PreconditionError):
-            found = listen(number, host)
+            sock = listen(number, host)
             world.report.line(f"{taken.message}; the console takes {number}")
-            return found
+            return sock
     raise PreconditionError(taken.message, hint=f"invoke dashboard --port {port_after(wanted + FURTHER)}")
 
 
-def _browse(world: World, url: str) -> None:
+def _open_browser(world: World, url: str) -> None:
     import webbrowser
 
     if not webbrowser.open(url):

@@ -1,4 +1,4 @@
-"""The graph of a run's tasks: which needs which, and in which column each one stands. Pure."""
+"""The graph of a run's tasks: which task needs which, and in which column each is drawn. Pure."""
 
 from __future__ import annotations
 
@@ -14,47 +14,50 @@ _RESULT = re.compile(r"\$\(tasks\.([a-z0-9-]+)\.(?:results|outputs)\b")
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A task as its pipeline has it. needs: tasks that must end before. last: it is one of `finally`."""
+class PlannedTask:
+    """A task of a pipeline. needs: names of the tasks that must end before it starts. last: whether it is a task of
+    `finally`."""
 
     name: str
     needs: tuple[str, ...] = ()
     last: bool = False
 
 
-Plan = tuple[Planned, ...]
+Plan = tuple[PlannedTask, ...]
 
 
-def plan_of(pipeline_run: Object) -> Plan:
-    """In the pipeline's order, `finally` last; () as long as Tekton has not resolved the pipeline."""
+def read_plan(pipeline_run: Object) -> Plan:
+    """The tasks of a PipelineRun in the pipeline's order, `finally` last; () until Tekton has resolved the pipeline."""
     spec = at(pipeline_run, "status", "pipelineSpec") or {}
     tasks, last = spec.get("tasks") or (), spec.get("finally") or ()
     names = {str(each.get("name")) for each in tasks}
-    made = [Planned(str(each.get("name") or ""), _needs(each, names)) for each in tasks]
-    return (*made, *(Planned(str(each.get("name") or ""), (), True) for each in last))
+    ordinary = [PlannedTask(str(each.get("name") or ""), _needs(each, names)) for each in tasks]
+    return (*ordinary, *(PlannedTask(str(each.get("name") or ""), (), True) for each in last))
 
 
-def columns(plan: Sequence[Planned], others: Iterable[str] = ()) -> list[list[str]]:
-    """Names from left to right: each task in the first column that is right of all it needs, `finally` at the end.
+def arrange_columns(plan: Sequence[PlannedTask], others: Iterable[str] = ()) -> list[list[str]]:
+    """Names of tasks, column by column from left to right.
 
-    others: tasks that the plan does not have; they come first, for nothing is known of them.
+    Each task stands in the first column to the right of all that it needs; `finally` is the last column. others: tasks
+    that the plan does not have (they stand in the first column, since what they need is not known).
     """
     depth: dict[str, int] = {}
     by_name = {each.name: each for each in plan if not each.last}
 
-    def deep(name: str, path: frozenset[str]) -> int:
+    def measure_depth(name: str, path: frozenset[str]) -> int:
         if name not in depth:
             before = [each for each in by_name[name].needs if each in by_name and each not in path]
-            depth[name] = 1 + max((deep(each, path | {name}) for each in before), default=-1)
+            depth[name] = 1 + max((measure_depth(each, path | {name}) for each in before), default=-1)
         return depth[name]
 
     for name in by_name:
-        deep(name, frozenset())
+        measure_depth(name, frozenset())
     known = {each.name for each in plan}
-    found = [[name for name in by_name if depth[name] == level] for level in range(max(depth.values(), default=-1) + 1)]
+    levels = range(max(depth.values(), default=-1) + 1)
+    by_depth = [[name for name in by_name if depth[name] == level] for level in levels]
     unknown = [each for each in others if each not in known]
     last = [each.name for each in plan if each.last]
-    return [column for column in ([*unknown, *(found[0] if found else [])], *found[1:], last) if column]
+    return [column for column in ([*unknown, *(by_depth[0] if by_depth else [])], *by_depth[1:], last) if column]
 
 
 def _needs(task: Mapping[str, Any], names: set[str]) -> tuple[str, ...]:

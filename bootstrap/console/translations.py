@@ -197,22 +197,26 @@ ZH: Mapping[str, str] = {
 
 
 EN: Mapping[str, str] = {"TimedOut": "Timed out"}
-"""What is not its own key."""
+"""English texts that differ from their keys."""
 
 
 @dataclass(frozen=True)
-class Words:
-    """Called with an English text and what stands in its braces, answers it in the reader's language."""
+class Translator:
+    """Translates the texts of the pages into one language, "en" or "zh".
+
+    It is called with an English text, and the values of its placeholders by name. A text without a translation, such as
+    one that comes from the cluster, stays as it is.
+    """
 
     language: str = ENGLISH
 
     def __call__(self, text: str, /, **values: object) -> str:
-        found = (ZH if self.language == CHINESE else EN).get(text, text)
-        return found.format(**values) if values else found
+        translated = (ZH if self.language == CHINESE else EN).get(text, text)
+        return translated.format(**values) if values else translated
 
 
-def preferred(accepted: str) -> str:
-    """The language that a browser wants most, by its Accept-Language."""
+def choose_language(accepted: str) -> str:
+    """The language that a browser prefers. accepted: its header Accept-Language; English if that names none of ours."""
     weighed = []
     for number, part in enumerate(accepted.split(",")):
         tag, _, weight = part.partition(";q=")

@@ -1,4 +1,4 @@
-"""What the cluster holds, kept up to date by watches: no loop asks, and an idle cluster costs next to nothing."""
+"""The cluster's runs and the target's rollout, kept up to date by watches. Nothing is polled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from bootstrap.console.rollout import Objects, Rollout
-from bootstrap.console.run_store import KnownRuns
+from bootstrap.console.rollout import ObjectCache, Rollout
+from bootstrap.console.run_store import RunStore
 from bootstrap.console.task_graph import Plan
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError
@@ -23,99 +23,109 @@ API = "tekton.dev/v1"
 READERS = 4
 """Threads that read the tasks of runs."""
 PATIENCE = 1.0
-"""Seconds that are waited for a feed that has just begun, before what is known is shown."""
+"""Seconds that a page waits for the first answer of the cluster before it is shown without it."""
 AGAIN_SECONDS = 5.0
-"""After a kubeconfig that cannot be used."""
+"""Pause before a kubeconfig that could not be used is tried again."""
 
 
-class Feed:
-    """Started once. Threads may share it."""
+class WatchCache:
+    """What the watches have told so far. It is started once; threads may share it.
+
+    No method waits for the cluster, except `wait_until_settled`. While the API server cannot be reached, what was last
+    seen stays, and `lost` says why.
+    """
 
     def __init__(
         self, cluster: Callable[[], ObjectStore], target: Callable[[], ObjectStore], namespace: str, name: str
     ) -> None:
-        """namespace, name: of the Deployment that the pipeline deploys to, in `target`."""
+        """cluster, target: return the clients of both clusters; they are called in threads, and may raise
+        BootstrapError. namespace, name: of the Deployment in `target` that the pipeline updates."""
         self._cluster = cluster
         self._target = target
         self._place = (namespace, name)
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._known = KnownRuns(self._wanted.put)
-        self._objects = {kind: Objects() for kind in ("Deployment", "ReplicaSet", "Pod")}
+        self._store = RunStore(self._wanted.put)
+        self._objects = {kind: ObjectCache() for kind in ("Deployment", "ReplicaSet", "Pod")}
         self._lock = threading.Lock()
         self._streams: list[Stream[Event]] = []
         self._closed = threading.Event()
         self._lost: dict[str, str] = {}
         self._synced: set[str] = set()
         self.settled = threading.Event()
-        """Set once the runs were read, or could not be, or nobody will."""
+        """Set once the runs were read, or could not be read, or the cache was closed."""
         self._version = 0
 
-    # -- for whoever shows it ------------------------------------------------------------------------
+    # -- for the pages ------------------------------------------------------------------------
 
     @property
     def version(self) -> int:
-        """Another number after each change."""
+        """A number that grows with each change of what the cache holds."""
         return self._version
 
     @property
     def lost(self) -> str:
-        """Why the API server cannot be read, "" while it can."""
+        """The error of the API server that cannot be read, "" while both can be."""
         with self._lock:
             return next(iter(self._lost.values()), "")
 
     @property
     def synced(self) -> bool:
-        """Whether the runs were read once."""
+        """Whether the runs were read at least once."""
         return "PipelineRun" in self._synced
 
     @property
     def seen(self) -> frozenset[str]:
-        """The kinds that were read once."""
+        """The kinds that were read at least once."""
         return frozenset(self._synced)
 
-    def runs(self) -> list[Run]:
-        """Newest first."""
-        return self._known.all()
+    def list_runs(self) -> list[Run]:
+        """All runs, newest first."""
+        return self._store.list_runs()
 
-    def run(self, name: str) -> Run | None:
-        return self._known.get(name)
+    def get_run(self, name: str) -> Run | None:
+        """The run, without tasks unless `has_tasks`; None if there is none of that name."""
+        return self._store.get_run(name)
 
-    def plan(self, name: str) -> Plan:
-        return self._known.plan(name)
+    def get_plan(self, name: str) -> Plan:
+        """The tasks that the run's pipeline has; () as long as that is not known."""
+        return self._store.get_plan(name)
 
-    def whole(self, name: str) -> bool:
+    def has_tasks(self, name: str) -> bool:
         """Whether the run's tasks are known."""
-        return self._known.whole(name)
+        return self._store.has_tasks(name)
 
-    def want(self, wanted: Iterable[str]) -> None:
-        """Read the tasks of those runs, if that was not done yet; the version tells when they are there."""
-        self._known.want(wanted)
+    def request_tasks(self, wanted: Iterable[str]) -> None:
+        """Have the tasks of these runs read, unless they are known. `version` grows when they are there."""
+        self._store.request_tasks(wanted)
 
-    def rollout(self) -> Rollout:
+    def get_rollout(self) -> Rollout:
+        """The Deployment, ReplicaSets and pods as they are known now."""
         deployments, sets, pods = (self._objects[kind].by_name for kind in ("Deployment", "ReplicaSet", "Pod"))
         return Rollout(deployments.get(self._place[1]), tuple(sets.values()), tuple(pods.values()))
 
-    # -- its life ------------------------------------------------------------------------------------
+    # -- start and end ------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Wait until the feed is settled, PATIENCE at most."""
+    def wait_until_settled(self) -> None:
+        """Wait until the runs were read or could not be read, for at most PATIENCE seconds."""
         self.settled.wait(PATIENCE)
 
     def start(self) -> None:
+        """Start the threads that watch and read."""
         namespace, name = self._place
-        self._spawn(self._follow_runs)
-        self._spawn(self._follow_tasks, later=True)
+        self._start_thread(self._follow_runs)
+        self._start_thread(self._follow_tasks, later=True)
         only = f"metadata.name={name}"
         for kind, api_version, fields in (
             ("Deployment", "apps/v1", only),
             ("ReplicaSet", "apps/v1", ""),
             ("Pod", "v1", ""),
         ):
-            self._spawn(self._follow_objects, api_version, kind, namespace, fields, later=True)
+            self._start_thread(self._follow_objects, api_version, kind, namespace, fields, later=True)
         for _ in range(READERS):
-            self._spawn(self._read_tasks)
+            self._start_thread(self._read_tasks)
 
     def close(self) -> None:
+        """End every watch, and let the threads end; does not wait for them."""
         self._closed.set()
         self.settled.set()
         with self._lock:
@@ -125,49 +135,49 @@ class Feed:
         for _ in range(READERS):
             self._wanted.put("")
 
-    def _spawn(self, target: Callable[..., None], *arguments: Any, later: bool = False) -> None:
-        """later: not beside the first reading of the runs, which a reader sees first."""
+    def _start_thread(self, target: Callable[..., None], *arguments: Any, later: bool = False) -> None:
+        """later: wait until the runs were read, because a page shows these first."""
 
-        def live() -> None:
+        def run() -> None:
             if later:
-                self.settle()
+                self.wait_until_settled()
             target(*arguments)
 
-        threading.Thread(target=live, name=f"feed-{target.__name__}", daemon=True).start()
+        threading.Thread(target=run, name=f"watch-{target.__name__.strip('_')}", daemon=True).start()
 
-    # -- what comes in; each of these is a thread's whole life ---------------------------------------
+    # -- each of these is what a thread does from start to end ---------------------------------------
 
     def _follow_runs(self) -> None:
         fresh: set[str] | None = None
-        for kind, each in self._events(self._cluster, API, "PipelineRun", constants.RUNS):
-            if kind == RESET:
+        for event, document in self._follow_events(self._cluster, API, "PipelineRun", constants.RUNS):
+            if event == RESET:
                 fresh = set()
-            elif kind == SYNCED and fresh is not None:
-                self._known.keep_only(fresh)
+            elif event == SYNCED and fresh is not None:
+                self._store.keep_only(fresh)
                 fresh = None
-            elif kind == "DELETED":
-                self._known.forget(str(each["metadata"]["name"]))
+            elif event == "DELETED":
+                self._store.forget(str(document["metadata"]["name"]))
             else:
-                run = self._known.take(each)
+                run = self._store.apply_run(document)
                 if fresh is not None:
                     fresh.add(run.name)
             if fresh is None:
-                self._changed()
+                self._count_change()
 
     def _follow_tasks(self) -> None:
-        """Only what happens from now on; the tasks of earlier runs are read when they are wanted."""
-        for kind, each in self._events(self._cluster, API, "TaskRun", constants.RUNS, from_now=True):
-            if kind == SYNCED:
-                self._known.want_live()
-            elif kind in ("ADDED", "MODIFIED"):
-                self._known.take_tasks(str(at(each, "metadata", "labels", PIPELINE_RUN) or ""), [each])
-                self._changed()
+        """Follow the TaskRuns from now on; those of earlier runs are read when a page asks for them."""
+        for event, document in self._follow_events(self._cluster, API, "TaskRun", constants.RUNS, from_now=True):
+            if event == SYNCED:
+                self._store.request_live_tasks()
+            elif event in ("ADDED", "MODIFIED"):
+                self._store.apply_tasks(str(at(document, "metadata", "labels", PIPELINE_RUN) or ""), [document])
+                self._count_change()
 
     def _follow_objects(self, api_version: str, kind: str, namespace: str, fields: str) -> None:
         objects = self._objects[kind]
-        for event, each in self._events(self._target, api_version, kind, namespace, fields=fields):
-            if objects.take(event, each):
-                self._changed()
+        for event, document in self._follow_events(self._target, api_version, kind, namespace, fields=fields):
+            if objects.apply_event(event, document):
+                self._count_change()
 
     def _read_tasks(self) -> None:
         while (name := self._wanted.get()) and not self._closed.is_set():
@@ -175,40 +185,40 @@ class Feed:
                 run = self._cluster().get(API, "PipelineRun", name, constants.RUNS)
                 tasks = self._cluster().list(API, "TaskRun", constants.RUNS, labels=f"{PIPELINE_RUN}={name}")
             except BootstrapError:
-                self._known.unread(name)
+                self._store.accept_failure(name)
                 continue
-            self._known.read(name, run, tasks)
-            self._changed()
+            self._store.accept_answer(name, run, tasks)
+            self._count_change()
 
-    def _events(
+    def _follow_events(
         self, cluster: Callable[[], ObjectStore], api_version: str, kind: str, namespace: str, **options: Any
     ) -> Iterator[Event]:
-        """Those of a watch, without LOST and BACK, which are dealt with here. Ends when the feed is closed."""
+        """The events of a watch, without LOST and BACK, which are handled here. Ends when the cache is closed."""
         while not self._closed.is_set():
             try:
                 stream = cluster().follow(api_version, kind, namespace, **options)
             except BootstrapError as error:  # a kubeconfig that cannot be used, of a target elsewhere
-                self._lose(kind, error.message)
+                self._set_lost(kind, error.message)
                 self._closed.wait(AGAIN_SECONDS)
                 continue
             with self._lock:
                 self._streams.append(stream)
                 if self._closed.is_set():
                     return
-            for event, each in stream:
+            for event, document in stream:
                 if event == LOST:
-                    self._lose(kind, str(each["message"]))
+                    self._set_lost(kind, str(document["message"]))
                     continue
                 if event in (SYNCED, BACK):
-                    self._lose(kind, "")
+                    self._set_lost(kind, "")
                     self._synced.add(kind)
                     if self.synced:
                         self.settled.set()
                 if event != BACK:
-                    yield event, each
+                    yield event, document
             return
 
-    def _lose(self, kind: str, why: str) -> None:
+    def _set_lost(self, kind: str, why: str) -> None:
         with self._lock:
             before = self._lost.get(kind, "")
             if why:
@@ -217,8 +227,8 @@ class Feed:
             else:
                 self._lost.pop(kind, None)
         if before != why:
-            self._changed()
+            self._count_change()
 
-    def _changed(self) -> None:
+    def _count_change(self) -> None:
         with self._lock:
             self._version += 1

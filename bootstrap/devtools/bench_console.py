@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootstrap.commands import follow_run
-from bootstrap.console.watch_cache import Feed
+from bootstrap.console.watch_cache import WatchCache
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError, PreconditionError
 from bootstrap.core.model import Object, Pending, Ready
@@ -220,21 +220,21 @@ def _memory(world: World, browser: Browser, environ: Mapping[str, str]) -> int:
 
 
 def _idle(world: World) -> float:
-    """Requests to the API server while nothing happens, of the feed that a console lives on."""
+    """Requests to the API server while nothing happens, of the watches that a console keeps."""
     target, pipeline = world.config.target, world.config.pipeline
-    feed = Feed(lambda: world.kube, lambda: world.target, target.namespace, pipeline.deployment)
-    feed.start()
+    cache = WatchCache(lambda: world.kube, lambda: world.target, target.namespace, pipeline.deployment)
+    cache.start()
     try:
         kinds = {"PipelineRun", "TaskRun", "Deployment", "ReplicaSet", "Pod"}
         until(
-            lambda: Ready() if kinds <= feed.seen else Pending("it reads the cluster"),
+            lambda: Ready() if kinds <= cache.seen else Pending("it reads the cluster"),
             clock=world.clock,
             limit=START_SECONDS,
-            what="the feed",
+            what="the watches",
         )
         world.clock.sleep(2)
         before = world.kube.requests
         world.clock.sleep(IDLE_SECONDS)
         return (world.kube.requests - before) * 60 / IDLE_SECONDS
     finally:
-        feed.close()
+        cache.close()

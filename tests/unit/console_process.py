@@ -1,4 +1,4 @@
-"""A console as a process of its own, over a small made-up cluster; started by test_console_server.
+"""A console as a process of its own, over a small made-up cluster; started by console/test_server.
 
 argv: folder, number of runs, seconds that the library takes longer to be loaded. Prints its address. A line on stdin is
 what the cluster does next: lose, back, or print with a line for every log.

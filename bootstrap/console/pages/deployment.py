@@ -1,4 +1,4 @@
-"""What is deployed: version, digest, commit, since when, the rollout under way, and the way back."""
+"""What is deployed: version, digest, commit, since when, the rollout under way, and the rollback."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from bootstrap.console.pages.widgets import Part, Text, asked, begin, copy, facts, give, link, live, pill, refuse, table
-from bootstrap.console.preferences import Reader
-from bootstrap.console.views.deployment import delivery
+from bootstrap.console.pages.widgets import (
+    Refreshable,
+    Text,
+    add_copy_button,
+    add_facts,
+    add_link,
+    add_pill,
+    add_table,
+    notify_error,
+    refresh_on_change,
+    run_in_thread,
+    set_attributes,
+    start_in_background,
+)
+from bootstrap.console.preferences import Preferences
+from bootstrap.console.views.deployment import describe_deployment
 from bootstrap.core.errors import BootstrapError
 
 if TYPE_CHECKING:
@@ -20,100 +33,107 @@ ICONS = {"serving": "check_circle", "rolling": "sync", "stuck": "error"}
 POD_ICONS = {"ready": "check_circle", "starting": "schedule", "leaving": "logout"}
 
 
-class _Delivery:
-    def __init__(self, console: Context, reader: Reader) -> None:
-        self._console, self._reader = console, reader
+class _DeploymentPage:
+    def __init__(self, console: Context, preferences: Preferences) -> None:
+        self._console, self._preferences = console, preferences
         self._version: Document = {}
         self._asked_for: object = None
         self._answers = 0
-        words = reader.words
-        Text(words("Deployment"), tag="h1")
-        self._now = Part(self._build_now)
+        translate = preferences.translate
+        Text(translate("Deployment"), tag="h1")
+        self._now = Refreshable(self._build_now)
         with ui.element("section").classes("card flat"):
-            Text(words("Pods"), "q-pa-md", tag="h2")
-            self._pods = Part(self._build_pods)
+            Text(translate("Pods"), "q-pa-md", tag="h2")
+            self._pods = Refreshable(self._build_pods)
         with ui.element("section").classes("card flat"):
-            Text(words("History"), "q-pa-md", tag="h2")
-            self._history = Part(self._build_history)
-        live(lambda: console.feed.version + self._answers, self._refresh)
+            Text(translate("History"), "q-pa-md", tag="h2")
+            self._history = Refreshable(self._build_history)
+        refresh_on_change(lambda: console.watch_cache.version + self._answers, self._refresh)
 
     def _refresh(self) -> None:
-        feed = self._console.feed
+        cache = self._console.watch_cache
         config = self._console.world.config
-        rollout, runs = feed.rollout(), feed.runs()
-        document = delivery(rollout, config.pipeline.container, runs, self._version)
-        feed.want(row["run"] for row in document["history"] if row["run"])
+        rollout, runs = cache.get_rollout(), cache.list_runs()
+        document = describe_deployment(rollout, config.pipeline.container, runs, self._version)
+        cache.request_tasks(row["run"] for row in document["history"] if row["run"])
         document = self._console.mask(document)
-        ready = ("Deployment" in feed.seen) or bool(document["there"])
+        ready = ("Deployment" in cache.seen) or bool(document["there"])
         brief = {key: value for key, value in document.items() if key not in ("pods", "history")}
-        brief["ago"] = self._reader.ago(document.get("since", ""))
+        brief["ago"] = self._preferences.format_age(document.get("since", ""))
         self._now.show(brief, ready)
-        self._pods.show([{**pod, "ago": self._reader.ago(pod["since"])} for pod in document["pods"]])
-        self._history.show([{**row, "ago": self._reader.ago(row["since"])} for row in document["history"]])
+        self._pods.show([{**pod, "ago": self._preferences.format_age(pod["since"])} for pod in document["pods"]])
+        self._history.show([{**row, "ago": self._preferences.format_age(row["since"])} for row in document["history"]])
         self._ask_version((document.get("image"), document.get("ready"), document.get("state")))
 
     def _ask_version(self, state: object) -> None:
-        """What the application answers can only have changed with its pods."""
+        """Ask for /version if the pods have changed: without that its answer cannot have."""
         if state != self._asked_for:
             self._asked_for = state
-            begin(self._read_version())
+            start_in_background(self._read_version())
 
     async def _read_version(self) -> None:
-        found = await asked(self._console.sources.version)
-        if found != self._version:
-            self._version = found
+        version = await run_in_thread(self._console.queries.read_version)
+        if version != self._version:
+            self._version = version
             self._answers += 1_000_000_000
 
-    def _build_now(self, found: Document, read: bool) -> None:
-        words = self._reader.words
+    def _build_now(self, document: Document, read: bool) -> None:
+        translate = self._preferences.translate
         with ui.element("section").classes("card"):
-            if not found["there"]:
+            if not document["there"]:
                 with ui.element("div").classes("empty"):
                     if read:
-                        Text(words("Nothing is deployed yet."))
-                        Text(words("The first run that succeeds deploys it."), "small")
+                        Text(translate("Nothing is deployed yet."))
+                        Text(translate("The first run that succeeds deploys it."), "small")
                     else:
-                        Text(words("Reading the cluster…"))
+                        Text(translate("Reading the cluster…"))
                 return
             with ui.element("div").classes("bar"):
-                Text(found["name"], "big")
-                give(pill(found["state"], words(WORDS[found["state"]]), ICONS[found["state"]]), data_test="rollout")
-                Text(words("{n} of {all} pods ready", n=found["ready"], all=found["wanted"]), "soft")
-                if found["state"] != "serving":
-                    Text(words("{n} of {all} pods are new", n=found["updated"], all=found["wanted"]), "soft")
-            if found["why"]:
-                Text(found["why"], "quote")
+                Text(document["name"], "big")
+                set_attributes(
+                    add_pill(document["state"], translate(WORDS[document["state"]]), ICONS[document["state"]]),
+                    data_test="rollout",
+                )
+                Text(translate("{n} of {all} pods ready", n=document["ready"], all=document["wanted"]), "soft")
+                if document["state"] != "serving":
+                    Text(translate("{n} of {all} pods are new", n=document["updated"], all=document["wanted"]), "soft")
+            if document["why"]:
+                Text(document["why"], "quote")
             with ui.element("div").classes("q-mt-md"):
-                self._facts(found)
+                self._add_facts(document)
 
-    def _facts(self, found: Document) -> None:
-        words = self._reader.words
+    def _add_facts(self, document: Document) -> None:
+        translate = self._preferences.translate
         with ui.element("dl").classes("facts"):
-            Text(words("Version"), tag="dt")
-            Text(found["version"] or words("/version does not answer"), tag="dd")
-            Text(words("Commit"), tag="dt")
+            Text(translate("Version"), tag="dt")
+            Text(document["version"] or translate("/version does not answer"), tag="dd")
+            Text(translate("Commit"), tag="dt")
             with ui.element("dd"):
-                give(Text(found["commit"][:12] or words("unknown commit"), "mono", tag="span"), data_test="commit")
-                if found["commit"]:
-                    copy(found["commit"], words)
-                if found["run"]:
-                    link(f"/run/{found['run']}", found["run"], "q-ml-sm")
-            Text(words("Digest"), tag="dt")
+                set_attributes(
+                    Text(document["commit"][:12] or translate("unknown commit"), "mono", tag="span"), data_test="commit"
+                )
+                if document["commit"]:
+                    add_copy_button(document["commit"], translate)
+                if document["run"]:
+                    add_link(f"/run/{document['run']}", document["run"], "q-ml-sm")
+            Text(translate("Digest"), tag="dt")
             with ui.element("dd"):
-                give(Text(found["digest"], "mono", tag="span"), data_test="digest")
-                if found["digest"]:
-                    copy(found["image"], words)
-        facts(
-            {words("Since"): f"{found['ago']} · {self._reader.stamp(found['since'])}"}.items() if found["since"] else ()
+                set_attributes(Text(document["digest"], "mono", tag="span"), data_test="digest")
+                if document["digest"]:
+                    add_copy_button(document["image"], translate)
+        add_facts(
+            {translate("Since"): f"{document['ago']} · {self._preferences.format_time(document['since'])}"}.items()
+            if document["since"]
+            else ()
         )
 
     def _build_pods(self, pods: list[Document]) -> None:
-        words = self._reader.words
-        columns = [words(each) for each in ("State", "Run", "Digest", "Node", "Restarts", "Since")]
+        translate = self._preferences.translate
+        columns = [translate(each) for each in ("State", "Run", "Digest", "Node", "Restarts", "Since")]
         columns[1] = "Pod"
         rows = [
             [
-                lambda pod=pod: pill(pod["state"], words(pod["state"]), POD_ICONS[pod["state"]]),
+                lambda pod=pod: add_pill(pod["state"], translate(pod["state"]), POD_ICONS[pod["state"]]),
                 pod["name"] + (f" — {pod['why']}" if pod["why"] else ""),
                 lambda pod=pod: Text(pod["digest"], "mono"),
                 pod["node"],
@@ -122,11 +142,11 @@ class _Delivery:
             ]
             for pod in pods
         ]
-        table(columns, rows, words("none"))
+        add_table(columns, rows, translate("none"))
 
     def _build_history(self, history: list[Document]) -> None:
-        words = self._reader.words
-        columns = ["#", *(words(each) for each in ("Commit", "Author", "Digest", "Since", "Run")), ""]
+        translate = self._preferences.translate
+        columns = ["#", *(translate(each) for each in ("Commit", "Author", "Digest", "Since", "Run")), ""]
         rows = [
             [
                 row["revision"],
@@ -134,49 +154,54 @@ class _Delivery:
                 row["author"],
                 lambda row=row: Text(row["digest"], "mono"),
                 row["ago"],
-                lambda row=row: link(f"/run/{row['run']}", row["run"]) if row["run"] else Text("–"),
-                lambda row=row: self._way_back(row),
+                lambda row=row: add_link(f"/run/{row['run']}", row["run"]) if row["run"] else Text("–"),
+                lambda row=row: self._add_rollback(row),
             ]
             for row in history
         ]
-        table(columns, rows, words("none"))
+        add_table(columns, rows, translate("none"))
 
-    def _way_back(self, row: Document) -> None:
-        words = self._reader.words
+    def _add_rollback(self, row: Document) -> None:
+        translate = self._preferences.translate
         if row["current"]:
-            pill("serving", words("now"))
+            add_pill("serving", translate("now"))
             return
-        button = ui.button(words("Roll back"), icon="undo", on_click=lambda: self._ask(row)).props("flat dense")
-        give(button, data_test=f"back-{row['revision']}")
+        button = ui.button(translate("Roll back"), icon="undo", on_click=lambda: self._confirm_rollback(row)).props(
+            "flat dense"
+        )
+        set_attributes(button, data_test=f"back-{row['revision']}")
 
-    def _ask(self, row: Document) -> None:
-        words, console = self._reader.words, self._console
+    def _confirm_rollback(self, row: Document) -> None:
+        translate, console = self._preferences.translate, self._console
         name = console.world.config.pipeline.deployment
         with ui.dialog() as dialog, ui.element("div").classes("card"):
-            Text(words("Roll back {name}?", name=name), tag="h1")
+            Text(translate("Roll back {name}?", name=name), tag="h1")
             about = "{name} goes back to {digest} (commit {commit}), one pod after the other; nobody is cut off."
-            commit = row["commit"][:7] or words("unknown commit")
-            Text(words(about, name=name, digest=row["digest"], commit=commit), "soft q-my-md")
+            commit = row["commit"][:7] or translate("unknown commit")
+            Text(translate(about, name=name, digest=row["digest"], commit=commit), "soft q-my-md")
             with ui.element("div").classes("bar"):
                 ui.element("div").classes("grow")
-                ui.button(words("Back"), on_click=dialog.close).props("flat autofocus")
-                give(ui.button(words("Roll back"), on_click=lambda: go()).props("unelevated"), data_test="back-now")
+                ui.button(translate("Back"), on_click=dialog.close).props("flat autofocus")
+                set_attributes(
+                    ui.button(translate("Roll back"), on_click=lambda: go()).props("unelevated"), data_test="back-now"
+                )
 
         async def go() -> None:
             from bootstrap.console import actions
 
             dialog.close()
             try:
-                await asked(lambda: actions.roll_back(console.world, row["image"]))
+                await run_in_thread(lambda: actions.roll_back(console.world, row["image"]))
             except BootstrapError as error:
-                refuse(error, console.mask)
+                notify_error(error, console.mask)
                 return
-            ui.notify(words("{name} goes back to {digest}.", name=name, digest=row["digest"]), position="bottom")
+            ui.notify(translate("{name} goes back to {digest}.", name=name, digest=row["digest"]), position="bottom")
 
         dialog.on("hide", dialog.delete)
         dialog.open()
 
 
-def show(console: Context, reader: Reader) -> None:
-    ui.page_title(f"{reader.words('Deployment')} · {console.world.config.name}")
-    _Delivery(console, reader)
+def build_page(console: Context, preferences: Preferences) -> None:
+    """Build the page for one reader. Called by NiceGUI for each visit, within the page."""
+    ui.page_title(f"{preferences.translate('Deployment')} · {console.world.config.name}")
+    _DeploymentPage(console, preferences)

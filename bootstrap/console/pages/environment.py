@@ -1,4 +1,4 @@
-"""How the environment is: steps and why, what to type next, addresses, the last `up`, images, resources, warnings."""
+"""The state of the environment: its steps, what to type next, addresses, the last `up`, images, resources, warnings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from bootstrap.console.pages.widgets import Part, Text, asked, begin, copy, give, pill, table
-from bootstrap.console.preferences import Reader
-from bootstrap.console.views.resources import cores, size
-from bootstrap.console.views.timeline import timeline
-from bootstrap.console.views.times import length
+from bootstrap.console.pages.widgets import (
+    Refreshable,
+    Text,
+    add_copy_button,
+    add_pill,
+    add_table,
+    run_in_thread,
+    set_attributes,
+    start_in_background,
+)
+from bootstrap.console.preferences import Preferences
+from bootstrap.console.views.resources import format_bytes, format_cores
+from bootstrap.console.views.timeline import describe_timeline
+from bootstrap.console.views.times import format_duration
 from bootstrap.core.errors import BootstrapError
 
 if TYPE_CHECKING:
@@ -28,90 +37,96 @@ ICONS = {
 }
 
 
-class _Environment:
-    """Each part reads for itself, so that a slow one holds up no other. Nothing is read again but on request, or when
-    the cluster answers again."""
+class _EnvironmentPage:
+    """Each part is read on its own, so that a slow one delays no other. They are read again on request, and when the
+    cluster answers again."""
 
-    def __init__(self, console: Context, reader: Reader) -> None:
-        self._console, self._reader = console, reader
-        words = reader.words
+    def __init__(self, console: Context, preferences: Preferences) -> None:
+        self._console, self._preferences = console, preferences
+        translate = preferences.translate
         with ui.element("div").classes("bar"):
-            Text(words("Environment"), "grow", tag="h1")
+            Text(translate("Environment"), "grow", tag="h1")
             self._read_at = Text("", "soft small")
-            ui.button(words("Refresh"), icon="refresh", on_click=self._read).props("flat dense")
-        self._next = self._section("Next", self._build_next)
-        self._steps = self._section("Steps", self._build_steps, flat=True)
+            ui.button(translate("Refresh"), icon="refresh", on_click=self._read).props("flat dense")
+        self._next = self._add_section("Next", self._build_next)
+        self._steps = self._add_section("Steps", self._build_steps, flat=True)
         with ui.element("div").classes("pair"):
-            self._places = self._section("Where things are", self._build_places)
-            self._resources = self._section("Resources", self._build_resources)
-        self._timeline = self._section("The last up", self._build_timeline)
-        self._doctor = self._section("Doctor", self._build_doctor, flat=True)
-        self._images = self._section("Images", self._build_images, flat=True)
+            self._places = self._add_section("Where things are", self._build_places)
+            self._resources = self._add_section("Resources", self._build_resources)
+        self._timeline = self._add_section("The last up", self._build_timeline)
+        self._doctor = self._add_section("Doctor", self._build_doctor, flat=True)
+        self._images = self._add_section("Images", self._build_images, flat=True)
         self._lost = False
         self._read()
-        ui.timer(1.0, self._after_a_loss)
+        ui.timer(1.0, self._read_after_loss)
 
-    def _section(self, name: str, build: Callable[..., None], *, flat: bool = False) -> Part:
+    def _add_section(self, name: str, build: Callable[..., None], *, flat: bool = False) -> Refreshable:
         with ui.element("section").classes("card flat" if flat else "card"):
-            Text(self._reader.words(name), "q-pa-md" if flat else "", tag="h2")
-            part = Part(build)
+            Text(self._preferences.translate(name), "q-pa-md" if flat else "", tag="h2")
+            part = Refreshable(build)
         with part.box:
-            Text(self._reader.words("reading…"), "empty" if flat else "soft")
+            Text(self._preferences.translate("reading…"), "empty" if flat else "soft")
         return part
 
-    def _after_a_loss(self) -> None:
-        lost = bool(self._console.feed.lost)
+    def _read_after_loss(self) -> None:
+        lost = bool(self._console.watch_cache.lost)
         if self._lost and not lost:
             self._read()
         self._lost = lost
 
     def _read(self) -> None:
-        sources = self._console.sources
-        self._timeline.show(sources.last_up())
-        begin(self._one(lambda: sources.steps(self._console.feed.runs()), self._show_steps))
-        begin(self._one(sources.resources, self._resources.show))
-        begin(self._one(sources.images, self._images.show))
-        begin(self._one(sources.doctor, self._doctor.show))
+        queries = self._console.queries
+        self._timeline.show(queries.read_last_up())
+        start_in_background(
+            self._show_answer(lambda: queries.check_steps(self._console.watch_cache.list_runs()), self._show_steps)
+        )
+        start_in_background(self._show_answer(queries.measure_resources, self._resources.show))
+        start_in_background(self._show_answer(queries.list_images, self._images.show))
+        start_in_background(self._show_answer(queries.examine_machine, self._doctor.show))
 
-    async def _one(self, read: Callable[[], Any], use: Callable[[Any], None]) -> None:
+    async def _show_answer(self, read: Callable[[], Any], use: Callable[[Any], None]) -> None:
         try:
-            use(self._console.mask(await asked(read)))
+            use(self._console.mask(await run_in_thread(read)))
         except BootstrapError as error:
             use(self._console.mask(error.message))
 
-    def _show_steps(self, found: Document | str) -> None:
-        if isinstance(found, str):
-            self._steps.show(found)
+    def _show_steps(self, document: Document | str) -> None:
+        if isinstance(document, str):
+            self._steps.show(document)
             return
-        self._next.show(found["next"])
-        self._steps.show(found["steps"])
-        self._places.show({**found["endpoints"], "kubeconfig": found["kubeconfig"], "context": found["context"]})
-        self._read_at.set_text(self._reader.words("read {ago}", ago=self._reader.stamp(found["read"])))
+        self._next.show(document["next"])
+        self._steps.show(document["steps"])
+        self._places.show(
+            {**document["endpoints"], "kubeconfig": document["kubeconfig"], "context": document["context"]}
+        )
+        self._read_at.set_text(
+            self._preferences.translate("read {ago}", ago=self._preferences.format_time(document["read"]))
+        )
 
-    def _build_next(self, found: Document) -> None:
+    def _build_next(self, document: Document) -> None:
         with ui.element("div").classes("bar"):
-            Text(found["command"], "mono text-bold wrap", tag="span")
-            copy(found["command"], self._reader.words)
-        Text(found["why"], "soft")
+            Text(document["command"], "mono text-bold wrap", tag="span")
+            add_copy_button(document["command"], self._preferences.translate)
+        Text(document["why"], "soft")
 
     def _build_steps(self, steps: list[Document] | str) -> None:
-        words = self._reader.words
+        translate = self._preferences.translate
         if isinstance(steps, str):
             Text(steps, "empty")
             return
         ready = sum(each["verdict"] == "ready" for each in steps)
-        said = words("{n} of {all} steps are ready", n=ready, all=len(steps))
-        Text(words("every step is ready") if ready == len(steps) else said, "soft small q-px-md q-pb-sm")
+        text = translate("{n} of {all} steps are ready", n=ready, all=len(steps))
+        Text(translate("every step is ready") if ready == len(steps) else text, "soft small q-px-md q-pb-sm")
         rows = [
             [
-                lambda step=step: pill(step["verdict"], words(step["verdict"]), ICONS[step["verdict"]]),
+                lambda step=step: add_pill(step["verdict"], translate(step["verdict"]), ICONS[step["verdict"]]),
                 step["name"],
                 step["why"],
                 f"{step['seconds']:.1f} s",
             ]
             for step in steps
         ]
-        table([words(each) for each in ("State", "Step", "Why", "Time")], rows)
+        add_table([translate(each) for each in ("State", "Step", "Why", "Time")], rows)
 
     def _build_places(self, places: Document) -> None:
         with ui.element("dl").classes("facts"):
@@ -119,35 +134,39 @@ class _Environment:
                 Text(name, tag="dt")
                 with ui.element("dd"):
                     Text(value, "mono", tag="span")
-                    copy(value, self._reader.words)
+                    add_copy_button(value, self._preferences.translate)
 
     def _build_resources(self, nodes: list[Document] | str) -> None:
-        words = self._reader.words
+        translate = self._preferences.translate
         if isinstance(nodes, str):
             Text(nodes, "soft")
             return
         for node in nodes:
-            Text(f"{node['name']} · {node['pods']} {words('Pods')}", "text-bold q-mt-sm")
-            for kind, name, shown in (("cpu", "CPU", cores), ("memory", "Memory", size)):
-                self._gauge(words(name), node[kind], shown)
+            Text(f"{node['name']} · {node['pods']} {translate('Pods')}", "text-bold q-mt-sm")
+            for kind, name, format_amount in (("cpu", "CPU", format_cores), ("memory", "Memory", format_bytes)):
+                self._add_gauge(translate(name), node[kind], format_amount)
 
-    def _gauge(self, name: str, found: Document, shown: Callable[[float | None], str]) -> None:
-        words, whole = self._reader.words, found["all"] or 1
-        parts = [f"{words(key)} {shown(found[key])}" for key in ("used", "requests", "limits")]
-        Text(f"{name}: {' · '.join(parts)} / {shown(found['all'])}", "small soft")
+    def _add_gauge(self, name: str, amounts: Document, format_amount: Callable[[float | None], str]) -> None:
+        translate, whole = self._preferences.translate, amounts["all"] or 1
+        parts = [f"{translate(key)} {format_amount(amounts[key])}" for key in ("used", "requests", "limits")]
+        Text(f"{name}: {' · '.join(parts)} / {format_amount(amounts['all'])}", "small soft")
         with ui.element("div").classes("gauge"):
-            ui.element("div").classes("fill").style(f"width: {min(100, 100 * (found['used'] or 0) / whole):.1f}%")
-            ui.element("div").classes("mark").style(f"left: {min(99.5, 100 * found['requests'] / whole):.1f}%")
+            ui.element("div").classes("fill").style(f"width: {min(100, 100 * (amounts['used'] or 0) / whole):.1f}%")
+            ui.element("div").classes("mark").style(f"left: {min(99.5, 100 * amounts['requests'] / whole):.1f}%")
 
     def _build_timeline(self, record: Document) -> None:
-        words = self._reader.words
-        bars = timeline(record)
+        translate = self._preferences.translate
+        bars = describe_timeline(record)
         if not bars:
-            Text(words("No up was recorded yet."), "soft")
+            Text(translate("No up was recorded yet."), "soft")
             return
-        took = length(float(record.get("seconds") or 0))
+        took = format_duration(float(record.get("seconds") or 0))
         Text(
-            words("{when}, {length} in all", when=self._reader.stamp(str(record.get("ended") or "")), length=took),
+            translate(
+                "{when}, {length} in all",
+                when=self._preferences.format_time(str(record.get("ended") or "")),
+                length=took,
+            ),
             "soft small q-mb-sm",
         )
         with ui.element("div").classes("bars"):
@@ -159,35 +178,36 @@ class _Environment:
                 Text(bar["length"], "small soft nowrap")
 
     def _build_doctor(self, findings: list[Document] | str) -> None:
-        words = self._reader.words
+        translate = self._preferences.translate
         if isinstance(findings, str) or not findings:
-            Text(str(findings or words("Nothing to warn of.")), "empty")
+            Text(str(findings or translate("Nothing to warn of.")), "empty")
             return
         rows = [
-            [lambda f=f: pill(f["level"], words(f["level"]), ICONS[f["level"]]), f["name"], f["what"], f["fix"]]
+            [lambda f=f: add_pill(f["level"], translate(f["level"]), ICONS[f["level"]]), f["name"], f["what"], f["fix"]]
             for f in findings
         ]
-        table(["", words("Finding"), words("Why"), words("Fix")], rows)
+        add_table(["", translate("Finding"), translate("Why"), translate("Fix")], rows)
 
     def _build_images(self, images: list[Document] | str) -> None:
-        words = self._reader.words
+        translate = self._preferences.translate
         if isinstance(images, str):
             Text(images, "empty")
             return
         supply = self._console.world.config.supply
-        Text(words("{n} images, supply {supply}", n=len(images), supply=supply), "soft small q-px-md q-pb-sm")
+        Text(translate("{n} images, supply {supply}", n=len(images), supply=supply), "soft small q-px-md q-pb-sm")
         rows = [
             [
                 i["name"],
-                lambda i=i: give(Text(i["digest"][:19], "mono"), title=i["digest"]),
+                lambda i=i: set_attributes(Text(i["digest"][:19], "mono"), title=i["digest"]),
                 lambda i=i: Text(i["size"], "nowrap"),
                 i["aliases"],
             ]
             for i in images
         ]
-        table([words("Image"), words("Digest"), words("Size"), ""], rows)
+        add_table([translate("Image"), translate("Digest"), translate("Size"), ""], rows)
 
 
-def show(console: Context, reader: Reader) -> None:
-    ui.page_title(f"{reader.words('Environment')} · {console.world.config.name}")
-    _Environment(console, reader)
+def build_page(console: Context, preferences: Preferences) -> None:
+    """Build the page for one reader. Called by NiceGUI for each visit, within the page."""
+    ui.page_title(f"{preferences.translate('Environment')} · {console.world.config.name}")
+    _EnvironmentPage(console, preferences)

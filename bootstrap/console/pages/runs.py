@@ -1,4 +1,4 @@
-"""The list of runs: live, filtered here and not in the browser, so that any number of them stays light."""
+"""The list of runs. It is filtered here and not in the browser, so that thousands of runs do not slow a browser."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from bootstrap.console.pages.widgets import Text, asked, begin, choices, give, live, refuse
-from bootstrap.console.preferences import Reader
-from bootstrap.console.views.runs import COLUMNS, SIZE, STATES, Filter, branches, run_rows
+from bootstrap.console.pages.widgets import (
+    Text,
+    list_options,
+    notify_error,
+    refresh_on_change,
+    run_in_thread,
+    set_attributes,
+    start_in_background,
+)
+from bootstrap.console.preferences import Preferences
+from bootstrap.console.views.runs import COLUMNS, SIZE, STATES, Filter, list_branches, list_rows
 from bootstrap.core.errors import BootstrapError
 from bootstrap.objects.run_status import WAYS
 
@@ -33,41 +41,45 @@ ROW = """
 """
 
 
-class _List:
+class _RunsPage:
     """The page of one reader."""
 
-    def __init__(self, console: Context, reader: Reader) -> None:
+    def __init__(self, console: Context, preferences: Preferences) -> None:
         self._console = console
-        self._reader = reader
+        self._preferences = preferences
         self._wanted = Filter()
         self._page = 0
         self._rows: list[dict[str, Any]] = []
         self._build()
-        live(lambda: console.feed.version, self._refresh, ticking=self._ticking)
+        refresh_on_change(lambda: console.watch_cache.version, self._refresh, ticking=self._has_running)
 
-    def start(self) -> None:
-        """Open the dialog, once: neither a reload nor a way back is to open it again."""
+    def open_dialog(self) -> None:
+        """Open the dialog that starts a run, and take it out of the address: a reload must not open it again."""
         ui.navigate.history.replace("/")
-        begin(self._form())
+        start_in_background(self._open_form())
 
     def _build(self) -> None:
-        words = self._reader.words
+        translate = self._preferences.translate
         with ui.element("div").classes("bar"):
-            Text(words("Runs"), "grow", tag="h1")
-            start = ui.button(words("Start a run"), icon="play_arrow", on_click=self._form).props("unelevated no-caps")
-            give(start, data_test="start")
+            Text(translate("Runs"), "grow", tag="h1")
+            start = ui.button(translate("Start a run"), icon="play_arrow", on_click=self._open_form).props(
+                "unelevated no-caps"
+            )
+            set_attributes(start, data_test="start")
         with ui.element("div").classes("bar"):
-            search = ui.input(words("Search"), on_change=lambda e: self._narrow(text=e.value or "")).props(
+            search = ui.input(translate("Search"), on_change=lambda e: self._narrow(text=e.value or "")).props(
                 "outlined dense clearable type=search debounce=150"
             )
             search.classes("grow").style("min-width: 12rem")
-            states = {each.value: words(each.value) for each in STATES}
-            self._select(words("State"), choices(words, states), "state")
-            self._branches = self._select(words("Branch"), choices(words, []), "branch")
-            self._select(words("Started by"), choices(words, {way: words(way) for way in WAYS}), "by")
+            states = {each.value: translate(each.value) for each in STATES}
+            self._add_select(translate("State"), list_options(translate, states), "state")
+            self._branches = self._add_select(translate("Branch"), list_options(translate, []), "branch")
+            self._add_select(
+                translate("Started by"), list_options(translate, {way: translate(way) for way in WAYS}), "by"
+            )
         with ui.element("div").classes("card flat"):
             columns = [
-                {"name": key, "label": words(name), "field": key, "align": "left"} for key, name in COLUMNS.items()
+                {"name": key, "label": translate(name), "field": key, "align": "left"} for key, name in COLUMNS.items()
             ]
             self._table = ui.table(columns=columns, rows=[], row_key="key", pagination={"rowsPerPage": 0})
             self._table.classes("runs").props("flat hide-pagination")
@@ -76,15 +88,15 @@ class _List:
             self._empty = Text("", "empty")
         with ui.element("div").classes("bar"):
             self._count = Text("", "soft small grow")
-            give(self._count, aria_live="polite")
-            self._newer = ui.button(words("Newer"), icon="chevron_left", on_click=lambda: self._turn(-1)).props(
-                "flat dense"
-            )
-            self._older = ui.button(words("Older"), on_click=lambda: self._turn(1)).props(
+            set_attributes(self._count, aria_live="polite")
+            self._newer = ui.button(
+                translate("Newer"), icon="chevron_left", on_click=lambda: self._turn_page(-1)
+            ).props("flat dense")
+            self._older = ui.button(translate("Older"), on_click=lambda: self._turn_page(1)).props(
                 "flat dense icon-right=chevron_right"
             )
 
-    def _select(self, label: str, options: dict[str, str], key: str) -> ui.select:
+    def _add_select(self, label: str, options: dict[str, str], key: str) -> ui.select:
         select = ui.select(options, value="", label=label, on_change=lambda e: self._narrow(**{key: e.value or ""}))
         select.props("outlined dense options-dense").style("min-width: 8.5rem")
         return select
@@ -94,95 +106,98 @@ class _List:
         self._page = 0
         self._refresh()
 
-    def _turn(self, by: int) -> None:
+    def _turn_page(self, by: int) -> None:
         self._page = max(0, self._page + by)
         self._refresh()
 
-    def _ticking(self) -> bool:
+    def _has_running(self) -> bool:
         return any(not row["over"] for row in self._rows)
 
     def _refresh(self) -> None:
-        feed, words, now = self._console.feed, self._reader.words, datetime.now(UTC)
-        runs = feed.runs()
-        rows, total = run_rows(runs, self._wanted, self._page, SIZE, now)
+        cache, translate, now = self._console.watch_cache, self._preferences.translate, datetime.now(UTC)
+        runs = cache.list_runs()
+        rows, total = list_rows(runs, self._wanted, self._page, SIZE, now)
         if not rows and self._page:
             self._page = max(0, (total - 1) // SIZE)
-            rows, total = run_rows(runs, self._wanted, self._page, SIZE, now)
-        feed.want(row["key"] for row in rows)
-        said = [self._reader.row(row) for row in self._console.mask(rows)]
-        if said != self._rows:
-            self._rows = said
-            self._table.rows = said
-        self._tell(len(runs), total)
-        found = choices(words, [self._console.mask(each) for each in branches(runs)])
-        if found != self._branches.options:
-            self._branches.set_options(found)
+            rows, total = list_rows(runs, self._wanted, self._page, SIZE, now)
+        cache.request_tasks(row["key"] for row in rows)
+        shown = [self._preferences.translate_row(row) for row in self._console.mask(rows)]
+        if shown != self._rows:
+            self._rows = shown
+            self._table.rows = shown
+        self._show_count(len(runs), total)
+        options = list_options(translate, [self._console.mask(each) for each in list_branches(runs)])
+        if options != self._branches.options:
+            self._branches.set_options(options)
 
-    def _tell(self, known: int, total: int) -> None:
-        words, first = self._reader.words, self._page * SIZE
+    def _show_count(self, known: int, total: int) -> None:
+        translate, first = self._preferences.translate, self._page * SIZE
         last = min(first + SIZE, total)
         several = total > SIZE
         self._count.set_text(
-            words("{first}–{last} of {n}", first=first + 1, last=last, n=total)
+            translate("{first}–{last} of {n}", first=first + 1, last=last, n=total)
             if several
-            else words("1 run" if total == 1 else "{n} runs", n=total)
+            else translate("1 run" if total == 1 else "{n} runs", n=total)
         )
         self._newer.set_visibility(several)
         self._older.set_visibility(several)
         self._newer.set_enabled(self._page > 0)
         self._older.set_enabled(last < total)
         if self._rows:
-            said = ""
-        elif not self._console.feed.synced:
-            said = words("Reading the cluster…") if not self._console.feed.lost else ""
+            text = ""
+        elif not self._console.watch_cache.synced:
+            text = translate("Reading the cluster…") if not self._console.watch_cache.lost else ""
         else:
-            said = words("No run matches." if known else "Nothing has run yet. Start a run here, or push a commit.")
-        self._empty.set_text(said)
-        self._empty.set_visibility(bool(said))
+            text = translate("No run matches." if known else "Nothing has run yet. Start a run here, or push a commit.")
+        self._empty.set_text(text)
+        self._empty.set_visibility(bool(text))
 
-    async def _form(self) -> None:
-        """The dialog to start a run, made from the pipeline's parameters."""
-        console, words = self._console, self._reader.words
+    async def _open_form(self) -> None:
+        """Open the dialog that starts a run, made from the pipeline's parameters."""
+        console, translate = self._console, self._preferences.translate
         try:
-            params = console.mask(await asked(console.sources.parameters))
+            params = console.mask(await run_in_thread(console.queries.list_parameters))
         except BootstrapError as error:
-            refuse(error, console.mask)
+            notify_error(error, console.mask)
             return
         with ui.dialog() as dialog, ui.element("div").classes("card"):
-            Text(words("Start a run"), tag="h1")
+            Text(translate("Start a run"), tag="h1")
             fields = {}
             for each in sorted(params, key=lambda p: p["name"] != "REVISION"):
                 field = ui.input(each["name"], value=each["value"]).props("outlined dense").classes("q-mt-sm")
-                give(field, hint=words(each["about"]), spellcheck="false")
+                set_attributes(field, hint=translate(each["about"]), spellcheck="false")
                 fields[each["name"]] = field
             with ui.element("div").classes("bar q-mt-md"):
                 ui.element("div").classes("grow")
-                ui.button(words("Back"), on_click=dialog.close).props("flat")
-                button = ui.button(words("Start"), on_click=lambda: start()).props("unelevated")
-                give(button, data_test="start-now")
+                ui.button(translate("Back"), on_click=dialog.close).props("flat")
+                button = ui.button(translate("Start"), on_click=lambda: start()).props("unelevated")
+                set_attributes(button, data_test="start-now")
 
         async def start() -> None:
-            from bootstrap.console import actions  # what it needs is not loaded before it is needed
+            from bootstrap.console import actions  # loads modules that the first page does without
 
             values = {name: str(field.value or "") for name, field in fields.items()}
             button.set_enabled(False)
             try:
-                name = await asked(lambda: actions.start(console.world, values))
+                name = await run_in_thread(lambda: actions.start_run(console.world, values))
             except BootstrapError as error:
-                refuse(error, console.mask)
+                notify_error(error, console.mask)
                 button.set_enabled(True)
                 return
             dialog.close()
-            ui.notify(words("Run {name} was started.", name=name), type="positive", position="bottom")
+            ui.notify(translate("Run {name} was started.", name=name), type="positive", position="bottom")
             ui.navigate.to(f"/run/{name}")
 
         dialog.on("hide", dialog.delete)
         dialog.open()
 
 
-def show(console: Context, reader: Reader, *, start: bool) -> None:
-    """start: with the dialog that starts one."""
-    ui.page_title(f"{reader.words('Runs')} · {console.world.config.name}")
-    made = _List(console, reader)
+def build_page(console: Context, preferences: Preferences, *, start: bool) -> None:
+    """Build the page for one reader. Called by NiceGUI for each visit, within the page.
+
+    start: open the dialog that starts a run.
+    """
+    ui.page_title(f"{preferences.translate('Runs')} · {console.world.config.name}")
+    page = _RunsPage(console, preferences)
     if start:
-        made.start()
+        page.open_dialog()

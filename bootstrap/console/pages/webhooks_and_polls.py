@@ -1,4 +1,4 @@
-"""How commits arrive: webhook deliveries and polls, each with what became of it, and why if nothing did."""
+"""Webhook deliveries and polls: what became of each, and why if nothing did."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from bootstrap.console.pages.widgets import Leaving, Part, Text, asked, begin, give, link, live, pill, table
-from bootstrap.console.preferences import Reader
+from bootstrap.console.pages.widgets import (
+    LeaveHook,
+    Refreshable,
+    Text,
+    add_link,
+    add_pill,
+    add_table,
+    refresh_on_change,
+    run_in_thread,
+    set_attributes,
+    start_in_background,
+)
+from bootstrap.console.preferences import Preferences
 from bootstrap.core.errors import BootstrapError
 from bootstrap.world.kube.watch import Stream
 
@@ -17,7 +28,7 @@ if TYPE_CHECKING:
     from bootstrap.console.context import Context
 
 Document = dict[str, Any]
-TOLD = {
+STAGES = {
     "run": ("became a run", "check_circle"),
     "exists": ("its commit has a run already", "check_circle"),
     "refused": ("refused", "error"),
@@ -26,33 +37,36 @@ TOLD = {
 }
 
 
-class _Bell:
-    """Rings when a delivery leaves a line in a log: the logs are followed while somebody looks, and not asked again
-    and again. rung: how often."""
+class _DeliveryCounter:
+    """Counts the lines that webhook deliveries leave in the interceptors' logs, which it follows until `close`.
+
+    count: it grows with each delivery. The logs are followed in threads while the page is open.
+    """
 
     def __init__(self, console: Context) -> None:
-        self.rung = 0
+        self.count = 0
         self._console = console
         self._streams: list[Stream[str]] = []
         self._closed = False
-        threading.Thread(target=self._hang, name="bell", daemon=True).start()
+        threading.Thread(target=self._follow_interceptors, name="deliveries", daemon=True).start()
 
-    def _hang(self) -> None:
+    def _follow_interceptors(self) -> None:
         try:
-            places = self._console.sources.doorbells()
+            places = self._console.queries.list_interceptors()
         except BootstrapError:
             return
         for place in places:
-            threading.Thread(target=self._listen, args=place, name="bell", daemon=True).start()
+            threading.Thread(target=self._follow_log, args=place, name="deliveries", daemon=True).start()
 
-    def _listen(self, namespace: str, pod: str) -> None:
+    def _follow_log(self, namespace: str, pod: str) -> None:
         try:
             with self._console.world.kube.follow_log(namespace, pod, tail_lines=0) as lines:
                 self._streams.append(lines)
                 for line in lines:
                     if self._closed:
                         return
-                    self.rung += "note:" in line or "heard:" in line
+                    if "note:" in line or "heard:" in line:
+                        self.count += 1
         except BootstrapError:
             return
 
@@ -62,113 +76,122 @@ class _Bell:
             stream.close()
 
 
-class _Arrivals:
-    def __init__(self, console: Context, reader: Reader) -> None:
-        self._console, self._reader = console, reader
+class _WebhooksAndPollsPage:
+    def __init__(self, console: Context, preferences: Preferences) -> None:
+        self._console, self._preferences = console, preferences
         self._busy = False
         self._again = False
-        words = reader.words
-        bell = _Bell(console)
-        Leaving(bell.close)
+        translate = preferences.translate
+        counter = _DeliveryCounter(console)
+        LeaveHook(counter.close)
         with ui.element("div").classes("bar"):
-            Text(words("Webhooks"), "grow", tag="h1")
-            ui.button(words("Refresh"), icon="refresh", on_click=self._read).props("flat dense")
+            Text(translate("Webhooks"), "grow", tag="h1")
+            ui.button(translate("Refresh"), icon="refresh", on_click=self._read).props("flat dense")
         with ui.element("section").classes("card flat"):
-            Text(words("Webhook deliveries"), "q-pa-md", tag="h2")
-            self._deliveries = Part(self._build_deliveries)
+            Text(translate("Webhook deliveries"), "q-pa-md", tag="h2")
+            self._deliveries = Refreshable(self._build_deliveries)
             self._deliveries.show(None, "")
         with ui.element("section").classes("card flat"):
-            Text(words("Polls"), "q-pa-md", tag="h2")
-            self._polls = Part(self._build_polls)
+            Text(translate("Polls"), "q-pa-md", tag="h2")
+            self._polls = Refreshable(self._build_polls)
             self._polls.show(None)
-        live(lambda: bell.rung + len(console.feed.runs()), self._read)
+        refresh_on_change(lambda: counter.count + len(console.watch_cache.list_runs()), self._read)
 
     def _read(self) -> None:
         if self._busy:
             self._again = True
             return
         self._busy = True
-        begin(self._reading())
+        start_in_background(self._read_all())
 
-    async def _reading(self) -> None:
+    async def _read_all(self) -> None:
         console = self._console
         try:
             while True:
                 self._again = False
                 try:
-                    self._deliveries.show(console.mask(await asked(console.sources.deliveries)), "")
+                    self._deliveries.show(console.mask(await run_in_thread(console.queries.list_deliveries)), "")
                 except BootstrapError as error:
                     self._deliveries.show(None, console.mask(f"{error.message}. {error.hint}"))
-                with contextlib.suppress(BootstrapError):  # the line about the cluster says so
-                    self._polls.show(console.mask(await asked(console.sources.polls)))
+                with contextlib.suppress(BootstrapError):  # the alert at the top of the page says so
+                    self._polls.show(console.mask(await run_in_thread(console.queries.list_polls)))
                 if not self._again:
                     return
         finally:
             self._busy = False
 
-    def _build_deliveries(self, found: Document | None, error: str) -> None:
-        words, reader = self._reader.words, self._reader
-        if found is None:
-            Text(error or words("reading…"), "empty")
+    def _build_deliveries(self, document: Document | None, error: str) -> None:
+        translate, preferences = self._preferences.translate, self._preferences
+        if document is None:
+            Text(error or translate("reading…"), "empty")
             return
         columns = [
-            words(each) for each in ("When", "What became of it", "Why", "Event", "Branch", "Commit", "Repository")
+            translate(each) for each in ("When", "What became of it", "Why", "Event", "Branch", "Commit", "Repository")
         ]
         rows = [
             [
-                lambda row=row: give(Text(reader.ago(row["when"]), "nowrap"), title=reader.stamp(row["when"])),
-                lambda row=row: self._became(row),
+                lambda row=row: set_attributes(
+                    Text(preferences.format_age(row["when"]), "nowrap"), title=preferences.format_time(row["when"])
+                ),
+                lambda row=row: self._add_outcome(row),
                 row["why"],
                 row["event"],
                 row["ref"].removeprefix("refs/heads/"),
                 lambda row=row: Text(row["commit"][:7], "mono"),
                 row["repository"],
             ]
-            for row in found["rows"]
+            for row in document["rows"]
         ]
-        table(columns, rows, words("No delivery yet. Push a commit, or try: invoke webhook --test"))
-        if found["strangers"]:
-            said = words("{n} without an id, the last: {text}", n=len(found["strangers"]), text=found["strangers"][-1])
-            Text(said, "q-pa-md small soft wrap")
+        add_table(columns, rows, translate("No delivery yet. Push a commit, or try: invoke webhook --test"))
+        if document["strangers"]:
+            text = translate(
+                "{n} without an id, the last: {text}", n=len(document["strangers"]), text=document["strangers"][-1]
+            )
+            Text(text, "q-pa-md small soft wrap")
 
-    def _became(self, row: Document) -> None:
-        words = self._reader.words
-        word, icon = TOLD.get(row["stage"], ("", "block"))
-        stage = row["stage"] if row["stage"] in TOLD else "dropped"
-        pill(stage.replace(" ", "-"), words(word) if word else words("dropped at {gate}", gate=row["stage"]), icon)
+    def _add_outcome(self, row: Document) -> None:
+        translate = self._preferences.translate
+        word, icon = STAGES.get(row["stage"], ("", "block"))
+        stage = row["stage"] if row["stage"] in STAGES else "dropped"
+        add_pill(
+            stage.replace(" ", "-"),
+            translate(word) if word else translate("dropped at {gate}", gate=row["stage"]),
+            icon,
+        )
         if row["run"]:
             with ui.element("div"):
-                link(f"/run/{row['run']}", row["run"], "small wrap")
+                add_link(f"/run/{row['run']}", row["run"], "small wrap")
 
-    def _build_polls(self, found: Document | None) -> None:
-        words = self._reader.words
-        if found is None:
-            Text(words("reading…"), "empty")
+    def _build_polls(self, document: Document | None) -> None:
+        translate = self._preferences.translate
+        if document is None:
+            Text(translate("reading…"), "empty")
             return
-        minutes = found["minutes"]
-        said = words("asked every {n} min", n=minutes) if minutes else words("asked only by hand: invoke poll")
-        Text(said, "soft small q-px-md q-pb-sm")
+        minutes = document["minutes"]
+        text = translate("asked every {n} min", n=minutes) if minutes else translate("asked only by hand: invoke poll")
+        Text(text, "soft small q-px-md q-pb-sm")
         rows = [
             [
                 row["repository"],
                 ", ".join(f"{name} {commit[:7]}" for name, commit in sorted(row["branches"].items())) or "–",
-                lambda row=row: self._answer(row),
+                lambda row=row: self._add_answer(row),
             ]
-            for row in found["rows"]
+            for row in document["rows"]
         ]
-        table([words(each) for each in ("Repository", "Branches known", "Last answer")], rows)
+        add_table([translate(each) for each in ("Repository", "Branches known", "Last answer")], rows)
 
-    def _answer(self, row: Document) -> None:
-        words = self._reader.words
+    def _add_answer(self, row: Document) -> None:
+        translate = self._preferences.translate
         if row["why"]:
-            pill("failed", words("failed"), "error")
+            add_pill("failed", translate("failed"), "error")
             Text(row["why"], "small wrap")
         elif row["seen"]:
-            pill("ready", words("ok"), "check_circle")
+            add_pill("ready", translate("ok"), "check_circle")
         else:
-            Text(words("not asked yet"), "soft")
+            Text(translate("not asked yet"), "soft")
 
 
-def show(console: Context, reader: Reader) -> None:
-    ui.page_title(f"{reader.words('Webhooks')} · {console.world.config.name}")
-    _Arrivals(console, reader)
+def build_page(console: Context, preferences: Preferences) -> None:
+    """Build the page for one reader. Called by NiceGUI for each visit, within the page."""
+    ui.page_title(f"{preferences.translate('Webhooks')} · {console.world.config.name}")
+    _WebhooksAndPollsPage(console, preferences)

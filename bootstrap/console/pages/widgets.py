@@ -1,4 +1,7 @@
-"""Small parts that all pages are made of. What is shown is always text: nothing here takes HTML."""
+"""Widgets that all pages are made of. They show text only: nothing here takes HTML.
+
+Everything here belongs to the page of one reader, and must be called in the event loop, within that page.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,18 @@ from typing import Any, TypeVar
 from nicegui import background_tasks, ui
 from nicegui.elements.mixins.text_element import TextElement
 
-from bootstrap.console.translations import Words
+from bootstrap.console.translations import Translator
 from bootstrap.core.errors import BootstrapError
 
 T = TypeVar("T")
 LOOK_SECONDS = 0.1
-"""How often a page compares what it shows with the feed's version: a number in memory, nothing is asked."""
+"""How often a page compares versions: numbers in memory, nothing is asked of the cluster."""
 TICK_SECONDS = 1.0
+"""How often a page is refreshed while a time on it goes on."""
 
 
-class Leaving(ui.element):
-    """Nothing to see; calls `act` when the page, or the part of it that this stands in, is left."""
+class LeaveHook(ui.element):
+    """An invisible element that calls `act` when the page, or the element around it, is deleted."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         super().__init__("span")
@@ -30,8 +34,11 @@ class Leaving(ui.element):
         super()._handle_delete()
 
 
-class Part:
-    """A part of the page that is built anew only when what it shows has changed."""
+class Refreshable:
+    """A part of the page that is built anew when what it shows has changed, and only then.
+
+    build: called with the documents of `show`, within `box`, the element around the part.
+    """
 
     def __init__(self, build: Callable[..., None], classes: str = "", tag: str = "div") -> None:
         self.box = ui.element(tag).classes(classes)
@@ -39,6 +46,7 @@ class Part:
         self._shown: tuple[object, ...] | None = None
 
     def show(self, *documents: object) -> None:
+        """Build the part for these documents, unless it shows equal ones already."""
         if documents == self._shown:
             return
         self._shown = documents
@@ -47,17 +55,20 @@ class Part:
             self._build(*documents)
 
 
-def live(
+def refresh_on_change(
     version: Callable[[], int], refresh: Callable[[], None], *, ticking: Callable[[], bool] = lambda: False
 ) -> None:
-    """Call `refresh` now, whenever the version changes, and every second while `ticking`, as long as the part lives."""
+    """Call `refresh` now, whenever `version` gives another number, and every second while `ticking` gives True.
+
+    It ends when the element around is deleted.
+    """
     seen, last = -1, 0.0
 
     def look() -> None:
         nonlocal seen, last
-        found, now = version(), asyncio.get_running_loop().time()
-        if found != seen or (now - last >= TICK_SECONDS and ticking()):
-            seen, last = found, now
+        current, now = version(), asyncio.get_running_loop().time()
+        if current != seen or (now - last >= TICK_SECONDS and ticking()):
+            seen, last = current, now
             refresh()
 
     look()
@@ -65,37 +76,40 @@ def live(
 
 
 class Text(TextElement):
-    """An element of any tag with a text in it, never HTML. attributes: as they are, whatever stands in them."""
+    """An element with a text, which is never read as HTML. attributes: see `set_attributes`."""
 
     def __init__(self, value: str, classes: str = "", tag: str = "div", **attributes: str) -> None:
         super().__init__(tag=tag, text=value)
         self.classes(classes)
-        give(self, **attributes)
+        set_attributes(self, **attributes)
 
 
-def give(element: ui.element, **attributes: str) -> None:
-    """Set attributes; aria_label is aria-label. The library's own `props` would take a text apart at its quotes."""
+def set_attributes(element: ui.element, **attributes: str) -> None:
+    """Set attributes of the HTML element; aria_label stands for aria-label. Values may hold any character: NiceGUI's
+    own `props` would split them at quotes."""
     for name, value in attributes.items():
         element.props[name.rstrip("_").replace("_", "-")] = value
 
 
-def pill(state: str, word: str, icon: str = "") -> ui.element:
-    with ui.element("span").classes(f"pill is-{state}") as made:
+def add_pill(state: str, word: str, icon: str = "") -> ui.element:
+    """Add a label for a state. state: of a CSS class in style.css; word: what it says; icon: of NiceGUI's icon font."""
+    with ui.element("span").classes(f"pill is-{state}") as element:
         if icon:
             ui.icon(icon).props("aria-hidden=true")
         Text(word, tag="span")
-    return made
+    return element
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> None:
+def add_facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Add a list of names with their values."""
     with ui.element("dl").classes("facts"):
         for name, value in pairs:
             Text(name, tag="dt")
             Text(value, tag="dd")
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[object]], empty: str = "") -> None:
-    """A plain table. A cell is a text, or something that is called to build what is in it."""
+def add_table(columns: Iterable[str], rows: Iterable[Iterable[object]], empty: str = "") -> None:
+    """Add a plain table. A cell is a text, or a function that builds its content. empty: shown in place of no rows."""
     listed = [list(row) for row in rows]
     if not listed and empty:
         Text(empty, "empty")
@@ -115,34 +129,35 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]], empty: str =
                             Text(str(cell), tag="td")
 
 
-def link(target: str, words: str, classes: str = "") -> ui.element:
-    """target: a path of our own."""
-    return Text(words, classes, tag="a", href=target)
+def add_link(target: str, translate: str, classes: str = "") -> ui.element:
+    """Add a link. target: a path of the console."""
+    return Text(translate, classes, tag="a", href=target)
 
 
-def copy(value: str, words: Words) -> None:
-    """A button that puts the text into the clipboard."""
+def add_copy_button(value: str, translate: Translator) -> None:
+    """Add a button that copies the value into the clipboard."""
 
     def act() -> None:
         ui.clipboard.write(value)
-        ui.notify(words("Copied"), position="bottom")
+        ui.notify(translate("Copied"), position="bottom")
 
     button = ui.button(icon="content_copy", on_click=act).props("flat dense round size=sm")
-    give(button, aria_label=words("Copy"))
+    set_attributes(button, aria_label=translate("Copy"))
 
 
-async def asked(read: Callable[[], T]) -> T:
-    """Run what waits for the cluster in a thread. Raises BootstrapError."""
+async def run_in_thread(read: Callable[[], T]) -> T:
+    """Call `read`, which may wait for the cluster, in a thread. Raises what it raises, BootstrapError mostly."""
     return await asyncio.to_thread(read)
 
 
-def refuse(error: BootstrapError, mask: Callable[[str], str]) -> None:
-    said = error.message + (f" — {error.hint}" if error.hint else "")
-    ui.notify(mask(said), type="negative", position="bottom", multi_line=True, timeout=8000, close_button="×")
+def notify_error(error: BootstrapError, mask: Callable[[str], str]) -> None:
+    """Show the error and its hint as a notification that stays for eight seconds."""
+    text = error.message + (f" — {error.hint}" if error.hint else "")
+    ui.notify(mask(text), type="negative", position="bottom", multi_line=True, timeout=8000, close_button="×")
 
 
-def begin(work: Awaitable[Any]) -> None:
-    """Go on with it in the background, in the page's own context."""
+def start_in_background(work: Awaitable[Any]) -> None:
+    """Await `work` in the background, within the page that calls this."""
     slot = ui.context.slot
 
     async def inside() -> None:
@@ -152,7 +167,7 @@ def begin(work: Awaitable[Any]) -> None:
     background_tasks.create(inside())
 
 
-def choices(words: Words, values: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
-    """For a select: "" is any."""
-    found = values if isinstance(values, Mapping) else {each: each for each in values}
-    return {"": words("any"), **found}
+def list_options(translate: Translator, values: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
+    """Options of a select (value -> label); the first, "", stands for any."""
+    labels = values if isinstance(values, Mapping) else {value: value for value in values}
+    return {"": translate("any"), **labels}

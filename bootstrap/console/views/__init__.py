@@ -1,5 +1,5 @@
-"""What the pages show, from objects and values. Pure: no page, no cluster.
+"""What the pages show, computed from objects and values. Pure: no page, no cluster.
 
-Everything here is a plain document (dicts, lists, texts, numbers): it is masked as a whole before a page shows it.
-Times are ISO 8601 or None; lengths are whole seconds.
+The answers are plain documents (dicts, lists, strings, numbers), which are masked as a whole before a page shows them.
+Times are ISO 8601 strings, "" for none.
 """

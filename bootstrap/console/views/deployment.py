@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bootstrap.console.rollout import Rollout
-from bootstrap.console.views.runs import author
+from bootstrap.console.views.runs import read_author
 from bootstrap.core.model import Object
 from bootstrap.objects.readiness import at, condition, pod_cause
 from bootstrap.objects.run_status import Run
@@ -15,21 +15,25 @@ Document = dict[str, Any]
 REVISION = "deployment.kubernetes.io/revision"
 
 
-def delivery(rollout: Rollout, container: str, runs: Sequence[Run], version: Mapping[str, Any]) -> Document:
-    """What is deployed: "there", "name", "namespace", "image", "digest", "commit", "run", "since", "version",
+def describe_deployment(rollout: Rollout, container: str, runs: Sequence[Run], version: Mapping[str, Any]) -> Document:
+    """Describe what is deployed: "there", "name", "namespace", "image", "digest", "commit", "run", "since", "version",
     "ready", "wanted", "state" (serving, rolling, stuck, none), "why", "pods" and "history" (newest first).
 
-    version: what /version answers, {} if it does not. The commit of an image is that of the run that built it.
+    container: of the Deployment's pods, whose image is the application's. runs: newest first; the commit of an image is
+    that of the newest run that built it. version: what /version answers, {} if it does not. Without a Deployment there
+    are only "there" (False), "pods" and "history".
     """
     deployment = rollout.deployment
     if deployment is None:
         return {"there": False, "history": [], "pods": []}
-    built = builds(runs)
-    image = image_of(deployment, container)
-    history = [_past(each, container, built) for each in _own_sets(deployment, rollout.replica_sets)]
+    built = find_builds(runs)
+    image = read_image(deployment, container)
+    history = [
+        _describe_revision(each, container, built) for each in _select_replica_sets(deployment, rollout.replica_sets)
+    ]
     history.sort(key=lambda row: int(row["revision"]), reverse=True)
     current = next((row for row in history if row["image"] == image), None)
-    state, why = _progress(deployment, rollout.pods)
+    state, why = _judge_rollout(deployment, rollout.pods)
     return {
         "there": True,
         "name": str(at(deployment, "metadata", "name")),
@@ -43,38 +47,39 @@ def delivery(rollout: Rollout, container: str, runs: Sequence[Run], version: Map
         "answers": str(version.get("commit") or ""),
         "ready": int(at(deployment, "status", "readyReplicas") or 0),
         "updated": int(at(deployment, "status", "updatedReplicas") or 0),
-        "wanted": _wanted(deployment),
+        "wanted": _read_replicas(deployment),
         "state": state,
         "why": why,
-        "pods": [_pod(each, container) for each in _own_pods(deployment, rollout.pods)],
+        "pods": [_describe_pod(each, container) for each in _select_pods(deployment, rollout.pods)],
         "history": [row | {"current": row["image"] == image} for row in history],
     }
 
 
-def builds(runs: Sequence[Run]) -> dict[str, Run]:
-    """Image by digest -> the newest run that built it."""
+def find_builds(runs: Sequence[Run]) -> dict[str, Run]:
+    """The newest run that built each image, by the image with its digest. runs: newest first."""
     return {run.image: run for run in reversed(runs) if run.image}
 
 
-def image_of(workload: Object, container: str) -> str:
-    found = at(workload, "spec", "template", "spec", "containers") or []
-    return next((str(each.get("image", "")) for each in found if each.get("name") == container), "")
+def read_image(workload: Object, container: str) -> str:
+    """The image of a container in the pod template of a Deployment or ReplicaSet; "" if there is none of that name."""
+    containers = at(workload, "spec", "template", "spec", "containers") or []
+    return next((str(each.get("image", "")) for each in containers if each.get("name") == container), "")
 
 
-def _wanted(deployment: Object) -> int:
+def _read_replicas(deployment: Object) -> int:
     replicas = at(deployment, "spec", "replicas")
     return 1 if replicas is None else int(replicas)
 
 
-def _own_sets(deployment: Object, sets: Iterable[Object]) -> list[Object]:
+def _select_replica_sets(deployment: Object, sets: Iterable[Object]) -> list[Object]:
     uid = at(deployment, "metadata", "uid")
     return [
         each for each in sets if any(owner.get("uid") == uid for owner in at(each, "metadata", "ownerReferences") or ())
     ]
 
 
-def _past(replica_set: Object, container: str, built: Mapping[str, Run]) -> Document:
-    image = image_of(replica_set, container)
+def _describe_revision(replica_set: Object, container: str, built: Mapping[str, Run]) -> Document:
+    image = read_image(replica_set, container)
     run = built.get(image)
     number = str(at(replica_set, "metadata", "annotations", REVISION) or "0")
     return {
@@ -83,19 +88,19 @@ def _past(replica_set: Object, container: str, built: Mapping[str, Run]) -> Docu
         "digest": image.partition("@")[2].removeprefix("sha256:")[:12],
         "commit": run.commit if run else "",
         "run": run.name if run else "",
-        "author": author(run) if run else "",
+        "author": read_author(run) if run else "",
         "since": str(at(replica_set, "metadata", "creationTimestamp") or ""),
         "pods": int(at(replica_set, "status", "readyReplicas") or 0),
     }
 
 
-def _own_pods(deployment: Object, pods: Iterable[Object]) -> list[Object]:
+def _select_pods(deployment: Object, pods: Iterable[Object]) -> list[Object]:
     wanted = (at(deployment, "spec", "selector", "matchLabels") or {}).items()
-    found = [each for each in pods if wanted <= (at(each, "metadata", "labels") or {}).items()]
-    return sorted(found, key=lambda each: str(at(each, "metadata", "creationTimestamp") or ""))
+    own = [each for each in pods if wanted <= (at(each, "metadata", "labels") or {}).items()]
+    return sorted(own, key=lambda each: str(at(each, "metadata", "creationTimestamp") or ""))
 
 
-def _pod(pod: Object, container: str) -> Document:
+def _describe_pod(pod: Object, container: str) -> Document:
     images = at(pod, "spec", "containers") or []
     image = next((str(each.get("image", "")) for each in images if each.get("name") == container), "")
     leaving = bool(at(pod, "metadata", "deletionTimestamp"))
@@ -111,13 +116,15 @@ def _pod(pod: Object, container: str) -> Document:
     }
 
 
-def _progress(deployment: Object, pods: Iterable[Object]) -> tuple[str, str]:
-    wanted, status = _wanted(deployment), at(deployment, "status") or {}
+def _judge_rollout(deployment: Object, pods: Iterable[Object]) -> tuple[str, str]:
+    wanted, status = _read_replicas(deployment), at(deployment, "status") or {}
     seen = (status.get("observedGeneration") or 0) >= (at(deployment, "metadata", "generation") or 0)
     updated, available = int(status.get("updatedReplicas") or 0), int(status.get("availableReplicas") or 0)
     if seen and updated >= wanted and int(status.get("replicas") or 0) <= updated and available >= wanted:
         return "serving", ""
-    causes = (pod_cause(each) for each in _own_pods(deployment, pods) if not at(each, "metadata", "deletionTimestamp"))
+    causes = (
+        pod_cause(each) for each in _select_pods(deployment, pods) if not at(each, "metadata", "deletionTimestamp")
+    )
     why = next(filter(None, causes), "")
     if condition(deployment, "Progressing").get("reason") == "ProgressDeadlineExceeded":
         return "stuck", why

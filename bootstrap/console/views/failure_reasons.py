@@ -1,8 +1,8 @@
-"""Why a run is not well, in plain words."""
+"""Why a run failed, in plain words of the reader's language."""
 
 from __future__ import annotations
 
-from bootstrap.console.translations import Words
+from bootstrap.console.translations import Translator
 from bootstrap.objects.run_status import Run, State
 
 _CODES = {
@@ -15,26 +15,26 @@ _CODES = {
 }
 
 
-def reason(run: Run, words: Words) -> str:
-    """Why the run is not well, in plain words; "" for one that is."""
+def explain_failure(run: Run, translate: Translator) -> str:
+    """Why the run failed, was cancelled or timed out; "" for one that succeeded or is not over."""
     task = run.failed_task
     if run.state is State.SUCCEEDED or not run.state.over:
         return ""
     if run.state is State.CANCELLED:
-        return words("It was cancelled.")
+        return translate("It was cancelled.")
     if run.state is State.TIMED_OUT:
-        where = words(" It was in task {task}.", task=task.name) if task else ""
-        return words("It took longer than a run may take.") + where
+        where = translate(" It was in task {task}.", task=task.name) if task else ""
+        return translate("It took longer than a run may take.") + where
     if task is None:
         return run.why
     if task.state is State.TIMED_OUT:
-        return words("Task {task} took longer than it may.", task=task.name)
+        return translate("Task {task} took longer than it may.", task=task.name)
     if not task.failed_step:
-        return words("Task {task} could not be run: {why}", task=task.name, why=task.why)
+        return translate("Task {task} could not be run: {why}", task=task.name, why=task.why)
     code = task.exit_code or 0
-    told = words(
+    text = translate(
         "Task {task} failed: its step {step} ended with exit {code}", task=task.name, step=task.failed_step, code=code
     )
     if "OOMKilled" in task.why:
-        return f"{told} ({words('it needed more memory than it may have')})."
-    return f"{told} ({words(_CODES[code])})." if code in _CODES else f"{told}."
+        return f"{text} ({translate('it needed more memory than it may have')})."
+    return f"{text} ({translate(_CODES[code])})." if code in _CODES else f"{text}."

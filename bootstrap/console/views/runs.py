@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bootstrap.console.task_graph import Plan, columns
-from bootstrap.console.views.times import length
+from bootstrap.console.task_graph import Plan, arrange_columns
+from bootstrap.console.views.times import format_duration
 from bootstrap.objects.run_status import Run, State, Step, TaskState, as_row
 
 Document = dict[str, Any]
@@ -22,7 +22,7 @@ ICONS = {
     State.TIMED_OUT: "timer_off",
     State.SKIPPED: "skip_next",
 }
-"""Of the icon font that the library ships. A state is never told by its colour alone."""
+"""Icon of each state, in the font that NiceGUI brings along. A state must not differ by its colour alone."""
 COLUMNS = {
     "state": "State",
     "run": "Run",
@@ -34,21 +34,25 @@ COLUMNS = {
     "image": "Image",
     "when": "When",
 }
-"""Of the list."""
+"""Columns of the list of runs: key -> title, in English."""
 SIZE = 25
-"""Rows of a page of it."""
+"""Rows of one page of the list."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What a list of runs is narrowed to; "" does not narrow. text: found anywhere in a row."""
+    """Which runs a list shows; "" stands for any.
+
+    text: found anywhere in a row, in upper or lower case. state: a State's value. by: how it was started (push, poll,
+    hand).
+    """
 
     text: str = ""
     state: str = ""
     by: str = ""
     branch: str = ""
 
-    def lets(self, run: Run) -> bool:
+    def matches(self, run: Run) -> bool:
         if self.state and run.state.value != self.state:
             return False
         if (self.by and run.trigger != self.by) or (self.branch and run.branch != self.branch):
@@ -57,62 +61,70 @@ class Filter:
             return True
         wanted = self.text.lower()
         return any(
-            wanted in each.lower() for each in (run.name, run.commit, run.branch, run.image, run.why, author(run))
+            wanted in each.lower() for each in (run.name, run.commit, run.branch, run.image, run.why, read_author(run))
         )
 
 
-def author(run: Run) -> str:
-    """Who made the commit, as git-clone told; "" while that is not known."""
+def read_author(run: Run) -> str:
+    """The commit's author, a result of the task git-clone; "" while that is not known."""
     return next((task.results["author"] for task in run.tasks if task.results.get("author")), "")
 
 
-def branches(runs: Iterable[Run]) -> list[str]:
+def list_branches(runs: Iterable[Run]) -> list[str]:
+    """The branches that have runs, sorted."""
     return sorted({run.branch for run in runs if run.branch})
 
 
-def run_rows(runs: Sequence[Run], wanted: Filter, page: int, size: int, now: datetime) -> tuple[list[Document], int]:
-    """The rows of one page (0 is the first), newest first, and how many there are on all pages."""
-    found = [run for run in runs if wanted.lets(run)]
-    return [run_row(run, now) for run in found[page * size : (page + 1) * size]], len(found)
+def list_rows(runs: Sequence[Run], wanted: Filter, page: int, size: int, now: datetime) -> tuple[list[Document], int]:
+    """The rows of one page of the list, and how many rows there are on all its pages.
+
+    runs: newest first. page: 0 is the first. size: rows of a page. now: for the time of runs that are not over.
+    """
+    matching = [run for run in runs if wanted.matches(run)]
+    return [describe_run(run, now) for run in matching[page * size : (page + 1) * size]], len(matching)
 
 
-def run_row(run: Run, now: datetime) -> Document:
+def describe_run(run: Run, now: datetime) -> Document:
+    """The row of `invoke runs --json` with "key" (the name), "short" (of the commit), "author", "why" (of a failed
+    run), "over", "icon", "digest" (its first 12 characters) and "length" ("6m12s", "" before it has started)."""
     row = as_row(run, now)
     return (
         row
         | {
             "key": run.name,
             "short": run.commit[:7],
-            "author": author(run),
+            "author": read_author(run),
             "why": run.why if run.state is State.FAILED else "",  # of other ends the state says it all
             "over": run.state.over,
             "icon": ICONS[run.state],
             "digest": run.image.rpartition("@")[2].removeprefix("sha256:")[:12],
-            "length": length(row["seconds"]) if run.started else "",
+            "length": format_duration(row["seconds"]) if run.started else "",
         }
     )
 
 
-def run_page(run: Run, plan: Plan, now: datetime) -> Document:
-    """All of a run but its logs and events: its row, "tasks", "columns" (names), "params", "results"."""
-    tasks = {task.name: task_box(_settled(task, run), now) for task in run.tasks}
+def describe_run_page(run: Run, plan: Plan, now: datetime) -> Document:
+    """All of a run but its logs and events: its row with "tasks" (by name), "columns" (names, see `task_graph`),
+    "params" and "results"."""
+    tasks = {task.name: describe_task(_mark_skipped(task, run), now) for task in run.tasks}
     for planned in plan:
         if planned.last and planned.name in tasks:
             tasks[planned.name]["last"] = True
-    return run_row(run, now) | {
+    return describe_run(run, now) | {
         "tasks": tasks,
-        "columns": [[name for name in column if name in tasks] for column in columns(plan, tasks)],
+        "columns": [[name for name in column if name in tasks] for column in arrange_columns(plan, tasks)],
         "params": dict(run.params),
         "results": dict(run.results),
     }
 
 
-def _settled(task: TaskState, run: Run) -> TaskState:
-    """In a run that is over nothing waits any more."""
+def _mark_skipped(task: TaskState, run: Run) -> TaskState:
+    """A task that is still pending in a run that is over was skipped."""
     return replace(task, state=State.SKIPPED) if run.state.over and task.state is State.PENDING else task
 
 
-def task_box(task: TaskState, now: datetime) -> Document:
+def describe_task(task: TaskState, now: datetime) -> Document:
+    """A task with its steps. "last": whether it is one of `finally`; `describe_run_page` sets that."""
     seconds = task.seconds
     if seconds is None and task.started:
         seconds = (now - task.started).total_seconds()
@@ -123,13 +135,14 @@ def task_box(task: TaskState, now: datetime) -> Document:
         "why": task.why,
         "over": task.state.over,
         "last": False,
-        "length": "" if seconds is None else length(seconds),
+        "length": "" if seconds is None else format_duration(seconds),
         "results": dict(task.results),
-        "steps": [step_row(task, each) for each in task.steps],
+        "steps": [describe_step(task, each) for each in task.steps],
     }
 
 
-def step_row(task: TaskState, step: Step) -> Document:
+def describe_step(task: TaskState, step: Step) -> Document:
+    """A step. "pod": the pod that has its log, "" before the step has started."""
     started = task.pod and step.state not in (State.PENDING, State.SKIPPED)
     return {
         "name": step.name,
@@ -141,12 +154,13 @@ def step_row(task: TaskState, step: Step) -> Document:
     }
 
 
-def steps_to_show(run: Run) -> tuple[str, str]:
-    """(task, step) whose log a reader wants first: what failed, else what runs, else the last that has one."""
+def choose_step(run: Run) -> tuple[str, str]:
+    """(task, step) of the log to show first: the one that failed, else one that is running, else the last one with a
+    log; ("", "") if no step has a log."""
     bad = run.failed_task
     if bad and bad.failed_step:
         return bad.name, bad.failed_step
-    logged = [(task, step) for task in run.tasks for step in task.steps if step_row(task, step)["pod"]]
+    logged = [(task, step) for task in run.tasks for step in task.steps if describe_step(task, step)["pod"]]
     under_way = [(task, step) for task, step in logged if step.state is State.RUNNING]
     task, step = next(iter(under_way), None) or (logged[-1] if logged else (None, None))
     return (task.name, step.name) if task and step else ("", "")

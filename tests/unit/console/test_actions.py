@@ -67,7 +67,7 @@ def params(run: Object) -> dict[str, str]:
 
 
 def test_a_run_is_started_with_what_the_form_says(world: World, kube: Writing) -> None:
-    name = actions.start(world, {"REVISION": " main ", "DOCKERFILE": "other/Dockerfile", "NAME": ""})
+    name = actions.start_run(world, {"REVISION": " main ", "DOCKERFILE": "other/Dockerfile", "NAME": ""})
     [run] = kube.created
     assert run["metadata"]["name"] == name
     assert params(run)["REVISION"] == COMMIT
@@ -79,7 +79,7 @@ def test_a_run_is_started_with_what_the_form_says(world: World, kube: Writing) -
 @pytest.mark.parametrize("revision", ["--upload-pack=x", "a..b", "$(x)", "a b"])
 def test_what_is_no_revision_starts_nothing(world: World, kube: Writing, revision: str) -> None:
     with pytest.raises(UsageError, match="REVISION"):
-        actions.start(world, {"REVISION": revision})
+        actions.start_run(world, {"REVISION": revision})
     assert kube.created == []
 
 
@@ -87,10 +87,10 @@ def test_a_rerun_is_of_the_same_commit_and_a_cancel_lets_finally_run(world: Worl
     actions.rerun(world, "r1")
     assert params(kube.created[0])["REVISION"] == COMMIT
     assert params(kube.created[0])["REPO"] == "http://git.git.svc.cluster.local/go-echo.git"
-    actions.cancel(world, "r1")
+    actions.cancel_run(world, "r1")
     assert kube.patched == [("PipelineRun", "r1", {"spec": {"status": "CancelledRunFinally"}})]
     with pytest.raises(NotFound):
-        actions.cancel(world, "no-such-run")
+        actions.cancel_run(world, "no-such-run")
 
 
 def test_going_back_sets_the_image_of_that_container_alone_and_makes_it_the_last_good_one(

@@ -14,13 +14,13 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.console import library_loading
-from bootstrap.console.lazy_app import Later
+from bootstrap.console.lazy_app import LazyApp
 from bootstrap.core.paths import PROJECT
 
 LOADED = """
 import sys
 from bootstrap.console import library_loading as loading
-with loading.quickly():
+with loading.load_quickly():
     from bootstrap.console.pages import frame
 from pydantic import BaseModel
 from fastapi.openapi.models import OpenAPI
@@ -46,7 +46,7 @@ def test_another_thread_finds_all_that_is_there(monkeypatch: pytest.MonkeyPatch)
         found.append(websocket)
 
     monkeypatch.delitem(sys.modules, "websocket", raising=False)
-    with library_loading.quickly():
+    with library_loading.load_quickly():
         with pytest.raises(ModuleNotFoundError):
             look()
         thread = threading.Thread(target=look)
@@ -61,7 +61,7 @@ class Server:
     def __init__(self, make: Callable[[], Any]) -> None:
         self.failures: list[Exception] = []
         self.sent: list[str] = []
-        self.app = Later(cast(Any, make), self.failures.append)
+        self.app = LazyApp(cast(Any, make), self.failures.append)
         self._asked: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         self._life: asyncio.Task[None] | None = None
 

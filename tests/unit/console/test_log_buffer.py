@@ -9,42 +9,42 @@ from typing import Any
 
 import pytest
 
-from bootstrap.console.log_buffer import LONGEST, Log, marked, segments, telling
-from bootstrap.console.log_search import Search
-from bootstrap.console.log_tail import BATCH_SECONDS, Tail
+from bootstrap.console.log_buffer import MAX_LINE_CHARACTERS, LogBuffer, find_error_line, mark_hits, split_segments
+from bootstrap.console.log_search import LogSearch
+from bootstrap.console.log_tail import BATCH_SECONDS, LogTail
 from bootstrap.core.errors import ApiError
 
 
 def test_of_100_000_lines_a_window_is_given() -> None:
-    log, start = Log(), time.thread_time()
+    log, start = LogBuffer(), time.thread_time()
     for first in range(0, 100_000, 2_000):
         log.extend(f"line {number}" for number in range(first + 1, first + 2_001))
-        log.window()
-    end, middle = log.window(), log.window(50_000, 100)
+        log.read_window()
+    end, middle = log.read_window(), log.read_window(50_000, 100)
     assert (end.first, end.last, end.total, end.lines[-1]) == (99_401, 100_000, 100_000, "line 100000")
     assert (middle.first, middle.lines[0], len(middle.lines)) == (50_000, "line 50000", 100)
-    assert log.find("LINE 9999", *log.span) == [9_999, *range(99_990, 100_000)]
-    assert log.find("line", 50_001, 50_003) == [50_001, 50_002, 50_003]
+    assert log.find_lines("LINE 9999", *log.span) == [9_999, *range(99_990, 100_000)]
+    assert log.find_lines("line", 50_001, 50_003) == [50_001, 50_002, 50_003]
     assert time.thread_time() - start < 5
 
 
 def test_the_oldest_lines_go_first_and_numbers_stay() -> None:
-    log = Log(most_lines=100)
+    log = LogBuffer(most_lines=100)
     log.extend(f"{number}" for number in range(1, 121))
-    window = log.window(1)
+    window = log.read_window(1)
     assert (window.first, window.lines[0], window.dropped, window.total) == (31, "31", 30, 120)
-    assert log.find("120", 1, 120) == [120]
-    assert log.find("3", 1, 32) == [31, 32]
-    short = Log(most_characters=1000)
+    assert log.find_lines("120", 1, 120) == [120]
+    assert log.find_lines("3", 1, 32) == [31, 32]
+    short = LogBuffer(most_characters=1000)
     short.extend("x" * 90 for _ in range(20))
-    assert sum(map(len, short.window(1).lines)) <= 1000
+    assert sum(map(len, short.read_window(1).lines)) <= 1000
 
 
 def test_a_line_without_end_is_cut() -> None:
-    log = Log()
+    log = LogBuffer()
     log.extend(["x" * 1_000_000])
-    assert len(log.window().lines[0]) < LONGEST + 10
-    assert Log().window().lines == ()
+    assert len(log.read_window().lines[0]) < MAX_LINE_CHARACTERS + 10
+    assert LogBuffer().read_window().lines == ()
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,17 @@ def test_a_line_without_end_is_cut() -> None:
     ],
 )
 def test_colours(line: str, pieces: list[tuple[str, str]]) -> None:
-    assert segments(line) == pieces
+    assert split_segments(line) == pieces
 
 
 def test_hits_are_marked_within_colours() -> None:
-    assert marked([("sgr-red", "An ERROR, an error")], "error") == [
+    assert mark_hits([("sgr-red", "An ERROR, an error")], "error") == [
         ("sgr-red", "An "),
         ("sgr-red hit", "ERROR"),
         ("sgr-red", ", an "),
         ("sgr-red hit", "error"),
     ]
-    assert marked([("", "abc")], "") == [("", "abc")]
+    assert mark_hits([("", "abc")], "") == [("", "abc")]
 
 
 @pytest.mark.parametrize(
@@ -83,57 +83,57 @@ def test_hits_are_marked_within_colours() -> None:
     ],
 )
 def test_the_line_that_tells_why(lines: list[str], line: int) -> None:
-    assert telling(lines) == line
+    assert find_error_line(lines) == line
 
 
 def test_a_search_covers_the_lines_that_come_after_it() -> None:
-    log = Log()
+    log = LogBuffer()
     log.extend(["an error", "fine"])
-    search = Search(log, "ERROR")
+    search = LogSearch(log, "ERROR")
     assert (search.hits, search.place, search.line) == ([1], 0, 0)
     log.extend(["fine", "error again", "the last error"])
     search.catch_up()
     assert search.hits == [1, 4, 5]
-    assert [search.go(1), search.go(1), search.place] == [1, 4, 2]
-    assert [search.go(1), search.go(1), search.go(-1)] == [5, 1, 5]
-    assert Search(log, "error").go(-1) == 5
+    assert [search.move(1), search.move(1), search.place] == [1, 4, 2]
+    assert [search.move(1), search.move(1), search.move(-1)] == [5, 1, 5]
+    assert LogSearch(log, "error").move(-1) == 5
 
 
 def test_a_search_without_a_hit_finds_it_when_it_comes() -> None:
-    log = Log()
-    search = Search(log, "late")
-    assert (search.hits, search.go(1), search.place) == ([], 0, 0)
+    log = LogBuffer()
+    search = LogSearch(log, "late")
+    assert (search.hits, search.move(1), search.place) == ([], 0, 0)
     log.extend(["too late"])
     search.catch_up()
-    assert (search.hits, search.place, search.go(1)) == ([1], 0, 1)
-    assert (Search(log).hits, Search().hits, Search(None, "late").go(1)) == ([], [], 0)
+    assert (search.hits, search.place, search.move(1)) == ([1], 0, 1)
+    assert (LogSearch(log).hits, LogSearch().hits, LogSearch(None, "late").move(1)) == ([], [], 0)
 
 
 def test_a_search_forgets_the_lines_that_are_gone() -> None:
-    log = Log(most_lines=100)
+    log = LogBuffer(most_lines=100)
     log.extend(f"{number}" for number in range(1, 101))
-    search = Search(log, "1")
-    first, last = search.go(1), search.go(-1)
+    search = LogSearch(log, "1")
+    first, last = search.move(1), search.move(-1)
     log.extend(f"{number}" for number in range(101, 111))
     search.catch_up()
     assert (first, last, search.line, search.hits[0]) == (1, 100, 100, 21)
-    assert search.hits == Search(log, "1").hits
-    search = Search(log, "2")
-    assert search.go(1) == 21
+    assert search.hits == LogSearch(log, "1").hits
+    search = LogSearch(log, "2")
+    assert search.move(1) == 21
     log.extend(f"{number}" for number in range(111, 201))
     search.catch_up()
-    assert (search.place, search.hits) == (0, Search(log, "2").hits)
+    assert (search.place, search.hits) == (0, LogSearch(log, "2").hits)
 
 
 def test_a_search_stays_quick_while_100_000_lines_stream_in() -> None:
-    log = Log()
-    search, slowest = Search(log, "9"), 0.0
+    log = LogBuffer()
+    search, slowest = LogSearch(log, "9"), 0.0
     for first in range(0, 100_000, 500):
         log.extend(f"line {number} of a build" for number in range(first + 1, first + 501))
         start = time.thread_time()  # what the machine does besides does not count
         search.catch_up()
         slowest = max(slowest, time.thread_time() - start)
-    assert search.hits == Search(log, "9").hits
+    assert search.hits == LogSearch(log, "9").hits
     assert slowest < 0.1
 
 
@@ -167,8 +167,8 @@ class _Stream:
         pass
 
 
-def followed(pods: Pods) -> Tail:
-    tail = Tail(pods, "pod", "step-a", lambda lines: [each.replace("secret", "***") for each in lines])
+def followed(pods: Pods) -> LogTail:
+    tail = LogTail(pods, "pod", "step-a", lambda lines: [each.replace("secret", "***") for each in lines])
     end = time.monotonic() + 5
     while not (tail.over and tail.version) and time.monotonic() < end:
         time.sleep(0.01)
@@ -178,7 +178,7 @@ def followed(pods: Pods) -> Tail:
 
 def test_a_tail_waits_for_its_container_and_masks_what_it_gets() -> None:
     tail = followed(Pods("a secret", "b"))
-    assert (tail.log.window().lines, tail.why, tail.over) == (("a ***", "b"), "", True)
+    assert (tail.log.read_window().lines, tail.why, tail.over) == (("a ***", "b"), "", True)
 
 
 def test_the_first_line_is_handed_on_at_once_and_those_after_it_together() -> None:
@@ -193,7 +193,7 @@ def test_the_first_line_is_handed_on_at_once_and_those_after_it_together() -> No
         batches.append((time.monotonic(), [*lines]))
         return batches[-1][1]
 
-    tail = Tail(Talking(), "pod", "step-a", mask)
+    tail = LogTail(Talking(), "pod", "step-a", mask)
     time.sleep(0.05)
     begun = time.monotonic()
     for line in "abcdefgh":
@@ -201,14 +201,14 @@ def test_the_first_line_is_handed_on_at_once_and_those_after_it_together() -> No
         time.sleep(0.01)
     told.put("")
     end = time.monotonic() + 5
-    while len(tail.log.window().lines) < 8 and time.monotonic() < end:
+    while len(tail.log.read_window().lines) < 8 and time.monotonic() < end:
         time.sleep(0.01)
     assert batches[0][0] - begun < BATCH_SECONDS / 2
-    assert tail.log.window().lines == tuple("abcdefgh")
+    assert tail.log.read_window().lines == tuple("abcdefgh")
     assert len(batches) < 5
     tail.close()
 
 
 def test_a_tail_that_breaks_off_says_why_and_keeps_what_it_has() -> None:
     tail = followed(Pods("a", error=ApiError("gone", status=0)))
-    assert (tail.log.window().lines, tail.why) == (("a",), "gone")
+    assert (tail.log.read_window().lines, tail.why) == (("a",), "gone")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bootstrap.console.masking import KEEP_SECONDS, Mask, presentable
-from bootstrap.console.next_command import advise
-from bootstrap.console.read_cache import REST, Cache
+from bootstrap.console.masking import KEEP_SECONDS, Mask, sanitize
+from bootstrap.console.next_command import choose_next_command
+from bootstrap.console.read_cache import REST, ReadCache
 from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Failed, Pending, Ready, Secret, Unknown
 from bootstrap.objects.run_status import parse_run
@@ -29,7 +29,7 @@ from tests.unit.fakes import FakeClock
     ],
 )
 def test_masking(text: str, shown: str) -> None:
-    assert presentable({"a": [text, 1, None, True]}, [Secret("sesame"), Secret("a")]) == {"a": [shown, 1, None, True]}
+    assert sanitize({"a": [text, 1, None, True]}, [Secret("sesame"), Secret("a")]) == {"a": [shown, 1, None, True]}
 
 
 def test_the_mask_learns_of_new_secrets_and_lets_colours_of_logs_pass() -> None:
@@ -38,8 +38,11 @@ def test_the_mask_learns_of_new_secrets_and_lets_colours_of_logs_pass() -> None:
     assert mask({"a": "sesame"}) == {"a": "***"}
     known.append(Secret("hunter2"))
     clock.time += KEEP_SECONDS
-    assert mask.log(["\x1b[31mhunter2\x1b[0m", "\x1b]0;title\x07\x1b[2Jplain\x07"]) == ["\x1b[31m***\x1b[0m", "plain"]
-    assert mask.log([]) == [""]
+    assert mask.mask_lines(["\x1b[31mhunter2\x1b[0m", "\x1b]0;title\x07\x1b[2Jplain\x07"]) == [
+        "\x1b[31m***\x1b[0m",
+        "plain",
+    ]
+    assert mask.mask_lines([]) == [""]
 
 
 # the cache
@@ -55,7 +58,7 @@ def test_a_slow_read_rests_in_proportion_and_a_refusal_is_kept_too() -> None:
             raise ApiError("down", status=0)
         return len(reads)
 
-    cache = Cache(clock.now)
+    cache = ReadCache(clock.now)
     assert cache.get("a", read) == 1
     clock.time += 4 * REST - 0.1
     assert cache.get("a", read) == 1
@@ -91,6 +94,6 @@ READY = [Outcome("engine", Ready(), 0), Outcome("cluster", Ready(), 0)]
 )
 def test_the_next_command(outcomes: list[Outcome], runs: list[dict[str, Any]] | None, command: str) -> None:
     found = None if runs is None else [parse_run(run) for run in runs]
-    advice = advise(outcomes, found, " --name x")
+    advice = choose_next_command(outcomes, found, " --name x")
     assert advice.command == command
     assert advice.why

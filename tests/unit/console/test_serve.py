@@ -85,7 +85,7 @@ def served(monkeypatch: pytest.MonkeyPatch, *, interrupted: bool = False) -> lis
     def serve(self: Console) -> None:
         bound.append(self._socket.getsockname()[0])
         self._socket.close()
-        self.feed.close()  # as the real one does, however it ends
+        self.watch_cache.close()  # as the real one does, however it ends
         if interrupted:
             raise KeyboardInterrupt
 
@@ -155,12 +155,12 @@ def test_tekton_dashboard_is_linked_when_it_is_found_and_let_go_in_the_end(
         told.append("let go")
 
     def serve_once(self: Console) -> None:
-        self.feed.settled.set()
+        self.watch_cache.settled.set()
         until(lambda: self.links)
         told.append(self.links["Tekton Dashboard"])
         self._socket.close()
 
-    monkeypatch.setattr(serve, "tekton_dashboard", forwarded)
+    monkeypatch.setattr(serve, "forward_tekton_dashboard", forwarded)
     monkeypatch.setattr(Console, "serve", serve_once)
     assert serve.dashboard(stage.make_world(tmp_path, stage.kube()), port=free_port()) == 0
     assert told == ["http://127.0.0.1:9097", "let go"]
@@ -177,11 +177,11 @@ def test_an_api_server_that_does_not_answer_keeps_no_address_away(
 
     def serve_once(self: Console) -> None:
         assert len(lines(report)) == 1
-        self.feed.settled.set()
+        self.watch_cache.settled.set()
         answered.set()
         self._socket.close()
 
-    monkeypatch.setattr(serve, "tekton_dashboard", silent)
+    monkeypatch.setattr(serve, "forward_tekton_dashboard", silent)
     monkeypatch.setattr(Console, "serve", serve_once)
     report = FakeReport()
     assert serve.dashboard(stage.make_world(tmp_path, stage.kube(), report=report), port=free_port()) == 0

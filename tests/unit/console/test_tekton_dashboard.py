@@ -6,7 +6,7 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-from bootstrap.console.serve import tekton_dashboard
+from bootstrap.console.serve import forward_tekton_dashboard
 from bootstrap.core.errors import ApiError
 from bootstrap.settings.config import Config, DashboardSettings
 from bootstrap.steps.registry import free_port
@@ -29,7 +29,7 @@ def listens(port: int) -> bool:
 def test_it_is_forwarded_to_its_port_while_the_block_runs(tmp_path: Path) -> None:
     port = free_port()
     world = world_with(tmp_path, port)
-    with tekton_dashboard(world.open()) as address:
+    with forward_tekton_dashboard(world.open()) as address:
         assert address == f"http://127.0.0.1:{port}"
         assert listens(port)
     assert not listens(port)
@@ -40,7 +40,7 @@ def test_another_port_is_taken_and_told_where_its_own_is_not_free(tmp_path: Path
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         world = world_with(tmp_path, port)
-        with tekton_dashboard(world.open()) as address:
+        with forward_tekton_dashboard(world.open()) as address:
             assert address != f"http://127.0.0.1:{port}"
             assert listens(int(address.rpartition(":")[2]))
     assert [kind for kind, *_ in world.report.printed] == ["warn", "line"]
@@ -48,9 +48,9 @@ def test_another_port_is_taken_and_told_where_its_own_is_not_free(tmp_path: Path
 
 def test_there_is_nothing_to_forward_without_it(tmp_path: Path) -> None:
     world = make(tmp_path)
-    with tekton_dashboard(world.open()) as address:
+    with forward_tekton_dashboard(world.open()) as address:
         assert address == ""
     world.kube.error = ApiError("the API server does not answer", status=0)
-    with tekton_dashboard(world.open()) as address:
+    with forward_tekton_dashboard(world.open()) as address:
         assert address == ""
     assert world.report.printed == []

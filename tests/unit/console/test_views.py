@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from bootstrap.console.rollout import Rollout
-from bootstrap.console.task_graph import Planned, columns, plan_of
-from bootstrap.console.translations import CHINESE, ZH, Words, preferred
-from bootstrap.console.views.deployment import REVISION, delivery
-from bootstrap.console.views.events import events
-from bootstrap.console.views.failure_reasons import reason
-from bootstrap.console.views.resources import cores, quantity, resources, size
-from bootstrap.console.views.runs import Filter, run_page, run_row, run_rows, steps_to_show
-from bootstrap.console.views.timeline import timeline
-from bootstrap.console.views.times import ago, length
+from bootstrap.console.task_graph import PlannedTask, arrange_columns, read_plan
+from bootstrap.console.translations import CHINESE, ZH, Translator, choose_language
+from bootstrap.console.views.deployment import REVISION, describe_deployment
+from bootstrap.console.views.events import list_events
+from bootstrap.console.views.failure_reasons import explain_failure
+from bootstrap.console.views.resources import format_bytes, format_cores, parse_quantity, sum_resources
+from bootstrap.console.views.runs import Filter, choose_step, describe_run, describe_run_page, list_rows
+from bootstrap.console.views.timeline import describe_timeline
+from bootstrap.console.views.times import format_age, format_duration
 from bootstrap.core.model import Object
 from bootstrap.objects.run_status import Run, State, parse_run
 from tests.unit import page_world as stage
 from tests.unit.page_world import COMMIT, DIGEST
 
-WORDS = Words()
+TRANSLATE = Translator()
 IMAGE = f"registry.tekton.internal:5000/demo/go-echo@{DIGEST}"
 OTHER = IMAGE.replace("81ab", "77cd")
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -38,24 +38,24 @@ def many(count: int) -> list[Run]:
 
 
 def test_rows_are_those_of_one_page_that_all_filters_let_pass() -> None:
-    rows, total = run_rows(many(2000), Filter(state="Failed", branch="b1"), 1, 25, NOW)
+    rows, total = list_rows(many(2000), Filter(state="Failed", branch="b1"), 1, 25, NOW)
     assert (len(rows), total) == (25, 96)
     assert {(row["state"], row["branch"]) for row in rows} == {("Failed", "b1")}
-    assert run_rows(many(10), Filter(text="RUN-7"), 0, 25, NOW)[1] == 1
-    assert run_rows(many(10), Filter(by="push"), 0, 25, NOW) == ([], 0)
+    assert list_rows(many(10), Filter(text="RUN-7"), 0, 25, NOW)[1] == 1
+    assert list_rows(many(10), Filter(by="push"), 0, 25, NOW) == ([], 0)
 
 
 def test_two_thousand_runs_are_filtered_in_a_moment() -> None:
     runs, start = many(2000), time.perf_counter()
     for _ in range(10):
-        run_rows(runs, Filter(text="nothing has this"), 0, 25, NOW)
+        list_rows(runs, Filter(text="nothing has this"), 0, 25, NOW)
     assert (time.perf_counter() - start) / 10 < 0.25
 
 
 def test_a_row_tells_what_people_look_for() -> None:
     task = stage.task_run("r", "git-clone")
     task["status"]["results"] = [{"name": "author", "value": "Ada"}]
-    row = run_row(parse_run(stage.pipeline_run("r"), [task]), datetime.now(UTC))
+    row = describe_run(parse_run(stage.pipeline_run("r"), [task]), datetime.now(UTC))
     assert (row["short"], row["author"], row["digest"], row["length"]) == (COMMIT[:7], "Ada", DIGEST[7:19], "20 s")
     assert (row["icon"], row["over"]) == ("check_circle", True)
 
@@ -70,15 +70,15 @@ def test_tasks_stand_right_of_all_they_need_and_finally_last() -> None:
         {"name": "scan", "params": [{"name": "x", "value": "$(tasks.git-clone.results.commit)"}]},
         {"name": "both", "runAfter": ["deploy", "scan"]},
     ]
-    found = columns(plan_of(run))
+    found = arrange_columns(read_plan(run))
     assert found == [["git-clone"], ["build-image", "scan"], ["deploy"], ["both"], ["notify"]]
 
 
 def test_a_graph_without_a_plan_or_in_a_circle_is_drawn_all_the_same() -> None:
-    assert columns((), ["a", "b"]) == [["a", "b"]]
-    circle = columns((Planned("a", ("b",)), Planned("b", ("a",))))
+    assert arrange_columns((), ["a", "b"]) == [["a", "b"]]
+    circle = arrange_columns((PlannedTask("a", ("b",)), PlannedTask("b", ("a",))))
     assert sorted(name for column in circle for name in column) == ["a", "b"]
-    assert plan_of({"metadata": {}}) == ()
+    assert read_plan({"metadata": {}}) == ()
 
 
 # why a run failed
@@ -91,36 +91,36 @@ def failed(**terminated: Any) -> Run:
 
 
 def test_a_failure_is_told_in_plain_words() -> None:
-    assert reason(failed(), WORDS) == "Task build-image failed: its step run ended with exit 1."
-    assert "more memory" in reason(failed(exitCode=137), WORDS)
-    assert "needed more memory" in reason(failed(exitCode=1, reason="OOMKilled"), WORDS)
-    assert "was not found" in reason(failed(exitCode=127), WORDS)
-    assert reason(failed(), Words(CHINESE)).startswith("任务 build-image 失败")
+    assert explain_failure(failed(), TRANSLATE) == "Task build-image failed: its step run ended with exit 1."
+    assert "more memory" in explain_failure(failed(exitCode=137), TRANSLATE)
+    assert "needed more memory" in explain_failure(failed(exitCode=1, reason="OOMKilled"), TRANSLATE)
+    assert "was not found" in explain_failure(failed(exitCode=127), TRANSLATE)
+    assert explain_failure(failed(), Translator(CHINESE)).startswith("任务 build-image 失败")
 
 
 @pytest.mark.parametrize(("state", "said"), [("Cancelled", "It was cancelled."), ("Succeeded", ""), ("Running", "")])
 def test_other_ends(state: str, said: str) -> None:
-    assert reason(parse_run(stage.pipeline_run("r", state)), WORDS) == said
+    assert explain_failure(parse_run(stage.pipeline_run("r", state)), TRANSLATE) == said
 
 
 def test_a_run_that_never_had_a_task_says_what_tekton_says() -> None:
     run = stage.pipeline_run("r", "Failed")
     run["status"]["conditions"] = stage.conditions("CouldntGetPipeline", "no such pipeline")
-    assert "no such pipeline" in reason(parse_run(run), WORDS)
+    assert "no such pipeline" in explain_failure(parse_run(run), TRANSLATE)
 
 
 def test_the_log_to_show_first() -> None:
     bad = stage.task_run("r", "build-image", "Failed")
     run = parse_run(stage.pipeline_run("r", "Failed"), [stage.task_run("r", "git-clone"), bad])
-    assert steps_to_show(run) == ("build-image", "run")
+    assert choose_step(run) == ("build-image", "run")
     tasks = [stage.task_run("r", "git-clone"), stage.task_run("r", "build-image", "Running", steps=("a", "b"))]
-    assert steps_to_show(parse_run(stage.pipeline_run("r", "Running"), tasks)) == ("build-image", "a")
-    assert steps_to_show(parse_run(stage.pipeline_run("r", "Running"))) == ("", "")
+    assert choose_step(parse_run(stage.pipeline_run("r", "Running"), tasks)) == ("build-image", "a")
+    assert choose_step(parse_run(stage.pipeline_run("r", "Running"))) == ("", "")
 
 
 def test_a_run_page_holds_tasks_steps_parameters_and_results() -> None:
     run = parse_run(stage.pipeline_run("r"), [stage.task_run("r", "git-clone")])
-    page = run_page(run, plan_of(stage.pipeline_run("r")), datetime.now(UTC))
+    page = describe_run_page(run, read_plan(stage.pipeline_run("r")), datetime.now(UTC))
     assert page["columns"] == [["git-clone"], ["build-image"], ["deploy"], ["notify"]]
     assert page["tasks"]["git-clone"]["steps"][0] == {
         "name": "run",
@@ -170,7 +170,7 @@ def deployment(**status: Any) -> Object:
 def test_what_is_deployed_has_its_commit_its_run_and_its_history() -> None:
     sets = (replica_set(1, OTHER), replica_set(2, IMAGE, 2), {"metadata": {"name": "foreign"}})
     runs = [parse_run(stage.pipeline_run("newest")), parse_run(stage.pipeline_run("older"))]
-    found = delivery(Rollout(deployment(), sets, ()), "go-echo", runs, {"version": "1.0.0"})
+    found = describe_deployment(Rollout(deployment(), sets, ()), "go-echo", runs, {"version": "1.0.0"})
     assert (found["state"], found["commit"], found["run"]) == ("serving", COMMIT, "newest")
     assert (found["version"], found["since"], found["ready"]) == ("1.0.0", "2026-11-25T02:00:00Z", 2)
     assert [(row["revision"], row["current"], row["commit"]) for row in found["history"]] == [
@@ -186,16 +186,16 @@ def test_a_rollout_under_way_and_one_that_is_stuck_say_why() -> None:
         "spec": {"containers": [{"name": "go-echo", "image": IMAGE}]},
         "status": {"phase": "Pending", "containerStatuses": [waiting]},
     }
-    rolling = delivery(Rollout(deployment(updatedReplicas=1), (), (pod,)), "go-echo", [], {})
+    rolling = describe_deployment(Rollout(deployment(updatedReplicas=1), (), (pod,)), "go-echo", [], {})
     assert rolling["state"] == "rolling"
     assert "no such image" in rolling["why"] + rolling["pods"][0]["why"]
     late = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
-    stuck = delivery(Rollout(deployment(updatedReplicas=1, conditions=late), (), (pod,)), "go-echo", [], {})
+    stuck = describe_deployment(Rollout(deployment(updatedReplicas=1, conditions=late), (), (pod,)), "go-echo", [], {})
     assert stuck["state"] == "stuck"
 
 
 def test_nothing_deployed_is_no_fault() -> None:
-    assert delivery(Rollout(None, (), ()), "go-echo", [], {})["there"] is False
+    assert describe_deployment(Rollout(None, (), ()), "go-echo", [], {})["there"] is False
 
 
 # the rest
@@ -205,7 +205,7 @@ def test_nothing_deployed_is_no_fault() -> None:
     ("text", "number"), [("250m", 0.25), ("2", 2), ("1Gi", 2**30), ("12M", 12e6), ("", 0), ("?", 0), ("1e3", 1000)]
 )
 def test_quantities(text: str, number: float) -> None:
-    assert quantity(text) == number
+    assert parse_quantity(text) == number
 
 
 def test_resources_are_summed_over_the_pods_that_run_there() -> None:
@@ -216,11 +216,11 @@ def test_resources_are_summed_over_the_pods_that_run_there() -> None:
         for phase in ("Running", "Succeeded")
     ]
     stats = {"n": {"node": {"cpu": {"usageNanoCores": 5e8}, "memory": {"workingSetBytes": 2**30}}}}
-    [row] = resources([node], pods, stats)
+    [row] = sum_resources([node], pods, stats)
     assert row["cpu"] == {"all": 2.0, "requests": 0.1, "limits": 1.0, "used": 0.5}
     assert (row["memory"]["used"], row["pods"]) == (2**30, 1)
-    assert resources([node], [], {})[0]["cpu"]["used"] is None
-    assert (size(3 * 2**29), size(None), cores(0.25)) == ("1.5 GiB", "?", "0.25")
+    assert sum_resources([node], [], {})[0]["cpu"]["used"] is None
+    assert (format_bytes(3 * 2**29), format_bytes(None), format_cores(0.25)) == ("1.5 GiB", "?", "0.25")
 
 
 def test_bars_of_the_last_up() -> None:
@@ -228,18 +228,18 @@ def test_bars_of_the_last_up() -> None:
         {"name": "a", "start": 0, "seconds": 30, "changed": True},
         {"name": "b", "start": 30, "seconds": 10, "changed": False},
     ]
-    assert [(bar["name"], bar["start"], bar["width"]) for bar in timeline({"steps": steps})] == [
+    assert [(bar["name"], bar["start"], bar["width"]) for bar in describe_timeline({"steps": steps})] == [
         ("a", 0.0, 75.0),
         ("b", 75.0, 25.0),
     ]
-    assert timeline({}) == []
+    assert describe_timeline({}) == []
 
 
 def test_events_are_those_of_the_run_in_order() -> None:
     def event(name: str, when: str) -> Object:
         return {"involvedObject": {"kind": "Pod", "name": name}, "lastTimestamp": when, "message": f"a\n {name}"}
 
-    rows = events([event("mine", "2"), event("other", "1"), event("mine", "1")], ["mine"])
+    rows = list_events([event("mine", "2"), event("other", "1"), event("mine", "1")], ["mine"])
     assert [(row["when"], row["message"]) for row in rows] == [("1", "a mine"), ("2", "a mine")]
 
 
@@ -247,12 +247,12 @@ def test_events_are_those_of_the_run_in_order() -> None:
     ("seconds", "said"), [(3, "just now"), (180, "3 min ago"), (7200, "2 h ago"), (400_000, "5 d ago")]
 )
 def test_how_long_ago(seconds: int, said: str) -> None:
-    assert ago((NOW - timedelta(seconds=seconds)).isoformat(), NOW, WORDS) == said
+    assert format_age((NOW - timedelta(seconds=seconds)).isoformat(), NOW, TRANSLATE) == said
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(4.2, "4 s"), (372, "6m12s"), (3720, "1h02m")])
 def test_lengths(seconds: float, said: str) -> None:
-    assert length(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_lengths(seconds: float, said: str) -> None:
     ],
 )
 def test_the_language_of_a_browser(accepted: str, language: str) -> None:
-    assert preferred(accepted) == language
+    assert choose_language(accepted) == language
 
 
 def test_translations_have_the_same_gaps() -> None:
