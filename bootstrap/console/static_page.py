@@ -17,7 +17,15 @@ from bootstrap.console.preferences import Preferences
 from bootstrap.console.views.runs import COLUMNS, SIZE, Filter, list_rows
 from bootstrap.console.watch_cache import WatchCache
 
-PAGES = {"/": "Runs", "/delivery": "Deployment", "/arrivals": "Webhooks", "/environment": "Environment"}
+PAGES = {
+    "/": "Runs",
+    "/deployment": "Deployment",
+    "/webhooks": "Webhooks",
+    "/environment": "Environment",
+}
+"""Path -> title, in English."""
+RENAMED = {"/delivery": "/deployment", "/arrivals": "/webhooks"}
+"""Paths that pages had before -> those that they have now; bookmarks still lead there."""
 START = "/?start=1"
 """Address of the list of runs with the dialog that starts one."""
 AHEAD = '<link rel="preload" as="{kind}" href="{path}">'

@@ -88,7 +88,7 @@ def test_a_push_shows_in_the_list_by_itself_and_is_delivered(seat: Seat, world: 
     expect(page.locator("[data-test=commit]")).to_have_text(commit[:12], timeout=60_000)
     seat.go("Webhooks")
     expect(page.locator("tr").filter(has_text=commit[:7]).first).to_contain_text("became a run", timeout=60_000)
-    seat.visit.keep("arrivals")
+    seat.visit.keep("webhooks")
 
 
 def test_a_commit_that_does_not_compile_says_so_in_plain_words(
@@ -125,7 +125,7 @@ def test_one_click_goes_back_to_the_version_before_after_it_was_asked(seat: Seat
     expect(page.locator("[data-test=rollout]")).to_contain_text("serving", timeout=120_000)
     assert follow_run.served_commit(world) != before
     expect(page.locator("[data-test=commit]")).to_have_text(follow_run.served_commit(world)[:12])
-    seat.visit.keep("delivery")
+    seat.visit.keep("deployment")
 
 
 def test_the_environment_tells_its_steps_addresses_and_the_last_up(seat: Seat) -> None:

@@ -138,7 +138,7 @@ def test_a_server_that_goes_away_shows_and_comes_back_without_a_reload(browser: 
     assert visit.page.evaluate("window.mark") == 1
 
 
-@pytest.mark.parametrize("path", ["/", f"/run/{RUN}", "/delivery", "/arrivals", "/environment"])
+@pytest.mark.parametrize("path", ["/", f"/run/{RUN}", "/deployment", "/webhooks", "/environment"])
 def test_every_page_fits_400_pixels_in_the_dark_and_in_chinese(browser: Browser, console: Process, path: str) -> None:
     visit = opened(browser, console, path, width=400, height=800, color_scheme="dark", locale="zh-CN")
     visit.page.wait_for_timeout(500)
@@ -161,7 +161,7 @@ def test_everything_is_reached_by_keyboard(browser: Browser, console: Process) -
     assert {"Runs", "Deployment", "Webhooks", "Environment"} <= {*seen}
     page.get_by_role("link", name="Deployment").focus()
     page.keyboard.press("Enter")
-    page.wait_for_url("**/delivery")
+    page.wait_for_url("**/deployment")
     expect(page.get_by_role("heading", name="Deployment")).to_be_visible()
 
 

@@ -129,8 +129,7 @@ class _DeploymentPage:
 
     def _build_pods(self, pods: list[Document]) -> None:
         translate = self._preferences.translate
-        columns = [translate(each) for each in ("State", "Run", "Digest", "Node", "Restarts", "Since")]
-        columns[1] = "Pod"
+        columns = [translate(each) for each in ("State", "Pod", "Digest", "Node", "Restarts", "Since")]
         rows = [
             [
                 lambda pod=pod: add_pill(pod["state"], translate(pod["state"]), POD_ICONS[pod["state"]]),

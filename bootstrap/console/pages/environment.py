@@ -51,7 +51,7 @@ class _EnvironmentPage:
         self._next = self._add_section("Next", self._build_next)
         self._steps = self._add_section("Steps", self._build_steps, flat=True)
         with ui.element("div").classes("pair"):
-            self._places = self._add_section("Where things are", self._build_places)
+            self._places = self._add_section("Addresses", self._build_places)
             self._resources = self._add_section("Resources", self._build_resources)
         self._timeline = self._add_section("The last up", self._build_timeline)
         self._doctor = self._add_section("Doctor", self._build_doctor, flat=True)

@@ -22,7 +22,7 @@ from bootstrap.console.pages.widgets import (
     start_in_background,
 )
 from bootstrap.console.preferences import LANGUAGE, THEME, THEMES, Preferences, read_preferences
-from bootstrap.console.static_page import PAGES
+from bootstrap.console.static_page import PAGES, RENAMED
 from bootstrap.console.translations import LANGUAGES
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def make_application(console: Context) -> FastAPI:
     """The ASGI application with all pages, without the check of the token."""
     outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     _add_choices(outer)
+    _add_redirects(outer)
     ui.add_css(STYLE.read_text(), shared=True)
     ui.run_with(
         outer,
@@ -71,6 +72,14 @@ def _add_choices(outer: FastAPI) -> None:
         return keep(THEME, value, THEMES)
 
 
+def _add_redirects(outer: FastAPI) -> None:
+    def redirect_to(target: str) -> Callable[[], Response]:
+        return lambda: RedirectResponse(target, HTTPStatus.PERMANENT_REDIRECT)
+
+    for old, new in RENAMED.items():
+        outer.add_api_route(old, redirect_to(new))
+
+
 def build_page(console: Context) -> None:
     """Build the frame and the page of the current address within it. Called by NiceGUI for each visit."""
     client = ui.context.client
@@ -83,8 +92,8 @@ def build_page(console: Context) -> None:
     routes: dict[str, Callable[..., Any]] = {
         "/": lambda start="": runs.build_page(console, preferences, start=bool(start)),  # see static_page.START
         "/run/{name}": lambda name: run.build_page(console, preferences, name),
-        "/delivery": lambda: deployment.build_page(console, preferences),
-        "/arrivals": lambda: webhooks_and_polls.build_page(console, preferences),
+        "/deployment": lambda: deployment.build_page(console, preferences),
+        "/webhooks": lambda: webhooks_and_polls.build_page(console, preferences),
         "/environment": lambda: environment.build_page(console, preferences),
     }
     with ui.element("div").classes("page") as main:

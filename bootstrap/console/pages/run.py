@@ -139,7 +139,7 @@ class _RunPage:
 
     def _build_events(self, rows: list[Document]) -> None:
         translate, preferences = self._preferences.translate, self._preferences
-        columns = [translate(each) for each in ("When", "Finding", "Reason", "Message")]
+        columns = [translate(each) for each in ("When", "Object", "Reason", "Message")]
         table = [[preferences.format_time(r["when"]), r["about"], r["reason"], r["message"]] for r in rows]
         add_table(columns, table, translate("none"))
 

@@ -32,7 +32,7 @@ STAGES = {
     "run": ("became a run", "check_circle"),
     "exists": ("its commit has a run already", "check_circle"),
     "refused": ("refused", "error"),
-    "unsent": ("never arrived", "error"),
+    "unsent": ("not delivered", "error"),
     "under way": ("under way", "sync"),
 }
 
@@ -125,9 +125,7 @@ class _WebhooksAndPollsPage:
         if document is None:
             Text(error or translate("reading…"), "empty")
             return
-        columns = [
-            translate(each) for each in ("When", "What became of it", "Why", "Event", "Branch", "Commit", "Repository")
-        ]
+        columns = [translate(each) for each in ("When", "Outcome", "Why", "Event", "Branch", "Commit", "Repository")]
         rows = [
             [
                 lambda row=row: set_attributes(
@@ -168,7 +166,9 @@ class _WebhooksAndPollsPage:
             Text(translate("reading…"), "empty")
             return
         minutes = document["minutes"]
-        text = translate("asked every {n} min", n=minutes) if minutes else translate("asked only by hand: invoke poll")
+        text = (
+            translate("polled every {n} min", n=minutes) if minutes else translate("polled only by hand: invoke poll")
+        )
         Text(text, "soft small q-px-md q-pb-sm")
         rows = [
             [
@@ -188,7 +188,7 @@ class _WebhooksAndPollsPage:
         elif row["seen"]:
             add_pill("ready", translate("ok"), "check_circle")
         else:
-            Text(translate("not asked yet"), "soft")
+            Text(translate("not polled yet"), "soft")
 
 
 def build_page(console: Context, preferences: Preferences) -> None:

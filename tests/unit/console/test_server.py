@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from bootstrap.console.library_files import NAMES
+from bootstrap.console.static_page import PAGES, RENAMED
 from bootstrap.core.paths import PROJECT
 from tests.unit.console_process import EVIL, RUN
 from tests.unit.page_world import PASSWORD
@@ -251,6 +252,14 @@ def test_a_lost_server_shows_and_recovers_while_the_runs_stay(console: Process) 
     assert "run-1" in body
     console.say("back")
     console.page("/", lambda body: "connection refused" not in body)
+
+
+def test_an_address_that_a_page_had_before_leads_to_it(console: Process) -> None:
+    for old, new in RENAMED.items():
+        status, _, headers = console.ask(old)
+        assert (status, headers["Location"]) == (308, new)
+        assert new in PAGES
+    assert console.ask("/delivery", cookie="")[0] == 401
 
 
 def test_the_language_follows_the_browser_or_the_choice(console: Process) -> None:

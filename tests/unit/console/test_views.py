@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,9 @@ from bootstrap.console.views.runs import Filter, choose_step, describe_run, desc
 from bootstrap.console.views.timeline import describe_timeline
 from bootstrap.console.views.times import format_age, format_duration
 from bootstrap.core.model import Object
-from bootstrap.objects.run_status import Run, State, parse_run
+from bootstrap.core.paths import PROJECT
+from bootstrap.objects.manifests import load
+from bootstrap.objects.run_status import WAYS, Run, State, parse_run
 from tests.unit import page_world as stage
 from tests.unit.page_world import COMMIT, DIGEST
 
@@ -135,7 +138,7 @@ def test_a_run_page_holds_tasks_steps_parameters_and_results() -> None:
     assert "REPO" in page["params"]
 
 
-# delivery
+# deployment
 
 
 def replica_set(revision: int, image: str, ready: int = 0) -> Object:
@@ -267,6 +270,40 @@ def test_lengths(seconds: float, said: str) -> None:
 )
 def test_the_language_of_a_browser(accepted: str, language: str) -> None:
     assert choose_language(accepted) == language
+
+
+def texts_of_the_pages() -> tuple[set[str], set[str]]:
+    """(texts that are translated where they stand, all strings) in the console's sources."""
+    translated: set[str] = set()
+    strings: set[str] = set()
+
+    def constants(node: ast.AST) -> set[str]:
+        return {each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+
+    def is_translate(node: ast.AST) -> bool:
+        return isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "translate"
+
+    for file in (PROJECT / "bootstrap/console").rglob("*.py"):
+        if file.name == "translations.py":
+            continue
+        tree = ast.parse(file.read_text())
+        strings |= constants(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and is_translate(node) and node.args:
+                translated |= constants(node.args[0])
+            if isinstance(node, ast.GeneratorExp | ast.ListComp) and is_translate(node.elt):
+                translated |= constants(node.generators[0].iter)
+    return translated, strings
+
+
+def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over() -> None:
+    translated, strings = texts_of_the_pages()
+    assert len(translated) > 80
+    keys = {"", "state", "by", "verdict", "level", "about"}  # of rows whose values are translated
+    assert translated - keys - {*ZH} == set()
+    pipeline = next(each for each in load(PROJECT / "manifests/pipeline") if each["kind"] == "Pipeline")
+    descriptions = {each.get("description") for each in pipeline["spec"]["params"]}
+    assert {*ZH} - strings - {state.value for state in State} - {*WAYS} - descriptions == set()
 
 
 def test_translations_have_the_same_gaps() -> None:
