@@ -1,8 +1,12 @@
-"""Loads the web library in less than half the time that it would take, by leaving out what nobody needs here.
+"""Loads NiceGUI in less than half the time that it would take, by leaving out what the console does not need.
 
-Its socketio also has a client, whose HTTP libraries are loaded if they are there; FastAPI also looks for models of the
-old pydantic, and describes OpenAPI in models whose validators nothing asks for. And pydantic looks through every
-installed package for plugins of its own.
+- The HTTP clients of its socketio (aiohttp, requests, websocket) are hidden: they are imported if they can be found.
+- FastAPI's models of OpenAPI, which nothing here uses, are not built before they are used.
+- pydantic does not search every installed package for plugins, and FastAPI finds no models of the old pydantic.
+- The garbage collector pauses meanwhile.
+
+This relies on how those libraries are made today. With the environment variable TEKTON_BOOTSTRAP_PLAIN_LOADING=1 they
+are imported as usual, which takes longer and changes nothing else.
 """
 
 from __future__ import annotations
@@ -15,14 +19,16 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+PLAIN_LOADING = "TEKTON_BOOTSTRAP_PLAIN_LOADING"
+"""Environment variable; with the value 1 nothing here has any effect."""
 UNUSED = ("aiohttp", "requests", "websocket", "pydantic.v1")
-"""Optional for those who import them, and only looked for while the library is loaded."""
-TURN_SECONDS = 0.0005
-"""Python's own is ten times as long."""
+"""Modules that are hidden while NiceGUI is loaded. Those who import them do without them if they are not installed."""
+SWITCH_SECONDS = 0.0005
+"""Interval after which Python lets another thread run; its default is ten times as long."""
 
 
 class _Absent:
-    """A finder, as `sys.meta_path` has them, that knows those are not there; for the thread that made it only."""
+    """A finder for `sys.meta_path` that says of UNUSED that they are not installed, to the thread that made it only."""
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
@@ -32,10 +38,20 @@ class _Absent:
             raise ModuleNotFoundError(f"{fullname} is not needed", name=fullname)
 
 
+def _is_plain() -> bool:
+    return os.environ.get(PLAIN_LOADING) == "1"
+
+
 @contextlib.contextmanager
 def load_quickly() -> Iterator[None]:
-    """Imports within are as if those libraries were not installed, models of pydantic are built when they are first
-    used, and no rubbish is looked for meanwhile."""
+    """For the imports in the block: hide UNUSED, build models of pydantic when they are first used, pause the
+    collector.
+
+    Other threads import as usual. Without effect if PLAIN_LOADING is set.
+    """
+    if _is_plain():
+        yield
+        return
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     absent = _Absent()
     sys.meta_path.insert(0, absent)
@@ -48,25 +64,29 @@ def load_quickly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def pause_collector() -> Iterator[None]:
-    """What is loaded within stays, so that no rubbish is looked for in it, neither now nor later.
+    """Pause the garbage collector in the block, and exempt from it for good what was loaded: modules stay anyway.
 
-    Loading hardly ever pauses by itself, so other threads have their turn sooner: they read the cluster and let
-    readers in.
+    Threads switch more often meanwhile, because importing hardly ever waits, and the others have to read the cluster
+    and to answer browsers. Without effect if PLAIN_LOADING is set.
     """
-    turn = sys.getswitchinterval()
-    sys.setswitchinterval(TURN_SECONDS)
+    if _is_plain():
+        yield
+        return
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
         gc.enable()
-        sys.setswitchinterval(turn)
+        sys.setswitchinterval(interval)
 
 
 @contextlib.contextmanager
 def _defer_models() -> Iterator[None]:
-    """Models inherit their configuration from the base of all, which is pydantic's own way to set it for many."""
+    """Build the models that are defined in the block when they are first used: they inherit the setting of
+    BaseModel."""
     from pydantic import BaseModel, ConfigDict
 
     before = BaseModel.model_config

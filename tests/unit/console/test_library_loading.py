@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -35,6 +36,23 @@ print(OpenAPI(openapi="3.1.0", info={"title": "t", "version": "1"}, paths={}).in
 def test_what_nobody_needs_is_not_loaded_and_models_are_built_when_they_are_used() -> None:
     answer = subprocess.run([sys.executable, "-c", LOADED], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines() == ["", "False True 1", "t"]
+
+
+PLAIN = """
+import gc, sys
+from bootstrap.console import library_loading as loading
+finders = [*sys.meta_path]
+with loading.load_quickly():
+    from pydantic import BaseModel
+    print(sys.meta_path == finders, gc.isenabled(), gc.get_freeze_count(), "defer_build" in BaseModel.model_config)
+"""
+
+
+def test_with_plain_loading_nothing_is_hidden_or_changed() -> None:
+    environ = {**os.environ, library_loading.PLAIN_LOADING: "1"}
+    command = [sys.executable, "-c", PLAIN]
+    answer = subprocess.run(command, cwd=PROJECT, env=environ, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["True", "True", "0", "False"]
 
 
 def test_another_thread_finds_all_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,17 +6,19 @@ import contextlib
 import html
 import http.client
 import json
+import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from bootstrap.console.library_files import NAMES
+from bootstrap.console.library_loading import PLAIN_LOADING
 from bootstrap.console.static_page import PAGES, RENAMED
 from bootstrap.core.paths import PROJECT
 from tests.unit.console_process import EVIL, RUN
@@ -31,9 +33,16 @@ SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
 class Process:
     """A console that answers. token: as in its address; cookie: what it gave for that."""
 
-    def __init__(self, folder: Path, runs: int, longer: float = 0) -> None:
+    def __init__(self, folder: Path, runs: int, longer: float = 0, environ: Mapping[str, str] | None = None) -> None:
         words = [sys.executable, "-m", "tests.unit.console_process", str(folder), str(runs), str(longer)]
-        self.process = subprocess.Popen(words, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            words,
+            cwd=PROJECT,
+            env={**os.environ, **(environ or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()
         parts = urlsplit(self.url)
@@ -252,6 +261,18 @@ def test_a_lost_server_shows_and_recovers_while_the_runs_stay(console: Process) 
     assert "run-1" in body
     console.say("back")
     console.page("/", lambda body: "connection refused" not in body)
+
+
+def test_the_pages_come_up_as_well_when_the_library_is_loaded_as_usual(tmp_path: Path) -> None:
+    console = Process(tmp_path, 3, environ={PLAIN_LOADING: "1"})
+    with console.process:
+        try:
+            body = console.page("/", lambda body: "run-1" in body)
+            assert "run-2" in shown(body)
+            for path in PAGES:
+                assert console.ask(path)[0] == 200
+        finally:
+            console.process.terminate()
 
 
 def test_an_address_that_a_page_had_before_leads_to_it(console: Process) -> None:
