@@ -55,11 +55,11 @@ NAMES = (
     "mirror-again",
     "bundle",
 )
-CARGO = {"mirror", "mirror-again", "bundle"}
+SUPPLIES = {"mirror", "mirror-again", "bundle"}
 SCRIPT = "benchmarks/serial.sh"
 LIMIT = 900.0
 PUSH_LIMIT = 300.0
-OWN = {f"INVOKE_{name}_PORT": "0" for name in ("CLUSTER_API", "REGISTRY", "GIT", "APP")} | {
+OWN_SETTINGS = {f"INVOKE_{name}_PORT": "0" for name in ("CLUSTER_API", "REGISTRY", "GIT", "APP")} | {
     "INVOKE_GIT_URL": "",
     "INVOKE_GIT_WEBHOOK": "on",
     "INVOKE_WEBHOOK_BRANCHES": "main",
@@ -89,17 +89,17 @@ def bench(world: World, *, only: str = "", times: int = 3, as_json: bool = False
         raise UsageError(f"there is no benchmark {name}{meant(name, NAMES)}", hint=f"some of {','.join(NAMES)}")
     with tempfile.TemporaryDirectory(prefix="tekton-bootstrap-bench-") as folder:
         found = Bench(world, Path(folder), wanted, max(1, times)).measure()
-    world.report.table(["what", "seconds", "median"], table(found))
+    world.report.table(["what", "seconds", "median"], make_table(found))
     if as_json:
         world.report.json(found)
     return 0
 
 
-def table(found: Measured) -> list[list[str]]:
+def make_table(found: Measured) -> list[list[str]]:
     rows = []
     for name, values in found.items():
         if name == "webhook":
-            rows += bench_webhook.rows(values)
+            rows += bench_webhook.make_rows(values)
             continue
         for key, value in values.items():
             if isinstance(value, list):
@@ -119,8 +119,8 @@ class Bench:
         self._wanted = wanted
         self._times = times
         self._name = f"bench-{secrets.token_hex(2)}"
-        self._serial = _renamed(world, f"{self._name}-serial")
-        self._found: dict[str, dict[str, Any]] = {}
+        self._serial = _with_name(world, f"{self._name}-serial")
+        self._results: dict[str, dict[str, Any]] = {}
 
     def measure(self) -> Measured:
         if "list" in self._wanted:
@@ -130,31 +130,33 @@ class Bench:
             source = test_command.provide(self._world)
             if "poll" in self._wanted:
                 server = source.binary("go-git-server", "git-server")
-                self._found["poll"] = bench_poller.poll(self._world, server, self._folder / "poll")
-            if self._wanted & CARGO:
-                self._supplies()
-            if self._wanted - CARGO - {"list", "poll"}:
-                self._lives(source)
-        measured = [name for name in NAMES if name in self._found and name in self._wanted]
-        return {name: summary(name, self._found[name]) for name in measured}
+                self._results["poll"] = bench_poller.measure_poll(self._world, server, self._folder / "poll")
+            if self._wanted & SUPPLIES:
+                self._measure_supplies()
+            if self._wanted - SUPPLIES - {"list", "poll"}:
+                self._measure_environments(source)
+        measured = [name for name in NAMES if name in self._results and name in self._wanted]
+        return {name: summarize(name, self._results[name]) for name in measured}
 
-    def _supplies(self) -> None:
+    def _measure_supplies(self) -> None:
         """With the user's engine running all the while: what is measured would end it as the last that uses it."""
         with engine_held(self._world):
             self._world.engine.ensure(lambda _: None)
             if self._wanted & {"mirror", "mirror-again"}:
-                self._found |= bench_supplies.mirror(self._world, self._folder / "mirror", self._times, self._invoke)
+                self._results |= bench_supplies.measure_mirror(
+                    self._world, self._folder / "mirror", self._times, self._invoke
+                )
             if "bundle" in self._wanted:
-                found = bench_supplies.bundle(self._world, self._folder / "bundle", self._times, self._invoke)
-                self._found["bundle"] = found
+                found = bench_supplies.measure_bundle(self._world, self._folder / "bundle", self._times, self._invoke)
+                self._results["bundle"] = found
 
-    def _lives(self, source: Source) -> None:
+    def _measure_environments(self, source: Source) -> None:
         """Environments come and go; what needs one that lives is measured in the last."""
         lives = self._times if self._wanted & {"up", "down"} else 1
         for life in range(lives):
             with self._environment():
                 if life == lives - 1:
-                    self._alive()
+                    self._measure_running()
             if "up" in self._wanted:
                 self._keep("up", "serial_s", self._run_serial(source))
 
@@ -179,24 +181,24 @@ class Bench:
             raise
         self._keep("down", "seconds", self._invoke("down"))
 
-    def _alive(self) -> None:
+    def _measure_running(self) -> None:
         if self._wanted & {"test-run", "push", "console"}:
             self._invoke("test-run")
         if self._wanted & {"test-run", "push"}:
-            self._runs(Clone(self._world, self._folder / "clone"))
+            self._measure_runs(Clone(self._world, self._folder / "clone"))
         if "webhook" in self._wanted:
-            self._found["webhook"] = bench_webhook.measure(_renamed(self._world, self._name), self._times)
+            self._results["webhook"] = bench_webhook.measure(_with_name(self._world, self._name), self._times)
         if "console" in self._wanted:
             environ = {**os.environ, **self._environ()}
-            self._found["console"] = bench_console.measure(_renamed(self._world, self._name), self._times, environ)
+            self._results["console"] = bench_console.measure(_with_name(self._world, self._name), self._times, environ)
         if "cleanup" in self._wanted:
-            found = bench_cleanup.measure(_renamed(self._world, self._name), self._times, self._cleanup)
-            self._found["cleanup"] = {"seconds": [round(seconds, 3) for seconds in found]}
+            found = bench_cleanup.measure(_with_name(self._world, self._name), self._times, self._run_cleanup)
+            self._results["cleanup"] = {"seconds": [round(seconds, 3) for seconds in found]}
         for name, words in (("again", ("up",)), ("dry-run", ("up", "--dry-run"))):
             for _ in range(self._times if name in self._wanted else 0):
                 self._keep(name, "seconds", self._invoke(*words))
 
-    def _runs(self, clone: Clone) -> None:
+    def _measure_runs(self, clone: Clone) -> None:
         """Each of another commit: a run of the same one would prove less."""
         self._invoke("clone", "--into", str(clone.folder))
         for _ in range(self._times if "test-run" in self._wanted else 0):
@@ -204,12 +206,12 @@ class Bench:
             clone.git("push", "--quiet", "--push-option=no-webhook")
             self._keep("test-run", "seconds", self._invoke("test-run"))
         for _ in range(self._times if "push" in self._wanted else 0):
-            self._keep("push", "seconds", self._push(clone, _renamed(self._world, self._name)))
+            self._keep("push", "seconds", self._measure_push(clone, _with_name(self._world, self._name)))
 
-    def _cleanup(self) -> float:
+    def _run_cleanup(self) -> float:
         return self._invoke("cleanup", "--set", "cleanup.keep=0")
 
-    def _push(self, clone: Clone, world: World) -> float:
+    def _measure_push(self, clone: Clone, world: World) -> float:
         """Seconds from the start of `git push` until the commit serves. Raises TimedOut."""
         commit = clone.commit()
         self._world.report.line("git push")
@@ -238,13 +240,13 @@ class Bench:
         if not verb.startswith("-"):
             words = (verb, "--name", self._name, *words[1:])
             self._world.report.line(f"invoke {' '.join(words)}")
-        return self._timed([sys.executable, "-m", "invoke", *words], {**self._environ(), **(env or {})}, hear)
+        return self._measure_command([sys.executable, "-m", "invoke", *words], {**self._environ(), **(env or {})}, hear)
 
     def _environ(self) -> dict[str, str]:
         """PYTHONDONTWRITEBYTECODE: not set, as on the machine of whoever has not asked for it, or every command would
         compile us anew."""
         ours = {"KUBECONFIG": str(self._folder / "kubeconfig"), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": ""}
-        return {**OWN, **ours}
+        return {**OWN_SETTINGS, **ours}
 
     def _run_serial(self, source: Source) -> float:
         world = self._serial
@@ -253,23 +255,23 @@ class Bench:
             with engine_in_use(world):
                 world.engine.ensure(lambda _: None)
                 folder = self._folder / "serial"
-                bench_baseline.write(world, folder)
-                environ = bench_baseline.environ(world, source, folder)
+                bench_baseline.write_files(world, folder)
+                environ = bench_baseline.make_environ(world, source, folder)
                 world.engine.network_create(constants.network(world.config.name))
-                return self._timed(["bash", SCRIPT], environ, lambda line: world.report.line(f"  {line}"))
+                return self._measure_command(["bash", SCRIPT], environ, lambda line: world.report.line(f"  {line}"))
         finally:  # it names everything as the product does
             down = [sys.executable, "-m", "invoke", "down", "--name", world.config.name]
             environ = {"KUBECONFIG": str(self._folder / "serial/kubeconfig")}
             self._world.shell.run(down, env=environ, cwd=world.project, limit=LIMIT, check=False)
 
-    def _timed(self, argv: list[str], environ: Mapping[str, str], hear: Any) -> float:
+    def _measure_command(self, argv: list[str], environ: Mapping[str, str], hear: Any) -> float:
         start = self._world.clock.now()
         self._world.shell.run(argv, env=environ, cwd=self._world.project, limit=LIMIT, on_line=hear)
         return self._world.clock.now() - start
 
     def _keep(self, name: str, key: str, seconds: float) -> None:
         if name in self._wanted:
-            self._found.setdefault(name, {}).setdefault(key, []).append(round(seconds, 3))
+            self._results.setdefault(name, {}).setdefault(key, []).append(round(seconds, 3))
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,7 @@ class Clone:
         return self.world.shell.run(["git", *words], cwd=self.folder, env=AUTHOR).stdout.strip()
 
 
-def _renamed(world: World, name: str) -> World:
+def _with_name(world: World, name: str) -> World:
     """The same doors on another environment; nobody is told of its runs, and it is its own target."""
     config = replace(
         world.config,
@@ -304,11 +306,11 @@ def _renamed(world: World, name: str) -> World:
     return replace(world, config=config, paths=paths, identity=Identity(paths.env, name))
 
 
-def summary(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if name in ("webhook", "poll", "console"):
         return dict(values)
     if name in ("mirror", "bundle"):
-        return bench_supplies.summary(values)
+        return bench_supplies.summarize(values)
     if name != "up":
         return {**values, "median_s": statistics.median(values["seconds"])}
     ours, serial = values["ours_s"], values["serial_s"]

@@ -24,7 +24,7 @@ from bootstrap.world import World
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def objects(world: World) -> dict[str, Sequence[Object]]:
+def collect_objects(world: World) -> dict[str, Sequence[Object]]:
     """Name of a file -> what it holds, in the order to apply: what a kind needs is in an earlier file."""
     release = ordered(tekton.objects(world))
     triggers = [each for each in release if part_of(each) == TRIGGERS]
@@ -45,7 +45,7 @@ def objects(world: World) -> dict[str, Sequence[Object]]:
     }
 
 
-def files(world: World) -> dict[str, bytes]:
+def collect_files(world: World) -> dict[str, bytes]:
     """Path in the folder -> contents of what is no manifest."""
     identity, settings = world.identity, world.config.registry
     password = identity.password("registry", settings.password)
@@ -62,17 +62,17 @@ def files(world: World) -> dict[str, bytes]:
     }
 
 
-def write(world: World, folder: Path) -> None:
+def write_files(world: World, folder: Path) -> None:
     """Everything into `folder`, which only we may read: there are passwords among it."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    for name, found in objects(world).items():
+    for name, found in collect_objects(world).items():
         (folder / f"{name}.yaml").write_text(yaml.dump_all(found, Dumper=_DUMPER))
-    for path, data in files(world).items():
+    for path, data in collect_files(world).items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_bytes(data)
 
 
-def environ(world: World, source: Source, folder: Path) -> dict[str, str]:
+def make_environ(world: World, source: Source, folder: Path) -> dict[str, str]:
     """The script's variables."""
     settings, lock, port = world.config.registry, world.images.lock(), free_port()
     password = world.identity.password("registry", settings.password)

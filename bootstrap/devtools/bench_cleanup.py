@@ -10,7 +10,7 @@ from bootstrap.commands import follow_run
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError
 from bootstrap.core.model import Object
-from bootstrap.devtools.bench_webhook import not_started
+from bootstrap.devtools.bench_webhook import stop_controller
 from bootstrap.world import World
 
 OVER, UNDER_WAY = 2000, 20
@@ -26,20 +26,20 @@ def measure(world: World, times: int, clean: Callable[[], float]) -> list[float]
 
     Raises BootstrapError if it leaves one of the former, or touches one of the latter. All are deleted in the end.
     """
-    with not_started(world):
+    with stop_controller(world):
         try:
-            return [_once(world, clean) for _ in range(times)]
+            return [_measure_cleanup(world, clean) for _ in range(times)]
         finally:
-            for each in litter(world):
+            for each in list_benchmark_runs(world):
                 world.kube.delete(follow_run.API, "PipelineRun", each["metadata"]["name"], constants.RUNS)
 
 
-def _once(world: World, clean: Callable[[], float]) -> float:
-    make(world)
-    before = {uid: version for uid, version, over in _seen(world) if not over}
+def _measure_cleanup(world: World, clean: Callable[[], float]) -> float:
+    make_runs(world)
+    before = {uid: version for uid, version, over in _list_states(world) if not over}
     seconds = clean()
-    after = {uid: version for uid, version, over in _seen(world) if not over}
-    left = sum(over for _, _, over in _seen(world))
+    after = {uid: version for uid, version, over in _list_states(world) if not over}
+    left = sum(over for _, _, over in _list_states(world))
     if left or after != before:
         raise BootstrapError(
             f"the cleanup left {left} of {OVER} runs, and touched {len(before.items() - after.items())}"
@@ -47,7 +47,7 @@ def _once(world: World, clean: Callable[[], float]) -> float:
     return seconds
 
 
-def make(world: World) -> None:
+def make_runs(world: World) -> None:
     """OVER runs that are over, and UNDER_WAY that are not."""
     mark = secrets.token_hex(3)
     world.report.line(f"making {OVER} runs that are over, and {UNDER_WAY} that are not")
@@ -75,14 +75,14 @@ def make_run(world: World, name: str, *, over: bool) -> None:
         world.kube.patch(follow_run.API, "PipelineRun", name, constants.RUNS, patch=status, subresource="status")
 
 
-def litter(world: World) -> list[Object]:
+def list_benchmark_runs(world: World) -> list[Object]:
     """All that was made here."""
     return world.kube.list(follow_run.API, "PipelineRun", constants.RUNS, labels=MARK)
 
 
-def _seen(world: World) -> list[tuple[str, str, bool]]:
+def _list_states(world: World) -> list[tuple[str, str, bool]]:
     """(uid, resourceVersion, whether it is over)."""
     return [
         (each["metadata"]["uid"], each["metadata"]["resourceVersion"], "completionTime" in (each.get("status") or {}))
-        for each in litter(world)
+        for each in list_benchmark_runs(world)
     ]

@@ -19,7 +19,7 @@ from bootstrap.core.errors import BootstrapError, PreconditionError
 from bootstrap.core.model import Object, Pending, Ready
 from bootstrap.core.wait import until
 from bootstrap.devtools import bench_cleanup
-from bootstrap.devtools.bench_webhook import not_started
+from bootstrap.devtools.bench_webhook import stop_controller
 from bootstrap.objects import manifests, run_spec
 from bootstrap.world import World
 
@@ -58,21 +58,21 @@ def measure(world: World, times: int, environ: Mapping[str, str]) -> dict[str, A
 
     environ: of the command. Raises PreconditionError without a browser.
     """
-    with _browser(world) as browser:
-        shown = [_shown(world, browser, environ) for _ in range(times)]
-        with _console(world, environ) as console:
-            page = _page(browser, console.url)
-            changes = [_change(world, page) for _ in range(times)]
-            lines = [_line(world, page, console.base) for _ in range(times)]
+    with _open_browser(world) as browser:
+        shown = [_measure_start(world, browser, environ) for _ in range(times)]
+        with _run_console(world, environ) as console:
+            page = _open_page(browser, console.url)
+            changes = [_measure_change(world, page) for _ in range(times)]
+            lines = [_measure_log_line(world, page, console.base) for _ in range(times)]
             page.context.close()
-        memory = _memory(world, browser, environ)
+        memory = _measure_memory(world, browser, environ)
     return {
         "usable_s": [each["usable"] for each in shown],
         "live_s": [each["live"] for each in shown],
         "change_s": changes,
         "log_s": lines,
         "memory_mb": memory,
-        "requests_per_minute": _idle(world),
+        "requests_per_minute": _measure_idle_requests(world),
     }
 
 
@@ -89,7 +89,7 @@ class _Console:
 
 
 @contextlib.contextmanager
-def _console(world: World, environ: Mapping[str, str]) -> Iterator[_Console]:
+def _run_console(world: World, environ: Mapping[str, str]) -> Iterator[_Console]:
     words = [sys.executable, "-m", "invoke", "dashboard", "--name", world.config.name, "--set", "dashboard.port=0"]
     with subprocess.Popen(words, cwd=world.project, env=dict(environ), stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -103,7 +103,7 @@ def _console(world: World, environ: Mapping[str, str]) -> Iterator[_Console]:
 
 
 @contextlib.contextmanager
-def _browser(world: World) -> Iterator[Browser]:
+def _open_browser(world: World) -> Iterator[Browser]:
     program = next((each for each in BROWSERS if world.shell.which(each)), "")
     try:
         from playwright.sync_api import sync_playwright
@@ -119,7 +119,7 @@ def _browser(world: World) -> Iterator[Browser]:
             browser.close()
 
 
-def _page(browser: Browser, url: str) -> Page:
+def _open_page(browser: Browser, url: str) -> Page:
     page = browser.new_context().new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(url)
@@ -127,7 +127,7 @@ def _page(browser: Browser, url: str) -> Page:
     return page
 
 
-def _shown(world: World, browser: Browser, environ: Mapping[str, str]) -> dict[str, float]:
+def _measure_start(world: World, browser: Browser, environ: Mapping[str, str]) -> dict[str, float]:
     """From the start of the command until the page can be used, and until it is the live one, in a browser that is open
     already."""
     page = browser.new_context().new_page()
@@ -144,7 +144,7 @@ def _shown(world: World, browser: Browser, environ: Mapping[str, str]) -> dict[s
     page.on("console", lambda message: note(message.text))
     page.wait_for_timeout(REST)
     start = time.time()
-    with _console(world, environ) as console:
+    with _run_console(world, environ) as console:
         page.goto(console.url, wait_until="commit")
         page.wait_for_selector(LIVE)
         while "live" not in seen:
@@ -153,7 +153,7 @@ def _shown(world: World, browser: Browser, environ: Mapping[str, str]) -> dict[s
     return {name: round(when - start, 3) for name, when in seen.items()}
 
 
-def _change(world: World, page: Page) -> float:
+def _measure_change(world: World, page: Page) -> float:
     """From before a run is created until its row is there."""
     name = f"litter-change-{time.monotonic_ns()}"
     start = time.monotonic()
@@ -164,10 +164,10 @@ def _change(world: World, page: Page) -> float:
     return round(seconds, 3)
 
 
-def _line(world: World, page: Page, base: str) -> float:
+def _measure_log_line(world: World, page: Page, base: str) -> float:
     """From the printing of a step's first line, which is the time, until it can be read."""
     name = f"litter-log-{time.monotonic_ns()}"
-    world.kube.create(_speaking(world, name))
+    world.kube.create(_make_printing_run(world, name))
     try:
         page.goto(f"{base}/run/{name}")
         line = page.locator(".log .line .tx").filter(has_text=PRINTED).first
@@ -179,7 +179,7 @@ def _line(world: World, page: Page, base: str) -> float:
     return round(seconds, 3)
 
 
-def _speaking(world: World, name: str) -> Object:
+def _make_printing_run(world: World, name: str) -> Object:
     """A run of one step that prints the time, and goes on for a while."""
     [run] = manifests.load(world.project / run_spec.MANIFEST)
     confined = {
@@ -202,24 +202,24 @@ def _speaking(world: World, name: str) -> Object:
     return {"apiVersion": follow_run.API, "kind": "PipelineRun", "metadata": metadata, "spec": spec}
 
 
-def _memory(world: World, browser: Browser, environ: Mapping[str, str]) -> int:
+def _measure_memory(world: World, browser: Browser, environ: Mapping[str, str]) -> int:
     """MB that the command holds, with 2,000 runs and one reader."""
-    with not_started(world):
-        bench_cleanup.make(world)
+    with stop_controller(world):
+        bench_cleanup.make_runs(world)
         try:
-            with _console(world, environ) as console:
-                page = _page(browser, console.url)
+            with _run_console(world, environ) as console:
+                page = _open_page(browser, console.url)
                 page.wait_for_selector(f"text=/of {bench_cleanup.OVER}|of 2\\d\\d\\d/")
                 page.wait_for_timeout(3000)
                 status = Path(f"/proc/{console.pid}/status").read_text()
                 page.context.close()
         finally:
-            for each in bench_cleanup.litter(world):
+            for each in bench_cleanup.list_benchmark_runs(world):
                 world.kube.delete(follow_run.API, "PipelineRun", each["metadata"]["name"], constants.RUNS)
     return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) // 1024
 
 
-def _idle(world: World) -> float:
+def _measure_idle_requests(world: World) -> float:
     """Requests to the API server while nothing happens, of the watches that a console keeps."""
     target, pipeline = world.config.target, world.config.pipeline
     cache = WatchCache(lambda: world.kube, lambda: world.target, target.namespace, pipeline.deployment)

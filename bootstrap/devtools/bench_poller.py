@@ -31,18 +31,18 @@ START_LIMIT = 30.0
 POLL_LIMIT = 300.0
 
 
-def poll(world: World, program: Path, folder: Path) -> dict[str, float]:
+def measure_poll(world: World, program: Path, folder: Path) -> dict[str, float]:
     """Seconds of one poll of 200 repositories on a server of this machine, and of one of repositories with history;
     and the most memory (MB) that the poller and its git had in use at once in either.
 
     program: the environment's git server. The API is a dictionary: what is measured is asking, comparing, composing.
     """
-    found = {what: _poll(world, program, folder / what, commits) for what, commits in HISTORY.items()}
+    found = {what: _measure_poll(world, program, folder / what, commits) for what, commits in HISTORY.items()}
     seconds = {what: seconds for what, (seconds, _) in found.items()}
     return {**seconds, "memory_mb": max(memory for _, memory in found.values())}
 
 
-def _poll(world: World, program: Path, folder: Path, commits: int) -> tuple[float, float]:
+def _measure_poll(world: World, program: Path, folder: Path, commits: int) -> tuple[float, float]:
     """Seconds, MB."""
     root, login, home = folder / "data", folder / "login", folder / "home"
     for each in (root, login, home):
@@ -50,19 +50,19 @@ def _poll(world: World, program: Path, folder: Path, commits: int) -> tuple[floa
     (login / "username").write_text("bench")
     (login / "password").write_text(secrets.token_urlsafe())
     first = root / "r0.git"
-    _fill(world, first, commits)
+    _fill_repository(world, first, commits)
     for number in range(1, REPOSITORIES):
         shutil.copytree(first, root / f"r{number}.git")
     said: list[str] = []
     most = 0
-    with _served(world, program, root, login) as address:
+    with _run_git_server(world, program, root, login) as address:
         given = {"ADDRESS": address, "CREDENTIALS": str(login), "POLLERS_HOME": str(home)}
         argv = [sys.executable, "-m", "bootstrap.devtools.bench_poller"]
         with running(world.shell, argv, env=given, cwd=world.project, on_line=said.append) as process:
 
             def over() -> Verdict:
                 nonlocal most
-                most = max(most, memory_of(process.pid))
+                most = max(most, measure_memory(process.pid))
                 return Pending("polling") if process.alive() else Ready()
 
             until(over, clock=world.clock, limit=POLL_LIMIT, what="the poll", every=0.02)
@@ -75,7 +75,7 @@ def _poll(world: World, program: Path, folder: Path, commits: int) -> tuple[floa
     raise PreconditionError(f"the poll did not make {REPOSITORIES} runs", hint="\n".join(said[-3:]))
 
 
-def memory_of(pid: int) -> int:
+def measure_memory(pid: int) -> int:
     """Bytes that a process and all below it have in use, what they share counted once (Linux, PSS)."""
     parents: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -92,7 +92,7 @@ def memory_of(pid: int) -> int:
     return found
 
 
-class Memory:
+class FakeApi:
     """As much of the API as a poll asks for."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Memory:
 
 def main(environ: Mapping[str, str]) -> int:
     """One poll, as a process of its own; prints {"seconds", "created"}."""
-    address, memory = environ["ADDRESS"], Memory()
+    address, memory = environ["ADDRESS"], FakeApi()
     git_environ = agent.git_environ(environ, {"credentialsFor": address}, Path(environ["POLLERS_HOME"]))
     urls = [f"{address}/r{number}.git" for number in range(REPOSITORIES)]
     run: Object = {"metadata": {}, "spec": {"params": []}}
@@ -120,7 +120,7 @@ def main(environ: Mapping[str, str]) -> int:
     return code
 
 
-def _fill(world: World, repository: Path, commits: int) -> None:
+def _fill_repository(world: World, repository: Path, commits: int) -> None:
     """A bare repository whose main has so many commits."""
     world.shell.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(repository)])
     who = "committer bench <bench@localhost> 1700000000 +0000"
@@ -129,7 +129,7 @@ def _fill(world: World, repository: Path, commits: int) -> None:
 
 
 @contextlib.contextmanager
-def _served(world: World, program: Path, root: Path, login: Path) -> Iterator[str]:
+def _run_git_server(world: World, program: Path, root: Path, login: Path) -> Iterator[str]:
     port = free_port()
     environ = {"PORT": str(port), "GIT_PROJECT_ROOT": str(root), "CREDENTIALS_DIR": str(login), "WEBHOOK_URL": ""}
 

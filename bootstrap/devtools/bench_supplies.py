@@ -33,15 +33,15 @@ class Invoke(Protocol):
     def __call__(self, *words: str, env: Mapping[str, str] | None = None) -> float: ...
 
 
-def mirror(world: World, folder: Path, times: int, invoke: Invoke) -> Measured:
+def measure_mirror(world: World, folder: Path, times: int, invoke: Invoke) -> Measured:
     """ "mirror" and "mirror-again". Raises CommandError where the second time writes anything."""
     ours: list[float] = []
     again: list[float] = []
     theirs: list[float] = []
-    why = _skopeo_missing(world)
+    why = _explain_missing_skopeo(world)
     for number in range(times):
         place = folder / str(number)
-        with registry(world, place / "ours") as (address, heard):
+        with run_registry(world, place / "ours") as (address, heard):
             env = {"INVOKE_MIRROR_REGISTRY": address, "INVOKE_MIRROR_PLAIN_HTTP": "on"}
             ours.append(round(invoke("mirror", env=env), 3))
             before = len(heard)
@@ -50,8 +50,8 @@ def mirror(world: World, folder: Path, times: int, invoke: Invoke) -> Measured:
             if written:
                 raise CommandError("the second invoke mirror wrote to the registry", code=1, evidence=written[0])
         if not why:
-            with registry(world, place / "theirs") as (address, _):
-                theirs.append(round(_skopeo(world, address, place / "saved"), 3))
+            with run_registry(world, place / "theirs") as (address, _):
+                theirs.append(round(_measure_skopeo(world, address, place / "saved"), 3))
         shutil.rmtree(place, ignore_errors=True)
     if why:
         world.report.warn(f"mirror is not compared with skopeo: {why}")
@@ -59,7 +59,7 @@ def mirror(world: World, folder: Path, times: int, invoke: Invoke) -> Measured:
 
 
 @contextlib.contextmanager
-def registry(world: World, folder: Path) -> Iterator[tuple[str, list[str]]]:
+def run_registry(world: World, folder: Path) -> Iterator[tuple[str, list[str]]]:
     """An empty registry of go-containerregistry's on this machine: its address, and the lines that it logs."""
     folder.mkdir(parents=True)
     port, heard = free_port(), list[str]()
@@ -74,7 +74,7 @@ def registry(world: World, folder: Path) -> Iterator[tuple[str, list[str]]]:
         yield f"127.0.0.1:{port}", heard
 
 
-def _skopeo_missing(world: World) -> str:
+def _explain_missing_skopeo(world: World) -> str:
     """Why there is nothing to compare with, "" if there is."""
     if world.shell.which("skopeo"):
         return ""
@@ -85,7 +85,7 @@ def _skopeo_missing(world: World) -> str:
     return "" if world.shell.which("skopeo") else "it is not installed"
 
 
-def _skopeo(world: World, address: str, folder: Path) -> float:
+def _measure_skopeo(world: World, address: str, folder: Path) -> float:
     """Seconds for the same images, one after the other; what the engine has is saved first, as we do."""
     folder.mkdir(parents=True)
     start = world.clock.now()
@@ -101,7 +101,7 @@ def _skopeo(world: World, address: str, folder: Path) -> float:
     return world.clock.now() - start
 
 
-def bundle(world: World, folder: Path, times: int, invoke: Invoke) -> dict[str, Any]:
+def measure_bundle(world: World, folder: Path, times: int, invoke: Invoke) -> dict[str, Any]:
     """`up` from a bundle where engine and cache hold nothing, in turn with `up` from a source that is built."""
     file = folder / "bundle.tar"
     folder.mkdir(parents=True)
@@ -116,15 +116,15 @@ def bundle(world: World, folder: Path, times: int, invoke: Invoke) -> dict[str, 
             "INVOKE_SUPPLY": "bundle",
             "INVOKE_BUNDLE_FILE": str(file),
         }
-        with _engine_there(world, env):
-            ours.append(round(_life(invoke, env, purge=True), 3))
-        source.append(round(_life(invoke, {"INVOKE_SUPPLY": "source"}, purge=False), 3))
+        with _run_empty_engine(world, env):
+            ours.append(round(_measure_up(invoke, env, purge=True), 3))
+        source.append(round(_measure_up(invoke, {"INVOKE_SUPPLY": "source"}, purge=False), 3))
         shutil.rmtree(state, ignore_errors=True)
     return {"ours_s": ours, "other_s": source}
 
 
 @contextlib.contextmanager
-def _engine_there(world: World, env: Mapping[str, str]) -> Iterator[None]:
+def _run_empty_engine(world: World, env: Mapping[str, str]) -> Iterator[None]:
     """A private engine for those folders, which runs and holds nothing; purged in any case."""
     engine = DockerEngine(world.shell, Paths.of("bench", env), "managed")
     engine.ensure(lambda _: None)
@@ -134,7 +134,7 @@ def _engine_there(world: World, env: Mapping[str, str]) -> Iterator[None]:
         engine.purge()
 
 
-def _life(invoke: Invoke, env: Mapping[str, str], *, purge: bool) -> float:
+def _measure_up(invoke: Invoke, env: Mapping[str, str], *, purge: bool) -> float:
     """Seconds of `up`; the environment is gone afterwards."""
     try:
         return invoke("up", env=env)
@@ -142,7 +142,7 @@ def _life(invoke: Invoke, env: Mapping[str, str], *, purge: bool) -> float:
         invoke("down", *(["--purge"] if purge else []), env=env)
 
 
-def summary(values: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(values: Mapping[str, Any]) -> dict[str, Any]:
     """With the ratio of medians, where there is something to compare with."""
     ours, other = values["ours_s"], values["other_s"]
     ratio = {"ratio": round(statistics.median(ours) / statistics.median(other), 3)} if other else {}

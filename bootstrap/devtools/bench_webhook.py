@@ -46,8 +46,8 @@ def measure(world: World, times: int) -> dict[str, Figures]:
     lost (no run after 30 seconds) and how many had two. The runs do not start, and are deleted in the end. Raises
     ApiError if a push is not accepted, TimedOut if none becomes a run.
     """
-    before = runs(world)
-    with not_started(world), Heard(world, before) as heard:
+    before = list_run_names(world)
+    with stop_controller(world), RunWatch(world, before) as heard:
         try:
             with Forward(world.kube, constants.RUNS, constants.LISTENER, LISTENER_PORT, 0) as forward:
                 sender = Sender(world, f"http://127.0.0.1:{forward.local_port}/", heard)
@@ -55,13 +55,13 @@ def measure(world: World, times: int) -> dict[str, Figures]:
                 one = [sender.send() for _ in range(times * 10)]
                 with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="push") as pool:
                     burst = [each for _ in range(times) for each in pool.map(lambda _: sender.send(), range(BURST))]
-            return {"one": figures(one, heard), "burst": figures(burst, heard)}
+            return {"one": compute_figures(one, heard), "burst": compute_figures(burst, heard)}
         finally:
-            for name in runs(world) - before:
+            for name in list_run_names(world) - before:
                 world.kube.delete(follow_run.API, "PipelineRun", name, constants.RUNS)
 
 
-def runs(world: World) -> set[str]:
+def list_run_names(world: World) -> set[str]:
     """The names of all."""
     return {each["metadata"]["name"] for each in world.kube.list(follow_run.API, "PipelineRun", constants.RUNS)}
 
@@ -74,17 +74,19 @@ class Sent:
     seconds: float | None
 
 
-def figures(sent: Sequence[Sent], heard: Heard) -> Figures:
+def compute_figures(sent: Sequence[Sent], heard: RunWatch) -> Figures:
     """Raises TimedOut if no push became a run."""
     seconds = sorted(each.seconds for each in sent if each.seconds is not None)
     if not seconds:
         raise TimedOut(f"none of {len(sent)} pushes became a run in {LOST_AFTER:.0f} s", hint="invoke webhook")
-    found = {name: round(rank(seconds, part), 3) for name, part in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))}
+    found = {
+        name: round(find_percentile(seconds, part), 3) for name, part in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))
+    }
     doubled = sum(max(0, heard.count(each.commit) - 1) for each in sent)
     return {**found, "lost": len(sent) - len(seconds), "doubled": doubled}
 
 
-def rank(ordered: Sequence[float], part: float) -> float:
+def find_percentile(ordered: Sequence[float], part: float) -> float:
     """The smallest value that at least that part of all does not exceed."""
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
@@ -95,7 +97,7 @@ class Sender:
 
     world: World
     url: str
-    heard: Heard
+    heard: RunWatch
     _key: Secret = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +117,7 @@ class Sender:
         return Sent(commit, when - start if when is not None else None)
 
 
-class Heard:
+class RunWatch:
     """The runs that come while the block lasts, as a watch tells of them; but for those called as in `before`."""
 
     def __init__(self, world: World, before: set[str]) -> None:
@@ -125,7 +127,7 @@ class Heard:
         self._runs: dict[str, dict[str, float]] = {}
         self._stream: Stream[Event] | None = None
 
-    def __enter__(self) -> Heard:
+    def __enter__(self) -> RunWatch:
         self._stream = self._world.kube.watch(follow_run.API, "PipelineRun", constants.RUNS, seconds=WATCH_LIMIT)
         threading.Thread(target=self._listen, args=(self._stream,), name="heard", daemon=True).start()
         return self
@@ -158,7 +160,7 @@ class Heard:
 
 
 @contextlib.contextmanager
-def not_started(world: World) -> Iterator[None]:
+def stop_controller(world: World) -> Iterator[None]:
     """Tekton's controller rests meanwhile: runs are admitted and stored as ever, and nothing is made of them."""
 
     def gone() -> Verdict:
@@ -183,7 +185,7 @@ def _scale(world: World, replicas: int) -> None:
     world.kube.patch(*CONTROLLER, patch={"spec": {"replicas": replicas}})
 
 
-def rows(found: dict[str, Any]) -> list[list[str]]:
+def make_rows(found: dict[str, Any]) -> list[list[str]]:
     """For the benchmarks' table."""
     return [
         [f"webhook {part} {key}", "", f"{value:.3f}" if isinstance(value, float) else str(value)]

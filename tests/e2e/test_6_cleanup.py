@@ -44,12 +44,12 @@ def made(world: World) -> Iterator[None]:
         bench_cleanup.make_run(world, "held", over=False)
         yield
     finally:
-        for each in bench_cleanup.litter(world):
+        for each in bench_cleanup.list_benchmark_runs(world):
             world.kube.delete(API, "PipelineRun", each["metadata"]["name"], constants.RUNS)
 
 
 def left(world: World) -> set[str]:
-    return {each["metadata"]["name"] for each in bench_cleanup.litter(world)}
+    return {each["metadata"]["name"] for each in bench_cleanup.list_benchmark_runs(world)}
 
 
 def all_runs(world: World) -> set[str]:

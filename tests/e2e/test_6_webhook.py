@@ -110,7 +110,7 @@ def test_of_all_events_those_start_a_run_that_are_to_and_only_once(
     real = hook.push(commit)
     before = runs(world)
     sent = [*events(hook.secret)]
-    with bench_webhook.not_started(world):  # the runs of commits that do not exist need not start
+    with bench_webhook.stop_controller(world):  # the runs of commits that do not exist need not start
         for event in sorted(sent, key=lambda event: not event.stops):
             hook.send(event)
         wanted = {run_of(event) for event in sent if not event.stops}
@@ -143,7 +143,7 @@ def test_of_what_github_really_sent_branches_and_merges_start_runs(
     assert len(known) > 300
     assert len(wanted) == 2, "the commit of the pushes to a branch, and the merge commit that was put in"
     before = runs(world)
-    with bench_webhook.not_started(world), ThreadPoolExecutor(10) as pool:
+    with bench_webhook.stop_controller(world), ThreadPoolExecutor(10) as pool:
         list(pool.map(hook.send, [each.signed(hook.secret) for each in known]))
         list(pool.map(hook.send, [each.signed("another secret") for each in (*ours, *merged)]))
         sentinel = hook.push()
@@ -172,7 +172,7 @@ def test_no_push_that_was_answered_is_lost_when_the_listeners_pods_go(world: Wor
                 world.kube.delete("v1", "Pod", pod, constants.RUNS)
         return hook.answered(sent[number])
 
-    with bench_webhook.not_started(world):
+    with bench_webhook.stop_controller(world):
         with ThreadPoolExecutor(10) as pool:
             answered = [event for event, taken in zip(sent, pool.map(deliver, range(60)), strict=True) if taken]
         assert len(answered) >= 20

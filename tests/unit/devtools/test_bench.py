@@ -71,14 +71,14 @@ def test_push_is_measured_until_the_commit_serves(tmp_path: Path) -> None:
     world = replace(make_world(tmp_path, kube, report=FakeReport(), clock=clock), shell=shell)
     world.__dict__["kube"] = world.__dict__["target"] = kube
     pushed = clock.now() + 2  # after `commit` and `rev-parse`
-    measured = bench.Bench(world, tmp_path, {"push"}, 1)._push(bench.Clone(world, tmp_path), world)
+    measured = bench.Bench(world, tmp_path, {"push"}, 1)._measure_push(bench.Clone(world, tmp_path), world)
     assert measured == pytest.approx(3, abs=0.11)
     assert shell.ran[-1] == "git push --quiet"
 
 
 def test_up_is_told_as_a_ratio_of_medians() -> None:
     values = {"ours_s": [30.0, 33.0, 90.0], "serial_s": [60.0, 66.0, 61.0], "tekton_ready_s": [28.04, 29.0, 31.0]}
-    assert bench.summary("up", values) == {
+    assert bench.summarize("up", values) == {
         "ratio": 0.541,
         "ours_s": [30.0, 33.0, 90.0],
         "serial_s": [60.0, 66.0, 61.0],
@@ -88,7 +88,7 @@ def test_up_is_told_as_a_ratio_of_medians() -> None:
 
 def test_the_table_has_a_row_per_series() -> None:
     found = {"up": {"ratio": 0.5, "ours_s": [1.0, 3.0, 2.0]}, "down": {"seconds": [4.0], "median_s": 4.0}}
-    assert bench.table(found) == [
+    assert bench.make_table(found) == [
         ["up ratio", "", "0.50"],
         ["up ours", "1.00 3.00 2.00", "2.00"],
         ["down seconds", "4.00", "4.00"],
@@ -120,7 +120,7 @@ class Engine:
 def test_the_script_is_given_every_variable_that_it_uses(tmp_path: Path) -> None:
     world, _, _ = world_of(tmp_path)
     world = replace(world, make_images=lambda _: cast(Any, Supply()), make_engine=lambda: cast(Any, Engine()))
-    given = bench_baseline.environ(world, cast(Source, Supply()), tmp_path)
+    given = bench_baseline.make_environ(world, cast(Source, Supply()), tmp_path)
     used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", (PROJECT / bench.SCRIPT).read_text()))
     assert used - {"SECONDS", "TOKEN"} <= set(given)
     assert given["SEEDS"].splitlines() == ["library/golang:1 /a", "library/golang:1.26 /b"]
@@ -149,8 +149,8 @@ def test_the_release_is_told_apart_into_its_two_parts(obj: dict[str, Any], part:
 
 
 def test_what_is_compared_is_told_as_a_ratio_where_there_is_another() -> None:
-    assert bench.summary("mirror", {"ours_s": [8.0, 9.0, 30.0], "other_s": [18.0]})["ratio"] == 0.5
-    assert bench.summary("bundle", {"ours_s": [8.0], "other_s": []}) == {"ours_s": [8.0], "other_s": []}
+    assert bench.summarize("mirror", {"ours_s": [8.0, 9.0, 30.0], "other_s": [18.0]})["ratio"] == 0.5
+    assert bench.summarize("bundle", {"ours_s": [8.0], "other_s": []}) == {"ours_s": [8.0], "other_s": []}
 
 
 def test_a_second_mirror_that_writes_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,11 +165,11 @@ def test_a_second_mirror_that_writes_is_no_figure(tmp_path: Path, monkeypatch: p
         heard.append("2026/11/25 23:33:00 PUT /v2/x/manifests/1")
         return 1.0
 
-    monkeypatch.setattr(bench_supplies, "registry", registry)
-    monkeypatch.setattr(bench_supplies, "_skopeo_missing", lambda _: "it is not installed")
+    monkeypatch.setattr(bench_supplies, "run_registry", registry)
+    monkeypatch.setattr(bench_supplies, "_explain_missing_skopeo", lambda _: "it is not installed")
     with pytest.raises(CommandError, match="wrote to the registry") as caught:
-        bench_supplies.mirror(world, tmp_path, 1, invoke)
+        bench_supplies.measure_mirror(world, tmp_path, 1, invoke)
     assert "PUT /v2/x" in caught.value.evidence
     heard.clear()
-    quiet = bench_supplies.mirror(world, tmp_path, 2, lambda *_, env=None: 1.5)
+    quiet = bench_supplies.measure_mirror(world, tmp_path, 2, lambda *_, env=None: 1.5)
     assert quiet == {"mirror": {"ours_s": [1.5, 1.5], "other_s": []}, "mirror-again": {"seconds": [1.5, 1.5]}}

@@ -36,7 +36,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StepWorld:
     def at_rest(_: object) -> Iterator[None]:
         yield
 
-    monkeypatch.setattr(bench_cleanup, "not_started", at_rest)
+    monkeypatch.setattr(bench_cleanup, "stop_controller", at_rest)
     monkeypatch.setattr(bench_cleanup, "OVER", 5)
     monkeypatch.setattr(bench_cleanup, "UNDER_WAY", 2)
     made = make(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from bootstrap.devtools.bench_poller import memory_of
+from bootstrap.devtools.bench_poller import measure_memory
 
 PROGRAM = """
 import subprocess, sys
@@ -21,6 +21,6 @@ def test_memory_is_that_of_a_process_and_all_below_it() -> None:
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        assert 60_000_000 < memory_of(process.pid) < 110_000_000
+        assert 60_000_000 < measure_memory(process.pid) < 110_000_000
         process.communicate("\n", timeout=10)
-    assert memory_of(process.pid) == 0
+    assert measure_memory(process.pid) == 0

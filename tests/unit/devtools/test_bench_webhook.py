@@ -142,7 +142,7 @@ def test_every_push_is_counted_and_every_run_removed(kube: Kube, monkeypatch: py
         assert (figures.pop("lost"), figures.pop("doubled")) == (0, 0)
         assert list(figures) == ["p50", "p95", "max"]
         assert 0 <= figures["p50"] <= figures["p95"] <= figures["max"]
-    assert [row[0] for row in bench_webhook.rows(found)][:2] == ["webhook one p50", "webhook one p95"]
+    assert [row[0] for row in bench_webhook.make_rows(found)][:2] == ["webhook one p50", "webhook one p95"]
 
 
 def test_what_is_lost_or_doubled_is_told(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,4 +168,4 @@ def test_what_is_no_measurement_fails_and_leaves_nothing_behind(
     ("part", "wanted"), [(0.0, 1.0), (0.5, 10.0), (0.9, 18.0), (0.95, 19.0), (0.951, 20.0), (1.0, 20.0)]
 )
 def test_a_rank_is_a_value_that_was_seen(part: float, wanted: float) -> None:
-    assert bench_webhook.rank([float(each) for each in range(1, 21)], part) == wanted
+    assert bench_webhook.find_percentile([float(each) for each in range(1, 21)], part) == wanted
