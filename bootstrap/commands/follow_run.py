@@ -15,7 +15,7 @@ from bootstrap.core.errors import ApiError, BootstrapError, NotFound, Preconditi
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.text import meant
 from bootstrap.core.wait import until
-from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, label_value, run_name
+from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_run_name, to_label_value
 from bootstrap.objects import manifests, run_spec
 from bootstrap.objects.readiness import at
 from bootstrap.objects.run_status import PIPELINE_RUN, Run, State, TaskState, parse_run
@@ -51,10 +51,10 @@ def compose(world: World, revision: str, commit: str, *, repository: str = "") -
     """
     [run] = manifests.load(world.project / run_spec.MANIFEST)
     suffix = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(SUFFIX))
-    name = run_name(world.config.pipeline.deployment, commit or revision, suffix)
+    name = make_run_name(world.config.pipeline.deployment, commit or revision, suffix)
     run["metadata"] |= {"name": name, "namespace": constants.RUNS}
     labels = run["metadata"].setdefault("labels", {})
-    labels |= {TRIGGER: "hand", COMMIT: label_value(commit), BRANCH: label_value(revision)}
+    labels |= {TRIGGER: "hand", COMMIT: to_label_value(commit), BRANCH: to_label_value(revision)}
     run_spec.fill(run, world.config, repository or run_spec.repository(world.config), commit or revision)
     return run
 

@@ -11,7 +11,7 @@ from bootstrap.core import constants, terminal_layout
 from bootstrap.core.errors import BootstrapError, Interrupted, NotFound, RunFailed, TimedOut, UsageError
 from bootstrap.core.model import Ready
 from bootstrap.core.text import meant
-from bootstrap.incluster.run_names import arrived_name
+from bootstrap.incluster.run_names import make_triggered_run_name
 from bootstrap.objects import run_spec
 from bootstrap.objects.run_status import PIPELINE_RUN, WAYS, Run, State, as_row, parse_runs
 from bootstrap.steps.deploy_target import TargetStep
@@ -78,7 +78,7 @@ def _arrived(world: World, commit: str) -> Run | None:
     if not commit:
         return None
     try:
-        run = follow_run.read(world, arrived_name(run_spec.repository(world.config), commit))
+        run = follow_run.read(world, make_triggered_run_name(run_spec.repository(world.config), commit))
     except NotFound:
         return None
     return run if run.trigger in ARRIVED and not run.state.over else None

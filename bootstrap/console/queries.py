@@ -139,7 +139,7 @@ class Queries:
         data = at(kept, "data") or {}
         rows = []
         for url in poller.repositories(world.config):
-            state, _ = poll_state.load(data.get(poll_state.key_of(url)))
+            state, _ = poll_state.load_state(data.get(poll_state.make_key(url)))
             rows.append({"repository": url, "branches": dict(state.branches), "why": state.why, "seen": state.seen})
         return {"minutes": world.config.poll.minutes, "rows": rows}
 

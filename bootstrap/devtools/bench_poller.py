@@ -108,13 +108,13 @@ class FakeApi:
 def main(environ: Mapping[str, str]) -> int:
     """One poll, as a process of its own; prints {"seconds", "created"}."""
     address, memory = environ["ADDRESS"], FakeApi()
-    git_environ = agent.git_environ(environ, {"credentialsFor": address}, Path(environ["POLLERS_HOME"]))
+    git_environ = agent.make_git_environ(environ, {"credentialsFor": address}, Path(environ["POLLERS_HOME"]))
     urls = [f"{address}/r{number}.git" for number in range(REPOSITORIES)]
     run: Object = {"metadata": {}, "spec": {"params": []}}
-    refs = agent.Git(git_environ).refs
+    refs = agent.Git(git_environ).list_refs
     poller = agent.Poller(cast(Api, memory), constants.RUNS, refs, time.time, lambda _: None)
     start = time.monotonic()
-    code = poller.poll(agent.Settings(urls, ["main"], "run", run))
+    code = poller.poll(agent.PollOptions(urls, ["main"], "run", run))
     seconds = round(time.monotonic() - start, 2)
     sys.stdout.write(json.dumps({"seconds": seconds, "created": memory.created}) + "\n")
     return code

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 
 
-def expression(patterns: Iterable[str]) -> str:
-    """ "main", "release/*" -> "main|release/[^/]*": for a match of the whole name. `*` is any run without a slash."""
+def build_branch_regex(patterns: Iterable[str]) -> str:
+    """One regular expression for all patterns: "main", "release/*" -> "main|release/[^/]*".
+
+    It has to match the whole name. `*` stands for any text without a slash.
+    """
     return "|".join("[^/]*".join(map(re.escape, each.split("*"))) for each in patterns)

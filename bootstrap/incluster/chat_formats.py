@@ -1,4 +1,4 @@
-"""How chat robots are spoken to: what each is sent, and what its answer means. Pure.
+"""The message formats of chat robots: the body that each is sent, and what its answer means. Pure.
 
 Formats, limits and codes after the robots' own documentation: DingTalk "custom robot" (open.dingtalk.com: markdown,
 sign by timestamp and secret, 20 messages a minute), WeCom "group robot" (developer.work.weixin.qq.com, path 91770:
@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.text import one_line
 
-Object = dict[str, Any]
 ELLIPSIS = "…"
 MARKS = {"succeeded": "✅", "failed": "❌", "cancelled": "⏹", "timed out": "⏰"}
 
 
 @dataclass(frozen=True)
-class Answer:
-    """retry_after: seconds, None if the server does not say."""
+class RobotAnswer:
+    """The HTTP answer to one message. retry_after: seconds of that header, None if the server sent none."""
 
     status: int
     body: bytes = b""
@@ -36,8 +36,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """why: "" if it was taken. busy: it may be sent again, after `after` seconds."""
+class SendResult:
+    """What became of one attempt.
+
+    why: the cause of a refusal, "" if the message was accepted. busy: it may be sent again, after `after` seconds.
+    """
 
     why: str = ""
     busy: bool = False
@@ -46,10 +49,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Robot:
-    """escape: makes other people's text mean nothing. body: (headline, text) -> JSON. limit: what the robot takes;
-    size: how much of that a body is.
+    """What is particular to one kind of chat robot.
 
-    code: name of the field that is 0 when the message was taken; busy: its values that ask to come again.
+    escape: removes the meaning that the robot's markup gives to other people's text. body: (headline, text) -> the JSON
+    to send. size: how large a body is, in the unit of limit (bytes, or characters at Slack); limit: the largest that
+    the robot accepts. code: the field of the answer that is 0 when the message was accepted, "" if only the HTTP status
+    tells; busy: values of that field that ask to send again later. signed: a secret may be set to sign messages with.
     """
 
     escape: Callable[[str], str]
@@ -58,17 +63,18 @@ class Robot:
     size: Callable[[Object], int]
     code: str = ""
     busy: frozenset[int] = frozenset()
+    signed: bool = False
 
 
 # -- texts -------------------------------------------------------------------------------------------
 
 
-def encode(body: Object) -> bytes:
-    """As it is sent: UTF-8, in which a Chinese character is half as long as escaped."""
+def encode_body(body: Object) -> bytes:
+    """The bytes to send: JSON in UTF-8, in which a Chinese character is half as long as in an escape sequence."""
     return json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
 
-def cut(text: str, limit: int) -> str:
+def cut_text(text: str, limit: int) -> str:
     """At most `limit` bytes of UTF-8, whole characters, with an ellipsis where something is missing."""
     encoded = text.encode(errors="replace")
     if len(encoded) <= limit:
@@ -76,27 +82,28 @@ def cut(text: str, limit: int) -> str:
     return encoded[: max(0, limit - len(ELLIPSIS.encode()))].decode(errors="ignore") + ELLIPSIS
 
 
-def markdown(text: str) -> str:
-    """Without markup, links and mentions: `<@all>` is one at WeCom."""
+def escape_markdown(text: str) -> str:
+    """Markdown text without markup, links and mentions: `<@all>` is a mention at WeCom."""
     return re.sub(r"([\\`*_{}\[\]()#+!|~>@])", r"\\\1", text).replace("<", "&lt;")
 
 
-def slack(text: str) -> str:
-    """Slack reads nothing else as markup than what stands between < and >."""
+def escape_slack(text: str) -> str:
+    """Text for Slack, which gives a meaning only to what stands between < and > (and to & before those)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def plain(text: str) -> str:
-    """Feishu reads tags in plain text: `<at user_id="all">`."""
+def escape_plain(text: str) -> str:
+    """Text for Feishu, which reads tags in plain text: `<at user_id="all">` is a mention."""
     return text.replace("<", "(").replace(">", ")")
 
 
-def headline(message: Mapping[str, Any]) -> str:
+def format_headline(message: Mapping[str, Any]) -> str:
+    """ "✅ go-echo-3f9c2e1 succeeded in 42 s". message: as `notify.compose_message` makes it."""
     status = str(message["status"])
     return f"{MARKS.get(status, '')} {message['pipelineRun']} {status} in {message['durationSeconds']} s".strip()
 
 
-def text(message: Mapping[str, Any], escape: Callable[[str], str]) -> str:
+def format_text(message: Mapping[str, Any], escape: Callable[[str], str]) -> str:
     """One line per fact, and the last lines of the log of what failed."""
     commit = str(message["commit"])[:12]
     facts = {
@@ -114,20 +121,21 @@ def text(message: Mapping[str, Any], escape: Callable[[str], str]) -> str:
 
 # -- robots ------------------------------------------------------------------------------------------
 
-BODY = 19_000
-"""Bytes of a whole body at DingTalk (20,000) and Feishu (20 KB), with room for the signature."""
+MAX_BODY_BYTES = 19_000
+"""Bytes of a whole body: below what DingTalk (20,000) and Feishu (20 KB) accept, for the signature is added later."""
 
 ROBOTS: Mapping[str, Robot] = {
     "dingtalk": Robot(
-        markdown,
+        escape_markdown,
         lambda title, body: {"msgtype": "markdown", "markdown": {"title": title, "text": f"### {title}\n\n{body}"}},
-        BODY,
-        lambda body: len(encode(body)),
+        MAX_BODY_BYTES,
+        lambda body: len(encode_body(body)),
         "errcode",
         frozenset({-1, 130101, 410100}),
+        signed=True,
     ),
     "wecom": Robot(
-        markdown,
+        escape_markdown,
         lambda title, body: {"msgtype": "markdown", "markdown": {"content": f"### {title}\n{body}"}},
         4096,
         lambda body: len(body["markdown"]["content"].encode()),
@@ -135,7 +143,7 @@ ROBOTS: Mapping[str, Robot] = {
         frozenset({-1, 45009, 45033}),
     ),
     "slack": Robot(
-        slack,
+        escape_slack,
         lambda title, body: {
             "text": title,
             "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": f"*{title}*\n{body}"}}],
@@ -144,66 +152,70 @@ ROBOTS: Mapping[str, Robot] = {
         lambda body: len(body["blocks"][0]["text"]["text"]),
     ),
     "feishu": Robot(
-        plain,
+        escape_plain,
         lambda title, body: {"msg_type": "text", "content": {"text": f"{title}\n{body}"}},
-        BODY,
-        lambda body: len(encode(body)),
+        MAX_BODY_BYTES,
+        lambda body: len(encode_body(body)),
         "code",
         frozenset({9499, 11232}),
+        signed=True,
     ),
 }
-SIGNED = frozenset({"dingtalk", "feishu"})
+SIGNED = frozenset(kind for kind, robot in ROBOTS.items() if robot.signed)
 """Those that a secret may be set for."""
-A_MINUTE = 20
-"""Messages that a robot takes; beyond that DingTalk takes none for ten minutes."""
+MESSAGES_PER_MINUTE = 20
+"""Messages that a robot accepts; after more than that DingTalk accepts none for ten minutes."""
 
 
-def request(kind: str, url: str, secret: str, message: Mapping[str, Any], now: float) -> tuple[str, Object]:
+def build_request(kind: str, url: str, secret: str, message: Mapping[str, Any], now: float) -> tuple[str, Object]:
     """(address, body) of one message. secret: "" for none. now: seconds since the epoch, part of the signature."""
     robot = ROBOTS[kind]
-    body = _fitted(robot, headline(message), text(message, robot.escape))
+    body = _fit_body(robot, format_headline(message), format_text(message, robot.escape))
     if secret and kind == "dingtalk":
         stamp = str(round(now * 1000))
-        sign = quote(_signature(secret.encode(), f"{stamp}\n{secret}".encode()), safe="")
+        sign = quote(_sign(secret.encode(), f"{stamp}\n{secret}".encode()), safe="")
         return f"{url}{'&' if '?' in url else '?'}timestamp={stamp}&sign={sign}", body
     if secret and kind == "feishu":
         stamp = str(int(now))
-        body = {"timestamp": stamp, "sign": _signature(f"{stamp}\n{secret}".encode(), b""), **body}
+        body = {"timestamp": stamp, "sign": _sign(f"{stamp}\n{secret}".encode(), b""), **body}
     return url, body
 
 
-def _fitted(robot: Robot, title: str, text: str) -> Object:
-    """With as much of the text as the robot takes. What JSON escapes is longer than it looks, so it is tried out."""
+def _fit_body(robot: Robot, title: str, text: str) -> Object:
+    """A body with as much of the text as the robot accepts.
+
+    JSON escapes some characters, so a body's size is not the sum of its texts: the longest text is found by bisection.
+    """
     bytes_of_text = len(text.encode(errors="replace"))
 
-    def fits(room: int) -> bool:
-        return robot.size(robot.body(title, cut(text, room))) <= robot.limit
+    def is_too_long(length: int) -> bool:
+        return robot.size(robot.body(title, cut_text(text, length))) > robot.limit
 
-    room = bytes_of_text
-    if not fits(room):
-        room = bisect.bisect_left(range(bytes_of_text), True, key=lambda room: not fits(room)) - 1
-    return robot.body(title, cut(text, max(0, room)))
+    length = bytes_of_text
+    if is_too_long(length):
+        length = bisect.bisect_left(range(bytes_of_text), True, key=is_too_long) - 1
+    return robot.body(title, cut_text(text, max(0, length)))
 
 
-def verdict(kind: str, answer: Answer) -> Verdict:
-    """What an answer means: HTTP 200 with a code other than 0 is a refusal."""
+def judge_answer(kind: str, answer: RobotAnswer) -> SendResult:
+    """What an answer means. kind: a key of ROBOTS, or "generic". HTTP 200 with a code other than 0 is a refusal."""
     if answer.status == 429 or answer.status >= 500:
-        return Verdict(f"HTTP {answer.status}", busy=True, after=answer.retry_after or 1.0)
+        return SendResult(f"HTTP {answer.status}", busy=True, after=answer.retry_after or 1.0)
     if not 200 <= answer.status < 300:
-        return Verdict(f"HTTP {answer.status}")
+        return SendResult(f"HTTP {answer.status}")
     robot = ROBOTS.get(kind)
     if robot is None or not robot.code:
-        return Verdict()
+        return SendResult()
     try:
-        told = json.loads(answer.body)
-        code = int(told[robot.code])
+        parsed = json.loads(answer.body)
+        code = int(parsed[robot.code])
     except (ValueError, TypeError, KeyError):
-        return Verdict("its answer was not understood")
+        return SendResult("its answer was not understood")
     if code == 0:
-        return Verdict()
-    said = one_line(str(told.get("errmsg") or told.get("msg") or ""))[:120]
-    return Verdict(f"{robot.code} {code} {said}".strip(), busy=code in robot.busy)
+        return SendResult()
+    said = one_line(str(parsed.get("errmsg") or parsed.get("msg") or ""))[:120]
+    return SendResult(f"{robot.code} {code} {said}".strip(), busy=code in robot.busy)
 
 
-def _signature(key: bytes, signed: bytes) -> str:
+def _sign(key: bytes, signed: bytes) -> str:
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

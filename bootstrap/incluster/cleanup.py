@@ -1,7 +1,7 @@
-"""Deletes old runs; which, is in bootstrap.incluster.retention.
+"""Deletes old runs; bootstrap.incluster.retention decides which.
 
-Runs in the cluster as a CronJob, on the standard library. Pages through any number of runs, is gentle with the API
-server, and deletes a run only as it was seen: one that has changed meanwhile stays for the next time.
+Runs in the cluster as a CronJob, on the standard library. Reads the runs in pages, retries when the API server
+is busy, and deletes a run only in the version that it read: a run that has changed meanwhile stays until the next time.
 
 Runs are all PipelineRuns of the namespace, and the TaskRuns that the listener made by themselves (`webhook.debug`);
 other TaskRuns go with their PipelineRun, or are not ours.
@@ -29,10 +29,10 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from bootstrap.incluster import retention
-from bootstrap.incluster.kube_api import Api, ApiFailure, event
+from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.kube_api import Api, ApiFailure, build_event
 
-Object = dict[str, Any]
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 CRON_JOB = "cleanup"
 TEKTON = "tekton.dev/v1"
 KINDS = {"pipelineruns": "", "taskruns": "!tekton.dev/pipelineRun,triggers.tekton.dev/eventlistener"}
@@ -44,12 +44,16 @@ TRIES = 5
 LOG_LINES, LOG_BYTES = 20_000, 2_000_000
 """Of each step's log in the archive: the last lines, and of these no more bytes."""
 CHANGED, GONE, EXPIRED = 409, 404, 410
-"""EXPIRED: of a page whose list is too old to be gone on with."""
+"""HTTP statuses. EXPIRED: the continue token of a list is too old."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """days: may be a fraction. archive: None for none."""
+class CleanupOptions:
+    """What a cleanup deletes.
+
+    keep: the newest runs of each pipeline and result that stay. days: younger runs stay, may be a fraction. exclude:
+    label selector of runs that stay. archive: folder for what is deleted, None for none.
+    """
 
     keep: int
     days: float
@@ -59,7 +63,7 @@ class Settings:
 
 
 class Cleanup:
-    """clock: seconds since the epoch. say: one line for people."""
+    """Deletes the old runs of one namespace. clock: seconds since the epoch. sleep: seconds. say: prints one line."""
 
     def __init__(
         self,
@@ -76,33 +80,39 @@ class Cleanup:
         self._sleep = sleep
 
     def start(self, environ: Mapping[str, str]) -> int:
-        """As `run`, with the settings of these variables; nothing is deleted if one of them is wrong."""
+        """As `run`, with the options of these variables. Deletes nothing and answers 1 if one of them is wrong."""
         try:
-            settings = settings_of(environ)
+            settings = read_options(environ)
         except ValueError as error:
             self._say(str(error))
-            self._warn(str(error))
+            self._write_event(str(error))
             return 1
         return self.run(settings)
 
-    def run(self, settings: Settings) -> int:
-        """Clean, and tell people what went wrong. 0 if everything that was to go is gone or has changed meanwhile."""
+    def run(self, settings: CleanupOptions) -> int:
+        """Delete the old runs, and write an event about failures.
+
+        Answers the exit code: 0 if each old run is deleted or has changed meanwhile.
+        """
         try:
             failed = self.clean(settings)
         except ApiFailure as error:
             failed = [f"the runs could not be listed: {error.strerror}"]
             self._say(failed[0])
         if failed:
-            self._warn("; ".join(failed))
+            self._write_event("; ".join(failed))
         return 1 if failed else 0
 
-    def clean(self, settings: Settings) -> list[str]:
-        """Answers what stays although it was to go, each with its cause. Raises ApiFailure if nothing can be listed."""
+    def clean(self, settings: CleanupOptions) -> list[str]:
+        """Delete the old runs; answers those that could not be, each with its cause.
+
+        Raises ApiFailure if listing fails.
+        """
         total, old = 0, list[tuple[str, Object]]()
         for plural, selector in KINDS.items():
-            runs = [retention.brief(run) for run in self._list(TEKTON, plural, selector)]
+            runs = [retention.trim_run(run) for run in self._list(TEKTON, plural, selector)]
             total += len(runs)
-            old += [(plural, run) for run in self._expired(plural, runs, settings)]
+            old += [(plural, run) for run in self._find_expired(plural, runs, settings)]
         with ThreadPoolExecutor(WORKERS) as pool:
             results = list(pool.map(lambda each: self._remove(each[0], each[1], settings), old))
         failed = [why for _, why in results if why]
@@ -112,18 +122,22 @@ class Cleanup:
         self._say(f"{total} runs, {gone} {'to delete' if settings.dry_run else 'deleted'}{more}")
         return failed
 
-    def _expired(self, plural: str, runs: list[Object], settings: Settings) -> list[Object]:
-        """The API server itself reads the selector. It is asked last: whoever is marked later has changed since."""
+    def _find_expired(self, plural: str, runs: list[Object], settings: CleanupOptions) -> list[Object]:
+        """The runs to delete.
+
+        The API server evaluates the selector, after the runs were read: a run that is labelled later has another
+        version then, and its deletion is refused.
+        """
         excluded: set[str] = set()
         if settings.exclude:
             selector = ",".join(filter(None, (KINDS[plural], settings.exclude)))
             excluded = {run["metadata"]["uid"] for run in self._list(TEKTON, plural, selector)}
-        limit = _rfc3339(self._clock() - settings.days * 86_400)
-        return retention.expired(runs, settings.keep, excluded, limit)
+        limit = _format_time(self._clock() - settings.days * 86_400)
+        return retention.find_expired(runs, settings.keep, excluded, limit)
 
-    def _remove(self, plural: str, run: Object, settings: Settings) -> tuple[bool, str]:
-        """(whether it is gone, or would be; why it stays although it was to go, or "")."""
-        name, told = run["metadata"]["name"], f"{retention.outcome(run)} {retention.finished(run)}"
+    def _remove(self, plural: str, run: Object, settings: CleanupOptions) -> tuple[bool, str]:
+        """Archive and delete one run; answers (whether it is deleted, or would be; why that failed, or "")."""
+        name, told = run["metadata"]["name"], f"{retention.read_outcome(run)} {retention.read_finish_time(run)}"
         if settings.dry_run:
             self._say(f"would delete {name} ({told})")
             return True, ""
@@ -143,19 +157,19 @@ class Cleanup:
         return True, ""
 
     def _delete(self, plural: str, run: Object) -> None:
-        """Only as it was seen. Raises ApiFailure: CHANGED if it is different now, GONE."""
+        """Delete a run in the version that was read. Raises ApiFailure: CHANGED if there is another now, GONE."""
         metadata = run["metadata"]
         only = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": only}
-        self._ask("DELETE", self._path(TEKTON, plural, metadata["name"]), body)
+        self._request("DELETE", self._path(TEKTON, plural, metadata["name"]), body)
 
     def _archive(self, plural: str, run: Object, folder: Path) -> None:
-        """One file per run: the run, its TaskRuns and what their steps printed. Written aside, then renamed.
+        """Write one file per run: the run, its TaskRuns and the logs of their steps. Raises ApiFailure and OSError.
 
-        Aside is a place of its own: a cleanup by hand may write the same run at the same time.
+        Written under a unique name, then renamed: a cleanup by hand may write the same run at the same time.
         """
         name, uid = run["metadata"]["name"], run["metadata"]["uid"]
-        whole = self._ask("GET", self._path(TEKTON, plural, name))
+        whole = self._request("GET", self._path(TEKTON, plural, name))
         if whole["metadata"]["resourceVersion"] != run["metadata"]["resourceVersion"]:
             raise ApiFailure(CHANGED, "it has changed")
         task_runs = list(self._list(TEKTON, "taskruns", f"tekton.dev/pipelineRun={name}"))
@@ -163,7 +177,7 @@ class Cleanup:
         for task_run in [*task_runs, whole]:  # a PipelineRun has no steps of its own
             status = task_run.get("status") or {}
             for step in status.get("steps") or ():
-                logs[f"{task_run['metadata']['name']}/{step['name']}"] = self._log(status.get("podName"), step)
+                logs[f"{task_run['metadata']['name']}/{step['name']}"] = self._read_log(status.get("podName"), step)
         file = folder / f"{name}-{uid[:8]}.json.gz"
         aside = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
         try:
@@ -176,25 +190,25 @@ class Cleanup:
         finally:
             aside.unlink(missing_ok=True)
 
-    def _log(self, pod: str | None, step: Object) -> str | None:
-        """Of a step; None when it is gone with its pod."""
+    def _read_log(self, pod: str | None, step: Object) -> str | None:
+        """The log of a step; None when it was deleted with its pod. Raises ApiFailure."""
         query = urlencode({"container": step.get("container", ""), "tailLines": LOG_LINES, "limitBytes": LOG_BYTES})
         path = f"{self._path('v1', 'pods', pod or '-')}/log?{query}"
         try:
-            return self._patiently(lambda: self._api.read(path)).decode(errors="replace")
+            return self._retry(lambda: self._api.read(path)).decode(errors="replace")
         except ApiFailure as error:
             if error.status in (400, GONE):
                 return None
             raise
 
     def _list(self, api_version: str, plural: str, selector: str) -> Iterator[Object]:
-        """All of them, in pages. A list that got too old meanwhile is begun anew; nothing is told twice."""
+        """All objects, read in pages, each once. Starts again when the list expires. Raises ApiFailure."""
         seen: set[str] = set()
         token, tries = "", TRIES
         while True:
             query = {"limit": str(PAGE), "labelSelector": selector, "continue": token}
             try:
-                page = self._ask("GET", f"{self._path(api_version, plural)}?{urlencode(query)}")
+                page = self._request("GET", f"{self._path(api_version, plural)}?{urlencode(query)}")
             except ApiFailure as error:
                 tries -= 1
                 if error.status != EXPIRED or not token or not tries:
@@ -209,11 +223,11 @@ class Cleanup:
             if not token:
                 return
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Object:
-        return self._patiently(lambda: self._api.request(method, path, body))
+    def _request(self, method: str, path: str, body: Any = None) -> Object:
+        return self._retry(lambda: self._api.request(method, path, body))
 
-    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
-        """Asks again, later, when the server is busy or does not answer."""
+    def _retry(self, ask: Callable[[], Result]) -> Result:
+        """Call `ask`, up to TRIES times with pauses while the server is busy or does not answer. Raises ApiFailure."""
         for attempt in range(TRIES - 1):
             try:
                 return ask()
@@ -227,20 +241,25 @@ class Cleanup:
         root = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
         return f"{root}/namespaces/{self._namespace}/{plural}" + (f"/{quote(name, safe='')}" if name else "")
 
-    def _warn(self, text: str) -> None:
-        now = _rfc3339(self._clock())
+    def _write_event(self, text: str) -> None:
+        now = _format_time(self._clock())
         try:
-            self._ask("POST", self._path("v1", "events"), event(self._namespace, CRON_JOB, "CleanupFailed", text, now))
+            self._request(
+                "POST", self._path("v1", "events"), build_event(self._namespace, CRON_JOB, "CleanupFailed", text, now)
+            )
         except ApiFailure as error:
             self._say(f"no event could be written: {error.strerror}")
 
 
-def _rfc3339(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def settings_of(environ: Mapping[str, str]) -> Settings:
-    """Strict, for people edit a CronJob by hand, and what is misread here is deleted. Raises ValueError."""
+def read_options(environ: Mapping[str, str]) -> CleanupOptions:
+    """The options of these variables.
+
+    Raises ValueError for every doubt: people edit a CronJob by hand, and what is misread here is deleted.
+    """
     keep, days, dry_run = environ.get("KEEP", ""), environ.get("DAYS", ""), environ.get("DRY_RUN", "off")
     if not re.fullmatch(r"[0-9]{1,9}", keep):
         raise ValueError(f"KEEP is {keep!r}, and not a whole number of 0 or more")
@@ -249,17 +268,19 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
     if dry_run not in ("on", "off"):
         raise ValueError(f"DRY_RUN is {dry_run!r}, and not on or off")
     archive = environ.get("ARCHIVE", "")
-    return Settings(
+    return CleanupOptions(
         int(keep), float(days), environ.get("EXCLUDE", ""), Path(archive) if archive else None, dry_run == "on"
     )
 
 
 def main(environ: Mapping[str, str]) -> int:
+    """Clean up as the variables say; answers the exit code."""
+
     def say(text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    with closing(Api.of(environ)) as api:
+    with closing(Api.from_environ(environ)) as api:
         return Cleanup(api, environ["NAMESPACE"], say).start(environ)
 
 

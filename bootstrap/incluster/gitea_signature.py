@@ -1,6 +1,6 @@
-"""Checks the signature by which Gitea and Forgejo prove a delivery, where they do not sign it as GitHub does as well.
+"""Checks the signature of a webhook from a Gitea or Forgejo that does not send GitHub's signature as well.
 
-An interceptor of Tekton Triggers, whose own ones know the signatures of GitHub and GitLab only: it is handed a delivery
+An interceptor of Tekton Triggers, whose own ones know the signatures of GitHub and GitLab only: it receives a delivery
 and answers whether to go on (triggers v0.35, pkg/apis/triggers/v1beta1, InterceptorRequest). The signature is the
 HMAC-SHA256 of the body in hexadecimal digits, without a prefix (Gitea's documentation, "Webhooks").
 
@@ -18,42 +18,43 @@ import sys
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-Object = dict[str, Any]
+from bootstrap.incluster.json_object import Object
+
 HEADERS = ("x-forgejo-signature", "x-gitea-signature")
 EVENT = "x-github-event"
 """Both send their events by this name, too."""
-MOST = 8_000_000
-"""Bytes of a request."""
+MAX_REQUEST_BYTES = 8_000_000
+"""Longer requests are answered with 413."""
 FAILED_PRECONDITION = 9
 """gRPC's code, as Tekton's own interceptors have it."""
 
 
-def judge(request: Object, secret: bytes) -> Object:
-    """The answer to an InterceptorRequest."""
+def check_signature(request: Object, secret: bytes) -> Object:
+    """The InterceptorResponse to an InterceptorRequest: whether to go on, and why not."""
     headers = {name.lower(): values[0] for name, values in (request.get("header") or {}).items() if values}
     given = next((headers[name] for name in HEADERS if headers.get(name)), "")
     wanted = (request.get("interceptor_params") or {}).get("eventTypes") or ()
     body = str(request.get("body") or "").encode(errors="replace")
     right = hmac.new(secret, body, hashlib.sha256).hexdigest()
     if not secret:
-        return _no("there is no secret to check with")
+        return _refuse("there is no secret to check with")
     if not given:
-        return _no("it carries no signature")
+        return _refuse("it carries no signature")
     if not hmac.compare_digest(given.encode(errors="replace"), right.encode()):
-        return _no("its signature is wrong")
+        return _refuse("its signature is wrong")
     if headers.get(EVENT) not in wanted:
-        return _no("its event is none of those that are waited for")
+        return _refuse("its event is none of those that are waited for")
     return {"continue": True, "status": {}}
 
 
-def _no(why: str) -> Object:
+def _refuse(why: str) -> Object:
     return {"continue": False, "status": {"code": FAILED_PRECONDITION, "message": why}}
 
 
-def server(port: int, secret: Callable[[], bytes]) -> ThreadingHTTPServer:
-    """Not started yet. secret: asked for every delivery, for it may change."""
+def make_server(port: int, secret: Callable[[], bytes]) -> ThreadingHTTPServer:
+    """A server of the interceptor that is bound to the port but not started. secret: called for every delivery, for the
+    mounted Secret may change."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20
@@ -63,11 +64,11 @@ def server(port: int, secret: Callable[[], bytes]) -> ThreadingHTTPServer:
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
-            if not length.isdigit() or int(length) > MOST:
+            if not length.isdigit() or int(length) > MAX_REQUEST_BYTES:
                 self._answer(413, b"")
                 return
             try:
-                answer = judge(json.loads(self.rfile.read(int(length))), secret())
+                answer = check_signature(json.loads(self.rfile.read(int(length))), secret())
             except (ValueError, TypeError, AttributeError, KeyError):
                 self._answer(400, b"")
                 return
@@ -81,15 +82,16 @@ def server(port: int, secret: Callable[[], bytes]) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Deliveries are told by their runs, and by `invoke webhook`."""
+            """Write no line per request: `invoke webhook` traces deliveries by other logs."""
 
     return ThreadingHTTPServer(("", port), Handler)
 
 
 def main(environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM; answers the exit code."""
     file = Path(environ["SECRET"])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with server(int(environ["PORT"]), file.read_bytes) as running:
+    with make_server(int(environ["PORT"]), file.read_bytes) as running:
         running.serve_forever()
     return 0
 

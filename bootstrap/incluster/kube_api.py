@@ -1,4 +1,4 @@
-"""The API server as a pod's own ServiceAccount sees it, on the standard library alone. No proxy stands between."""
+"""A client of the Kubernetes API with a pod's own ServiceAccount, on the standard library alone. It uses no proxy."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.retry_after import parse_retry_after
 from bootstrap.incluster.text import one_line
 
-Object = dict[str, Any]
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-SECONDS = 10.0
-"""Of one request."""
+REQUEST_SECONDS = 10.0
+"""Limit of one request."""
 Exchanged = tuple[http.client.HTTPResponse, bytes]
 MERGE = "application/merge-patch+json"
 
 
 class ApiFailure(OSError):
-    """status: 0 when nobody answered. retry_after: seconds, None if the server does not say."""
+    """A request that the API server refused or did not answer; `strerror` has the cause.
+
+    status: the HTTP status, 0 when there was no answer. retry_after: seconds of that header, None without one.
+    """
 
     def __init__(self, status: int, why: str, retry_after: float | None = None) -> None:
         super().__init__(status, why)
@@ -32,12 +35,15 @@ class ApiFailure(OSError):
 
 
 class Api:
-    """folder: of the ServiceAccount, with `token` and `ca.crt`. The token is read anew each time: it is renewed.
+    """Requests to one API server.
+
+    folder: that of the ServiceAccount, with `token` and `ca.crt`; seconds: the limit of a request. The token is read
+    for every request, because the kubelet replaces it.
 
     Threads may share it. Connections are kept, for setting one up costs more than most requests.
     """
 
-    def __init__(self, host: str, port: int, folder: Path = ACCOUNT, *, seconds: float = SECONDS) -> None:
+    def __init__(self, host: str, port: int, folder: Path = ACCOUNT, *, seconds: float = REQUEST_SECONDS) -> None:
         self._host = host
         self._port = port
         self._folder = folder
@@ -45,15 +51,19 @@ class Api:
         self._idle: list[http.client.HTTPConnection] = []
 
     @staticmethod
-    def of(environ: Mapping[str, str], folder: Path = ACCOUNT) -> Api:
+    def from_environ(environ: Mapping[str, str], folder: Path = ACCOUNT) -> Api:
+        """By the variables that Kubernetes sets in every container. Raises KeyError outside of a cluster."""
         return Api(environ["KUBERNETES_SERVICE_HOST"], int(environ.get("KUBERNETES_SERVICE_PORT", "443")), folder)
 
     def read(self, path: str) -> bytes:
-        """GET; the body as it is. Raises ApiFailure."""
+        """The body of a GET, as bytes. path: with its query. Raises ApiFailure."""
         return self._send("GET", path, None, "")
 
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Object:
-        """The parsed answer. kind: the type of the body. Raises ApiFailure."""
+        """The parsed JSON of an answer. body: what is sent as JSON, None for nothing; kind: its media type.
+
+        Raises ApiFailure.
+        """
         answer = self._send(method, path, None if body is None else json.dumps(body).encode(), kind)
         try:
             parsed: Object = json.loads(answer or b"{}")
@@ -62,6 +72,7 @@ class Api:
         return parsed
 
     def _send(self, method: str, path: str, body: bytes | None, kind: str) -> bytes:
+        """The body of an answer with a status of 200 to 299. Raises ApiFailure for every other, and for none."""
         headers = {"Authorization": f"Bearer {(self._folder / 'token').read_text().strip()}"}
         if body is not None:
             headers["Content-Type"] = kind
@@ -71,16 +82,16 @@ class Api:
             raise ApiFailure(0, f"the API does not answer ({type(error).__name__})") from None
         if not 200 <= answer.status < 300:
             pause = parse_retry_after(answer.getheader("Retry-After") or "", time.time())
-            raise ApiFailure(answer.status, f"HTTP {answer.status} from the API{_said(content)}", pause)
+            raise ApiFailure(answer.status, f"HTTP {answer.status} from the API{_read_refusal(content)}", pause)
         return content
 
     def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Exchanged:
-        """On a connection that was used before, if the server has not closed it meanwhile; else on a new one."""
+        """Send on an idle connection, or on a new one if there is none or the server has closed it."""
         with contextlib.suppress(IndexError, ConnectionError, ssl.SSLEOFError):
-            return self._on(self._idle.pop(), method, path, body, headers)
-        return self._on(self._connection(), method, path, body, headers)
+            return self._exchange_on(self._idle.pop(), method, path, body, headers)
+        return self._exchange_on(self._connect(), method, path, body, headers)
 
-    def _on(
+    def _exchange_on(
         self, used: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Exchanged:
         try:
@@ -94,17 +105,17 @@ class Api:
         return answer, content
 
     def close(self) -> None:
-        """Of use, still, afterwards."""
+        """Close the idle connections. Later requests open new ones."""
         while self._idle:
             self._idle.pop().close()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connect(self) -> http.client.HTTPConnection:
         context = ssl.create_default_context(cafile=str(self._folder / "ca.crt"))
         return http.client.HTTPSConnection(self._host, self._port, timeout=self._seconds, context=context)
 
 
-def _said(content: bytes) -> str:
-    """Why the server refused: the message of its Status object."""
+def _read_refusal(content: bytes) -> str:
+    """Why the server refused: ": MESSAGE" of its Status object, "" if the body is none."""
     try:
         message = json.loads(content)["message"]
     except (ValueError, LookupError, TypeError):
@@ -112,8 +123,8 @@ def _said(content: bytes) -> str:
     return f": {one_line(str(message))[:300]}"
 
 
-def event(namespace: str, cron_job: str, reason: str, message: str, now: str) -> Object:
-    """A warning on a CronJob, for `kubectl get events`. now: RFC 3339."""
+def build_event(namespace: str, cron_job: str, reason: str, message: str, now: str) -> Object:
+    """An Event of type Warning on a CronJob, as `kubectl get events` shows it. now: RFC 3339; message: cut at 1000."""
     return {
         "apiVersion": "v1",
         "kind": "Event",

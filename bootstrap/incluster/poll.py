@@ -1,8 +1,8 @@
 """Asks repositories for their branches, and starts a run for each commit that was not seen before.
 
 Runs in the cluster as a CronJob, on the standard library and git. A repository is never cloned. Runs are created
-first and the commits remembered afterwards; a run's name follows from its commit, so that nothing is lost or doubled
-by an end in between, by a second poller, or by a push that was told as well.
+first and the commits saved afterwards; a run's name follows from its commit. So no run is lost or made twice when the
+program ends in between, when a second poller runs, or when a webhook brings the same push.
 
 Environment: NAMESPACE, SETTINGS (file of JSON: repositories, branches, first, run: the PipelineRun to fill in,
 credentialsFor: "scheme://host" or ""), CREDENTIALS (folder with the files username and password), LOGINS (a file of
@@ -31,19 +31,19 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.incluster import poll_state
-from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure, event
-from bootstrap.incluster.poll_state import State
+from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure, build_event
+from bootstrap.incluster.poll_state import RepositoryState
 from bootstrap.incluster.retry_after import parse_retry_after
-from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, arrived_name, label_value
+from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_triggered_run_name, to_label_value
 from bootstrap.incluster.text import one_line
 
-Object = dict[str, Any]
 STATE = "poller-state"
 CRON_JOB = "poller"
 WORKERS = 5  # each is git and its helper: some 12 MB
-LIMIT = 20.0
+LIMIT_SECONDS = 20.0
 """Seconds that a repository is given to answer."""
-MOST = 4_000_000
+MAX_LISTING_BYTES = 4_000_000
 """Bytes of an answer: some 40,000 branches."""
 AT_ONCE = 20
 """Runs that one poll starts for one repository; those of further branches are left to the next poll."""
@@ -52,12 +52,15 @@ BUDGET = 180.0
 PAUSE = 60.0
 """Seconds until a server that is overloaded is asked again, if it does not say itself."""
 LONGEST = 86_400.0
-"""Seconds that a server is left alone at most, whatever it says."""
+"""The longest Retry-After that is obeyed, in seconds."""
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-class Unread(Exception):
-    """Why a repository could not be read. retry_after: seconds that its server wants to be left alone."""
+class RepositoryUnreadable(Exception):
+    """A repository could not be read; the text says why.
+
+    retry_after: seconds of its server's Retry-After, 0 if none.
+    """
 
     def __init__(self, why: str, retry_after: float = 0.0) -> None:
         super().__init__(why)
@@ -65,8 +68,12 @@ class Unread(Exception):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """run: the PipelineRun to fill in. first: "run" or "remember", see polling.changed."""
+class PollOptions:
+    """What is polled.
+
+    repositories: addresses. branches: names and patterns. run: the PipelineRun to fill in. first: "run" or "remember",
+    see poll_state.find_changed.
+    """
 
     repositories: Sequence[str]
     branches: Sequence[str]
@@ -75,11 +82,11 @@ class Settings:
 
 
 Refs = Callable[[str, Sequence[str]], str]
-"""(address, patterns) -> the output of `git ls-remote`. Raises Unread."""
+"""(address, patterns) -> the output of `git ls-remote`. Raises RepositoryUnreadable."""
 
 
 class Poller:
-    """clock: seconds since the epoch. say: one line for people."""
+    """Polls repositories, with its state in a ConfigMap. clock: seconds since the epoch. say: prints one line."""
 
     def __init__(
         self, api: Api, namespace: str, refs: Refs, clock: Callable[[], float], say: Callable[[str], None]
@@ -93,58 +100,67 @@ class Poller:
         self._clock = clock
         self._say = say
 
-    def poll(self, settings: Settings) -> int:
-        """0 if all went well. Raises ApiFailure if the state cannot be read."""
+    def poll(self, settings: PollOptions) -> int:
+        """Poll every repository; answers the exit code, 0 if all were read and all runs created.
+
+        Raises ApiFailure if the state cannot be read.
+        """
         kept = self._api.request("GET", self._state).get("data") or {}
-        known = {url: kept.get(poll_state.key_of(url)) for url in settings.repositories}
+        known = {url: kept.get(poll_state.make_key(url)) for url in settings.repositories}
         # What failed before comes last: servers that hang are not to keep the others waiting.
-        urls = sorted(known, key=lambda url: bool(poll_state.load(known[url])[0].why))
+        urls = sorted(known, key=lambda url: bool(poll_state.load_state(known[url])[0].why))
         end = self._clock() + BUDGET
 
         def one(url: str) -> str:
-            return self._one(url, known[url], settings) if self._clock() < end else self._late(url)
+            return self._poll_one(url, known[url], settings) if self._clock() < end else self._skip_late(url)
 
         with ThreadPoolExecutor(WORKERS) as pool:
             whys = list(pool.map(one, urls))
         failed = [f"{url}: {why}" for url, why in zip(urls, whys, strict=True) if why]
         if failed:
-            self._warn("; ".join(failed))
+            self._write_event("; ".join(failed))
         return 1 if failed else 0
 
-    def _one(self, url: str, kept: str | None, settings: Settings) -> str:
-        """Poll one repository; answers why it went wrong, or ""."""
-        state, rubbish = poll_state.load(kept)
+    def _poll_one(self, url: str, kept: str | None, settings: PollOptions) -> str:
+        """Poll one repository; answers why that failed, or ""."""
+        state, rubbish = poll_state.load_state(kept)
         if self._clock() < state.not_before <= self._clock() + LONGEST:
-            why = f"not asked: its server wants to be left alone for {state.not_before - self._clock():.0f} s"
+            why = f"not asked: its server asks for a pause of {state.not_before - self._clock():.0f} s"
             self._say(f"{url}: {why}")
             return why
         try:
-            found = poll_state.watched(poll_state.heads(self._refs(url, settings.branches)), settings.branches)
-        except Unread as error:
+            found = poll_state.select_watched(
+                poll_state.parse_heads(self._refs(url, settings.branches)), settings.branches
+            )
+        except RepositoryUnreadable as error:
             wait = self._clock() + error.retry_after if error.retry_after else 0.0
-            new = State(state.branches, str(error), wait, state.seen)
+            new = RepositoryState(state.branches, str(error), wait, state.seen)
         else:
-            new = self._start(url, state, found, settings)
+            new = self._start_runs(url, state, found, settings)
         if rubbish and not new.why:  # commits may have been passed over: somebody is to know
             new = replace(new, why=rubbish)
-        if poll_state.dump(url, new) != kept:
-            new = self._keep(url, new)
+        if poll_state.dump_state(url, new) != kept:
+            new = self._save_state(url, new)
         self._say(f"{url}: {new.why or f'branches known: {len(new.branches)}'}")
         return new.why
 
-    def _late(self, url: str) -> str:
+    def _skip_late(self, url: str) -> str:
+        """Say that there was no time left for a repository; answers that as its failure."""
         why = f"not asked: the others took {BUDGET:g} s"
         self._say(f"{url}: {why}")
         return why
 
-    def _start(self, url: str, state: State, found: Mapping[str, str], settings: Settings) -> State:
+    def _start_runs(
+        self, url: str, state: RepositoryState, found: Mapping[str, str], settings: PollOptions
+    ) -> RepositoryState:
+        """Create the runs of the commits that are new; answers the state afterwards."""
         unmade, why = [], ""
-        missing = poll_state.absent(found, settings.branches)
-        for number, (branch, commit) in enumerate(poll_state.changed(state, found, settings.first).items()):
+        missing = poll_state.find_missing(found, settings.branches)
+        for number, (branch, commit) in enumerate(poll_state.find_changed(state, found, settings.first).items()):
             if number >= AT_ONCE:
                 unmade.append(branch)
                 continue
-            run = filled(settings.run, url, branch, commit)
+            run = fill_run(settings.run, url, branch, commit)
             try:
                 self._api.request("POST", self._runs, run)
                 self._say(f"{url}: {branch} is at {commit[:12]}: run {run['metadata']['name']}")
@@ -154,33 +170,33 @@ class Poller:
                     why = f"no run for {branch}: {error.strerror}"
         if len(unmade) and not why:
             self._say(f"{url}: {len(unmade)} more branches are left to the next poll")
-        return poll_state.after(
+        return poll_state.advance_state(
             state, found, settings.branches, unmade, why or (f"there is no branch {missing[0]}" if missing else "")
         )
 
-    def _keep(self, url: str, state: State) -> State:
-        patch = {"data": {poll_state.key_of(url): poll_state.dump(url, state)}}
+    def _save_state(self, url: str, state: RepositoryState) -> RepositoryState:
+        patch = {"data": {poll_state.make_key(url): poll_state.dump_state(url, state)}}
         try:
             self._api.request("PATCH", self._state, patch, MERGE)
         except ApiFailure as error:
-            return State(state.branches, f"its state could not be kept: {error.strerror}", seen=state.seen)
+            return RepositoryState(state.branches, f"its state could not be kept: {error.strerror}", seen=state.seen)
         return state
 
-    def _warn(self, text: str) -> None:
+    def _write_event(self, text: str) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
         try:
-            self._api.request("POST", self._events, event(self._namespace, CRON_JOB, "PollFailed", text, now))
+            self._api.request("POST", self._events, build_event(self._namespace, CRON_JOB, "PollFailed", text, now))
         except ApiFailure as error:
             self._say(f"no event could be written: {error.strerror}")
 
 
-def filled(run: Object, url: str, branch: str, commit: str) -> Object:
-    """The PipelineRun of a commit. Whatever stands in these texts is put in as a value, never as a template."""
+def fill_run(run: Object, url: str, branch: str, commit: str) -> Object:
+    """The PipelineRun of a commit, from the template `run`. The texts are set as values and never read as templates."""
     made = copy.deepcopy(run)
     metadata = made.setdefault("metadata", {})
     metadata.pop("generateName", None)
-    metadata["name"] = arrived_name(url, commit)
-    labels = {TRIGGER: "poll", COMMIT: label_value(commit), BRANCH: label_value(branch)}
+    metadata["name"] = make_triggered_run_name(url, commit)
+    labels = {TRIGGER: "poll", COMMIT: to_label_value(commit), BRANCH: to_label_value(branch)}
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), COMMIT: commit, BRANCH: branch}  # in full
     values = dict(zip(poll_state.FILLED, (url, commit, branch), strict=True))
@@ -196,13 +212,18 @@ def filled(run: Object, url: str, branch: str, commit: str) -> Object:
 class Git:
     """`git ls-remote` with limits. environ: of each git process, PATH included; see `git_environ`."""
 
-    def __init__(self, environ: Mapping[str, str], *, limit: float = LIMIT, most: int = MOST) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], *, limit: float = LIMIT_SECONDS, most: int = MAX_LISTING_BYTES
+    ) -> None:
         self._environ = dict(environ)
         self._limit = limit
         self._most = most
 
-    def refs(self, url: str, patterns: Sequence[str]) -> str:
-        """--heads lets the server leave out tags and requests; the patterns alone are looked at on this side."""
+    def list_refs(self, url: str, patterns: Sequence[str]) -> str:
+        """The output of `git ls-remote` for the branches of these patterns. Raises RepositoryUnreadable.
+
+        `--heads` lets the server leave out tags and pull requests; it knows no patterns, so git applies those here.
+        """
         argv = ["git", "ls-remote", "--heads", "--", url, *(f"{poll_state.HEADS}{each}" for each in patterns)]
         with tempfile.TemporaryDirectory() as folder:
             said, headers = Path(folder, "said"), Path(folder, "headers")
@@ -210,17 +231,17 @@ class Git:
             try:
                 code, listing, late = self._run(argv, environ, said)
             except OSError as error:
-                raise Unread(f"git does not start: {error.strerror}") from None
+                raise RepositoryUnreadable(f"git does not start: {error.strerror}") from None
             if late:
-                raise Unread(f"no answer within {self._limit:g} s")
+                raise RepositoryUnreadable(f"no answer within {self._limit:g} s")
             if len(listing) > self._most:
-                raise Unread(f"the list of branches is longer than {self._most // 1_000_000} MB")
+                raise RepositoryUnreadable(f"the list of branches is longer than {self._most // 1_000_000} MB")
             if code:
-                raise unread(_text(said), _text(headers), time.time())
+                raise parse_git_error(_read_start(said), _read_start(headers), time.time())
         return listing.decode(errors="replace")
 
     def _run(self, argv: Sequence[str], environ: Mapping[str, str], said: Path) -> tuple[int, bytes, bool]:
-        """Exit code, output up to a byte beyond the limit, whether time ran out.
+        """Run git; answers its exit code, its output up to one byte beyond the limit, and whether time ran out.
 
         A session of its own, ended as a whole: git's helper would hold the pipe open after git is gone.
         """
@@ -255,17 +276,18 @@ class Git:
         return process.returncode, listing, late.is_set()
 
 
-def _text(path: Path) -> str:
-    """The beginning of a file that may be missing."""
+def _read_start(path: Path) -> str:
+    """The first 100,000 characters of a file, "" if there is none."""
     if not path.is_file():
         return ""
     with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(100_000)
 
 
-def unread(said: str, headers: str, now: float) -> Unread:
-    """What git said, short. headers: its trace, which alone holds the Retry-After of an overloaded server.
+def parse_git_error(said: str, headers: str, now: float) -> RepositoryUnreadable:
+    """The cause in git's words, in at most 300 characters.
 
+    said: its stderr. headers: its trace, the only place of the Retry-After header that an overloaded server sends.
     now: seconds since the epoch.
     """
     lines = [line for line in said.strip().splitlines() if line] or ["git failed"]
@@ -274,11 +296,11 @@ def unread(said: str, headers: str, now: float) -> Unread:
     if any(f"error: {status}" in why for status in (429, 503)):
         found = re.findall(r"Recv header: retry-after: *(.+)", headers, re.IGNORECASE)
         pause = parse_retry_after(found[-1], now) if found else None
-        return Unread(why, PAUSE if pause is None else min(max(pause, 1.0), LONGEST))
-    return Unread(why)
+        return RepositoryUnreadable(why, PAUSE if pause is None else min(max(pause, 1.0), LONGEST))
+    return RepositoryUnreadable(why)
 
 
-def git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: Path) -> dict[str, str]:
+def make_git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: Path) -> dict[str, str]:
     """For git: the password is read from its file by git's own helper, for the one host that it is for."""
     authorities = home / "authorities.crt"
     extra = Path(environ.get("EXTRA_CA", ""))
@@ -310,15 +332,17 @@ def git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: P
 
 
 def main(environ: Mapping[str, str]) -> int:
+    """Poll as SETTINGS says; answers the exit code."""
+
     def say(text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
     found = json.loads(Path(environ["SETTINGS"]).read_text())
-    settings = Settings(found["repositories"], found["branches"], found["first"], found["run"])
+    settings = PollOptions(found["repositories"], found["branches"], found["first"], found["run"])
     with tempfile.TemporaryDirectory() as home:
-        git = Git(git_environ(environ, found, Path(home)))
-        poller = Poller(Api.of(environ), environ["NAMESPACE"], git.refs, time.time, say)
+        git = Git(make_git_environ(environ, found, Path(home)))
+        poller = Poller(Api.from_environ(environ), environ["NAMESPACE"], git.list_refs, time.time, say)
         try:
             return poller.poll(settings)
         except ApiFailure as error:

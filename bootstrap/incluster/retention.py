@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
-Object = dict[str, Any]
+from bootstrap.incluster.json_object import Object
+
 PIPELINE, TASK = "tekton.dev/pipeline", "tekton.dev/task"
 METADATA = (
     "name",
@@ -18,8 +18,8 @@ METADATA = (
 )
 
 
-def expired(runs: Iterable[Object], keep: int, excluded: Collection[str], limit: str) -> list[Object]:
-    """The runs to delete, the oldest first. runs: PipelineRuns, or TaskRuns without one; see `brief`.
+def find_expired(runs: Iterable[Object], keep: int, excluded: Collection[str], limit: str) -> list[Object]:
+    """The runs to delete, the oldest first. runs: PipelineRuns, or TaskRuns without one; see `trim_run`.
 
     Deleted is what is over, is older than the limit, and is not among the `keep` newest of its pipeline and result
     (succeeded or not). So nothing younger than the limit goes, however much there is of it, and the newest stay,
@@ -30,18 +30,18 @@ def expired(runs: Iterable[Object], keep: int, excluded: Collection[str], limit:
     """
     groups: dict[tuple[str, str], list[Object]] = {}
     for run in runs:
-        result = outcome(run)
-        if result and run["metadata"]["uid"] not in excluded and not _others(run):
-            groups.setdefault((_pipeline(run), result), []).append(run)
+        result = read_outcome(run)
+        if result and run["metadata"]["uid"] not in excluded and not _is_left_alone(run):
+            groups.setdefault((_read_pipeline(run), result), []).append(run)
     found: list[Object] = []
     for group in groups.values():
-        newest_first = sorted(group, key=finished, reverse=True)
-        found += [run for run in newest_first[keep:] if finished(run) < limit]
-    return sorted(found, key=finished)
+        newest_first = sorted(group, key=read_finish_time, reverse=True)
+        found += [run for run in newest_first[keep:] if read_finish_time(run) < limit]
+    return sorted(found, key=read_finish_time)
 
 
-def brief(run: Object) -> Object:
-    """As much of a run as is looked at here and when it is deleted: thousands are held at once."""
+def trim_run(run: Object) -> Object:
+    """The fields of a run that `find_expired` and its deletion need: thousands are held in memory at once."""
     metadata, status = run["metadata"], run.get("status") or {}
     return {
         "metadata": {key: metadata[key] for key in METADATA if key in metadata},
@@ -49,26 +49,27 @@ def brief(run: Object) -> Object:
     }
 
 
-def _pipeline(run: Object) -> str:
-    """By Tekton's label. A run that brings its pipeline along is labelled with its own name, which groups nothing."""
+def _read_pipeline(run: Object) -> str:
+    """The pipeline's name by Tekton's label, "" for none. The label of a run with an embedded pipeline is its own name,
+    which groups nothing."""
     labels = run["metadata"].get("labels") or {}
     named = str(labels.get(PIPELINE) or labels.get(TASK) or "")
     return "" if named == run["metadata"]["name"] else named
 
 
-def _others(run: Object) -> bool:
-    """Somebody else sees to its end."""
+def _is_left_alone(run: Object) -> bool:
+    """Whether something else deletes it: it is being deleted already, or an object with a controller owns it."""
     owners = run["metadata"].get("ownerReferences") or ()
     return bool(run["metadata"].get("deletionTimestamp")) or any(each.get("controller") for each in owners)
 
 
-def outcome(run: Object) -> str:
+def read_outcome(run: Object) -> str:
     """ "succeeded" or "failed"; "" while it is not over."""
     conditions = (run.get("status") or {}).get("conditions") or ()
     status = next((str(each.get("status")) for each in conditions if each.get("type") == "Succeeded"), "Unknown")
     return {"True": "succeeded", "False": "failed"}.get(status, "")
 
 
-def finished(run: Object) -> str:
-    """When it was over; a run that never started has no such time."""
+def read_finish_time(run: Object) -> str:
+    """When the run ended, RFC 3339; when it was created if it never started."""
     return str((run.get("status") or {}).get("completionTime") or run["metadata"]["creationTimestamp"])

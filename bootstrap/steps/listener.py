@@ -57,7 +57,9 @@ def _gate(trigger: str, interceptor: str) -> tuple[str, ...]:
 def watched(config: Config) -> str:
     """The condition, in CEL, that an event is of a branch and a repository of the settings."""
     settings, event = config.webhook, "extensions.event"
-    branch = f"{event}.ref.matches({_literal(f'^refs/heads/(?:{branch_patterns.expression(settings.branches)})$')})"
+    branch = (
+        f"{event}.ref.matches({_literal(f'^refs/heads/(?:{branch_patterns.build_branch_regex(settings.branches)})$')})"
+    )
     wanted = settings.repositories or (run_spec.repository(config),)
     bare = [each.rstrip("/").removesuffix(".git") for each in wanted if "://" in each]
     addresses = [address for each in bare for address in (f"{each}.git", each)]

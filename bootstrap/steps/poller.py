@@ -83,7 +83,7 @@ def _went_well(world: World) -> Verdict:
     repository is to blame, what else ended the last poll."""
     minutes, wanted = world.config.poll.minutes, repositories(world.config)
     kept = at(world.kube.get("v1", "ConfigMap", STATE, constants.RUNS) or {}, "data") or {}
-    states = {url: poll_state.load(kept.get(poll_state.key_of(url))) for url in wanted}
+    states = {url: poll_state.load_state(kept.get(poll_state.make_key(url))) for url in wanted}
     bad = [f"{url}: {state.why or rubbish}" for url, (state, rubbish) in states.items() if state.why or rubbish]
     when = f"every {minutes} min" if minutes else "only by hand (invoke poll)"
     wrong = f"{len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else last_failure(world, NAME)

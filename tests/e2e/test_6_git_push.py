@@ -13,7 +13,7 @@ import pytest
 from bootstrap.core import constants
 from bootstrap.core.model import Failed, Pending, Ready, Verdict
 from bootstrap.core.wait import until
-from bootstrap.incluster.run_names import arrived_name
+from bootstrap.incluster.run_names import make_triggered_run_name
 from bootstrap.objects.readiness import readiness
 from bootstrap.world import World
 from tests.e2e import app
@@ -78,7 +78,7 @@ def listener_away(world: World) -> Iterator[None]:
 
 def test_the_first_commit_started_no_run(world: World, repository: Repository) -> None:
     first = repository.git("rev-list", "--max-parents=0", "main")
-    assert arrived_name(constants.GIT_URL, first) not in runs(world)
+    assert make_triggered_run_name(constants.GIT_URL, first) not in runs(world)
 
 
 def test_a_push_becomes_one_run_and_its_version_serves(product: Product, world: World, repository: Repository) -> None:
@@ -92,7 +92,7 @@ def test_a_push_becomes_one_run_and_its_version_serves(product: Product, world: 
     said = DELIVERY.search(repository.said)
     assert said, repository.said
     assert said[1] == f"main {commit[:7]}"
-    name = arrived_name(constants.GIT_URL, commit)
+    name = make_triggered_run_name(constants.GIT_URL, commit)
     wait_for_run(world, name)
     assert isinstance(end_of(world, name), Ready)
     assert app.version(product) == commit
@@ -109,7 +109,7 @@ def test_a_broken_commit_fails_and_the_version_before_it_serves(
 ) -> None:
     before = app.version(product)
     commit = repository.push("main", "Break it", "main.go", "\nfunc broken() { fmt.Printn() }\n", told=True)
-    name = arrived_name(constants.GIT_URL, commit)
+    name = make_triggered_run_name(constants.GIT_URL, commit)
     wait_for_run(world, name)
     assert isinstance(end_of(world, name), Failed)
     assert app.version(product) == before
@@ -126,7 +126,7 @@ def test_a_listener_that_is_away_is_told_later_and_test_run_follows(
     with listener_away(world):
         repository.git("push", "--quiet", "origin", "main")
     commit = repository.head
-    name = arrived_name(constants.GIT_URL, commit)
+    name = make_triggered_run_name(constants.GIT_URL, commit)
     wait_for_run(world, name)
     answer = product.run("test-run")
     assert f"run {name} · commit {commit[:7]} · started by your push" in answer.out

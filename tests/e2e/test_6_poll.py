@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.commands.follow_run import API
 from bootstrap.core import constants
-from bootstrap.incluster.run_names import TRIGGER, arrived_name
+from bootstrap.incluster.run_names import TRIGGER, make_triggered_run_name
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Product
@@ -26,7 +26,7 @@ def test_a_poll_finds_a_push_that_nobody_told_of(product: Product, world: World,
     before = runs(world)
     assert "poll" not in before.values(), "what is there at first is remembered only"
     commit = repository.push("main", "Found by polling", "README.md", "\nNobody tells.\n")
-    name = arrived_name(constants.GIT_URL, commit)
+    name = make_triggered_run_name(constants.GIT_URL, commit)
     product.run("poll")
     answer = product.run("test-run")
     assert f"run {name} · commit {commit[:7]} · started by the poller" in answer.out

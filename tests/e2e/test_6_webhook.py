@@ -18,7 +18,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
 from bootstrap.devtools import bench_webhook
-from bootstrap.incluster.run_names import arrived_name
+from bootstrap.incluster.run_names import make_triggered_run_name
 from bootstrap.objects.readiness import readiness
 from bootstrap.world import World
 from tests.e2e import app
@@ -92,7 +92,7 @@ def wait_for_refusal(world: World, name: str) -> None:
 
 
 def run_of(event: Event) -> str:
-    return arrived_name(constants.GIT_URL, event.commit)
+    return make_triggered_run_name(constants.GIT_URL, event.commit)
 
 
 def wait_for_names(world: World, wanted: set[str], limit: float) -> None:
@@ -139,7 +139,7 @@ def test_of_what_github_really_sent_branches_and_merges_start_runs(
         pytest.skip(str(error))
     ours = [each.moved(constants.GIT_URL, "main") for each in known]
     merged = [each.merged() for each in ours if each.name == "pull_request"]
-    wanted = {arrived_name(constants.GIT_URL, each.commit) for each in (*ours, *merged) if each.commit}
+    wanted = {make_triggered_run_name(constants.GIT_URL, each.commit) for each in (*ours, *merged) if each.commit}
     assert len(known) > 300
     assert len(wanted) == 2, "the commit of the pushes to a branch, and the merge commit that was put in"
     before = runs(world)

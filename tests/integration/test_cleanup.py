@@ -15,7 +15,7 @@ import pytest
 
 from bootstrap.core import constants
 from bootstrap.core.model import Object
-from bootstrap.incluster.cleanup import PAGE, TRIES, Cleanup, Settings
+from bootstrap.incluster.cleanup import PAGE, TRIES, Cleanup, CleanupOptions
 from bootstrap.incluster.kube_api import Api, ApiFailure
 from bootstrap.world.kube.client import Kube
 from tests.integration.agent_door import agent_door, definition
@@ -78,7 +78,7 @@ def clean(api: Api, namespace: str) -> Clean:
         """It waits as in earnest: a server that has just heard of a kind asks for patience."""
         said: list[str] = []
         cleanup = Cleanup(door, namespace, said.append, sleep=sleep)
-        return cleanup.run(Settings(**({"keep": 1, "days": 3} | settings))), said
+        return cleanup.run(CleanupOptions(**({"keep": 1, "days": 3} | settings))), said
 
     return cleaned
 

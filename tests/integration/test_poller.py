@@ -15,7 +15,7 @@ import pytest
 from bootstrap.core.model import Object
 from bootstrap.incluster import poll, poll_state
 from bootstrap.incluster.kube_api import Api, ApiFailure
-from bootstrap.incluster.run_names import arrived_name
+from bootstrap.incluster.run_names import make_triggered_run_name
 from bootstrap.world.kube.client import Kube
 from tests.git_host import Bare, GitHost, git_host
 from tests.integration.agent_door import agent_door, definition
@@ -57,10 +57,10 @@ class Place:
 
     def polled(self, *urls: str, first: str = "remember", api: Any = None) -> tuple[int, str]:
         said: list[str] = []
-        refs = poll.Git(self.environ, limit=2).refs
+        refs = poll.Git(self.environ, limit=2).list_refs
         poller = poll.Poller(api or self.api, self.namespace, refs, lambda: NOW, said.append)
         run = RUN | {"metadata": {"namespace": self.namespace}}
-        code = poller.poll(poll.Settings(urls, ["main", "release/*"], first, run))
+        code = poller.poll(poll.PollOptions(urls, ["main", "release/*"], first, run))
         return code, "\n".join(said)
 
     @property
@@ -69,9 +69,9 @@ class Place:
         found = self.kube.list("tekton.dev/v1", "PipelineRun", self.namespace)
         return {each["metadata"]["name"]: each["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] for each in found}
 
-    def kept(self, url: str) -> poll_state.State:
+    def kept(self, url: str) -> poll_state.RepositoryState:
         live = self.kube.get("v1", "ConfigMap", poll.STATE, self.namespace) or {}
-        return poll_state.load((live.get("data") or {}).get(poll_state.key_of(url)))[0]
+        return poll_state.load_state((live.get("data") or {}).get(poll_state.make_key(url)))[0]
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def place(plane: ControlPlane, kube: Kube, namespace: str, tmp_path: Path) -> It
     repositories, home = (tmp_path / name for name in ("repositories", "home"))
     for folder in (repositories, home):
         folder.mkdir()
-    environ = poll.git_environ({"PATH": os.environ["PATH"]}, {}, home)
+    environ = poll.make_git_environ({"PATH": os.environ["PATH"]}, {}, home)
     api = agent_door(kube, plane, "poller", namespace, tmp_path)
     with git_host(repositories) as host, closing(api):
         yield Place(kube, namespace, api, host, environ)
@@ -94,7 +94,7 @@ def test_a_push_becomes_one_run_and_its_account_may_do_no_more(place: Place) -> 
     assert place.runs == {}
     commits = [bare.commit("main", message="Another"), bare.commit("release/1")]
     assert place.polled(url)[0] == 0
-    assert place.runs == dict.fromkeys((arrived_name(url, commit) for commit in commits), "poll")
+    assert place.runs == dict.fromkeys((make_triggered_run_name(url, commit) for commit in commits), "poll")
     assert place.polled(url)[0] == 0
     assert len(place.runs) == 2
     for method, path in (("GET", "secrets"), ("GET", "configmaps"), ("GET", "pods"), ("DELETE", "configmaps/poller")):
@@ -109,10 +109,10 @@ def test_a_poller_killed_between_run_and_state_loses_and_doubles_nothing(place: 
     commit = bare.commit("main", message="Another")
     with pytest.raises(SystemExit, match="killed"):
         place.polled(url, api=Killed(place.api))
-    assert set(place.runs) == {arrived_name(url, commit)}
+    assert set(place.runs) == {make_triggered_run_name(url, commit)}
     assert place.kept(url).branches != {"main": commit}
     assert place.polled(url)[0] == 0
-    assert set(place.runs) == {arrived_name(url, commit)}
+    assert set(place.runs) == {make_triggered_run_name(url, commit)}
     assert place.kept(url).branches == {"main": commit}
 
 
@@ -128,7 +128,7 @@ def test_two_pollers_at_once_make_each_run_once_and_keep_all_they_saw(place: Pla
     for thread in threads:
         thread.join()
     assert codes == [0, 0]
-    assert set(place.runs) == {arrived_name(url, commit) for url, commit in commits.items()}
+    assert set(place.runs) == {make_triggered_run_name(url, commit) for url, commit in commits.items()}
     assert {url: place.kept(url).branches["main"] for url in commits} == commits
 
 
@@ -137,7 +137,7 @@ def test_rubbish_in_the_state_is_told_and_mended(place: Place) -> None:
     commit = bare.commit("main")
     for rubbish in ("{", "[]", '{"branches": {"main": 7}, "seen": true}'):
         place.kube.patch(
-            "v1", "ConfigMap", poll.STATE, place.namespace, patch={"data": {poll_state.key_of(url): rubbish}}
+            "v1", "ConfigMap", poll.STATE, place.namespace, patch={"data": {poll_state.make_key(url): rubbish}}
         )
         code, said = place.polled(url)
         assert code == 1, "somebody is to know that commits may have been passed over"
@@ -153,7 +153,7 @@ def test_bad_repositories_do_not_stop_a_good_one_and_are_told_by_an_event(place:
     bad = [place.host.url(f"{name}/app") for name in ("hang", "drip", "busy", "down", "locked", "gone")]
     code, said = place.polled(*bad, good, first="run")
     assert code == 1
-    assert set(place.runs) == {arrived_name(good, commit)}
+    assert set(place.runs) == {make_triggered_run_name(good, commit)}
     assert all(place.kept(url).why for url in bad)
     [event] = place.kube.list("v1", "Event", place.namespace)
     assert (event["reason"], event["involvedObject"]["name"]) == ("PollFailed", "poller")

@@ -25,7 +25,7 @@ from bootstrap.core.errors import (
     UsageError,
 )
 from bootstrap.core.model import Object, Ready
-from bootstrap.incluster.run_names import arrived_name
+from bootstrap.incluster.run_names import make_triggered_run_name
 from bootstrap.objects.run_status import Run, State, as_row
 from bootstrap.settings.config import Config, GitSettings, PipelineSettings
 from bootstrap.steps.deploy_target import TargetStep
@@ -36,7 +36,7 @@ COMMIT, OLD = "3f9c2e1" + "0" * 33, "1111111" + "0" * 33
 DIGEST = "sha256:" + "8" * 64
 IMAGE = f"registry.tekton.internal:5000/demo/go-echo@{DIGEST}"
 LABELS = {"app.kubernetes.io/name": "go-echo"}
-ARRIVED = arrived_name(constants.GIT_URL, COMMIT)
+ARRIVED = make_triggered_run_name(constants.GIT_URL, COMMIT)
 PLAN = {"tasks": [{"name": "git-clone"}, {"name": "build-image", "runAfter": ["git-clone"]}]}
 
 

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bootstrap.incluster import chat_formats
-from bootstrap.incluster.chat_formats import Answer, Verdict
+from bootstrap.incluster.chat_formats import RobotAnswer, SendResult
 from bootstrap.incluster.kube_api import Api, ApiFailure
-from bootstrap.incluster.rate_limit import Turns
+from bootstrap.incluster.rate_limit import RateLimit
 
 MESSAGE: dict[str, Any] = {
     "pipelineRun": "go-echo-5b8ca62f01d3",
@@ -32,7 +32,7 @@ NOW = 1_700_000_000.5
 
 
 def body_of(kind: str, secret: str = "", **changes: Any) -> dict[str, Any]:
-    return chat_formats.request(kind, "https://robot.test/send?key=k", secret, MESSAGE | changes, NOW)[1]
+    return chat_formats.build_request(kind, "https://robot.test/send?key=k", secret, MESSAGE | changes, NOW)[1]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def body_of(kind: str, secret: str = "", **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_texts_are_cut_between_characters(text: str, limit: int, wanted: str) -> None:
-    assert chat_formats.cut(text, limit) == wanted
+    assert chat_formats.cut_text(text, limit) == wanted
 
 
 LIMITS: dict[str, tuple[int, Callable[[Any], int]]] = {
@@ -79,13 +79,23 @@ def test_a_message_says_what_happened_and_calls_nobody(kind: str) -> None:
         assert part not in text or (kind in ("slack", "feishu") and part in ("**bold**", "[x](http"))
 
 
+@pytest.mark.parametrize(("kind", "robot"), chat_formats.ROBOTS.items())
+def test_a_secret_may_be_set_for_those_robots_only_that_use_it(kind: str, robot: chat_formats.Robot) -> None:
+    url = "https://robot.test/send"
+    plain, signed = (chat_formats.build_request(kind, url, secret, MESSAGE, NOW) for secret in ("", "SECabc"))
+    assert (signed != plain) is robot.signed
+
+
 def test_dingtalk_is_signed_in_the_address() -> None:
     """The signature was computed with openssl dgst -sha256 -hmac SECRET, of "MILLISECONDS\\nSECRET"."""
-    url, _ = chat_formats.request("dingtalk", "https://robot.test/send?access_token=t", "SECabc", MESSAGE, NOW)
+    url, _ = chat_formats.build_request("dingtalk", "https://robot.test/send?access_token=t", "SECabc", MESSAGE, NOW)
     query = parse_qs(urlsplit(url).query)
     assert query["timestamp"] == ["1700000000500"]
     assert query["sign"] == ["59vZsOjkU+HGgaDE7l14G4I3K9U8HE8g2Vzn9FydvEM="]
-    assert chat_formats.request("dingtalk", "https://robot.test/send", "", MESSAGE, NOW)[0] == "https://robot.test/send"
+    assert (
+        chat_formats.build_request("dingtalk", "https://robot.test/send", "", MESSAGE, NOW)[0]
+        == "https://robot.test/send"
+    )
 
 
 def test_feishu_is_signed_in_the_body() -> None:
@@ -95,38 +105,42 @@ def test_feishu_is_signed_in_the_body() -> None:
     assert "sign" not in body_of("feishu")
 
 
-def told(**body: Any) -> Answer:
-    return Answer(200, json.dumps(body).encode())
+def told(**body: Any) -> RobotAnswer:
+    return RobotAnswer(200, json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(
     ("kind", "answer", "wanted"),
     [
-        ("dingtalk", told(errcode=0, errmsg="ok"), Verdict()),
-        ("dingtalk", told(errcode=130101, errmsg="send too fast"), Verdict("errcode 130101 send too fast", busy=True)),
-        ("dingtalk", told(errcode=310000, errmsg="sign not match"), Verdict("errcode 310000 sign not match")),
+        ("dingtalk", told(errcode=0, errmsg="ok"), SendResult()),
+        (
+            "dingtalk",
+            told(errcode=130101, errmsg="send too fast"),
+            SendResult("errcode 130101 send too fast", busy=True),
+        ),
+        ("dingtalk", told(errcode=310000, errmsg="sign not match"), SendResult("errcode 310000 sign not match")),
         (
             "wecom",
             told(errcode=45009, errmsg="api freq out of limit"),
-            Verdict("errcode 45009 api freq out of limit", busy=True),
+            SendResult("errcode 45009 api freq out of limit", busy=True),
         ),
-        ("wecom", told(errcode=-1), Verdict("errcode -1", busy=True)),
-        ("wecom", told(errcode=45033), Verdict("errcode 45033", busy=True)),
-        ("dingtalk", told(errcode=410100), Verdict("errcode 410100", busy=True)),
-        ("wecom", told(errcode=93000, errmsg="invalid webhook url"), Verdict("errcode 93000 invalid webhook url")),
-        ("feishu", told(code=0, msg="success"), Verdict()),
-        ("feishu", told(code=11232, msg="frequency limited"), Verdict("code 11232 frequency limited", busy=True)),
-        ("feishu", told(code=19021, msg="sign match fail"), Verdict("code 19021 sign match fail")),
-        ("slack", Answer(200, b"ok"), Verdict()),
-        ("slack", Answer(404, b"no_service"), Verdict("HTTP 404")),
-        ("slack", Answer(429, b"", 30.0), Verdict("HTTP 429", busy=True, after=30.0)),
-        ("wecom", Answer(200, b"<html>"), Verdict("its answer was not understood")),
-        ("generic", Answer(204), Verdict()),
-        ("generic", Answer(503), Verdict("HTTP 503", busy=True)),
+        ("wecom", told(errcode=-1), SendResult("errcode -1", busy=True)),
+        ("wecom", told(errcode=45033), SendResult("errcode 45033", busy=True)),
+        ("dingtalk", told(errcode=410100), SendResult("errcode 410100", busy=True)),
+        ("wecom", told(errcode=93000, errmsg="invalid webhook url"), SendResult("errcode 93000 invalid webhook url")),
+        ("feishu", told(code=0, msg="success"), SendResult()),
+        ("feishu", told(code=11232, msg="frequency limited"), SendResult("code 11232 frequency limited", busy=True)),
+        ("feishu", told(code=19021, msg="sign match fail"), SendResult("code 19021 sign match fail")),
+        ("slack", RobotAnswer(200, b"ok"), SendResult()),
+        ("slack", RobotAnswer(404, b"no_service"), SendResult("HTTP 404")),
+        ("slack", RobotAnswer(429, b"", 30.0), SendResult("HTTP 429", busy=True, after=30.0)),
+        ("wecom", RobotAnswer(200, b"<html>"), SendResult("its answer was not understood")),
+        ("generic", RobotAnswer(204), SendResult()),
+        ("generic", RobotAnswer(503), SendResult("HTTP 503", busy=True)),
     ],
 )
-def test_what_an_answer_means(kind: str, answer: Answer, wanted: Verdict) -> None:
-    assert chat_formats.verdict(kind, answer) == wanted
+def test_what_an_answer_means(kind: str, answer: RobotAnswer, wanted: SendResult) -> None:
+    assert chat_formats.judge_answer(kind, answer) == wanted
 
 
 class SentApi:
@@ -154,7 +168,7 @@ def take(api: SentApi, now: float = 1000.0) -> tuple[str, list[float]]:
         slept.append(seconds)
         clock[0] += seconds
 
-    return Turns(cast(Api, api), "cicd", sleep, lambda: clock[0]).take(), slept
+    return RateLimit(cast(Api, api), "cicd", sleep, lambda: clock[0]).take(), slept
 
 
 def test_a_turn_is_taken_and_remembered() -> None:

@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bootstrap.incluster import poll, poll_state
-from bootstrap.incluster.cleanup import Cleanup, Settings, settings_of
+from bootstrap.incluster.cleanup import Cleanup, CleanupOptions, read_options
 from bootstrap.incluster.kube_api import Api, ApiFailure
-from bootstrap.incluster.poll_state import State
-from bootstrap.incluster.run_names import arrived_name
+from bootstrap.incluster.poll_state import RepositoryState
+from bootstrap.incluster.run_names import make_triggered_run_name
 from tests.unit.incluster.test_retention import run
 
 Object = dict[str, Any]
@@ -129,11 +129,11 @@ def listing(**branches: str) -> str:
 def polled(api: FakeApi, refs: Refs, *urls: str, first: str = "remember", now: float = NOW) -> tuple[int, list[str]]:
     said: list[str] = []
     poller = poll.Poller(cast(Api, api), "cicd", refs, lambda: now, said.append)
-    return poller.poll(poll.Settings(urls or (URL,), ["main", "release/*"], first, TEMPLATE)), said
+    return poller.poll(poll.PollOptions(urls or (URL,), ["main", "release/*"], first, TEMPLATE)), said
 
 
-def kept(api: FakeApi, url: str = URL) -> State:
-    return poll_state.load(api.state.get(poll_state.key_of(url)))[0]
+def kept(api: FakeApi, url: str = URL) -> RepositoryState:
+    return poll_state.load_state(api.state.get(poll_state.make_key(url)))[0]
 
 
 def test_a_new_commit_becomes_one_run(api: FakeApi) -> None:
@@ -142,7 +142,7 @@ def test_a_new_commit_becomes_one_run(api: FakeApi) -> None:
     for _ in range(2):
         assert polled(api, Refs(app=listing(main=B)))[0] == 0
     [made] = api.runs.values()
-    assert made["metadata"]["name"] == arrived_name(URL, B)
+    assert made["metadata"]["name"] == make_triggered_run_name(URL, B)
     assert made["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] == "poll"
     values = {each["name"]: each["value"] for each in made["spec"]["params"]}
     assert values == {"REPO": URL, "REVISION": B, "IMAGE": "x"}
@@ -155,7 +155,7 @@ def test_an_end_between_run_and_state_loses_and_doubles_nothing(api: FakeApi) ->
     assert polled(api, Refs(app=listing(main=B)))[0] == 1
     assert kept(api).branches == {"main": A}
     assert polled(api, Refs(app=listing(main=B)))[0] == 0
-    assert list(api.runs) == [arrived_name(URL, B)]
+    assert list(api.runs) == [make_triggered_run_name(URL, B)]
     assert kept(api).branches == {"main": B}
 
 
@@ -166,22 +166,22 @@ def test_a_run_that_could_not_be_made_is_made_the_next_time(api: FakeApi) -> Non
     assert code == 1
     assert "no run for main" in said[-1]
     assert polled(api, Refs(app=listing(main=B)))[0] == 0
-    assert list(api.runs) == [arrived_name(URL, B)]
+    assert list(api.runs) == [make_triggered_run_name(URL, B)]
 
 
 def test_one_bad_repository_does_not_stop_the_others(api: FakeApi) -> None:
     good, bad = "http://git.test/good.git", "http://git.test/bad.git"
-    refs = Refs(good=listing(main=A), bad=poll.Unread("Authentication failed"))
+    refs = Refs(good=listing(main=A), bad=poll.RepositoryUnreadable("Authentication failed"))
     assert polled(api, refs, good, bad, first="run")[0] == 1
-    assert list(api.runs) == [arrived_name(good, A)]
+    assert list(api.runs) == [make_triggered_run_name(good, A)]
     assert api.events == [f"{bad}: Authentication failed"]
     assert kept(api, bad).why == "Authentication failed"
 
 
 def test_a_failure_forgets_no_commit(api: FakeApi) -> None:
     polled(api, Refs(app=listing(main=A)))
-    polled(api, Refs(app=poll.Unread("no answer within 20 s")))
-    assert kept(api) == State({"main": A}, "no answer within 20 s", seen=True)
+    polled(api, Refs(app=poll.RepositoryUnreadable("no answer within 20 s")))
+    assert kept(api) == RepositoryState({"main": A}, "no answer within 20 s", seen=True)
     code, said = polled(api, Refs(app=""))
     assert (code, said[-1]) == (1, f"{URL}: there is no branch main")
     assert polled(api, Refs(app=listing(main=A)))[0] == 0
@@ -190,15 +190,15 @@ def test_a_failure_forgets_no_commit(api: FakeApi) -> None:
 
 
 def test_an_overloaded_server_is_left_alone_as_long_as_it_wants(api: FakeApi) -> None:
-    polled(api, Refs(app=poll.Unread("error: 429", 120.0)))
+    polled(api, Refs(app=poll.RepositoryUnreadable("error: 429", 120.0)))
     code, said = polled(api, Refs(), now=NOW + 60)
-    assert (code, said) == (1, [f"{URL}: not asked: its server wants to be left alone for 60 s"])
+    assert (code, said) == (1, [f"{URL}: not asked: its server asks for a pause of 60 s"])
     assert polled(api, Refs(app=listing(main=A)), now=NOW + 121)[0] == 0
 
 
 @pytest.mark.parametrize("until", ["Infinity", "1e300", "NaN"])
 def test_a_pause_that_nobody_can_have_asked_for_is_none(api: FakeApi, until: str) -> None:
-    api.state[poll_state.key_of(URL)] = f'{{"branches": {{"main": "{A}"}}, "seen": true, "notBefore": {until}}}'
+    api.state[poll_state.make_key(URL)] = f'{{"branches": {{"main": "{A}"}}, "seen": true, "notBefore": {until}}}'
     assert polled(api, Refs(app=listing(main=A)))[0] == 0
 
 
@@ -213,7 +213,9 @@ def test_many_branches_at_once_are_started_a_few_at_a_time(api: FakeApi) -> None
 
 def test_servers_that_hang_keep_nobody_else_waiting(api: FakeApi) -> None:
     urls = [f"http://git.test/{name}.git" for name in ("bad", "good")]
-    api.state[poll_state.key_of(urls[0])] = poll_state.dump(urls[0], State(why="no answer within 20 s", seen=True))
+    api.state[poll_state.make_key(urls[0])] = poll_state.dump_state(
+        urls[0], RepositoryState(why="no answer within 20 s", seen=True)
+    )
     asked: list[str] = []
 
     def refs(url: str, _: Any) -> str:
@@ -221,7 +223,7 @@ def test_servers_that_hang_keep_nobody_else_waiting(api: FakeApi) -> None:
         return listing(main=A)
 
     poll.Poller(cast(Api, api), "cicd", refs, lambda: NOW, lambda _: None).poll(
-        poll.Settings(urls, ["main"], "remember", TEMPLATE)
+        poll.PollOptions(urls, ["main"], "remember", TEMPLATE)
     )
     assert asked == urls[::-1]
 
@@ -230,7 +232,7 @@ def test_the_poll_ends_before_its_job_is_ended(api: FakeApi) -> None:
     times = iter([NOW, NOW + poll.BUDGET])
     said: list[str] = []
     poller = poll.Poller(cast(Api, api), "cicd", Refs(), lambda: next(times, NOW), said.append)
-    assert poller.poll(poll.Settings([URL], ["main"], "remember", TEMPLATE)) == 1
+    assert poller.poll(poll.PollOptions([URL], ["main"], "remember", TEMPLATE)) == 1
     assert said == [f"{URL}: not asked: the others took 180 s"]
 
 
@@ -249,11 +251,11 @@ def test_the_poll_ends_before_its_job_is_ended(api: FakeApi) -> None:
 def test_how_long_a_server_is_left_alone(header: str, seconds: float) -> None:
     trace = f"<= Recv header: Date: today\n<= Recv header: {header}\n"
     now = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
-    assert poll.unread("fatal: error: 429", trace, now).retry_after == seconds
+    assert poll.parse_git_error("fatal: error: 429", trace, now).retry_after == seconds
 
 
 def test_rubbish_in_the_state_is_told_and_begun_anew(api: FakeApi) -> None:
-    api.state[poll_state.key_of(URL)] = "rubbish"
+    api.state[poll_state.make_key(URL)] = "rubbish"
     code, said = polled(api, Refs(app=listing(main=A)))
     assert (code, api.runs) == (1, {})
     assert "begun anew" in said[0]
@@ -275,15 +277,15 @@ def test_a_run_has_what_its_file_says_and_the_commit_where_it_has_a_place_for_it
     names = ("REPO", "BRANCH", "LEVEL")
     params = [{"name": name, "value": "x"} for name in names] + [{"name": "DEFAULTED"}]
     mine = {"metadata": {"generateName": "mine-", "labels": {"team": "red"}}, "spec": {"params": params}}
-    made = poll.filled(mine, URL, "release/$(params.LEVEL)", B)
-    assert made["metadata"]["name"] == arrived_name(URL, B)
+    made = poll.fill_run(mine, URL, "release/$(params.LEVEL)", B)
+    assert made["metadata"]["name"] == make_triggered_run_name(URL, B)
     assert made["metadata"]["labels"]["team"] == "red"
     assert [each.get("value") for each in made["spec"]["params"]] == [URL, "release/$(params.LEVEL)", "x", None]
 
 
 def test_the_password_is_for_one_host_and_stays_in_its_file(tmp_path: Path) -> None:
     settings = {"credentialsFor": "https://git.test"}
-    made = poll.git_environ({"CREDENTIALS": "/etc/git-auth", "HTTPS_PROXY": "p", "TOKEN": "t"}, settings, tmp_path)
+    made = poll.make_git_environ({"CREDENTIALS": "/etc/git-auth", "HTTPS_PROXY": "p", "TOKEN": "t"}, settings, tmp_path)
     helpers = [value for key, value in made.items() if key.startswith("GIT_CONFIG_VALUE") and "password" in value]
     assert len(helpers) == 1
     assert "/etc/git-auth/password" in helpers[0]
@@ -298,7 +300,7 @@ def cleaned(api: FakeApi, slept: Callable[[float], None] = lambda _: None, **set
     said: list[str] = []
     now = 1_795_000_000.0  # 2026-11-18
     cleanup = Cleanup(cast(Api, api), "cicd", said.append, lambda: now, slept)
-    return cleanup.run(Settings(**({"keep": 1, "days": 0} | settings))), said
+    return cleanup.run(CleanupOptions(**({"keep": 1, "days": 0} | settings))), said
 
 
 @pytest.fixture
@@ -461,8 +463,8 @@ def test_a_variable_that_is_wrong_deletes_nothing(full: FakeApi, wrong: dict[str
 
 def test_settings_come_from_the_environment() -> None:
     environ = {"KEEP": "5", "DAYS": "3", "EXCLUDE": "a=b", "ARCHIVE": "/archive", "DRY_RUN": "on"}
-    assert settings_of(environ) == Settings(5, 3.0, "a=b", Path("/archive"), dry_run=True)
-    assert settings_of({"KEEP": "0", "DAYS": "0"}) == Settings(0, 0.0)
+    assert read_options(environ) == CleanupOptions(5, 3.0, "a=b", Path("/archive"), dry_run=True)
+    assert read_options({"KEEP": "0", "DAYS": "0"}) == CleanupOptions(0, 0.0)
 
 
 # -- the door of both ------------------------------------------------------------------------------
@@ -497,7 +499,7 @@ def door(folder: Path, *lines: Line) -> Api:
     left = list(lines)
 
     class Opened(Api):
-        def _connection(self) -> Any:
+        def _connect(self) -> Any:
             return left.pop(0)
 
     return Opened("h", 443, folder)

@@ -47,19 +47,19 @@ def request(**headers: str) -> dict[str, Any]:
     ],
 )
 def test_what_passes(headers: dict[str, str], why: str) -> None:
-    answer = gitea_signature.judge(request(**headers), SECRET)
+    answer = gitea_signature.check_signature(request(**headers), SECRET)
     assert answer["continue"] is not bool(why)
     assert answer["status"].get("message", "").startswith(why)
     assert answer["status"].get("code", 0) == (gitea_signature.FAILED_PRECONDITION if why else 0)
 
 
 def test_without_a_secret_nothing_passes() -> None:
-    assert gitea_signature.judge(request(X_Gitea_Signature=RIGHT), b"")["continue"] is False
+    assert gitea_signature.check_signature(request(X_Gitea_Signature=RIGHT), b"")["continue"] is False
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with gitea_signature.server(0, lambda: SECRET) as running:
+    with gitea_signature.make_server(0, lambda: SECRET) as running:
         threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield running.server_port
         running.shutdown()
@@ -82,5 +82,5 @@ def test_over_the_wire(port: int) -> None:
 def test_nonsense_passes_nothing_and_ends_nothing(port: int, body: bytes) -> None:
     status, answer = ask(port, "POST", body=body)
     assert status == 400 or json.loads(answer)["continue"] is False
-    assert ask(port, "POST", Content_Length=str(gitea_signature.MOST + 1))[0] == 413
+    assert ask(port, "POST", Content_Length=str(gitea_signature.MAX_REQUEST_BYTES + 1))[0] == 413
     assert ask(port, "GET", "/healthz")[0] == 200

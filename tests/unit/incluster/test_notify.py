@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from bootstrap.incluster import notify
-from bootstrap.incluster.chat_formats import Answer
-from bootstrap.incluster.notify import Object, Way
+from bootstrap.incluster.chat_formats import RobotAnswer
+from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.notify import Channel
 from tests.robot_host import KINDS, SECRET, Handler, Robots
 
 NOW = 1795464062.0
@@ -64,7 +65,7 @@ BROKEN = task_run(
 
 
 def test_success_says_all_there_is_to_say() -> None:
-    assert notify.compose(RUN, [CLONED, BUILT], "Succeeded", "", NOW) == {
+    assert notify.compose_message(RUN, [CLONED, BUILT], "Succeeded", "", NOW) == {
         "pipelineRun": "go-echo-x",
         "namespace": "cicd",
         "status": "succeeded",
@@ -82,7 +83,7 @@ def test_success_says_all_there_is_to_say() -> None:
 
 
 def test_failure_names_task_and_last_lines() -> None:
-    message = notify.compose(RUN, [CLONED, BROKEN], "Failed", "undefined: x", NOW)
+    message = notify.compose_message(RUN, [CLONED, BROKEN], "Failed", "undefined: x", NOW)
     assert (message["status"], message["failedTask"], message["logTail"]) == ("failed", "build-image", "undefined: x")
     assert message["digest"] == ""
 
@@ -98,11 +99,11 @@ def test_failure_names_task_and_last_lines() -> None:
 )
 def test_branch_of_a_run_that_names_its_commit_is_its_mark(metadata: Object, revision: str, branch: str) -> None:
     run = {"metadata": metadata, "spec": {"params": [{"name": "REVISION", "value": revision}]}}
-    assert notify.compose(run, [], "Failed", "", NOW)["branch"] == branch
+    assert notify.compose_message(run, [], "Failed", "", NOW)["branch"] == branch
 
 
 def test_a_run_of_which_nothing_is_known_is_failed() -> None:
-    message = notify.compose({}, [], "None", "", NOW)
+    message = notify.compose_message({}, [], "None", "", NOW)
     assert message["status"] == "failed"
     assert message["durationSeconds"] == 0
 
@@ -110,18 +111,18 @@ def test_a_run_of_which_nothing_is_known_is_failed() -> None:
 def test_the_first_task_to_fail_is_the_one() -> None:
     late = task_run("late", "False", completionTime="2026-11-23T20:00:09Z")
     early = task_run("early", "False", completionTime="2026-11-23T20:00:05Z")
-    assert notify.failed_task([CLONED, late, early]) is early
-    assert notify.failed_task([CLONED, task_run("running", "Unknown")]) is None
+    assert notify.find_failed_task([CLONED, late, early]) is early
+    assert notify.find_failed_task([CLONED, task_run("running", "Unknown")]) is None
 
 
 def test_the_first_step_with_a_code_is_the_one() -> None:
-    assert notify.failed_container(BROKEN) == ("the-pod", "step-build")
-    assert notify.failed_container(task_run("never", "False")) == ("", "")
+    assert notify.find_failed_container(BROKEN) == ("the-pod", "step-build")
+    assert notify.find_failed_container(task_run("never", "False")) == ("", "")
 
 
 def test_log_lines_lose_their_control_characters() -> None:
-    assert notify.last_lines("\x1b[31mred\x1b[0m\n\n ok\tfine \r\n") == "red\n ok fine"
-    assert len(notify.last_lines("x" * 9999)) == notify.TAIL_CHARACTERS
+    assert notify.take_last_lines("\x1b[31mred\x1b[0m\n\n ok\tfine \r\n") == "red\n ok fine"
+    assert len(notify.take_last_lines("x" * 9999)) == notify.TAIL_CHARACTERS
 
 
 class Api:
@@ -145,17 +146,17 @@ class Api:
 class Receiver:
     """Gives the planned answers in turn and keeps what was sent."""
 
-    def __init__(self, *answers: int | Answer | Exception) -> None:
+    def __init__(self, *answers: int | RobotAnswer | Exception) -> None:
         self._answers = list(answers)
         self.sent: list[Object] = []
 
-    def __call__(self, url: str, body: bytes) -> Answer:
+    def __call__(self, url: str, body: bytes) -> RobotAnswer:
         assert url == URL
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         self.sent.append(json.loads(body))
-        return answer if isinstance(answer, Answer) else Answer(answer)
+        return answer if isinstance(answer, RobotAnswer) else RobotAnswer(answer)
 
 
 ENVIRON = {"NOTIFY_URL": URL, "NAMESPACE": "cicd", "RUN": "go-echo-x", "TASKS_STATUS": "Failed"}
@@ -164,13 +165,13 @@ ENVIRON = {"NOTIFY_URL": URL, "NAMESPACE": "cicd", "RUN": "go-echo-x", "TASKS_ST
 def tell(api: Api, receiver: Receiver, held: str = "", **environ: str) -> tuple[str, list[float]]:
     slept: list[float] = []
 
-    def way(kind: str, url: str) -> Way:
-        return Way(kind, url, environ.get("NOTIFY_SECRET", ""), receiver, lambda: held, slept.append, lambda: NOW)
+    def way(kind: str, url: str) -> Channel:
+        return Channel(kind, url, environ.get("NOTIFY_SECRET", ""), receiver, lambda: held, slept.append, lambda: NOW)
 
     return notify.notify(ENVIRON | environ, api, way, NOW), slept
 
 
-def no_way(kind: str, url: str) -> Way:
+def no_way(kind: str, url: str) -> Channel:
     raise AssertionError(kind)
 
 
@@ -230,9 +231,9 @@ def test_unreadable_run_says_so() -> None:
 
 @pytest.mark.parametrize("outcome", ["sent", "failed: HTTP 404", "off"])
 def test_the_log_line_holds_no_secret(outcome: str) -> None:
-    assert "s3cret" not in notify.line(outcome, URL)
-    assert notify.line("sent", URL) == "notification to chat.test: sent"
-    assert notify.line("off", "") == "notifications are off"
+    assert "s3cret" not in notify.format_line(outcome, URL)
+    assert notify.format_line("sent", URL) == "notification to chat.test: sent"
+    assert notify.format_line("off", "") == "notifications are off"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_the_log_line_holds_no_secret(outcome: str) -> None:
     ],
 )
 def test_reasons_are_the_systems_words_and_never_the_address(error: Exception, told: str) -> None:
-    assert notify.reason(error) == told
+    assert notify.describe_error(error) == told
 
 
 def test_only_the_runs_own_directory_is_removed(tmp_path: Path) -> None:
@@ -273,8 +274,8 @@ def test_main_ends_well_writes_its_result_and_cleans_up(tmp_path: Path, capsys: 
 # -- robots ----------------------------------------------------------------------------------------
 
 
-def wecom(code: int) -> Answer:
-    return Answer(200, json.dumps({"errcode": code, "errmsg": "said"}).encode())
+def wecom(code: int) -> RobotAnswer:
+    return RobotAnswer(200, json.dumps({"errcode": code, "errmsg": "said"}).encode())
 
 
 def test_a_robot_that_refuses_with_200_is_a_failure() -> None:
@@ -283,15 +284,15 @@ def test_a_robot_that_refuses_with_200_is_a_failure() -> None:
 
 
 def test_a_busy_robot_is_told_again() -> None:
-    receiver = Receiver(wecom(45009), Answer(429, retry_after=7.0), wecom(0))
+    receiver = Receiver(wecom(45009), RobotAnswer(429, retry_after=7.0), wecom(0))
     outcome, slept = tell(Api([CLONED]), receiver, NOTIFY_KIND="wecom")
     assert (outcome, slept) == ("sent", [1.0, 7.0])
     assert receiver.sent[0]["msgtype"] == "markdown"
 
 
 def test_a_robot_that_wants_to_be_left_alone_for_long_is() -> None:
-    outcome, slept = tell(Api([CLONED]), Receiver(Answer(429, retry_after=60.0)), NOTIFY_KIND="slack")
-    assert (outcome, slept) == ("failed: HTTP 429, and it wants to be left alone for 60 s", [])
+    outcome, slept = tell(Api([CLONED]), Receiver(RobotAnswer(429, retry_after=60.0)), NOTIFY_KIND="slack")
+    assert (outcome, slept) == ("failed: HTTP 429, and it asks for a pause of 60 s", [])
 
 
 @pytest.mark.timeout(10)
@@ -299,7 +300,7 @@ def test_what_hangs_is_left_behind() -> None:
     """Tekton would fail the run."""
     for_ever = threading.Event()
     try:
-        assert notify.within(0.2, lambda: str(for_ever.wait())) == "failed: not sent within 0.2 s"
+        assert notify.run_within(0.2, lambda: str(for_ever.wait())) == "failed: not sent within 0.2 s"
     finally:
         for_ever.set()
 
@@ -308,8 +309,8 @@ def test_what_breaks_is_told() -> None:
     def breaks() -> str:
         raise RuntimeError(URL)
 
-    assert notify.within(5, breaks) == "failed: RuntimeError"
-    assert notify.within(5, lambda: "sent") == "sent"
+    assert notify.run_within(5, breaks) == "failed: RuntimeError"
+    assert notify.run_within(5, lambda: "sent") == "sent"
 
 
 # -- robots over the wire --------------------------------------------------------------------------
@@ -328,8 +329,8 @@ def robots() -> Iterator[tuple[str, Robots]]:
 def to(url: str, kind: str, secret: str = "") -> tuple[str, list[float]]:
     slept: list[float] = []
 
-    def way(kind: str, url: str) -> Way:
-        return Way(kind, url, secret, notify.poster(""), lambda: "", slept.append, time.time)
+    def way(kind: str, url: str) -> Channel:
+        return Channel(kind, url, secret, notify.make_poster(""), lambda: "", slept.append, time.time)
 
     environ = ENVIRON | {"NOTIFY_KIND": kind, "NOTIFY_URL": url}
     return notify.notify(environ, Api([CLONED, BROKEN], "错\n" * 9000), way, NOW), slept
@@ -385,4 +386,4 @@ def test_beyond_what_a_robot_takes_nothing_is_sent() -> None:
     ],
 )
 def test_how_it_ended(run: Object, task_runs: list[Object], status: str, told: str) -> None:
-    assert notify.outcome_of(run, task_runs, status) == told
+    assert notify.read_outcome(run, task_runs, status) == told

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from bootstrap.incluster import poll_state
-from bootstrap.incluster.poll import Git, Unread, git_environ
+from bootstrap.incluster.poll import Git, RepositoryUnreadable, make_git_environ
 from bootstrap.settings import git_logins
 from tests.git_host import PASSWORD, USER, Bare, GitHost, git_host
 
@@ -31,11 +31,11 @@ def environ(tmp_path: Path, host: GitHost) -> dict[str, str]:
     (folder / "username").write_text(USER)
     (folder / "password").write_text(PASSWORD)
     given = {"CREDENTIALS": str(folder), "PATH": os.environ["PATH"]}
-    return git_environ(given, {"credentialsFor": host.address}, home)
+    return make_git_environ(given, {"credentialsFor": host.address}, home)
 
 
 def read(environ: dict[str, str], url: str, *patterns: str, limit: float = 20.0) -> dict[str, str]:
-    return poll_state.heads(Git(environ, limit=limit).refs(url, patterns or ("main",)))
+    return poll_state.parse_heads(Git(environ, limit=limit).list_refs(url, patterns or ("main",)))
 
 
 def test_only_branches_count(host: GitHost, environ: dict[str, str]) -> None:
@@ -44,7 +44,7 @@ def test_only_branches_count(host: GitHost, environ: dict[str, str]) -> None:
     bare.git("tag", "--annotate", "--message=v1", "main", commit)  # a tag that is called like the branch
     bare.refs({"refs/pull/1/head": commit, "refs/heads/refs/heads/main": bare.commit(message="A look-alike")})
     found = read(environ, host.url("app"), "main", "release/*")
-    assert poll_state.watched(found, ["main", "release/*"]) == {"main": commit, "release/1": commit}
+    assert poll_state.select_watched(found, ["main", "release/*"]) == {"main": commit, "release/1": commit}
 
 
 def test_sha_256_and_an_empty_repository(host: GitHost, environ: dict[str, str]) -> None:
@@ -69,8 +69,8 @@ def test_the_password_opens_what_is_locked_and_is_told_to_no_other_host(
 ) -> None:
     commit = Bare(host.folder / "app.git").commit("main")
     assert read(environ, host.url("locked/app")) == {"main": commit}
-    other = git_environ({"CREDENTIALS": str(tmp_path)}, {"credentialsFor": "http://127.0.0.2"}, tmp_path)
-    with pytest.raises(Unread) as error:
+    other = make_git_environ({"CREDENTIALS": str(tmp_path)}, {"credentialsFor": "http://127.0.0.2"}, tmp_path)
+    with pytest.raises(RepositoryUnreadable) as error:
         read(other | {"PATH": os.environ["PATH"]}, host.url("locked/app"))
     assert PASSWORD not in str(error.value)
     assert "could not read Username" in str(error.value)
@@ -83,12 +83,12 @@ def test_a_repository_elsewhere_has_a_login_of_its_own(host: GitHost, tmp_path: 
     for name, text in git_logins.files(git_logins.parse(given), str(tmp_path)).items():
         (tmp_path / name).write_text(text)
     known = {"PATH": os.environ["PATH"], "LOGINS": str(tmp_path / git_logins.CONFIG)}
-    environ = git_environ(known, {"credentialsFor": "http://git.test"}, tmp_path)
+    environ = make_git_environ(known, {"credentialsFor": "http://git.test"}, tmp_path)
     assert list(read(environ, host.url("locked/app"))) == ["main"]
-    with pytest.raises(Unread, match="could not read Username"):
+    with pytest.raises(RepositoryUnreadable, match="could not read Username"):
         read(environ, host.url("locked/other"))
-    with pytest.raises(Unread, match="could not read Username"):
-        read(git_environ(known | {"LOGINS": "/nowhere"}, {}, tmp_path), host.url("locked/app"))
+    with pytest.raises(RepositoryUnreadable, match="could not read Username"):
+        read(make_git_environ(known | {"LOGINS": "/nowhere"}, {}, tmp_path), host.url("locked/app"))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_repository_elsewhere_has_a_login_of_its_own(host: GitHost, tmp_path: 
 def test_what_a_server_refuses(
     host: GitHost, environ: dict[str, str], name: str, told: str, retry_after: float
 ) -> None:
-    with pytest.raises(Unread, match=told) as error:
+    with pytest.raises(RepositoryUnreadable, match=told) as error:
         read(environ, host.url(name))
     assert error.value.retry_after == retry_after
     assert len(host.asked) == 1, "and it is not asked again for how long it wants to be left alone"
@@ -111,7 +111,7 @@ def test_what_a_server_refuses(
 @pytest.mark.timeout(20)  # a helper left behind would hold the pipe
 @pytest.mark.parametrize("mode", ["hang", "drip"])
 def test_a_server_that_hangs_takes_no_longer_than_the_limit(host: GitHost, environ: dict[str, str], mode: str) -> None:
-    with pytest.raises(Unread, match=r"no answer within 0\.7 s"):
+    with pytest.raises(RepositoryUnreadable, match=r"no answer within 0\.7 s"):
         read(environ, host.url(f"{mode}/app"), limit=0.7)
     while any(host.address in _command_line(path) for path in Path("/proc").glob("[0-9]*/cmdline")):
         time.sleep(0.05)  # up to the limit of the test: it was told to end, and does
@@ -128,8 +128,8 @@ def test_a_list_that_is_too_long_is_refused(host: GitHost, environ: dict[str, st
     bare = Bare(host.folder / "many.git")
     commit = bare.commit("main")
     bare.refs({f"refs/heads/{number}": commit for number in range(500)})
-    with pytest.raises(Unread, match="is longer than"):
-        Git(environ, most=10_000).refs(host.url("many"), ["*"])
+    with pytest.raises(RepositoryUnreadable, match="is longer than"):
+        Git(environ, most=10_000).list_refs(host.url("many"), ["*"])
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ def test_a_list_that_is_too_long_is_refused(host: GitHost, environ: dict[str, st
     ],
 )
 def test_an_address_that_leads_nowhere(environ: dict[str, str], url: str, told: str) -> None:
-    with pytest.raises(Unread, match=told):
+    with pytest.raises(RepositoryUnreadable, match=told):
         read(environ, url)
 
 
 def test_without_git_every_repository_says_so() -> None:
-    with pytest.raises(Unread, match="git does not start"):
+    with pytest.raises(RepositoryUnreadable, match="git does not start"):
         read({"PATH": "/nowhere"}, "http://127.0.0.1:1/app.git")

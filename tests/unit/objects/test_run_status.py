@@ -11,7 +11,7 @@ import yaml
 
 from bootstrap.core.model import Object
 from bootstrap.core.paths import PROJECT
-from bootstrap.incluster.run_names import arrived_name, dns_label, label_value, run_name
+from bootstrap.incluster.run_names import make_run_name, make_triggered_run_name, to_dns_label, to_label_value
 from bootstrap.objects.run_status import State, parse_run, parse_runs, task_state
 
 COMMIT = "3f9c2e1" + "0" * 33
@@ -257,7 +257,7 @@ ODD = [
 @pytest.mark.parametrize("commit", ["", COMMIT, "refs/heads/main"])
 @pytest.mark.parametrize("suffix", ["x7k2p", "S" * 80])
 def test_run_names_are_dns_labels(app: str, commit: str, suffix: str) -> None:
-    name = run_name(app, commit, suffix)
+    name = make_run_name(app, commit, suffix)
     assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name)
     assert name.endswith(suffix.lower()[:20]) or len(name) == 63
 
@@ -274,25 +274,25 @@ def test_run_names_are_dns_labels(app: str, commit: str, suffix: str) -> None:
     ],
 )
 def test_a_run_that_comes_by_itself_is_named_after_repository_and_commit(url: str, slug: str) -> None:
-    assert arrived_name(url, COMMIT) == f"{slug}-{COMMIT[:12]}"
+    assert make_triggered_run_name(url, COMMIT) == f"{slug}-{COMMIT[:12]}"
 
 
 def test_the_run_name_people_see() -> None:
-    assert run_name("go-echo", COMMIT, "x7k2p") == "go-echo-3f9c2e1-x7k2p"
-    assert run_name("", "", "") == "run"
+    assert make_run_name("go-echo", COMMIT, "x7k2p") == "go-echo-3f9c2e1-x7k2p"
+    assert make_run_name("", "", "") == "run"
 
 
 @pytest.mark.parametrize("text", [*ODD, "feature/login", "_x_", "a" * 62 + "/b"])
 def test_label_values_are_accepted(text: str) -> None:
-    value = label_value(text)
+    value = to_label_value(text)
     assert re.fullmatch(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?", value)
     assert len(value) <= 63
 
 
 def test_a_good_label_value_stays() -> None:
-    assert label_value("release-1.2_x") == "release-1.2_x"
-    assert label_value("feature/login") == "feature-login"
-    assert dns_label("Go_Echo") == "go-echo"
+    assert to_label_value("release-1.2_x") == "release-1.2_x"
+    assert to_label_value("feature/login") == "feature-login"
+    assert to_dns_label("Go_Echo") == "go-echo"
 
 
 EVENTS = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
@@ -301,6 +301,6 @@ EVENTS = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
 @pytest.mark.parametrize(("url", "wanted"), EVENTS["names"].items())
 def test_what_arrives_is_named_after_repository_and_commit(url: str, wanted: str) -> None:
     """The listener names by the same table (images/tekton/listener_test.go)."""
-    found = arrived_name(url, EVENTS["commit"])
+    found = make_triggered_run_name(url, EVENTS["commit"])
     assert found == wanted
-    assert found == dns_label(found)
+    assert found == to_dns_label(found)

@@ -115,7 +115,7 @@ def test_nothing_of_a_setting_becomes_code() -> None:
     ],
 )
 def test_which_branches_a_pattern_means(patterns: list[str], matching: list[str], others: list[str]) -> None:
-    expression = branch_patterns.expression(patterns)
+    expression = branch_patterns.build_branch_regex(patterns)
     assert [each for each in (*matching, *others) if re.fullmatch(expression, each)] == matching
 
 
@@ -175,7 +175,7 @@ def test_a_run_that_takes_too_long_has_time_left_to_be_told(minutes: int) -> Non
     limits = {each["pipelineTaskName"]: int(each["timeout"].removesuffix("s")) for each in run["spec"]["taskRunSpecs"]}
     assert set(limits) == {each["name"] for part in ("tasks", "finally") for each in pipeline["spec"][part]}
     assert sum(limits.values()) <= minutes * 60
-    assert limits["notify"] == 120 > notify.LIMIT
+    assert limits["notify"] == 120 > notify.LIMIT_SECONDS
     assert min(limits.values()) >= 30
 
 

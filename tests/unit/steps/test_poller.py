@@ -14,7 +14,7 @@ from bootstrap.core.errors import UsageError
 from bootstrap.core.model import Object, Ready
 from bootstrap.core.paths import PROJECT
 from bootstrap.incluster import poll_state
-from bootstrap.incluster.poll_state import State
+from bootstrap.incluster.poll_state import RepositoryState
 from bootstrap.settings.config import Config, GitSettings, PollSettings
 from bootstrap.steps import poller
 from bootstrap.world import World
@@ -82,19 +82,19 @@ def test_a_file_that_holds_no_run_is_refused(tmp_path: Path, text: str, told: st
     ("kept", "said"),
     [
         ({}, "asks every 2 min"),
-        ({URL: poll_state.dump(URL, State({"main": "a" * 40}, seen=True))}, "asks every 2 min"),
+        ({URL: poll_state.dump_state(URL, RepositoryState({"main": "a" * 40}, seen=True))}, "asks every 2 min"),
         (
             {URL: "rubbish"},
             f"asks every 2 min; 1 of 2 failed: {URL}: its state could not be read, and is begun anew",
         ),
         (
-            {OTHER: poll_state.dump(OTHER, State(why="no answer"))},
+            {OTHER: poll_state.dump_state(OTHER, RepositoryState(why="no answer"))},
             f"asks every 2 min; 1 of 2 failed: {OTHER}: no answer",
         ),
     ],
 )
 def test_what_status_says(kept: dict[str, str], said: str) -> None:
-    live: Object = {"data": {poll_state.key_of(url): text for url, text in kept.items()}}
+    live: Object = {"data": {poll_state.make_key(url): text for url, text in kept.items()}}
     kube = SimpleNamespace(get=lambda *_: live, list=lambda *_, **__: [])
     world = cast(World, SimpleNamespace(config=config(minutes=2, repositories=(URL, OTHER)), kube=kube))
     assert poller.poller().prove(world) == Ready(said)
