@@ -157,8 +157,8 @@ def host(crane: Path) -> Iterator[Host]:
     with tempfile.TemporaryDirectory(prefix="publishing-") as name, _registry(crane, Path(name)) as behind:
         folder = Path(name)
         made, now = Host(behind, folder, crane), datetime.now(UTC)
-        authority = pki.new_authority("stand-in", now)
-        pair = pki.issue(authority, "stand-in", ("127.0.0.1",), now)
+        authority = pki.make_authority("stand-in", now)
+        pair = pki.issue_certificate(authority, "stand-in", ("127.0.0.1",), now)
         made.ca_file.write_bytes(authority.certificate)
         (folder / "tls.crt").write_bytes(pair.certificate)
         (folder / "tls.key").write_bytes(pair.key)

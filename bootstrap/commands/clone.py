@@ -13,14 +13,17 @@ from bootstrap.world import World
 LIMIT = 120.0
 
 
-def clone(world: World, *, into: str = "go-echo") -> int:
-    """Clone into the folder `into`; the clone's own configuration names our credential file."""
+def clone(world: World, *, into: str = constants.DEMO_APP) -> int:
+    """Clone the environment's repository into the folder `into`; its git configuration names our credential file.
+
+    Raises PreconditionError without git or git server, or if the folder exists.
+    """
     target = Path(into).absolute()
     if not world.shell.which("git"):
         raise PreconditionError("git is not installed", hint="apt-get install git")
     if target.exists():
         raise PreconditionError(f"{into} exists already", hint="invoke clone --into another-folder")
-    url, helper = address(world), f"store --file={credential_file(world)}"
+    url, helper = find_address(world), f"store --file={write_credential_file(world)}"
     world.shell.run(["git", "-c", f"credential.helper={helper}", "clone", "--quiet", url, str(target)], limit=LIMIT)
     # An empty helper first: what the user has configured elsewhere must not keep this password.
     for value in ("", helper):
@@ -30,15 +33,15 @@ def clone(world: World, *, into: str = "go-echo") -> int:
     return 0
 
 
-def address(world: World) -> str:
+def find_address(world: World) -> str:
     """The environment's repository as this machine reaches it. Raises PreconditionError if it does not."""
-    found = node_address(world, constants.GIT_NODE_PORT)
+    found = find_node_address(world, constants.GIT_NODE_PORT)
     if not found:
         raise PreconditionError("the environment's git server is not reachable from this machine", hint="invoke up")
-    return f"http://{found}/go-echo.git"
+    return f"http://{found}/{constants.DEMO_APP}.git"
 
 
-def node_address(world: World, node_port: int) -> str:
+def find_node_address(world: World, node_port: int) -> str:
     """HOST:PORT that leads to a NodePort: mapped to loopback, or on the node's own address; "" if there is no node."""
     if world.config.elsewhere:
         found = {
@@ -57,10 +60,10 @@ def node_address(world: World, node_port: int) -> str:
     return f"{addresses[0]}:{node_port}" if addresses else ""
 
 
-def credential_file(world: World) -> Path:
-    """git's own format, gitcredentials-store; mode 0600, in the environment's folder."""
+def write_credential_file(world: World) -> Path:
+    """Write the login in git's own format (gitcredentials-store), mode 0600, in the environment's folder."""
     settings = world.config.git
     password = world.identity.own_git_password(settings).reveal()
-    server = address(world).removeprefix("http://").partition("/")[0]
+    server = find_address(world).removeprefix("http://").partition("/")[0]
     line = f"http://{quote(settings.username, safe='')}:{quote(password, safe='')}@{server}\n"
     return world.identity.write("git-credentials", line.encode())

@@ -17,7 +17,7 @@ from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError, CommandError
 from bootstrap.core.model import Object
 from bootstrap.objects.readiness import at
-from bootstrap.settings.registry_endpoint import place
+from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.steps.node_trust import HOSTS, KIND_LABEL
 from bootstrap.steps.registry import PROOF
 from bootstrap.world import World, probe
@@ -38,7 +38,7 @@ WAITS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName")
 
 
 @dataclass(frozen=True)
-class Hop:
+class ConnectionCheck:
     """try_it: "" if it holds, else what is wrong. fix: what to type or look at then."""
 
     name: str
@@ -49,12 +49,12 @@ class Hop:
 
 def examine(world: World) -> list[Finding]:
     """Every hop that can be tried now, side by side."""
-    todo = [*_from_here(world), *_in_cluster(world)]
+    todo = [*_list_local_checks(world), *_list_cluster_checks(world)]
     with ThreadPoolExecutor(max(1, len(todo)), thread_name_prefix="hop") as pool:
-        return list(pool.map(_tried, todo))
+        return list(pool.map(_run_check, todo))
 
 
-def _tried(hop: Hop) -> Finding:
+def _run_check(hop: ConnectionCheck) -> Finding:
     try:
         wrong = hop.try_it()
     except BootstrapError as error:
@@ -62,17 +62,17 @@ def _tried(hop: Hop) -> Finding:
     return Finding("warn", hop.name, wrong, hop.fix) if wrong else Finding("ok", hop.name, hop.found)
 
 
-def _from_here(world: World) -> Iterator[Hop]:
-    for key, url in _proxies(world):
-        yield _connection(f"here -> {key}", _authority(url), f"set {key} to one that answers, or unset it")
+def _list_local_checks(world: World) -> Iterator[ConnectionCheck]:
+    for key, url in _list_proxies(world):
+        yield _check_connection(f"here -> {key}", _parse_authority(url), f"set {key} to one that answers, or unset it")
     if world.config.elsewhere:
-        where = _host_port(place(world.config).host)
-        yield _connection("here -> registry", where, "look at mirror.registry, network and firewall")
+        where = _parse_host_port(choose_endpoint(world.config).host)
+        yield _check_connection("here -> registry", where, "look at mirror.registry, network and firewall")
 
 
-def _connection(name: str, where: Address, fix: str) -> Hop:
+def _check_connection(name: str, where: Address, fix: str) -> ConnectionCheck:
     said = f"{where[0]}:{where[1]}"
-    return Hop(
+    return ConnectionCheck(
         name,
         lambda: "" if probe.connects(*where, SECONDS) else f"{said} does not answer",
         f"{said} answers",
@@ -80,43 +80,43 @@ def _connection(name: str, where: Address, fix: str) -> Hop:
     )
 
 
-def _in_cluster(world: World) -> Iterator[Hop]:
-    """None where no environment is."""
-    pods = _pods(world)
+def _list_cluster_checks(world: World) -> Iterator[ConnectionCheck]:
+    """The checks from pods; none where no environment is."""
+    pods = _find_pods(world)
     if not pods:
         return
-    host, port = _host_port(place(world.config).host)
-    yield from _of_nodes(world)
+    host, port = _parse_host_port(choose_endpoint(world.config).host)
+    yield from _list_node_checks(world)
     if GIT in pods:
         pod = _Pod(world, pods[GIT])
         dns = "look at the pods of kube-system: kubectl -n kube-system get pods"
         for name in ("kubernetes.default.svc", host):
             if not _is_address(name):
-                yield pod.hop(f"pod -> DNS, {name}", KNOWN, (name,), dns)
-        yield pod.hop("pod -> API server", API, (), "invoke up; look at kube-proxy and network policies")
-        yield pod.hop("pod -> registry", CONNECT, (host, str(port)), "invoke up; look at network policies")
-        for key, url in _proxies(world):
-            at_host, at_port = _authority(url)
+                yield pod.make_check(f"pod -> DNS, {name}", KNOWN, (name,), dns)
+        yield pod.make_check("pod -> API server", API, (), "invoke up; look at kube-proxy and network policies")
+        yield pod.make_check("pod -> registry", CONNECT, (host, str(port)), "invoke up; look at network policies")
+        for key, url in _list_proxies(world):
+            at_host, at_port = _parse_authority(url)
             fix = f"set {key} to one that listens where pods reach it"
-            yield pod.hop(f"pod -> {key}", CONNECT, (at_host, str(at_port)), fix)
+            yield pod.make_check(f"pod -> {key}", CONNECT, (at_host, str(at_port)), fix)
     if BUILDKIT in pods:
         fix = "invoke up; kubectl -n cicd-build logs deployment/buildkitd"
-        yield _Pod(world, pods[BUILDKIT]).hop("BuildKit -> registry", CONNECT, (host, str(port)), fix)
+        yield _Pod(world, pods[BUILDKIT]).make_check("BuildKit -> registry", CONNECT, (host, str(port)), fix)
 
 
-def _of_nodes(world: World) -> Iterator[Hop]:
+def _list_node_checks(world: World) -> Iterator[ConnectionCheck]:
     """A pull, where nodes are containers that can be asked; elsewhere what the pods say of theirs."""
     fix = "kubectl -n NAMESPACE describe pod NAME"
-    yield Hop("pods pull", lambda: _unpulled(world), "no pod waits for an image", fix)
+    yield ConnectionCheck("pods pull", lambda: _find_unpulled(world), "no pod waits for an image", fix)
     if world.config.elsewhere:
         return
     fix = "invoke up, which gives the nodes the CA and the password again"
     for node in world.engine.containers(label=f"{KIND_LABEL}={world.cluster}", running=True):
         found = f"pulled {constants.REGISTRY}/{PROOF}"
-        yield Hop(f"{node.name} -> registry", partial(_pull, world, node.name), found, fix)
+        yield ConnectionCheck(f"{node.name} -> registry", partial(_try_pull, world, node.name), found, fix)
 
 
-def _pull(world: World, node: str) -> str:
+def _try_pull(world: World, node: str) -> str:
     try:
         pull = ("ctr", "--namespace=k8s.io", "images", "pull", f"--hosts-dir={HOSTS}", f"{constants.REGISTRY}/{PROOF}")
         world.engine.exec(node, *pull, limit=20)
@@ -126,7 +126,7 @@ def _pull(world: World, node: str) -> str:
     return ""
 
 
-def _unpulled(world: World) -> str:
+def _find_unpulled(world: World) -> str:
     """The first pod of ours that waits for an image, and why."""
     for namespace in (constants.RUNS, constants.BUILD, constants.GIT, constants.TEKTON):
         for pod in world.kube.list("v1", "Pod", namespace):
@@ -139,8 +139,10 @@ def _unpulled(world: World) -> str:
     return ""
 
 
-def _pods(world: World) -> dict[tuple[str, str], Object]:
-    """Those that run and that hops can be tried from; {} where no environment is, or its cluster does not answer."""
+def _find_pods(world: World) -> dict[tuple[str, str], Object]:
+    """Those that run and that connections can be tried from; {} where no environment is, or its cluster does not
+    answer.
+    """
     found: dict[tuple[str, str], Object] = {}
     with contextlib.suppress(BootstrapError):
         for namespace, name in (GIT, BUILDKIT):
@@ -152,13 +154,13 @@ def _pods(world: World) -> dict[tuple[str, str], Object]:
 
 @dataclass(frozen=True)
 class _Pod:
-    """One that hops are tried from."""
+    """A running pod that connections are tried from."""
 
     world: World
     pod: Object
 
-    def hop(self, name: str, script: str, words: tuple[str, ...], fix: str) -> Hop:
-        return Hop(name, lambda: self._run(script, words), "it holds", fix)
+    def make_check(self, name: str, script: str, words: tuple[str, ...], fix: str) -> ConnectionCheck:
+        return ConnectionCheck(name, lambda: self._run(script, words), "it holds", fix)
 
     def _run(self, script: str, words: tuple[str, ...]) -> str:
         meta, container = self.pod["metadata"], self.pod["spec"]["containers"][0]["name"]
@@ -169,19 +171,19 @@ class _Pod:
         return "" if done.code == 0 else said or f"no connection within {PATIENCE} s"
 
 
-def _proxies(world: World) -> list[tuple[str, str]]:
+def _list_proxies(world: World) -> list[tuple[str, str]]:
     """Setting, address."""
     settings = world.config.proxy
     return [(key, url) for key, url in (("proxy.http", settings.http), ("proxy.https", settings.https)) if url]
 
 
-def _authority(url: str) -> Address:
+def _parse_authority(url: str) -> Address:
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _host_port(host: str) -> Address:
-    return _authority(f"https://{host}")
+def _parse_host_port(host: str) -> Address:
+    return _parse_authority(f"https://{host}")
 
 
 def _is_address(host: str) -> bool:

@@ -10,7 +10,7 @@ from bootstrap.world import World
 
 
 def doctor(world: World, *, as_json: bool = False) -> int:
-    """0 unless a finding would stop `up`."""
+    """Print all findings; answers 1 if one of them would stop `up`."""
     findings = [
         Finding("ok", "supply", f"{world.config.supply} ({world.supply_why})"),
         *machine_checks.examine(
@@ -22,11 +22,11 @@ def doctor(world: World, *, as_json: bool = False) -> int:
     if as_json:
         world.report.json([asdict(finding) for finding in findings])
     else:
-        world.report.table(["", "what", "found"], [row for finding in findings for row in _rows(finding)])
+        world.report.table(["", "what", "found"], [row for finding in findings for row in _make_rows(finding)])
     return 3 if bad else 0
 
 
-def _rows(finding: Finding) -> list[list[str]]:
-    """What to do stands below what was found: side by side they would not fit 80 columns."""
+def _make_rows(finding: Finding) -> list[list[str]]:
+    """The row of a finding, and below it what to do: side by side they would not fit 80 columns."""
     found = [finding.level, finding.name, finding.what]
     return [found, ["", "", f"-> {finding.fix}"]] if finding.fix else [found]

@@ -26,7 +26,7 @@ def down(world: World, *, purge: bool = False) -> int:
             world.engine.stop_if_idle()
         if purge and not failures:
             what += _purge(world, last)
-    world.paths.tidy()
+    world.paths.remove_empty()
     if failures:
         raise failures[0]
     hint = "" if purge else "; caches stay: invoke down --purge"
@@ -36,7 +36,7 @@ def down(world: World, *, purge: bool = False) -> int:
 
 def _purge(world: World, alone: bool) -> str:
     """Delete caches and private engine, unless another environment lives on them, or another command uses them."""
-    others = world.paths.others() or ([] if alone else ["another command"])
+    others = world.paths.list_others() or ([] if alone else ["another command"])
     if others:
         world.report.warn(f"caches and engine stay, for they are also those of {', '.join(others)}")
         return ""

@@ -13,12 +13,12 @@ from bootstrap.commands import clone
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, BootstrapError, NotFound, PreconditionError, RunFailed, TimedOut
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
-from bootstrap.core.text import meant
+from bootstrap.core.text import suggest_word
 from bootstrap.core.wait import until
 from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_run_name, to_label_value
 from bootstrap.objects import manifests, run_spec
 from bootstrap.objects.readiness import at
-from bootstrap.objects.run_status import PIPELINE_RUN, Run, State, TaskState, parse_run
+from bootstrap.objects.run_status import PIPELINE_RUN, Run, RunState, TaskState, parse_run
 from bootstrap.world import World, git_refs
 from bootstrap.world.terminal import StepLine
 
@@ -30,13 +30,13 @@ LOG_LIMIT = 3.0
 TAIL = 20
 
 
-def commit_of(world: World, revision: str) -> str:
-    """The commit that `revision` names now, asked from this machine; "" if that cannot be told."""
+def resolve_commit(world: World, revision: str) -> str:
+    """The commit that `revision` names now, asked from this machine; "" if the server does not answer."""
     if len(revision) in (40, 64) and set(revision) <= set(string.hexdigits):
         return revision.lower()
     settings = world.config.git
     try:
-        url = settings.url or clone.address(world)
+        url = settings.url or clone.find_address(world)
         password = settings.password if settings.url else world.identity.own_git_password(settings)
         found = git_refs.refs(url, settings.username, password)
     except PreconditionError:
@@ -44,7 +44,7 @@ def commit_of(world: World, revision: str) -> str:
     return git_refs.resolve(found, revision)
 
 
-def compose(world: World, revision: str, commit: str, *, repository: str = "") -> Object:
+def compose_run(world: World, revision: str, commit: str, *, repository: str = "") -> Object:
     """The PipelineRun for a revision: manifests/test/pipelinerun.yaml with our parameters.
 
     repository: "" is that of the settings.
@@ -55,20 +55,20 @@ def compose(world: World, revision: str, commit: str, *, repository: str = "") -
     run["metadata"] |= {"name": name, "namespace": constants.RUNS}
     labels = run["metadata"].setdefault("labels", {})
     labels |= {TRIGGER: "hand", COMMIT: to_label_value(commit), BRANCH: to_label_value(revision)}
-    run_spec.fill(run, world.config, repository or run_spec.repository(world.config), commit or revision)
+    run_spec.fill(run, world.config, repository or run_spec.get_repository(world.config), commit or revision)
     return run
 
 
-def read(world: World, name: str) -> Run:
+def read_run(world: World, name: str) -> Run:
     """The run and its tasks as they are now. Raises NotFound if there is no such run."""
     found = world.kube.get(API, "PipelineRun", name, constants.RUNS)
     if found is None:
         known = [str(each["metadata"]["name"]) for each in world.kube.list(API, "PipelineRun", constants.RUNS)]
-        raise NotFound(f"there is no run {name}{meant(name, known)}", hint="invoke runs")
+        raise NotFound(f"there is no run {name}{suggest_word(name, known)}", hint="invoke runs")
     return parse_run(found, world.kube.list(API, "TaskRun", constants.RUNS, labels=f"{PIPELINE_RUN}={name}"))
 
 
-def newest(world: World) -> str:
+def find_newest(world: World) -> str:
     """The name of the newest run. Raises PreconditionError if there is none."""
     found = world.kube.list(API, "PipelineRun", constants.RUNS)
     if not found:
@@ -86,20 +86,23 @@ class Follower:
         self._logs: dict[str, threading.Thread] = {}
         self._closed: set[str] = set()
 
-    def until_over(self, limit: float) -> Run:
-        """Raises TimedOut after `limit` seconds, with what the run was waiting for; RunFailed if it was deleted."""
-        last = Run(self._name, constants.RUNS, State.PENDING)
+    def wait_until_over(self, limit: float) -> Run:
+        """Show the run until it is over.
+
+        Raises TimedOut after `limit` seconds, with the cause of the wait; RunFailed if the run was deleted.
+        """
+        last = Run(self._name, constants.RUNS, RunState.PENDING)
 
         def probe() -> Verdict:
             nonlocal last
             try:
-                last = read(self._world, self._name)
+                last = read_run(self._world, self._name)
             except NotFound:
                 raise RunFailed(f"run {self._name} was deleted", hint="invoke runs") from None
             except ApiError as error:  # the API server may be away for a moment
                 return Pending(error.message)
             self._show(last)
-            return Ready() if last.state.over else Pending(_waits_for(last))
+            return Ready() if last.state.is_over else Pending(_explain_wait(last))
 
         until(probe, clock=self._world.clock, limit=limit, what=f"run {self._name}", every=0.4)
         for thread in self._logs.values():
@@ -108,11 +111,11 @@ class Follower:
 
     def _show(self, run: Run) -> None:
         for task in run.tasks:
-            if task.state is State.PENDING or task.name in self._closed:
+            if task.state is RunState.PENDING or task.name in self._closed:
                 continue
             line = self._lines.get(task.name) or self._lines.setdefault(task.name, self._world.report.step(task.name))
             self._log(task, line)
-            if task.state.over:
+            if task.state.is_over:
                 self._close(run, task, line)
             elif task.why:
                 line.cause(task.why)
@@ -120,7 +123,7 @@ class Follower:
     def _log(self, task: TaskState, line: StepLine) -> None:
         for step in task.steps:
             key = f"{task.pod}/{step.container}"
-            if task.pod and key not in self._logs and step.state is not State.PENDING:
+            if task.pod and key not in self._logs and step.state is not RunState.PENDING:
                 thread = threading.Thread(target=self._stream, args=(task.pod, step.container, line), daemon=True)
                 self._logs[key] = thread
                 thread.start()
@@ -137,36 +140,36 @@ class Follower:
         for key, thread in self._logs.items():
             if task.pod and key.startswith(f"{task.pod}/"):
                 thread.join(timeout=LOG_LIMIT)
-        if task.state is State.SUCCEEDED:
-            line.ready(summary(run, task), changed=True)
-        elif task.state is State.SKIPPED:
+        if task.state is RunState.SUCCEEDED:
+            line.ready(summarize_task(run, task), changed=True)
+        elif task.state is RunState.SKIPPED:
             line.skipped(task.why)
         else:
             line.failed(task.why or task.state.value)
 
 
-def summary(run: Run, task: TaskState) -> str:
-    """What a finished task has to show for itself, in a few words."""
+def summarize_task(run: Run, task: TaskState) -> str:
+    """The result of a finished task in a few words: its commit, image or notification."""
     if task.name == "git-clone":
         return run.commit[:7]
     if task.name == "build-image":
-        return short_image(run.image)
+        return shorten_image(run.image)
     return task.results.get("notification") or task.results.get("summary") or ""
 
 
-def short_image(reference: str) -> str:
+def shorten_image(reference: str) -> str:
     """ "demo/go-echo@sha256:81ab0c1d2e3f"; a registry that is not the environment's own is named."""
     path, _, digest = reference.removeprefix(f"{constants.REGISTRY}/").partition("@")
     return f"{path}@{digest[:19]}" if digest else path
 
 
-def _waits_for(run: Run) -> str:
-    running = [task for task in run.tasks if task.state is State.RUNNING]
+def _explain_wait(run: Run) -> str:
+    running = [task for task in run.tasks if task.state is RunState.RUNNING]
     return running[0].why or running[0].name if running else run.why or "its first task"
 
 
-def prove(world: World, run: Run) -> None:
-    """The running pods carry the run's image, and /version answers its commit. Raises RunFailed."""
+def prove_deployment(world: World, run: Run) -> None:
+    """Check that the running pods have the run's image and that /version answers its commit. Raises RunFailed."""
     target, pipeline = world.config.target, world.config.pipeline
     if "@" not in run.image:
         raise RunFailed(f"run {run.name} succeeded, but does not tell which image it built")
@@ -177,10 +180,10 @@ def prove(world: World, run: Run) -> None:
         if not labels:
             return Failed(f"there is no Deployment {pipeline.deployment} in namespace {target.namespace}")
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        wrong = _other_images(world.target.list("v1", "Pod", target.namespace, labels=selector), run)
+        wrong = _find_other_images(world.target.list("v1", "Pod", target.namespace, labels=selector), run)
         if wrong:
             return Pending(wrong)
-        return _version(world, run)
+        return _judge_version(world, run)
 
     def probe() -> Verdict:
         try:
@@ -196,7 +199,7 @@ def prove(world: World, run: Run) -> None:
         raise RunFailed(verdict.why)
 
 
-def _other_images(pods: list[Object], run: Run) -> str:
+def _find_other_images(pods: list[Object], run: Run) -> str:
     digest = run.image.rpartition("@")[2]
     going = ("Succeeded", "Failed")  # evicted, say
     alive = [
@@ -211,7 +214,7 @@ def _other_images(pods: list[Object], run: Run) -> str:
     return ""
 
 
-def served_commit(world: World) -> str:
+def read_served_commit(world: World) -> str:
     """The commit that /version answers. Raises ApiError; ValueError when it answers something else."""
     target, pipeline = world.config.target, world.config.pipeline
     answer = world.target.proxy_get(target.namespace, pipeline.deployment, 80, "/version")
@@ -221,9 +224,9 @@ def served_commit(world: World) -> str:
         raise ValueError("/version does not answer JSON with a commit") from None
 
 
-def _version(world: World, run: Run) -> Verdict:
+def _judge_version(world: World, run: Run) -> Verdict:
     try:
-        commit = served_commit(world)
+        commit = read_served_commit(world)
     except ApiError as error:
         return Pending(f"/version: {error.message}")
     except ValueError as error:
@@ -231,8 +234,8 @@ def _version(world: World, run: Run) -> Verdict:
     return Ready(commit) if commit == run.commit else Pending(f"/version answers {commit[:7]}, not {run.commit[:7]}")
 
 
-def log_text(world: World, run: Run, each: Callable[[str, str], None]) -> None:
-    """Hand every line of the run's logs to `each(task, line)`, in the pipeline's order."""
+def read_logs(world: World, run: Run, each: Callable[[str, str], None]) -> None:
+    """Call `each(task, line)` for every line of the run's logs, in the pipeline's order."""
     for task in run.tasks:
         for step in task.steps:
             if not task.pod:
@@ -245,8 +248,8 @@ def log_text(world: World, run: Run, each: Callable[[str, str], None]) -> None:
                 each(task.name, line)
 
 
-def tail_of(world: World, task: TaskState) -> str:
-    """The last lines of the step that failed."""
+def read_tail(world: World, task: TaskState) -> str:
+    """The last lines of the log of the step that failed, "" if there is none."""
     step = next((each for each in task.steps if each.name == task.failed_step), None)
     if step is None or not task.pod:
         return ""
@@ -256,5 +259,6 @@ def tail_of(world: World, task: TaskState) -> str:
         return ""
 
 
-def seconds_of(run: Run) -> float:
+def get_seconds(run: Run) -> float:
+    """Seconds from a run's start to its end, or to now."""
     return run.elapsed(datetime.now(UTC))

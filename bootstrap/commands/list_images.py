@@ -17,20 +17,27 @@ def images(world: World, *, lock: bool = False, as_json: bool = False) -> int:
     """
     if lock:
         return lock_upstream.lock(world, as_json=as_json)
-    rows = described(world)
+    rows = describe_images(world)
     if as_json:
         world.report.json(rows)
         return 0
     table = [
-        [row["name"], row["digest"][:19], f"{row['size'] / 1e6:.1f} MB", row["platform"], row["supply"], _called(row)]
+        [
+            row["name"],
+            row["digest"][:19],
+            f"{row['size'] / 1e6:.1f} MB",
+            row["platform"],
+            row["supply"],
+            _join_names(row),
+        ]
         for row in rows
     ]
     world.report.table(["image", "digest", "size", "platform", "supply", "also known as"], table)
     return 0
 
 
-def described(world: World) -> list[dict[str, Any]]:
-    """The lock, image by image; of supply upstream also what other images are made from."""
+def describe_images(world: World) -> list[dict[str, Any]]:
+    """The lock as rows; of supply upstream also the images that others are made from."""
     config = world.config
     common = {"platform": f"linux/{config.architecture}", "supply": config.supply}
     rows = [asdict(each) | {"reference": each.reference} | common for each in world.images.lock().images.values()]
@@ -45,5 +52,5 @@ def described(world: World) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["name"]))
 
 
-def _called(row: dict[str, Any]) -> str:
+def _join_names(row: dict[str, Any]) -> str:
     return ", ".join(name for name in (row["public"], *row["aliases"]) if name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError, Interrupted, PreconditionError
 from bootstrap.core.model import Pending
-from bootstrap.core.text import count
+from bootstrap.core.text import format_count
 from bootstrap.core.wait import until
 from bootstrap.world import World
 from bootstrap.world.listen import port_after
@@ -44,7 +44,7 @@ def listener(world: World, *, port: int = 0) -> int:
     finally:
         forward.stop()
     stats = forward.stats
-    world.report.line(f"ended after {count(stats.connections, 'connection')}, {stats.dropped} dropped")
+    world.report.line(f"ended after {format_count(stats.connections, 'connection')}, {stats.dropped} dropped")
     return 0
 
 
@@ -60,17 +60,17 @@ def require_listener(world: World) -> None:
 def _supervise(world: World, forward: Forward) -> None:
     """Say what changes, for as long as the command runs."""
     world.report.line(f"http://127.0.0.1:{forward.local_port} leads to {constants.RUNS}/{LISTENER}   (Ctrl-C ends it)")
-    watch = Watch()
+    watch = ForwardWatch()
 
     def probe() -> Pending:
-        for line in watch.news(forward.stats, *_pod(forward.choose)):
+        for line in watch.list_changes(forward.stats, *_choose_pod(forward.choose)):
             world.report.line(line)
         return Pending("")
 
     until(probe, clock=world.clock, limit=math.inf, what="the listener", every=LOOK_SECONDS)
 
 
-def _pod(choose: Callable[[], tuple[str, int]]) -> tuple[str, str]:
+def _choose_pod(choose: Callable[[], tuple[str, int]]) -> tuple[str, str]:
     """(ready pod, "") or ("", why there is none)."""
     try:
         return choose()[0], ""
@@ -79,18 +79,18 @@ def _pod(choose: Callable[[], tuple[str, int]]) -> tuple[str, str]:
 
 
 @dataclass
-class Watch:
-    """What was said last about the forward, so that only changes are said."""
+class ForwardWatch:
+    """Remembers what was printed about the forward, so that only changes are printed."""
 
     pod: str = ""
     why: str = ""
     dropped: int = 0
 
-    def news(self, stats: Stats, pod: str, why: str) -> list[str]:
-        """pod: the ready one, "" if none; why: the reason then."""
+    def list_changes(self, stats: Stats, pod: str, why: str) -> list[str]:
+        """The lines about what has changed. pod: the ready one, "" if none; why: the reason then."""
         lines = []
         if stats.dropped > self.dropped:
-            new = count(stats.dropped - self.dropped, "connection")
+            new = format_count(stats.dropped - self.dropped, "connection")
             lines.append(f"{new} dropped, {stats.dropped} in all: {stats.last_error or 'no cause is known'}")
         if why and why != self.why:
             lines.append(f"waiting: {why}")

@@ -47,59 +47,67 @@ def examine(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold:
     cold: images are still to be built (the supply's check is not Ready).
     """
     return [
-        *(() if config.elsewhere else _of_cluster_here(shell, engine, config, paths, cold)),
-        *(port_of(engine, config, name) for name in FORWARDS),
-        *network(shell, cold=cold),
-        *judge.authorities(os.environ, CA_BUNDLE),
-        judge.proxy(os.environ),
-        judge.cluster_proxy(config.proxy, os.environ),
-        *judge.tools(shell.which, root=host.is_root(), cold=cold),
+        *(() if config.elsewhere else _examine_local_cluster(shell, engine, config, paths, cold)),
+        *(examine_port(engine, config, name) for name in FORWARDS),
+        *examine_network(shell, cold=cold),
+        *judge.judge_authorities(os.environ, CA_BUNDLE),
+        judge.judge_proxy(os.environ),
+        judge.judge_cluster_proxy(config.proxy, os.environ),
+        *judge.judge_tools(shell.which, root=host.is_root(), cold=cold),
     ]
 
 
-def _of_cluster_here(shell: Shell, engine: Engine, config: Config, paths: Paths, cold: bool) -> list[Finding]:
-    """What only matters where engine and nodes are on this machine."""
+def _examine_local_cluster(shell: Shell, engine: Engine, config: Config, paths: Paths, cold: bool) -> list[Finding]:
+    """The checks that matter only where engine and nodes are on this machine."""
     found = [
-        judge.resources(*_resources(shell, paths, cold)),
-        judge.builder(config.supply, builds=host.has_apt(), built=not cold),
-        engine_of(engine),
-        *engine_machine(engine),
-        *(port_of(engine, config, name) for name in PORTS),
+        judge.judge_resources(*_measure_resources(shell, paths, cold)),
+        judge.judge_builder(config.supply, builds=host.has_apt(), built=not cold),
+        examine_engine(engine),
+        *examine_engine_machine(engine),
+        *(examine_port(engine, config, name) for name in PORTS),
     ]
     if host.is_linux():
         found += [
-            judge.kernel(platform.release(), host.cgroup_version(), _overlayfs(), host.filesystem(paths.state)),
-            judge.capabilities(runc_filter.missing_here(), managed=engine.managed),
-            *(judge.inotify(name, _sysctl(f"fs/inotify/{name}"), wanted) for name, wanted in INOTIFY.items()),
+            judge.judge_kernel(
+                platform.release(), host.cgroup_version(), _has_overlayfs(), host.filesystem(paths.state)
+            ),
+            judge.judge_capabilities(runc_filter.missing_here(), managed=engine.managed),
+            *(
+                judge.judge_inotify(name, _read_sysctl(f"fs/inotify/{name}"), wanted)
+                for name, wanted in INOTIFY.items()
+            ),
         ]
     return found
 
 
-def preflight(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold: bool) -> None:
-    """Raise PreconditionError naming every finding that would stop `up`; milliseconds unless `cold`."""
+def check_before_up(shell: Shell, engine: Engine, config: Config, paths: Paths, *, cold: bool) -> None:
+    """Raises PreconditionError with every finding that would stop `up`; milliseconds unless `cold`."""
     choice = engine.choice
-    found = [judge.resources(*_resources(shell, paths, cold)), *(port_of(engine, config, name) for name in PORTS)]
-    found.append(judge.builder(config.supply, builds=host.has_apt(), built=not cold))
+    found = [
+        judge.judge_resources(*_measure_resources(shell, paths, cold)),
+        *(examine_port(engine, config, name) for name in PORTS),
+    ]
+    found.append(judge.judge_builder(config.supply, builds=host.has_apt(), built=not cold))
     if isinstance(choice, Failed):
         found.append(Finding("fail", "engine", choice.why, choice.hint))
     if cold:
-        found += judge.builders(shell.which, root=host.is_root(), cold=True)
-        found += judge.authorities(os.environ, CA_BUNDLE)
-        found += network(shell, cold=True)
-    judge.refuse(found)
+        found += judge.judge_builders(shell.which, root=host.is_root(), cold=True)
+        found += judge.judge_authorities(os.environ, CA_BUNDLE)
+        found += examine_network(shell, cold=True)
+    judge.raise_failures(found)
 
 
-def _resources(shell: Shell, paths: Paths, cold: bool) -> tuple[int, float, float, int]:
+def _measure_resources(shell: Shell, paths: Paths, cold: bool) -> tuple[int, float, float, int]:
     """Cores, memory in GiB, free disk in GB, and how much of it is needed."""
     disk = min(host.free_gb(paths.cache), host.free_gb(paths.state))
     needed = judge.COLD_GB if cold else judge.WARM_GB
     if disk < needed and cold:  # a build that was interrupted has used a part already
-        needed = max(judge.WARM_GB, judge.COLD_GB - used_gb(shell, paths))
+        needed = max(judge.WARM_GB, judge.COLD_GB - measure_used_gb(shell, paths))
     return host.cores(), host.memory_gib(), disk, needed
 
 
-def used_gb(shell: Shell, paths: Paths) -> int:
-    """What cache and state hold now, in whole GB."""
+def measure_used_gb(shell: Shell, paths: Paths) -> int:
+    """The size of cache and state now, in whole GB."""
     folders = [str(folder) for folder in (paths.cache, paths.state) if folder.exists()]
     if not folders:
         return 0
@@ -107,7 +115,8 @@ def used_gb(shell: Shell, paths: Paths) -> int:
     return sum(int(line.split()[0]) for line in lines) // 10**9
 
 
-def engine_of(engine: Engine) -> Finding:
+def examine_engine(engine: Engine) -> Finding:
+    """Whether the engine answers."""
     try:
         verdict = engine.check()
     except BootstrapError as error:
@@ -118,7 +127,7 @@ def engine_of(engine: Engine) -> Finding:
     return Finding("ok", "engine", verdict.why + later)
 
 
-def engine_machine(engine: Engine) -> list[Finding]:
+def examine_engine_machine(engine: Engine) -> list[Finding]:
     """Where the user's Docker runs: with Docker Desktop, colima or podman machine that is not this machine."""
     if engine.managed:
         return []
@@ -127,64 +136,64 @@ def engine_machine(engine: Engine) -> list[Finding]:
     except BootstrapError:
         return []  # `engine_of` says why
     return [
-        judge.engine_machine(
+        judge.judge_engine_machine(
             found.system, found.cores, found.memory_gib, rootless=found.rootless, cgroups=found.cgroups
         )
     ]
 
 
-def port_of(engine: Engine, config: Config, setting: str) -> Finding:
+def examine_port(engine: Engine, config: Config, setting: str) -> Finding:
     """Whether a port of the settings is free, or held by this very environment."""
     group, _, field = setting.partition(".")
     port: int = getattr(getattr(config, group), field)
     holder = host.listener(port) if port else None
     if holder is None:
         return Finding("ok", f"port {port}" if port else setting, "free" if port else "chosen when needed")
-    ours = port in _own_ports(engine, config.name)
+    ours = port in _list_own_ports(engine, config.name)
     free = next(number for number in range(port + 1, port + 1000) if host.listener(number) is None)
-    return judge.taken_port(setting, port, holder, ours=ours, free=free)
+    return judge.judge_taken_port(setting, port, holder, ours=ours, free=free)
 
 
-def network(shell: Shell, *, cold: bool) -> list[Finding]:
+def examine_network(shell: Shell, *, cold: bool) -> list[Finding]:
     """DNS, container registries and package registries; without the last, nothing new can be built."""
-    packages = package_registries(shell)
+    packages = list_package_registries(shell)
     registries = {f"https://{name}/v2/": name for name in REGISTRIES}
     answers = probe.side_by_side(lambda url: probe.ask(url, MOMENT), [*packages, *registries], MOMENT)
     silent = [url for url in packages if cold and not answers[url]]
     answers |= probe.side_by_side(lambda url: probe.ask(url, PATIENCE), silent, PATIENCE)
     hosts = {urlsplit(url).hostname or "" for url in packages}
-    known = {} if judge.proxies(os.environ) else probe.side_by_side(probe.resolves, hosts, MOMENT)
+    known = {} if judge.list_proxy_hosts(os.environ) else probe.side_by_side(probe.resolves, hosts, MOMENT)
     in_reach = [name for url, name in registries.items() if answers[url] in (200, 401)]
     return [
-        *([judge.dns(known)] if known else []),
+        *([judge.judge_dns(known)] if known else []),
         Finding("ok", "registries in reach", ", ".join(in_reach) or "none"),
-        *(judge.package_registry(url, what, answers[url], cold=cold) for url, what in packages.items()),
+        *(judge.judge_package_registry(url, what, answers[url], cold=cold) for url, what in packages.items()),
     ]
 
 
-def package_registries(shell: Shell) -> dict[str, str]:
+def list_package_registries(shell: Shell) -> dict[str, str]:
     """Address -> whose packages, as the ordinary clients are set up on this machine."""
     found: dict[str, str] = {}
     if shell.which("go"):
         proxies = shell.run(["go", "env", "GOPROXY"], check=False).stdout.strip()
     else:  # it is fetched from the index of Python packages, and reads this variable then
         proxies = os.environ.get("GOPROXY", "")
-        found |= dict.fromkeys(map(_root, _indexes(shell)), "Python")
-    found |= dict.fromkeys(map(_root, proxies.replace("|", ",").split(",")[:1]), "Go")
+        found |= dict.fromkeys(map(_get_root, _list_indexes(shell)), "Python")
+    found |= dict.fromkeys(map(_get_root, proxies.replace("|", ",").split(",")[:1]), "Go")
     if shell.which("apt-get"):
         sites = shell.run(["apt-get", "indextargets", "--format", "$(SITE)"], check=False).stdout.split()
-        found |= dict.fromkeys(map(_root, sites), "apt")
+        found |= dict.fromkeys(map(_get_root, sites), "apt")
     found.pop("", None)
     return found
 
 
-def _indexes(shell: Shell) -> list[str]:
+def _list_indexes(shell: Shell) -> list[str]:
     """Where pip is told to look, by whatever file or variable; nothing where it is told nothing."""
     lines = shell.run([sys.executable, "-m", "pip", "config", "list"], check=False).stdout.splitlines()
     return [line.partition("=")[2].strip("'\" ") for line in lines if line.partition("=")[0].endswith("index-url")]
 
 
-def _root(url: str) -> str:
+def _get_root(url: str) -> str:
     """Scheme, host and port: paths differ and credentials are nobody's business. "" for what is not the web."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -193,7 +202,7 @@ def _root(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}/"
 
 
-def _own_ports(engine: Engine, name: str) -> set[int]:
+def _list_own_ports(engine: Engine, name: str) -> set[int]:
     try:
         clusters = engine.containers(label=f"io.x-k8s.kind.cluster={name}", running=True)
         registries = engine.containers(name=constants.registry_container(name), running=True)
@@ -202,11 +211,11 @@ def _own_ports(engine: Engine, name: str) -> set[int]:
         return set()
 
 
-def _overlayfs() -> bool:
+def _has_overlayfs() -> bool:
     return "\toverlay\n" in Path("/proc/filesystems").read_text()
 
 
-def _sysctl(name: str) -> int:
+def _read_sysctl(name: str) -> int:
     return int(Path("/proc/sys", name).read_text())
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from bootstrap.commands import mirror_manifests
 from bootstrap.commands.bundle import describe, provide
 from bootstrap.core.errors import NotFound, UsageError
-from bootstrap.core.text import duration
+from bootstrap.core.text import format_duration
 from bootstrap.supply import oci_layout
 from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON
 from bootstrap.supply.mirror import (
@@ -34,10 +34,11 @@ from bootstrap.world.registry.user import MirrorRegistry
 
 
 @dataclass(frozen=True)
-class Item:
-    """One image to be there. name: NAME:TAG below the folder. layout: None for what is saved from the engine first.
+class MirrorItem:
+    """One image that the mirror needs.
 
-    digest: "" where it is not known before it is pushed. there: the mirror has it already.
+    name: NAME:TAG below the folder. layout: None for an image that is saved from the engine first. digest: "" where it
+    is not known before it is pushed. there: the mirror has it already.
     """
 
     name: str
@@ -49,8 +50,8 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What was asked for: see the flags of `invoke mirror`. platforms: "linux/amd64", those to be kept of an index."""
+class MirrorRequest:
+    """The flags of `invoke mirror`. platforms: "linux/amd64", those to be kept of an index."""
 
     source: str = ""
     destination: str = ""
@@ -63,7 +64,8 @@ class Wish:
     as_json: bool = False
 
     @property
-    def copies(self) -> bool:
+    def is_copy(self) -> bool:
+        """Whether images are copied, or a plan of it shown."""
         return self.sync or self.plan or not (self.download or self.pull or self.check)
 
 
@@ -86,16 +88,17 @@ def mirror(
     Raises UsageError for flags that do not fit, PreconditionError where the registry does not serve.
     """
     platforms = tuple(word.strip() for word in platform.split(",") if word.strip())
-    wish = Wish(source, destination, platforms, download, sync, pull, plan, check, as_json)
-    _refuse(world, wish)
+    wish = MirrorRequest(source, destination, platforms, download, sync, pull, plan, check, as_json)
+    _check_wish(world, wish)
     with engine_held(world):
-        _provide(world, wish)
+        _provide_images(world, wish)
         if download:
             mirror_manifests.download(world, Path(source))
-        return 0 if download and not (sync or pull) else _at_registry(world, wish)
+        return 0 if download and not (sync or pull) else _act_at_registry(world, wish)
 
 
-def _refuse(world: World, wish: Wish) -> None:
+def _check_wish(world: World, wish: MirrorRequest) -> None:
+    """Raises UsageError for flags that contradict each other or the settings."""
     if not world.config.mirror.registry and (not wish.download or wish.sync or wish.pull):
         raise UsageError("mirror.registry is not set", hint="invoke mirror --registry HOST[:PORT]")
     if world.config.supply == "mirror":
@@ -107,7 +110,7 @@ def _refuse(world: World, wish: Wish) -> None:
     wrong = [each for each in wish.platforms if not mirror_manifests.PLATFORM.fullmatch(each)]
     if wrong:
         raise UsageError(f"--platform: {wrong[0][:40]!r} is not like linux/amd64", hint="--platform linux/amd64")
-    if wish.source and wish.copies and not wish.plan and not wish.destination:
+    if wish.source and wish.is_copy and not wish.plan and not wish.destination:
         raise UsageError("--source needs a folder for what is rewritten", hint="--destination FOLDER")
     if wish.destination and not (wish.source or wish.check):
         raise UsageError("--destination needs --source, whose manifests are rewritten", hint="--source FOLDER")
@@ -115,11 +118,11 @@ def _refuse(world: World, wish: Wish) -> None:
         raise UsageError("--destination is the same folder as --source", hint="--destination another one")
 
 
-def _provide(world: World, wish: Wish) -> None:
-    """All images, or, for those of others, only the programs that copy them."""
+def _provide_images(world: World, wish: MirrorRequest) -> None:
+    """Build or fetch all images, or only the programs that copy other people's images."""
     foreign = (wish.source or wish.destination) and not wish.download
     if foreign and isinstance(world.images, Source):
-        needs = not wish.check and mirror_manifests.names_ours(Path(wish.source))
+        needs = not wish.check and mirror_manifests.has_own_images(Path(wish.source))
         if not needs and not wish.pull:
             line = world.report.step("tools")
             world.images.build(["go-tools"], line)
@@ -128,29 +131,29 @@ def _provide(world: World, wish: Wish) -> None:
     provide(world)
 
 
-def _at_registry(world: World, wish: Wish) -> int:
+def _act_at_registry(world: World, wish: MirrorRequest) -> int:
     door = MirrorRegistry(world.shell, world.clock, world.images.tool("crane"), world.config.mirror)
     with door.login() as registry:
         registry.refuse_plain()
         if wish.check and wish.destination:
             return mirror_manifests.check(world, registry, Path(wish.destination), wish.as_json)
         if wish.check:
-            return _check(world, registry, wish.as_json)
+            return _check_mirror(world, registry, wish.as_json)
         if wish.source:
             folders = Path(wish.source), Path(wish.destination) if wish.destination else None
             return mirror_manifests.sync(
                 world, registry, *folders, wish.platforms, plan=wish.plan, pull=wish.pull, as_json=wish.as_json
             )
-        code = _fill(world, registry, wish.plan, wish.as_json) if wish.copies else 0
+        code = _fill_mirror(world, registry, wish.plan, wish.as_json) if wish.is_copy else 0
         if wish.pull:
-            _pull(world, registry)
+            _pull_images(world, registry)
     return code
 
 
-def _pull(world: World, registry: MirrorRegistry) -> None:
-    """Into the engine of this machine, by the names that they have at the mirror."""
+def _pull_images(world: World, registry: MirrorRegistry) -> None:
+    """Pull all images into this machine's engine, by their names at the mirror. Raises NotFound for a missing one."""
     line = world.report.step("pull")
-    items = _looked(world, registry, wanted(world))
+    items = _mark_existing(world, registry, list_wanted(world))
     missing = [item.name for item in items if not item.there]
     if missing:
         raise NotFound(f"{registry.address} does not have {missing[0]}", hint="invoke mirror")
@@ -163,9 +166,9 @@ def _pull(world: World, registry: MirrorRegistry) -> None:
     line.ready(f"{len(items)} images in the engine, as {registry.address}/...", changed=True)
 
 
-def _fill(world: World, registry: MirrorRegistry, plan: bool, as_json: bool) -> int:
+def _fill_mirror(world: World, registry: MirrorRegistry, plan: bool, as_json: bool) -> int:
     start = world.clock.now()
-    items = _looked(world, registry, wanted(world))
+    items = _mark_existing(world, registry, list_wanted(world))
     todo = [item for item in items if not item.there]
     total = sum(item.size for item in todo)
     if plan:
@@ -175,7 +178,7 @@ def _fill(world: World, registry: MirrorRegistry, plan: bool, as_json: bool) -> 
     by_name, moved = {item.name: item for item in todo}, 0
     # The largest first: it decides when all is over.
     order = sorted(by_name, key=lambda name: by_name[name].size, reverse=True)
-    pushed = side_by_side(order, lambda name: _push(world, registry, by_name[name]), world.config.mirror.parallel)
+    pushed = side_by_side(order, lambda name: _push_image(world, registry, by_name[name]), world.config.mirror.parallel)
     for done, name in enumerate(pushed, 1):
         moved += by_name[name].size
         line.cause(f"{done} of {len(todo)} images, {moved / 1e6:.0f} of {total / 1e6:.0f} MB")
@@ -185,34 +188,34 @@ def _fill(world: World, registry: MirrorRegistry, plan: bool, as_json: bool) -> 
     if as_json:
         world.report.json({"images": len(items), "pushed": len(todo), "bytes": total, "seconds": round(seconds, 2)})
         return 0
-    world.report.line(f"{len(todo)} of {len(items)} images pushed, {total / 1e9:.2f} GB in {duration(seconds)}")
+    world.report.line(f"{len(todo)} of {len(items)} images pushed, {total / 1e9:.2f} GB in {format_duration(seconds)}")
     settings = f"mirror.registry={world.config.mirror.registry}"
     world.report.line(f"next, anywhere with this checkout: invoke up --supply mirror --set {settings}")
     return 0
 
 
-def wanted(world: World) -> list[Item]:
-    """Every image, each once."""
+def list_wanted(world: World) -> list[MirrorItem]:
+    """Every image that the mirror needs, each once."""
     lock, layouts = world.images.lock(), world.images.layouts()
     found = [
-        Item(f"{image.name}:{tag_of(image.digest)}", image.size, layouts[image.name], digest=image.digest)
+        MirrorItem(f"{image.name}:{tag_of(image.digest)}", image.size, layouts[image.name], digest=image.digest)
         for image in lock.images.values()
     ]
     for seed, layout in world.images.seeds().items():
         digest = str(oci_layout.manifest_of(layout)["digest"])
-        found.append(Item(seed_name(seed, digest), oci_layout.size_of(layout), layout, digest=digest))
+        found.append(MirrorItem(seed_name(seed, digest), oci_layout.size_of(layout), layout, digest=digest))
     for image in (lock.node_image, lock.registry_image):
-        found.append(Item(engine_name(image), world.engine.image_size(image), engine_image=image))
+        found.append(MirrorItem(engine_name(image), world.engine.image_size(image), engine_image=image))
     return list({item.name: item for item in found}.values())
 
 
-def _looked(world: World, registry: MirrorRegistry, items: list[Item]) -> list[Item]:
-    """With what the mirror has already; a tag that leads to something else does not count."""
-    there = _digests(world, registry, [item.name for item in items])
+def _mark_existing(world: World, registry: MirrorRegistry, items: list[MirrorItem]) -> list[MirrorItem]:
+    """The items, each marked whether the mirror has it; a tag with another digest does not count."""
+    there = _read_digests(world, registry, [item.name for item in items])
     return [replace(item, there=bool(there[item.name]) and item.digest in ("", there[item.name])) for item in items]
 
 
-def _digests(world: World, registry: MirrorRegistry, names: Iterable[str]) -> dict[str, str]:
+def _read_digests(world: World, registry: MirrorRegistry, names: Iterable[str]) -> dict[str, str]:
     """Name -> digest, "" for what the mirror does not have; in the order of `names`."""
     asked = list(names)
     found = dict.fromkeys(asked, "")
@@ -225,7 +228,7 @@ def _digests(world: World, registry: MirrorRegistry, names: Iterable[str]) -> di
     return found
 
 
-def _push(world: World, registry: MirrorRegistry, item: Item) -> None:
+def _push_image(world: World, registry: MirrorRegistry, item: MirrorItem) -> None:
     if item.layout:
         registry.push(item.layout, item.name)
         return
@@ -237,14 +240,14 @@ def _push(world: World, registry: MirrorRegistry, item: Item) -> None:
         registry.push(Path(folder) / "layout", item.name)
 
 
-def _name(world: World) -> str:
+def _get_name(world: World) -> str:
     return f"{ENVIRONMENT}:{environment_tag(world.config.architecture, versions(world.project))}"
 
 
 def _put_environment(world: World, registry: MirrorRegistry) -> bool:
-    """Push what says what the rest is, the last of all; False if it is there as it is to be."""
+    """Push the list of all images, after the images themselves; False if it is there unchanged."""
     lock = world.images.lock()
-    digests = _digests(world, registry, map(engine_name, (lock.node_image, lock.registry_image)))
+    digests = _read_digests(world, registry, map(engine_name, (lock.node_image, lock.registry_image)))
     files = {
         DESCRIPTION: describe(world).dump(),
         TEKTON: json.dumps(world.images.tekton()).encode(),
@@ -252,15 +255,15 @@ def _put_environment(world: World, registry: MirrorRegistry) -> bool:
     }
     with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=world.paths.cache) as folder:
         layer = Path(folder) / "files.tar"
-        layer.write_bytes(_tar(files.items()))
-        current = _read(registry, _name(world), Path(folder) / "current.tar")
+        layer.write_bytes(_make_tar(files.items()))
+        current = _read_files(registry, _get_name(world), Path(folder) / "current.tar")
         if current == files:
             return False
-        registry.put_files(layer, _name(world))
+        registry.put_files(layer, _get_name(world))
     return True
 
 
-def _read(registry: MirrorRegistry, name: str, file: Path) -> dict[str, bytes]:
+def _read_files(registry: MirrorRegistry, name: str, file: Path) -> dict[str, bytes]:
     """The files of the environment's image; {} if there is none."""
     try:
         registry.get_files(name, file)
@@ -271,8 +274,8 @@ def _read(registry: MirrorRegistry, name: str, file: Path) -> dict[str, bytes]:
         return {name: source.read() for name, source in found.items() if source}
 
 
-def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
-    """The same bytes for the same files."""
+def _make_tar(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """An archive with the same bytes for the same files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, data in files:
@@ -282,17 +285,17 @@ def _tar(files: Iterable[tuple[str, bytes]]) -> bytes:
     return buffer.getvalue()
 
 
-def _check(world: World, registry: MirrorRegistry, as_json: bool) -> int:
-    """0 if the mirror holds all that it says of itself, each by its digest."""
+def _check_mirror(world: World, registry: MirrorRegistry, as_json: bool) -> int:
+    """Check that the mirror holds all that it lists, each by its digest; answers the exit code. Raises NotFound."""
     with tempfile.TemporaryDirectory() as folder:
-        files = _read(registry, _name(world), Path(folder) / "current.tar")
+        files = _read_files(registry, _get_name(world), Path(folder) / "current.tar")
     if not files:
-        raise NotFound(f"{registry.address} has no {_name(world)}", hint="invoke mirror")
+        raise NotFound(f"{registry.address} has no {_get_name(world)}", hint="invoke mirror")
     said = described(files[DESCRIPTION], registry.address)
     expected = {f"{image.name}:{tag_of(image.digest)}": image.digest for image in said.images}
     expected |= {seed_name(seed, digest): digest for seed, digest in said.seeds.items()}
     expected |= json.loads(files[DIGESTS])
-    found = _digests(world, registry, expected)
+    found = _read_digests(world, registry, expected)
     wrong = {name: "missing" for name in expected if not found[name]}
     wrong |= {name: "changed" for name, digest in expected.items() if found[name] and found[name] != digest}
     if as_json:
@@ -305,7 +308,7 @@ def _check(world: World, registry: MirrorRegistry, as_json: bool) -> int:
     return 1 if wrong else 0
 
 
-def _show_plan(world: World, items: list[Item], rate: float, as_json: bool) -> None:
+def _show_plan(world: World, items: list[MirrorItem], rate: float, as_json: bool) -> None:
     """rate: bytes a second, 0 if it could not be measured."""
     total = sum(item.size for item in items if not item.there)
     if as_json:

@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 
 from bootstrap.core.errors import BootstrapError, CommandError, Fault, NotFound, UsageError
-from bootstrap.core.text import duration
+from bootstrap.core.text import format_duration
 from bootstrap.objects import image_refs, image_rewrite
 from bootstrap.objects.image_refs import parse_reference
-from bootstrap.objects.manifests import ordered, part_of
+from bootstrap.objects.manifests import get_part, sort_by_need
 from bootstrap.objects.patches import apply_patches
 from bootstrap.steps.tekton import shell_images
 from bootstrap.supply import oci_layout
@@ -30,11 +30,11 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass(frozen=True)
-class Image:
-    """One reference as manifests have it, and what becomes of it.
+class ManifestImage:
+    """One image reference of manifests, and where it goes.
 
     source: "HOST/PATH@DIGEST", "" for one of ours, whose layout is given. name: PATH:TAG below the mirror's folder.
-    digest: what the mirror has by that name, "" if it is not there. reduced: platforms that are kept, none for all.
+    digest: of that name at the mirror, "" if it is not there. reduced: the platforms that are kept, none for all.
     """
 
     reference: str
@@ -45,7 +45,7 @@ class Image:
     reduced: tuple[str, ...] = ()
 
 
-def read(folder: Path) -> dict[str, str]:
+def read_manifests(folder: Path) -> dict[str, str]:
     """Path below `folder` -> text, of every manifest. Raises UsageError with every file that cannot be read."""
     texts: dict[str, str] = {}
     faults: list[Fault] = []
@@ -61,26 +61,26 @@ def read(folder: Path) -> dict[str, str]:
     return texts
 
 
-def named(texts: Mapping[str, str]) -> dict[str, bool]:
+def list_references(texts: Mapping[str, str]) -> dict[str, bool]:
     """Every reference of those manifests -> whether it is sure to be one. Raises UsageError."""
     found: dict[str, bool] = {}
     for where, text in texts.items():
-        for place in image_rewrite.found(text, where):
+        for place in image_rewrite.find_references(text, where):
             if "$(" not in place.text and "{{" not in place.text:
                 found[place.text] = found.get(place.text, False) or place.sure
     return found
 
 
-def names_ours(folder: Path) -> bool:
-    """Whether a manifest names an image that only a supply has."""
-    return any(text.startswith(image_refs.LOCAL) for text in named(read(folder)))
+def has_own_images(folder: Path) -> bool:
+    """Whether a manifest names an image that only a supply of ours has."""
+    return any(text.startswith(image_refs.LOCAL) for text in list_references(read_manifests(folder)))
 
 
 def download(world: World, folder: Path) -> None:
     """Tekton's manifests into `folder`, images by logical name, in files that `kubectl apply` takes in their order."""
     parts: dict[str, list[object]] = {}
-    for each in ordered(apply_patches(world.images.tekton(), shell_images())):
-        parts.setdefault(part_of(each) or "tekton-pipelines", []).append(each)
+    for each in sort_by_need(apply_patches(world.images.tekton(), shell_images())):
+        parts.setdefault(get_part(each) or "tekton-pipelines", []).append(each)
     folder.mkdir(parents=True, exist_ok=True)
     for name, objects in parts.items():
         (folder / f"{name}.yaml").write_text(yaml.dump_all(objects, Dumper=_DUMPER, sort_keys=False))
@@ -98,18 +98,21 @@ def sync(
     pull: bool,
     as_json: bool,
 ) -> int:
-    """Copy, rewrite, and prove by looking again. destination: None if only `plan` or `pull` is wanted."""
-    texts, start = read(source), world.clock.now()
-    found, left = _resolved(world, registry, named(texts), platforms)
+    """Copy the images of the manifests in `source` to the mirror, and write manifests that name them there.
+
+    Raises UsageError for manifests and references that do not fit.
+    """
+    texts, start = read_manifests(source), world.clock.now()
+    found, left = _resolve_all(world, registry, list_references(texts), platforms)
     todo = [image for image in found if not image.digest]
     if plan:
         return _show_plan(world, registry, found, as_json)
     line = world.report.step("mirror")
     if destination:
-        found = _copied(world, registry, found, line.cause)
+        found = _copy_all(world, registry, found, line.cause)
         line.ready(f"{len(found)} images at {registry.address}, {len(todo)} of them new", changed=bool(todo))
-        _write(texts, destination, {image.reference: _new(registry, image) for image in found})
-        wrong = wrongs(world, registry, destination, left)
+        _write(texts, destination, {image.reference: _make_replacements(registry, image) for image in found})
+        wrong = find_faults(world, registry, destination, left)
         if wrong:
             raise CommandError(f"{destination} was rewritten, but {min(wrong)} is {wrong[min(wrong)]}", code=1)
     elif todo:
@@ -119,10 +122,10 @@ def sync(
     for reference, why in left.items():
         world.report.warn(f"{reference} is left as it is, for it may be no image to pull: {why}")
     if as_json:
-        new = {image.reference: _new(registry, image) for image in found}
+        new = {image.reference: _make_replacements(registry, image) for image in found}
         world.report.json({"images": new, "copied": len(todo), "left": sorted(left)})
     elif destination:
-        seconds = duration(world.clock.now() - start)
+        seconds = format_duration(world.clock.now() - start)
         world.report.line(f"{len(todo)} of {len(found)} images copied, {len(texts)} files rewritten, in {seconds}")
         world.report.line(f"next: kubectl apply --server-side -f {destination}")
     return 0
@@ -130,7 +133,7 @@ def sync(
 
 def check(world: World, registry: MirrorRegistry, folder: Path, as_json: bool) -> int:
     """0 if the mirror has all that the manifests of `folder` name, each by its digest."""
-    wrong = wrongs(world, registry, folder, {})
+    wrong = find_faults(world, registry, folder, {})
     if as_json:
         world.report.json({"wrong": wrong})
     elif wrong:
@@ -141,12 +144,12 @@ def check(world: World, registry: MirrorRegistry, folder: Path, as_json: bool) -
     return 1 if wrong else 0
 
 
-def wrongs(world: World, registry: MirrorRegistry, folder: Path, left: Iterable[str]) -> dict[str, str]:
+def find_faults(world: World, registry: MirrorRegistry, folder: Path, left: Iterable[str]) -> dict[str, str]:
     """Reference -> what is wrong with it, of all that the manifests of `folder` name, but for those in `left`."""
     wrong: dict[str, str] = {}
     ours: list[str] = []
-    for reference, sure in named(read(folder)).items():
-        if _is_there(registry, reference):
+    for reference, sure in list_references(read_manifests(folder)).items():
+        if _is_copied(registry, reference):
             ours.append(reference)
         elif sure and reference not in left:
             wrong[reference] = "not at the mirror, or without a digest"
@@ -168,11 +171,11 @@ def load(world: World, registry: MirrorRegistry, source: str, name: str) -> None
     load_image(world.engine, registry, source, name, archive, f"linux/{world.config.architecture}")
 
 
-def _resolved(
+def _resolve_all(
     world: World, registry: MirrorRegistry, references: Mapping[str, bool], platforms: tuple[str, ...]
-) -> tuple[list[Image], dict[str, str]]:
+) -> tuple[list[ManifestImage], dict[str, str]]:
     """What each is; and what is left alone, with the cause: nobody has it, and it is not sure to be an image."""
-    found: dict[str, Image] = {}
+    found: dict[str, ManifestImage] = {}
     left: dict[str, str] = {}
 
     def resolve(reference: str) -> None:
@@ -188,41 +191,50 @@ def _resolved(
     return [found[reference] for reference in references if reference in found], left
 
 
-def _resolve(world: World, registry: MirrorRegistry, reference: str, platforms: tuple[str, ...]) -> Image:
+def _resolve(world: World, registry: MirrorRegistry, reference: str, platforms: tuple[str, ...]) -> ManifestImage:
+    """The image that a reference of a manifest means, and where it goes.
+
+    Raises UsageError for a reference that is none, NotFound for one of the mirror's that is deleted.
+    """
     if reference.startswith(image_refs.LOCAL):
-        return _ours(world, registry, reference)
+        return _resolve_own(world, registry, reference)
     parsed = parse_reference(reference)
     if parsed.repository.startswith(f"{registry.address}/"):  # rewritten before
         path = parsed.repository.removeprefix(f"{registry.address}/")
         digest = registry.digest(f"{path}@{parsed.digest}" if parsed.digest else f"{path}:{parsed.tag or 'latest'}")
         if not digest:
             raise NotFound(f"{reference} is not there any more", hint="invoke mirror with the manifests as they were")
-        return Image(reference, f"{path}:{tag_of(digest)}", reference, digest=digest)
+        return ManifestImage(reference, f"{path}:{tag_of(digest)}", reference, digest=digest)
     digest = parsed.digest or registry.look(str(parsed))
     source = f"{parsed.repository}@{digest}"
     reduced = platforms if platforms and "manifests" in registry.document(source) else ()
     tag = key_of(digest, *reduced)[:12] if reduced else tag_of(digest)
-    name = f"{_below(parsed.domain)}/{parsed.path}:{tag}"
+    name = f"{_get_path_below(parsed.domain)}/{parsed.path}:{tag}"
     there = registry.digest(name)
-    return Image(reference, name, source, digest=there if reduced or there == digest else "", reduced=reduced)
+    return ManifestImage(reference, name, source, digest=there if reduced or there == digest else "", reduced=reduced)
 
 
-def _ours(world: World, registry: MirrorRegistry, reference: str) -> Image:
+def _resolve_own(world: World, registry: MirrorRegistry, reference: str) -> ManifestImage:
+    """The image of a logical name. Raises UsageError for a name that the lock does not hold."""
     name = reference.removeprefix(image_refs.LOCAL)
     locked = world.images.lock().images.get(name)
     if locked is None:
         raise UsageError(f"no image is called {name}", hint="invoke images")
     place = f"{name}:{tag_of(locked.digest)}"
     there = registry.digest(place)
-    return Image(reference, place, layout=world.images.layouts()[name], digest=there if there == locked.digest else "")
+    return ManifestImage(
+        reference, place, layout=world.images.layouts()[name], digest=there if there == locked.digest else ""
+    )
 
 
-def _below(domain: str) -> str:
+def _get_path_below(domain: str) -> str:
     """A host as part of a path: "registry.test:5000" -> "registry.test-5000"."""
     return re.sub(r"[^a-z0-9.]+", "-", domain.lower()).strip("-.")
 
 
-def _copied(world: World, registry: MirrorRegistry, found: list[Image], say: Callable[[str], None]) -> list[Image]:
+def _copy_all(
+    world: World, registry: MirrorRegistry, found: list[ManifestImage], say: Callable[[str], None]
+) -> list[ManifestImage]:
     """The same, each with its digest at the mirror."""
     todo = {image.name: image for image in found if not image.digest}
     digests: dict[str, str] = {}
@@ -243,11 +255,11 @@ def _copied(world: World, registry: MirrorRegistry, found: list[Image], say: Cal
     return [replace(each, digest=each.digest or digests[each.name]) for each in found]
 
 
-def _new(registry: MirrorRegistry, image: Image) -> str:
+def _make_replacements(registry: MirrorRegistry, image: ManifestImage) -> str:
     return f"{registry.address}/{image.name.rpartition(':')[0]}@{image.digest}"
 
 
-def _is_there(registry: MirrorRegistry, reference: str) -> bool:
+def _is_copied(registry: MirrorRegistry, reference: str) -> bool:
     return reference.startswith(f"{registry.address}/") and "@sha256:" in reference
 
 
@@ -259,7 +271,7 @@ def _write(texts: Mapping[str, str], folder: Path, new: Mapping[str, str]) -> No
         (folder / name).write_bytes(text.encode())
 
 
-def _pull(world: World, registry: MirrorRegistry, found: list[Image]) -> None:
+def _pull(world: World, registry: MirrorRegistry, found: list[ManifestImage]) -> None:
     line = world.report.step("pull")
     for done, image in enumerate(found, 1):
         line.cause(f"{done} of {len(found)}: {image.name}")
@@ -268,7 +280,7 @@ def _pull(world: World, registry: MirrorRegistry, found: list[Image]) -> None:
     line.ready(f"{len(found)} images in the engine, as {registry.address}/...", changed=True)
 
 
-def _show_plan(world: World, registry: MirrorRegistry, found: list[Image], as_json: bool) -> int:
+def _show_plan(world: World, registry: MirrorRegistry, found: list[ManifestImage], as_json: bool) -> int:
     by_reference = {image.reference: image for image in found}
     sizes = dict.fromkeys(by_reference, 0)
 
@@ -276,7 +288,7 @@ def _show_plan(world: World, registry: MirrorRegistry, found: list[Image], as_js
         image = by_reference[reference]
         if not image.digest:
             sizes[reference] = (
-                oci_layout.size_of(image.layout) if image.layout else _size(registry, image.source, image.reduced)
+                oci_layout.size_of(image.layout) if image.layout else _get_size(registry, image.source, image.reduced)
             )
 
     for _ in side_by_side(by_reference, weigh, world.config.mirror.parallel):
@@ -295,20 +307,20 @@ def _show_plan(world: World, registry: MirrorRegistry, found: list[Image], as_js
 
 def estimate(total: int, rate: float) -> str:
     """rate: bytes a second, 0 if it could not be measured."""
-    time = f": about {duration(total / rate)} at {rate / 1e6:.0f} MB/s, measured now" if rate else ""
+    time = f": about {format_duration(total / rate)} at {rate / 1e6:.0f} MB/s, measured now" if rate else ""
     return f"{total / 1e9:.2f} GB{time}"
 
 
-def _size(registry: MirrorRegistry, source: str, reduced: tuple[str, ...]) -> int:
+def _get_size(registry: MirrorRegistry, source: str, reduced: tuple[str, ...]) -> int:
     """Bytes of an image, or of those of an index that are wanted."""
     document = registry.document(source)
     if "manifests" not in document:
         return sum(int(each["size"]) for each in (document["config"], *document.get("layers", [])))
     repository = source.partition("@")[0]
-    wanted = [each for each in document["manifests"] if not reduced or _platform(each) in reduced]
-    return sum(_size(registry, f"{repository}@{each['digest']}", ()) for each in wanted)
+    wanted = [each for each in document["manifests"] if not reduced or _parse_platform(each) in reduced]
+    return sum(_get_size(registry, f"{repository}@{each['digest']}", ()) for each in wanted)
 
 
-def _platform(descriptor: Mapping[str, Mapping[str, str]]) -> str:
+def _parse_platform(descriptor: Mapping[str, Mapping[str, str]]) -> str:
     given = descriptor.get("platform") or {}
     return "/".join(word for word in (given.get("os"), given.get("architecture"), given.get("variant")) if word)

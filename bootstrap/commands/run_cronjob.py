@@ -10,7 +10,7 @@ from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.wait import until
-from bootstrap.objects.readiness import at, readiness
+from bootstrap.objects.readiness import at, judge
 from bootstrap.steps.cleanup import variables
 from bootstrap.world import World
 
@@ -43,22 +43,22 @@ def run_now(world: World, name: str, environ: Mapping[str, str], mount: str = ""
     cron = world.kube.get("batch/v1", "CronJob", name, constants.RUNS)
     if cron is None:
         raise PreconditionError(f"environment {world.config.name} has no {name}", hint="invoke up")
-    if mount and not any(each["mountPath"] == mount for each in _mounts(cron)):
+    if mount and not any(each["mountPath"] == mount for each in _list_mounts(cron)):
         raise PreconditionError(f"{name} has no volume {mount} yet", hint="invoke up, with the same settings")
-    job = job_of(cron, f"{name}-{secrets.token_hex(3)}", environ)
+    job = make_job(cron, f"{name}-{secrets.token_hex(3)}", environ)
     world.kube.create(job)
-    pod = _started(world, job["metadata"]["name"])
+    pod = _await_pod(world, job["metadata"]["name"])
     for line in world.kube.follow_log(constants.RUNS, pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]):
         world.report.line(line)
-    return 0 if _went_well(world, job["metadata"]["name"]) else 1
+    return 0 if _await_success(world, job["metadata"]["name"]) else 1
 
 
-def _mounts(cron: Object) -> list[Object]:
+def _list_mounts(cron: Object) -> list[Object]:
     containers = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     return [mount for container in containers for mount in container.get("volumeMounts") or ()]
 
 
-def job_of(cron: Object, name: str, environ: Mapping[str, str]) -> Object:
+def make_job(cron: Object, name: str, environ: Mapping[str, str]) -> Object:
     """The Job that the CronJob would start, called `name`."""
     spec = deepcopy(cron["spec"]["jobTemplate"]["spec"])
     spec["ttlSecondsAfterFinished"] = KEPT
@@ -70,8 +70,8 @@ def job_of(cron: Object, name: str, environ: Mapping[str, str]) -> Object:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-def _started(world: World, job: str) -> Object:
-    """Its pod, once it runs or is over."""
+def _await_pod(world: World, job: str) -> Object:
+    """The Job's pod, once it runs or has ended. Raises TimedOut."""
     pod: Object = {}
 
     def probe() -> Verdict:
@@ -87,14 +87,16 @@ def _started(world: World, job: str) -> Object:
     return pod
 
 
-def _went_well(world: World, job: str) -> bool:
-    """Once the Job itself is over, so that `status` says the same right after; its log ends a moment before."""
+def _await_success(world: World, job: str) -> bool:
+    """Whether the Job succeeded, once it is over, so that `status` says the same right after: the log ends a moment
+    before.
+    """
 
     def probe() -> Verdict:
         try:
             live = world.kube.get("batch/v1", "Job", job, constants.RUNS)
         except ApiError as error:
             return Pending(error.message)
-        return readiness(live) if live else Failed(f"{job} was deleted")
+        return judge(live) if live else Failed(f"{job} was deleted")
 
     return isinstance(until(probe, clock=world.clock, limit=START_LIMIT, what=job, every=0.3), Ready)

@@ -10,10 +10,10 @@ from bootstrap.commands import follow_run
 from bootstrap.core import constants, terminal_layout
 from bootstrap.core.errors import BootstrapError, Interrupted, NotFound, RunFailed, TimedOut, UsageError
 from bootstrap.core.model import Ready
-from bootstrap.core.text import meant
+from bootstrap.core.text import suggest_word
 from bootstrap.incluster.run_names import make_triggered_run_name
 from bootstrap.objects import run_spec
-from bootstrap.objects.run_status import PIPELINE_RUN, WAYS, Run, State, as_row, parse_runs
+from bootstrap.objects.run_status import PIPELINE_RUN, WAYS, Run, RunState, make_row, parse_runs
 from bootstrap.steps.deploy_target import TargetStep
 from bootstrap.world import World
 
@@ -32,73 +32,76 @@ def test_run(world: World, *, revision: str = "", minutes: int = 0) -> int:
     A run of that commit that a push, say, has started and that is not over yet is followed in place of a new one.
     """
     wanted = revision or world.config.git.revision
-    commit = follow_run.commit_of(world, wanted)
-    arrived = _arrived(world, commit)
+    commit = follow_run.resolve_commit(world, wanted)
+    arrived = _find_triggered(world, commit)
     if arrived is None:
-        return start(world, wanted, commit, minutes)
+        return start_run(world, wanted, commit, minutes)
     _renew_target(world)
-    begun = world.clock.now() - follow_run.seconds_of(arrived)
-    return follow(world, arrived.name, commit, ARRIVED[arrived.trigger], minutes, begun)
+    begun = world.clock.now() - follow_run.get_seconds(arrived)
+    return follow_to_end(world, arrived.name, commit, ARRIVED[arrived.trigger], minutes, begun)
 
 
 def rerun(world: World, *, run: str = "") -> int:
-    """The same repository and commit as an earlier run."""
+    """Run the repository and commit of an earlier run again; answers the exit code."""
     begun = world.clock.now()
-    earlier = follow_run.read(world, run or follow_run.newest(world))
-    return follow(world, again(world, earlier), earlier.commit, _revision(earlier), 0, begun)
+    earlier = follow_run.read_run(world, run or follow_run.find_newest(world))
+    return follow_to_end(world, create_again(world, earlier), earlier.commit, _get_revision(earlier), 0, begun)
 
 
-def again(world: World, earlier: Run) -> str:
-    """Create a run of the same repository and commit; its name."""
-    return create(world, _revision(earlier), earlier.commit, {"REPO": earlier.params.get("REPO", "")})
+def create_again(world: World, earlier: Run) -> str:
+    """Create a run of the same repository and commit; answers its name."""
+    return create_run(world, _get_revision(earlier), earlier.commit, {"REPO": earlier.params.get("REPO", "")})
 
 
-def _revision(run: Run) -> str:
+def _get_revision(run: Run) -> str:
     return run.branch or run.params.get("REVISION", "")
 
 
-def start(world: World, revision: str, commit: str, minutes: int) -> int:
-    """Create a run, follow it, prove it."""
+def start_run(world: World, revision: str, commit: str, minutes: int) -> int:
+    """Create a run, follow it, prove it; answers the exit code."""
     begun = world.clock.now()
-    return follow(world, create(world, revision, commit, {}), commit, revision, minutes, begun)
+    return follow_to_end(world, create_run(world, revision, commit, {}), commit, revision, minutes, begun)
 
 
-def create(world: World, revision: str, commit: str, params: Mapping[str, str]) -> str:
-    """Create a run; its name. params: in place of what the settings say, "" is nothing."""
+def create_run(world: World, revision: str, commit: str, params: Mapping[str, str]) -> str:
+    """Create a run; answers its name. params: values that replace those of the settings, "" is none."""
     _renew_target(world)
-    wanted = follow_run.compose(world, revision, commit, repository=params.get("REPO", ""))
+    wanted = follow_run.compose_run(world, revision, commit, repository=params.get("REPO", ""))
     for each in wanted["spec"]["params"]:
         if each["name"] not in ("REPO", "REVISION") and params.get(each["name"]):
             each["value"] = params[each["name"]]
     return str(world.kube.create(wanted)["metadata"]["name"])
 
 
-def _arrived(world: World, commit: str) -> Run | None:
-    """The run of the commit that nobody started by hand, while it is not over."""
+def _find_triggered(world: World, commit: str) -> Run | None:
+    """The run of the commit that a push or poll started, while it is not over; None if there is none."""
     if not commit:
         return None
     try:
-        run = follow_run.read(world, make_triggered_run_name(run_spec.repository(world.config), commit))
+        run = follow_run.read_run(world, make_triggered_run_name(run_spec.get_repository(world.config), commit))
     except NotFound:
         return None
-    return run if run.trigger in ARRIVED and not run.state.over else None
+    return run if run.trigger in ARRIVED and not run.state.is_over else None
 
 
-def follow(world: World, name: str, commit: str, about: str, minutes: int, begun: float) -> int:
-    """Follow a run to its end, and prove it. about: what its first line ends with. begun: when, by our clock."""
+def follow_to_end(world: World, name: str, commit: str, about: str, minutes: int, begun: float) -> int:
+    """Follow a run to its end, and prove what it deployed; answers the exit code.
+
+    about: the end of the first line. begun: the start, by our clock. Raises RunFailed and TimedOut.
+    """
     shown = f" · commit {commit[:7]}" if commit else ""
     world.report.line(f"run {name}{shown} · {about}")
     limit = (minutes or world.config.pipeline.timeout_minutes) * 60
     goes_on = f"it goes on: invoke logs --run {name} · invoke cancel --run {name}"
     try:
-        run = follow_run.Follower(world, name).until_over(limit)
+        run = follow_run.Follower(world, name).wait_until_over(limit)
     except TimedOut as error:
         raise TimedOut(error.message, evidence=error.evidence, hint=goes_on) from None
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(f"run {name} is no longer followed", hint=goes_on) from None
-    if run.state is not State.SUCCEEDED:
-        raise _failure(world, run)
-    follow_run.prove(world, run)
+    if run.state is not RunState.SUCCEEDED:
+        raise _make_failure(world, run)
+    follow_run.prove_deployment(world, run)
     world.report.line(f"succeeded in {world.clock.now() - begun:.0f} s · /version answers {run.commit[:7]}")
     return 0
 
@@ -110,26 +113,26 @@ def _renew_target(world: World) -> None:
         step.apply(world)
 
 
-def _failure(world: World, run: Run) -> BootstrapError:
+def _make_failure(world: World, run: Run) -> BootstrapError:
     task = run.failed_task
-    evidence = follow_run.tail_of(world, task) if task else ""
-    serving = _serving(world)
-    message = f"failed in {follow_run.seconds_of(run):.0f} s: {run.why or run.state.value}" + (
+    evidence = follow_run.read_tail(world, task) if task else ""
+    serving = _report_serving(world)
+    message = f"failed in {follow_run.get_seconds(run):.0f} s: {run.why or run.state.value}" + (
         f". {serving}" if serving else ""
     )
-    kind = TimedOut if run.state is State.TIMED_OUT else RunFailed
+    kind = TimedOut if run.state is RunState.TIMED_OUT else RunFailed
     return kind(message, evidence=evidence, hint=f"invoke logs --run {run.name} · invoke rerun --run {run.name}")
 
 
-def _serving(world: World) -> str:
+def _report_serving(world: World) -> str:
     """What still serves, for the last line of a failure."""
     try:
-        return f"{world.config.pipeline.deployment} still serves {follow_run.served_commit(world)[:7]}"
+        return f"{world.config.pipeline.deployment} still serves {follow_run.read_served_commit(world)[:7]}"
     except (BootstrapError, ValueError):
         return ""
 
 
-def all_runs(world: World) -> list[Run]:
+def list_runs(world: World) -> list[Run]:
     """Every run of the environment, newest first."""
     pipeline_runs = world.kube.list(follow_run.API, "PipelineRun", constants.RUNS)
     return parse_runs(pipeline_runs, world.kube.list(follow_run.API, "TaskRun", constants.RUNS, labels=PIPELINE_RUN))
@@ -139,26 +142,26 @@ def runs(
     world: World, *, limit: int = 20, state: str = "", branch: str = "", by: str = "", as_json: bool = False
 ) -> int:
     """The newest `limit` of those that all filters let pass. Raises UsageError for a filter that can match nothing."""
-    wanted = [_among("--state", state, [each.value for each in State]), branch, _among("--by", by, WAYS)]
-    found = [run for run in all_runs(world) if _matches(wanted, [run.state.value, run.branch, run.trigger])][:limit]
+    wanted = [_find_run("--state", state, [each.value for each in RunState]), branch, _find_run("--by", by, WAYS)]
+    found = [run for run in list_runs(world) if _matches(wanted, [run.state.value, run.branch, run.trigger])][:limit]
     now = datetime.now(UTC)
     if as_json:
-        world.report.json([as_row(run, now) for run in found])
+        world.report.json([make_row(run, now) for run in found])
         return 0
     if not found:
         world.report.line("no such run.  next: invoke runs" if any(wanted) else "no run yet.  next: invoke test-run")
         return 0
-    columns, *rows = table([as_row(run, now) for run in found])
+    columns, *rows = table([make_row(run, now) for run in found])
     world.report.table(columns, rows)
     return 0
 
 
-def _among(flag: str, word: str, words: Sequence[str]) -> str:
-    """The one of `words` that is meant, in whatever case. "" stays."""
+def _find_run(flag: str, word: str, words: Sequence[str]) -> str:
+    """The run of that name, or the newest. Raises NotFound or PreconditionError."""
     found = next((each for each in words if each.lower() == word.lower()), "")
     if word and not found:
         raise UsageError(
-            f"{flag}: {word} is none of {', '.join(words).lower()}{meant(word, words)}", hint="invoke runs"
+            f"{flag}: {word} is none of {', '.join(words).lower()}{suggest_word(word, words)}", hint="invoke runs"
         )
     return found
 
@@ -172,7 +175,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
     Branches are shortened to what is left; the images go first where names are so long that nothing is.
     """
-    lines = [COLUMNS, *([_cell(row, column) for column in COLUMNS] for row in rows)]
+    lines = [COLUMNS, *([_format_cell(row, column) for column in COLUMNS] for row in rows)]
     branch = COLUMNS.index("branch")
     for count in (len(COLUMNS), len(COLUMNS) - 1):
         lines = [line[:count] for line in lines]
@@ -181,33 +184,35 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         if room >= NARROWEST:
             break
     return [
-        [*line[:branch], terminal_layout.shortened(line[branch], max(room, NARROWEST)), *line[branch + 1 :]]
+        [*line[:branch], terminal_layout.shorten(line[branch], max(room, NARROWEST)), *line[branch + 1 :]]
         for line in lines
     ]
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
+def _format_cell(row: Mapping[str, Any], column: str) -> str:
     if column == "image":
         return str(row["image"]).rpartition("@")[2].removeprefix("sha256:")[:12]
     return str(row["commit"])[:7] if column == "commit" else str(row[KEYS.get(column, column)])
 
 
 def logs(world: World, *, run: str = "") -> int:
-    found = follow_run.read(world, run or follow_run.newest(world))
-    follow_run.log_text(world, found, lambda task, line: world.report.line(f"[{task}] {line}"))
+    """Print the logs of a run, the newest by default."""
+    found = follow_run.read_run(world, run or follow_run.find_newest(world))
+    follow_run.read_logs(world, found, lambda task, line: world.report.line(f"[{task}] {line}"))
     return 0
 
 
-def ask_to_end(world: World, run: str) -> None:
+def request_cancel(world: World, run: str) -> None:
     """Tekton cancels its tasks; those of `finally` still run."""
     world.kube.patch(follow_run.API, "PipelineRun", run, constants.RUNS, patch=CANCEL)
 
 
 def cancel(world: World, *, run: str = "") -> int:
-    found = follow_run.read(world, run or follow_run.newest(world))
-    if found.state.over:
+    """Cancel a run; its notification is still sent."""
+    found = follow_run.read_run(world, run or follow_run.find_newest(world))
+    if found.state.is_over:
         world.report.line(f"run {found.name} is over already: {found.state.value}")
         return 0
-    ask_to_end(world, found.name)
+    request_cancel(world, found.name)
     world.report.line(f"run {found.name} is being cancelled; its notification is still sent")
     return 0

@@ -21,10 +21,10 @@ _TO = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._+-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.
 
 
 @dataclass(frozen=True)
-class Login:
-    """Where to, and how. to: user@host, or a name of ssh's configuration. port: 0 is ssh's own choice.
+class SshLogin:
+    """A host to connect to by ssh. to: user@host, or a name of ssh's configuration. port: 0 is ssh's own choice.
 
-    identity, config: files, "" is ssh's own choice.
+    identity, config: files, "" is ssh's own choice. Raises UsageError for texts that are no login.
     """
 
     to: str
@@ -41,13 +41,14 @@ class Login:
 
     @property
     def host(self) -> str:
+        """The host, without the user."""
         return self.to.rpartition("@")[2]
 
-    def typed(self, *words: str) -> str:
-        """As a person would type it: "ssh -p 2222 ada@host true"."""
-        return shlex.join(["ssh", *self._chosen(), self.to, *words])
+    def format_command(self, *words: str) -> str:
+        """The command as a person would type it: "ssh -p 2222 ada@host true"."""
+        return shlex.join(["ssh", *self._list_options(), self.to, *words])
 
-    def _chosen(self) -> Iterator[str]:
+    def _list_options(self) -> Iterator[str]:
         if self.config:
             yield from ("-F", self.config)
         if self.port:
@@ -55,20 +56,21 @@ class Login:
         if self.identity:
             yield from ("-i", self.identity, "-o", "IdentitiesOnly=yes")
 
-    def _ssh(self, *more: str) -> list[str]:
+    def _make_command(self, *more: str) -> list[str]:
         options = [word for key, value in OPTIONS.items() for word in ("-o", f"{key}={value}")]
-        return ["ssh", "-T", *self._chosen(), *options, *more, "--", self.to]
+        return ["ssh", "-T", *self._list_options(), *options, *more, "--", self.to]
 
-    def reverse(self, far: int, near: int) -> list[str]:
-        """The far host's port `far` leads to `near` on this machine; ends if that port cannot be had.
+    def make_reverse_command(self, far: int, near: int) -> list[str]:
+        """The command by which the remote port `far` leads to `near` on this machine; it ends if that port cannot be
+        had.
 
-        All of its addresses are asked for; its sshd decides (GatewayPorts).
+        All addresses of the host are asked for; its sshd decides (GatewayPorts).
         """
-        return self._ssh("-N", "-o", "ExitOnForwardFailure=yes", "-R", f"*:{far}:127.0.0.1:{near}")
+        return self._make_command("-N", "-o", "ExitOnForwardFailure=yes", "-R", f"*:{far}:127.0.0.1:{near}")
 
-    def check(self, far: int) -> list[str]:
-        """Runs CHECK, given by stdin, on the far host."""
-        return [*self._ssh(), "sh", "-s", str(far)]
+    def make_check_command(self, far: int) -> list[str]:
+        """The command that runs CHECK, given by stdin, on the remote host."""
+        return [*self._make_command(), "sh", "-s", str(far)]
 
 
 # What ssh prints, as far as it is read. Nobody else matches texts of ssh's. Read from OpenSSH 9.2p1, that of Debian 12:
@@ -86,7 +88,7 @@ NO_SSHD = ("Connection refused",)
 
 
 @dataclass(frozen=True)
-class Refusal:
+class SshRefusal:
     """Why ssh ended. lasting: trying again will not help."""
 
     message: str
@@ -94,8 +96,8 @@ class Refusal:
     lasting: bool = False
 
 
-def refusal(said: str, login: Login, far: int) -> Refusal:
-    """What ssh's last words mean. far: the port that was asked for."""
+def explain_refusal(said: str, login: SshLogin, far: int) -> SshRefusal:
+    """What the last words of ssh mean. far: the remote port that was asked for."""
     host = login.host
 
     def tells(phrases: tuple[str, ...]) -> bool:
@@ -103,31 +105,33 @@ def refusal(said: str, login: Login, far: int) -> Refusal:
 
     if tells(HOST_KEY_CHANGED):
         hint = f"ask why; then ssh-keygen -R {shlex.quote(host)}"
-        return Refusal(f"the key of host {host} is not the one that ssh knows", hint, lasting=True)
+        return SshRefusal(f"the key of host {host} is not the one that ssh knows", hint, lasting=True)
     if tells(HOST_KEY_UNKNOWN):
-        return Refusal(f"ssh does not know the key of host {host} yet", login.typed("true"), lasting=True)
+        return SshRefusal(f"ssh does not know the key of host {host} yet", login.format_command("true"), lasting=True)
     if tells(NO_LOGIN):
         key = "a key without a passphrase, or one that ssh-agent holds"
-        return Refusal(f"{login.to} does not let us in; it takes {key}", f"ssh-copy-id {login.to}", lasting=True)
+        return SshRefusal(f"{login.to} does not let us in; it takes {key}", f"ssh-copy-id {login.to}", lasting=True)
     if tells(BAD_CONFIGURATION):
-        return Refusal(f"ssh cannot use its configuration: {_last(said)}", login.typed("true"), lasting=True)
+        return SshRefusal(
+            f"ssh cannot use its configuration: {_get_last_line(said)}", login.format_command("true"), lasting=True
+        )
     if tells(NO_FORWARD):
-        return taken(login, far)
+        return explain_taken_port(login, far)
     if tells(NO_SUCH_HOST):
-        return Refusal(f"there is no host {host}")
+        return SshRefusal(f"there is no host {host}")
     if tells(NO_SSHD):
-        return Refusal(f"no sshd answers at {host}", f"invoke tunnel {login.to} --ssh-port PORT")
-    return Refusal(f"ssh ended: {_last(said) or 'without a word'}", login.typed("true"))
+        return SshRefusal(f"no sshd answers at {host}", f"invoke tunnel {login.to} --ssh-port PORT")
+    return SshRefusal(f"ssh ended: {_get_last_line(said) or 'without a word'}", login.format_command("true"))
 
 
-def taken(login: Login, far: int) -> Refusal:
-    """Of a port; sshd gives the same answer for one that is taken and one that it forbids."""
+def explain_taken_port(login: SshLogin, far: int) -> SshRefusal:
+    """Why the remote port cannot be had: sshd answers the same for a port that is taken and one that it forbids."""
     why = "it is taken there, or its sshd forbids it (AllowTcpForwarding, PermitListen)"
     hint = f"invoke tunnel {login.to} --port {far + 1 if far < 65535 else 1024}"
-    return Refusal(f"port {far} of {login.host} cannot be had: {why}", hint)
+    return SshRefusal(f"port {far} of {login.host} cannot be had: {why}", hint)
 
 
-def _last(said: str) -> str:
+def _get_last_line(said: str) -> str:
     return said.strip().rpartition("\n")[2]
 
 
@@ -160,10 +164,11 @@ _LISTENS = re.compile(r"^\s*\d+: ((?:[0-9A-Fa-f]{8}){1,4}):", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class View:
-    """The port as the far host sees it. status: of HTTP, 0 for no answer. tool: what asked, "" if nothing could.
+class RemotePort:
+    """The port as the remote host sees it.
 
-    open_to: "all", "loopback" or "unknown" (it has no /proc/net).
+    status: of HTTP, 0 for no answer. tool: the program that asked, "" if none could. open_to: "all", "loopback" or
+    "unknown" (it has no /proc/net).
     """
 
     tool: str = ""
@@ -171,17 +176,17 @@ class View:
     open_to: str = "unknown"
 
 
-def view(printed: str) -> View:
-    """What CHECK printed."""
+def parse_check(printed: str) -> RemotePort:
+    """The port as the output of CHECK describes it."""
     answer = _ANSWER.search(printed)
     tool, status = (answer[1], int(answer[2])) if answer else ("", 0)
-    addresses = [_address(each) for each in _LISTENS.findall(printed)]
+    addresses = [_parse_address(each) for each in _LISTENS.findall(printed)]
     if not addresses:
-        return View(tool, status)
-    return View(tool, status, "loopback" if all(each.is_loopback for each in addresses) else "all")
+        return RemotePort(tool, status)
+    return RemotePort(tool, status, "loopback" if all(each.is_loopback for each in addresses) else "all")
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """From /proc/net/tcp or tcp6: words of 4 bytes, each as the processor stores it (the last byte first)."""
     found = ipaddress.ip_address(b"".join(bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8)))
     return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from bootstrap.commands import ssh_client
 from bootstrap.commands.listener import LISTENER, LISTENER_PORT, require_listener
-from bootstrap.commands.ssh_client import Login, View
+from bootstrap.commands.ssh_client import RemotePort, SshLogin
 from bootstrap.core import constants
 from bootstrap.core.errors import CommandError, Interrupted, PreconditionError, TimedOut, UsageError
 from bootstrap.core.model import Pending, Ready
-from bootstrap.core.text import count, duration
+from bootstrap.core.text import format_count, format_duration
 from bootstrap.core.wait import until
 from bootstrap.world import World
 from bootstrap.world.kube.service_forward import Forward, Stats
@@ -33,7 +33,7 @@ def tunnel(world: World, *, to: str, port: int = 9080, ssh_port: int = 0, identi
     Raises UsageError for a login that is none; PreconditionError when there is no listener, no ssh, or the first
     connection fails; later ones are tried again unless the host refuses us.
     """
-    login = Login(to, ssh_port, _file("--identity", identity), _file("--config", config))
+    login = SshLogin(to, ssh_port, _resolve_file("--identity", identity), _resolve_file("--config", config))
     if not world.shell.which("ssh"):
         raise PreconditionError("the program ssh was not found", hint="apt-get install openssh-client")
     require_listener(world)
@@ -42,11 +42,12 @@ def tunnel(world: World, *, to: str, port: int = 9080, ssh_port: int = 0, identi
         try:
             _supervise(world, login, port, forward)
         except (KeyboardInterrupt, Interrupted):
-            world.report.line(f"ended after {count(forward.stats.connections, 'connection')}")
+            world.report.line(f"ended after {format_count(forward.stats.connections, 'connection')}")
     return 0
 
 
-def _file(flag: str, name: str) -> str:
+def _resolve_file(flag: str, name: str) -> str:
+    """The absolute path of a file that a flag names, "" for none. Raises UsageError."""
     if not name:
         return ""
     path = Path(name).expanduser().absolute()
@@ -55,22 +56,22 @@ def _file(flag: str, name: str) -> str:
     return str(path)
 
 
-def _supervise(world: World, login: Login, far: int, forward: Forward) -> None:
+def _supervise(world: World, login: SshLogin, far: int, forward: Forward) -> None:
     """Start ssh, and again whenever it ends; never returns. Raises PreconditionError when there is no point in that."""
     held, pauses = False, iter(PAUSES)
     while True:
-        with running(world.shell, login.reverse(far, forward.local_port)) as process:
+        with running(world.shell, login.make_reverse_command(far, forward.local_port)) as process:
             if _watch(world, login, far, process, forward.stats):
                 held, pauses = True, iter(PAUSES)
-        refusal = ssh_client.refusal(process.tail(), login, far)
+        refusal = ssh_client.explain_refusal(process.tail(), login, far)
         if refusal.lasting or not held:
             raise PreconditionError(refusal.message, hint=refusal.hint)
         pause = next(pauses, PAUSES[-1])
-        world.report.line(f"lost: {refusal.message}; again in {duration(pause)}")
+        world.report.line(f"lost: {refusal.message}; again in {format_duration(pause)}")
         world.clock.sleep(pause)
 
 
-def _watch(world: World, login: Login, far: int, process: Process, stats: Stats) -> bool:
+def _watch(world: World, login: SshLogin, far: int, process: Process, stats: Stats) -> bool:
     """Say how the far host sees the port, and wait until ssh ends. Whether the tunnel ever held.
 
     An answer counts if it came by us: where sshd gets the port of one loopback address only, another program may have
@@ -78,16 +79,16 @@ def _watch(world: World, login: Login, far: int, process: Process, stats: Stats)
     """
     for number, pause in enumerate(itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])), start=1):
         before = stats.connections
-        view, why = _look(world, login, far)
+        view, why = _check_port(world, login, far)
         if not process.alive():
             return False
         by_us = stats.connections > before
         if view.status and by_us:
-            for line in told(login, far, view):
+            for line in describe_port(login, far, view):
                 world.report.line(line)
             break
         if view.tool and not by_us and (view.status or number >= PATIENCE):
-            refusal = ssh_client.taken(login, far)
+            refusal = ssh_client.explain_taken_port(login, far)
             raise PreconditionError(refusal.message, hint=refusal.hint)
         if why and number >= PATIENCE:
             world.report.warn(f"the tunnel stands, but from {login.host} it cannot be checked: {why}")
@@ -101,20 +102,20 @@ def _watch(world: World, login: Login, far: int, process: Process, stats: Stats)
     return True
 
 
-def _look(world: World, login: Login, far: int) -> tuple[View, str]:
-    """The far host's view; and why there is none, "" if there is."""
+def _check_port(world: World, login: SshLogin, far: int) -> tuple[RemotePort, str]:
+    """The port as the remote host sees it, and why that is not known, "" if it is."""
     try:
-        printed = world.shell.run(login.check(far), stdin=ssh_client.CHECK, limit=LOOK_LIMIT).stdout
+        printed = world.shell.run(login.make_check_command(far), stdin=ssh_client.CHECK, limit=LOOK_LIMIT).stdout
     except CommandError as error:
-        return View(), error.evidence.rpartition("\n")[2] or error.message
+        return RemotePort(), error.evidence.rpartition("\n")[2] or error.message
     except TimedOut as error:
-        return View(), error.message
-    view = ssh_client.view(printed)
+        return RemotePort(), error.message
+    view = ssh_client.parse_check(printed)
     return view, "" if view.tool else "it has neither curl, python3, bash nor nc, or gives no shell"
 
 
-def told(login: Login, far: int, view: View) -> list[str]:
-    """What to say of a port that answers."""
+def describe_port(login: SshLogin, far: int, view: RemotePort) -> list[str]:
+    """The lines about a remote port that answers."""
     leads = (
         f"{login.host}:{far} leads to {constants.RUNS}/{LISTENER}: HTTP {view.status}, asked from there by {view.tool}"
     )

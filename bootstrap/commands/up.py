@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from bootstrap.commands import machine_checks
-from bootstrap.commands.status import verdict_word
+from bootstrap.commands.status import name_verdict
 from bootstrap.core import constants
 from bootstrap.core.errors import StepError
 from bootstrap.core.model import Ready
-from bootstrap.core.text import duration
+from bootstrap.core.text import format_duration
 from bootstrap.objects import apply_plan
 from bootstrap.steps import graph
 from bootstrap.steps.kind_cluster import configuration
@@ -27,22 +27,22 @@ LAST_UP = "last-up.json"
 
 
 def up(world: World, *, dry_run: bool = False) -> int:
-    """Bring everything to Ready. Interrupted anywhere, the next one goes on."""
+    """Bring every step to Ready; answers the exit code. After an interruption the next call goes on."""
     start = world.clock.now()
     if not world.config.context:
         configuration(world.config, world.project)  # its faults are told before anything is touched
     todo = graph.steps(world)
     if dry_run:
-        return _dry_run(world, todo)
+        return _show_dry_run(world, todo)
     if world.supply_why.startswith("auto"):
         world.report.line(f"supply {world.config.supply} ({world.supply_why})")
     if not world.config.elsewhere:
-        machine_checks.preflight(
+        machine_checks.check_before_up(
             world.shell, world.engine, world.config, world.paths, cold=machine_checks.is_cold(world)
         )
     with environment_lock(world, "up"), engine_in_use(world):
         try:
-            outcomes = _brought(world, todo)
+            outcomes = _bring_all(world, todo)
         finally:  # also one that is half made keeps it
             world.identity.remember_supply(world.config.supply)
     seconds = world.clock.now() - start
@@ -53,13 +53,13 @@ def up(world: World, *, dry_run: bool = False) -> int:
             f"environment {name} is ready ({len(outcomes)} steps checked in {seconds:.1f} s, nothing changed)"
         )
         return 0
-    world.identity.write(LAST_UP, json.dumps(record(outcomes, start, seconds)).encode())
-    world.report.line(f"ready in {duration(seconds)}.  next: invoke test-run · invoke dashboard · invoke status")
+    world.identity.write(LAST_UP, json.dumps(make_record(outcomes, start, seconds)).encode())
+    world.report.line(f"ready in {format_duration(seconds)}.  next: invoke test-run · invoke dashboard · invoke status")
     return 0
 
 
-def _brought(world: World, todo: Sequence[Step[World]]) -> list[Outcome]:
-    """All of it ready. What another version may have made is told of, or refused, before any of it is touched."""
+def _bring_all(world: World, todo: Sequence[Step[World]]) -> list[Outcome]:
+    """Bring every step to Ready. First prints, or refuses, what changes in an existing environment."""
     bring = partial(converge, world=world, clock=world.clock, report=world.report, cancel=world.cancel)
     if not (world.config.context or world.kubeconfig.exists()):
         return bring(todo)
@@ -68,11 +68,11 @@ def _brought(world: World, todo: Sequence[Step[World]]) -> list[Outcome]:
         found = look(todo, world, world.clock, foundation)
         if all(isinstance(outcome.verdict, Ready) for outcome in found):
             return found  # as nearly always, and then a plan would only cost time
-    _review(world, todo)
+    _review_plans(world, todo)
     return bring(todo, done=foundation)
 
 
-def record(outcomes: Sequence[Outcome], start: float, seconds: float) -> dict[str, Any]:
+def make_record(outcomes: Sequence[Outcome], start: float, seconds: float) -> dict[str, Any]:
     """{"ended", "seconds", "steps": [{"name", "start", "seconds", "changed"}]}; start: seconds after the first."""
     steps = [
         {"name": o.name, "start": round(o.begun - start, 2), "seconds": round(o.seconds, 2), "changed": o.changed}
@@ -81,8 +81,8 @@ def record(outcomes: Sequence[Outcome], start: float, seconds: float) -> dict[st
     return {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": round(seconds, 1), "steps": steps}
 
 
-def last_up(world: World) -> dict[str, Any]:
-    """What `record` wrote last; {} if there is none that can be read."""
+def read_last_up(world: World) -> dict[str, Any]:
+    """What the last `up` wrote by `make_record`; {} if there is none that can be read."""
     try:
         found = json.loads((world.identity.folder / LAST_UP).read_text())
     except (OSError, ValueError):
@@ -90,25 +90,25 @@ def last_up(world: World) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _dry_run(world: World, todo: Sequence[Step[World]]) -> int:
-    """Raises StepError for what `up` would refuse."""
+def _show_dry_run(world: World, todo: Sequence[Step[World]]) -> int:
+    """Print what `up` would do; answers the exit code. Raises StepError for what it would refuse."""
     outcomes = look(todo, world, world.clock)
-    rows = [[outcome.name, verdict_word(outcome.verdict), outcome.verdict.why] for outcome in outcomes]
+    rows = [[outcome.name, name_verdict(outcome.verdict), outcome.verdict.why] for outcome in outcomes]
     world.report.table(["step", "now", "why"], rows)
     changes = [outcome.name for outcome in outcomes if not isinstance(outcome.verdict, Ready)]
     if "cluster" not in changes:
-        _review(world, [step for step in todo if step.name in changes])
+        _review_plans(world, [step for step in todo if step.name in changes])
     world.report.line(f"would apply: {', '.join(changes)}" if changes else "nothing to do")
     return 0
 
 
-def _review(world: World, todo: Sequence[Step[World]]) -> None:
-    """Print what becomes of an environment that is there. Raises StepError if any of it cannot be done."""
+def _review_plans(world: World, todo: Sequence[Step[World]]) -> None:
+    """Print what changes in an existing environment. Raises StepError if any of it cannot be done."""
     if not world.kube.list("v1", "Namespace", labels=constants.SELECTOR):
         return
     found = plans_of(todo, world)
     if any(plan.there and plan.does for plan in found) or any(plan.refusals for plan in found):
-        told = apply_plan.rows(found)
+        told = apply_plan.make_rows(found)
         world.report.line("plan")
         world.report.table([""] * 4, [["", *row] for row in told])
     refusals = [refusal for plan in found for refusal in plan.refusals]

@@ -20,7 +20,7 @@ from bootstrap.core.errors import ApiError, NotFound, PreconditionError, RunFail
 from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
 from bootstrap.objects import delivery_trace, run_spec
-from bootstrap.objects.delivery_trace import Delivery, Evidence, Outcome, Rules
+from bootstrap.objects.delivery_trace import Delivery, DeliveryOutcome, Evidence, Rules
 from bootstrap.objects.run_status import SHA
 from bootstrap.settings.config import Config
 from bootstrap.world import World, webhook_sender
@@ -58,15 +58,15 @@ def webhook(
     if (branch or commit or follow) and not test:
         raise UsageError("--branch, --commit and --follow belong to --test", hint="invoke webhook --test")
     if show_secret:
-        world.report.line(secret(world).reveal())
+        world.report.line(read_secret(world).reveal())
         return 0
     if test:
-        return send(world, branch or world.config.git.revision, commit, follow=follow)
-    return explain(world, why, as_json=as_json) if why else show(world, as_json=as_json)
+        return send_push(world, branch or world.config.git.revision, commit, follow=follow)
+    return explain_delivery(world, why, as_json=as_json) if why else show_deliveries(world, as_json=as_json)
 
 
-def secret(world: World) -> Secret:
-    """What deliveries are signed with. Raises PreconditionError before the first `up`: none is made here."""
+def read_secret(world: World) -> Secret:
+    """The secret that deliveries are signed with. Raises PreconditionError before the first `up`: none is made here."""
     if not (world.identity.folder / "webhook.password").exists():
         raise PreconditionError(f"environment {world.config.name} has no webhook secret yet", hint="invoke up")
     return world.identity.password("webhook", Secret(""))
@@ -75,39 +75,42 @@ def secret(world: World) -> Secret:
 # -- a try -------------------------------------------------------------------------------------------
 
 
-def send(world: World, branch: str, commit: str, *, follow: bool) -> int:
-    """Send a push of the branch's newest commit, or of that one, and follow it. 0: its commit has a run; 1: it has not.
+def send_push(world: World, branch: str, commit: str, *, follow: bool) -> int:
+    """Send a push event of a commit, the branch's newest by default, and follow it; answers the exit code.
 
-    follow: go on until the run is over; 1 if it failed.
+    0: the commit has a run; 1: it has none. follow: go on until the run is over; 1 if it failed. Raises UsageError,
+    PreconditionError, TimedOut and RunFailed.
     """
-    key, known = secret(world), _rules(world)
-    commit = _commit(world, branch, commit)
-    event = push(*_watched(world.config), branch, commit)
+    key, known = read_secret(world), _read_rules(world)
+    commit = _resolve_commit(world, branch, commit)
+    event = make_push(*_find_watched(world.config), branch, commit)
     body = json.dumps(event).encode()
     id_ = str(uuid.uuid4())
     with Forward(world.kube, constants.RUNS, constants.LISTENER, LISTENER_PORT, 0) as forward:
-        status, answer = webhook_sender.post(f"http://127.0.0.1:{forward.local_port}/", body, headers(id_, body, key))
+        status, answer = webhook_sender.post(
+            f"http://127.0.0.1:{forward.local_port}/", body, make_headers(id_, body, key)
+        )
     if status != ACCEPTED:
         raise ApiError(f"the listener answers {status}", status=status, hint="invoke status")
-    world.report.line(f"sent      push of {branch} at {commit[:7]} · delivery {id_} · event {_event_id(answer)}")
-    found, told = _followed(world, id_, known)
+    world.report.line(f"sent      push of {branch} at {commit[:7]} · delivery {id_} · event {_parse_event_id(answer)}")
+    found, told = _follow_delivery(world, id_, known)
     if found.trigger:
         world.report.line(f"accepted  by trigger {found.trigger}")
-    if not told.good:
+    if not told.is_good:
         world.report.line(f"{told}: {told.why}" if told.why else str(told))
         return 1
     world.report.line(f"run {told.run} created" if told.stage == "run" else f"{told}: the commit has its run")
-    return _over(world, told.run) if follow else 0
+    return _follow_run(world, told.run) if follow else 0
 
 
-def _watched(config: Config) -> tuple[str, str]:
+def _find_watched(config: Config) -> tuple[str, str]:
     """(address, full name) of a repository that is watched; "" is the name that the address tells."""
     first = next(iter(config.webhook.repositories), "")
-    return (first, "") if "://" in first else (run_spec.repository(config), first)
+    return (first, "") if "://" in first else (run_spec.get_repository(config), first)
 
 
-def push(address: str, full_name: str, branch: str, commit: str) -> dict[str, Any]:
-    """GitHub's push event, as far as anybody looks at it. full_name: "" is that of the address."""
+def make_push(address: str, full_name: str, branch: str, commit: str) -> dict[str, Any]:
+    """GitHub's push event, with the fields that are read here and by Triggers. full_name: "" is that of the address."""
     path = urlsplit(address).path.strip("/").removesuffix(".git")
     owner, _, name = (full_name or path).rpartition("/")
     repository = {"name": name, "full_name": f"{owner or name}/{name}", "clone_url": address, "default_branch": branch}
@@ -125,7 +128,8 @@ def push(address: str, full_name: str, branch: str, commit: str) -> dict[str, An
     }
 
 
-def headers(id_: str, body: bytes, key: Secret) -> dict[str, str]:
+def make_headers(id_: str, body: bytes, key: Secret) -> dict[str, str]:
+    """The headers of a delivery as GitHub sends it, signed with `key`. id_: the delivery's id."""
     return {
         "Content-Type": "application/json",
         "X-GitHub-Event": "push",
@@ -134,12 +138,13 @@ def headers(id_: str, body: bytes, key: Secret) -> dict[str, str]:
     }
 
 
-def _commit(world: World, branch: str, commit: str) -> str:
+def _resolve_commit(world: World, branch: str, commit: str) -> str:
+    """The commit to send. Raises UsageError for a short id, PreconditionError if the branch has none."""
     if commit and not (SHA.fullmatch(commit) and len(commit) in (40, 64)):
         raise UsageError(f"--commit: {commit!r} is not a full commit id (40 or 64 digits)", hint="git rev-parse HEAD")
-    found = commit or follow_run.commit_of(world, branch)
+    found = commit or follow_run.resolve_commit(world, branch)
     if not found:
-        repository = run_spec.repository(world.config)
+        repository = run_spec.get_repository(world.config)
         raise PreconditionError(
             f"branch {branch} of {repository} cannot be asked for its newest commit",
             hint="invoke webhook --test --branch BRANCH --commit ID",
@@ -147,7 +152,7 @@ def _commit(world: World, branch: str, commit: str) -> str:
     return found
 
 
-def _event_id(answer: str) -> str:
+def _parse_event_id(answer: str) -> str:
     try:
         found = json.loads(answer)
     except ValueError:
@@ -155,17 +160,17 @@ def _event_id(answer: str) -> str:
     return str(found.get("eventID") or "") if isinstance(found, dict) else ""
 
 
-def _followed(world: World, id_: str, known: Rules) -> tuple[Delivery, Outcome]:
-    """The delivery when nothing more will become of it. Raises TimedOut if it does not get so far."""
-    last = Delivery(id_), Outcome("")
+def _follow_delivery(world: World, id_: str, known: Rules) -> tuple[Delivery, DeliveryOutcome]:
+    """The delivery when nothing more will become of it. Raises TimedOut."""
+    last = Delivery(id_), DeliveryOutcome("")
 
     def probe() -> Verdict:
         nonlocal last
-        evidence, runs = _evidence(world), _runs(world)
-        found = delivery_trace.find(evidence, id_, runs)
+        evidence, runs = _read_evidence(world), _list_runs(world)
+        found = delivery_trace.find_delivery(evidence, id_, runs)
         if found is None:
             return Pending("no word of it yet in the log of Tekton's interceptors")
-        told = delivery_trace.outcome(found, known, runs, settled=_settled(found))
+        told = delivery_trace.judge_delivery(found, known, runs, settled=_is_settled(found))
         last = found, told
         return Ready() if told.stage else Pending(f"it passed {found.gate}")
 
@@ -176,33 +181,34 @@ def _followed(world: World, id_: str, known: Rules) -> tuple[Delivery, Outcome]:
     return last
 
 
-def _over(world: World, run: str) -> int:
+def _follow_run(world: World, run: str) -> int:
+    """Wait until the run is over. Raises RunFailed and TimedOut."""
     limit = world.config.pipeline.timeout_minutes * 60
-    ended = follow_run.Follower(world, run).until_over(limit)
-    if ended.state.bad:
+    ended = follow_run.Follower(world, run).wait_until_over(limit)
+    if ended.state.is_bad:
         raise RunFailed(f"run {run}: {ended.why or ended.state.value}", hint=f"invoke logs --run {run}")
-    world.report.line(f"succeeded in {follow_run.seconds_of(ended):.0f} s")
+    world.report.line(f"succeeded in {follow_run.get_seconds(ended):.0f} s")
     return 0
 
 
 # -- what became of it -------------------------------------------------------------------------------
 
 
-def explain(world: World, wanted: str, *, as_json: bool = False) -> int:
-    """0 when it can be told what became of that delivery. Raises NotFound when nothing is known of it."""
+def explain_delivery(world: World, wanted: str, *, as_json: bool = False) -> int:
+    """Print what became of a delivery; answers 0. Raises NotFound if nothing is known of it, UsageError for no id."""
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", wanted):
         raise UsageError(f"--why: {wanted!r} is not the id of a delivery", hint="invoke webhook")
-    known, evidence, runs = _rules(world), _evidence(world), _runs(world)
-    found = delivery_trace.find(evidence, wanted, runs)
+    known, evidence, runs = _read_rules(world), _read_evidence(world), _list_runs(world)
+    found = delivery_trace.find_delivery(evidence, wanted, runs)
     sent = evidence.sent.get(wanted)
     if found is None and sent is not None and sent.error:
-        found, told = Delivery(wanted), Outcome("unsent", f"the git server says: {sent.error}")
+        found, told = Delivery(wanted), DeliveryOutcome("unsent", f"the git server says: {sent.error}")
     elif found is None:
-        raise _unknown(wanted, evidence)
+        raise _make_not_found(wanted, evidence)
     else:
-        told = delivery_trace.outcome(found, known, runs, settled=_settled(found))
+        told = delivery_trace.judge_delivery(found, known, runs, settled=_is_settled(found))
     if as_json:
-        world.report.json(as_row(found, told))
+        world.report.json(make_row(found, told))
     else:
         world.report.line(f"delivery {found.id} {told}" + (f": {told.why}" if told.why else ""))
         if told.run:
@@ -210,7 +216,7 @@ def explain(world: World, wanted: str, *, as_json: bool = False) -> int:
     return 0
 
 
-def _unknown(wanted: str, evidence: Evidence) -> NotFound:
+def _make_not_found(wanted: str, evidence: Evidence) -> NotFound:
     """Dropped deliveries are known by the git host's id only, and for as long as the log is kept."""
     since = f" (the log goes back to {evidence.since:%Y-%m-%d %H:%M:%S} UTC)" if evidence.since else ""
     return NotFound(
@@ -221,9 +227,9 @@ def _unknown(wanted: str, evidence: Evidence) -> NotFound:
     )
 
 
-def show(world: World, *, as_json: bool = False) -> int:
-    """What to enter at the git host, and the newest deliveries."""
-    known, told, strangers = newest(world)
+def show_deliveries(world: World, *, as_json: bool = False) -> int:
+    """Print what to enter at the git host, and the newest deliveries."""
+    known, told, strangers = list_newest(world)
     port = world.config.listener.port
     enter = {
         "address": f"http://HOST:{port or 'PORT'}/",
@@ -231,9 +237,9 @@ def show(world: World, *, as_json: bool = False) -> int:
         "events": sorted(known.events),
     }
     if as_json:
-        world.report.json({"enter": enter, "deliveries": [as_row(*each) for each in told]})
+        world.report.json({"enter": enter, "deliveries": [make_row(*each) for each in told]})
         return 0
-    for line in _instructions(enter["address"], known):
+    for line in _list_instructions(enter["address"], known):
         world.report.line(line)
     if told:
         world.report.line("")
@@ -249,18 +255,23 @@ def show(world: World, *, as_json: bool = False) -> int:
     return 0
 
 
-def newest(world: World, most: int = NEWEST) -> tuple[Rules, list[tuple[Delivery, Outcome]], tuple[str, ...]]:
+def list_newest(
+    world: World, most: int = NEWEST
+) -> tuple[Rules, list[tuple[Delivery, DeliveryOutcome]], tuple[str, ...]]:
     """What the listener accepts, the newest deliveries with what became of each, and error lines about no delivery.
 
     Raises PreconditionError where there is no listener.
     """
-    known, evidence, runs = _rules(world), _evidence(world), _runs(world)
+    known, evidence, runs = _read_rules(world), _read_evidence(world), _list_runs(world)
     found = sorted(evidence.deliveries.values(), key=lambda each: each.when or datetime.min.replace(tzinfo=UTC))
-    told = [(each, delivery_trace.outcome(each, known, runs, settled=_settled(each))) for each in found[::-1][:most]]
+    told = [
+        (each, delivery_trace.judge_delivery(each, known, runs, settled=_is_settled(each)))
+        for each in found[::-1][:most]
+    ]
     return known, told, evidence.strangers
 
 
-def _instructions(address: Any, known: Rules) -> Iterator[str]:
+def _list_instructions(address: Any, known: Rules) -> Iterator[str]:
     yield "at the git host enter"
     yield f"  address       {address}   (HOST: where `invoke tunnel user@HOST` leads)"
     yield "  content type  application/json"
@@ -268,7 +279,8 @@ def _instructions(address: Any, known: Rules) -> Iterator[str]:
     yield f"  events        {', '.join(sorted(each.replace('_', ' ') for each in known.events))}"
 
 
-def as_row(found: Delivery, told: Outcome) -> dict[str, Any]:
+def make_row(found: Delivery, told: DeliveryOutcome) -> dict[str, Any]:
+    """A delivery and its outcome as JSON."""
     row = asdict(found)
     for key in ("when", "seen"):
         row[key] = row[key].isoformat() if row[key] else ""
@@ -278,25 +290,26 @@ def as_row(found: Delivery, told: Outcome) -> dict[str, Any]:
 # -- evidence ----------------------------------------------------------------------------------------
 
 
-def _rules(world: World) -> Rules:
+def _read_rules(world: World) -> Rules:
+    """The rules of the listener in the cluster. Raises PreconditionError if there is none."""
     found = world.kube.get("triggers.tekton.dev/v1beta1", "EventListener", constants.EVENT_LISTENER, constants.RUNS)
     if found is None:
         raise PreconditionError(
             f"environment {world.config.name} has no webhook listener (EventListener {constants.EVENT_LISTENER})",
             hint="invoke up · invoke status",
         )
-    return delivery_trace.rules(found)
+    return delivery_trace.read_rules(found)
 
 
-def _evidence(world: World) -> Evidence:
-    return delivery_trace.read(
-        _log(world, constants.TEKTON, INTERCEPTORS),
-        _log(world, constants.RUNS, LISTENERS),
-        _log(world, constants.GIT, GIT_SERVERS),
+def _read_evidence(world: World) -> Evidence:
+    return delivery_trace.read_evidence(
+        _read_log(world, constants.TEKTON, INTERCEPTORS),
+        _read_log(world, constants.RUNS, LISTENERS),
+        _read_log(world, constants.GIT, GIT_SERVERS),
     )
 
 
-def _log(world: World, namespace: str, labels: str) -> list[str]:
+def _read_log(world: World, namespace: str, labels: str) -> list[str]:
     """Of all such pods. A pod without a log (one that starts) has nothing to tell."""
     lines: list[str] = []
     for pod in world.kube.list("v1", "Pod", namespace, labels=labels):
@@ -307,9 +320,9 @@ def _log(world: World, namespace: str, labels: str) -> list[str]:
     return lines
 
 
-def _runs(world: World) -> list[Object]:
+def _list_runs(world: World) -> list[Object]:
     return world.kube.list(follow_run.API, "PipelineRun", constants.RUNS)
 
 
-def _settled(found: Delivery) -> bool:
+def _is_settled(found: Delivery) -> bool:
     return found.seen is None or datetime.now(UTC) - found.seen > SETTLED

@@ -12,7 +12,7 @@ from bootstrap.commands import follow_run, runs
 from bootstrap.core.errors import NotFound, UsageError
 from bootstrap.incluster.rollout import LAST_GOOD
 from bootstrap.objects.readiness import at
-from bootstrap.settings.validators import Wrong, revision
+from bootstrap.settings.validators import InvalidSetting, revision
 from bootstrap.world import World
 
 
@@ -24,19 +24,19 @@ def start_run(world: World, params: Mapping[str, str]) -> str:
     """
     try:
         wanted = str(revision(params.get("REVISION", "").strip() or world.config.git.revision))
-    except Wrong as error:
+    except InvalidSetting as error:
         raise UsageError(f"REVISION {error}") from None
-    return runs.create(world, wanted, follow_run.commit_of(world, wanted), params)
+    return runs.create_run(world, wanted, follow_run.resolve_commit(world, wanted), params)
 
 
 def rerun(world: World, run: str) -> str:
     """Start another run of the repository and commit of `run`, and return the new run's name."""
-    return runs.again(world, follow_run.read(world, run))
+    return runs.create_again(world, follow_run.read_run(world, run))
 
 
 def cancel_run(world: World, run: str) -> None:
     """Have Tekton cancel the run; its `finally` tasks still run. Raises NotFound if there is no such run."""
-    runs.ask_to_end(world, follow_run.read(world, run).name)
+    runs.request_cancel(world, follow_run.read_run(world, run).name)
 
 
 def roll_back(world: World, image: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bootstrap.core.model import Secret
-from bootstrap.core.text import coloured
+from bootstrap.core.text import clean_except_colours
 from bootstrap.incluster.text import clean
 
 MASK = "***"
@@ -68,7 +68,7 @@ class Mask:
 
     def mask_lines(self, lines: Iterable[str]) -> list[str]:
         """Lines of a log without secrets and control characters; the codes for colours stay."""
-        return mask_secrets(coloured("\n".join(lines)), self._current_secrets()).split("\n")
+        return mask_secrets(clean_except_colours("\n".join(lines)), self._current_secrets()).split("\n")
 
     def _current_secrets(self) -> tuple[Secret, ...]:
         if self._now() >= self._good_until:

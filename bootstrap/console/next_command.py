@@ -45,11 +45,11 @@ def _next_run(runs: Sequence[Run] | None, flags: str) -> NextCommand:
     if not runs:
         return NextCommand(f"invoke test-run{flags}", "everything is ready; nothing has run yet")
     newest = runs[0]
-    if not newest.state.over:
+    if not newest.state.is_over:
         return NextCommand(
             f"invoke logs --run {newest.name}{flags}", "a run is under way; its log is below, or in the terminal"
         )
-    if newest.state.bad:
+    if newest.state.is_bad:
         return NextCommand(
             f"invoke rerun --run {newest.name}{flags}", f"run {newest.name}: {newest.why or newest.state.value}"
         )

@@ -22,7 +22,8 @@ from bootstrap.incluster import poll_state
 from bootstrap.objects import run_spec
 from bootstrap.objects.readiness import at
 from bootstrap.objects.run_status import Run
-from bootstrap.settings.config import Config, secrets
+from bootstrap.settings import config as settings
+from bootstrap.settings.config import Config
 from bootstrap.world import World
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Queries:
 
     def list_secrets(self) -> list[Secret]:
         """All secrets that are known: those of the settings and the generated passwords."""
-        return [*secrets(self._world.config), *self._world.identity.passwords()]
+        return [*settings.list_secrets(self._world.config), *self._world.identity.passwords()]
 
     def check_steps(self, runs: Sequence[Run]) -> Document:
         """The document of `invoke status --json`, with "next" ({"command", "why"}, see `next_command`) and "read" (ISO
@@ -60,7 +61,7 @@ class Queries:
 
         outcomes, read = self._cache.get("steps", lambda: (self._check_steps(), datetime.now(UTC)))
         advice = choose_next_command(outcomes, runs, format_flags(self._world.config))
-        document = self._cache.get("describe", lambda: status.describe(self._world, outcomes))
+        document = self._cache.get("describe", lambda: status.make_document(self._world, outcomes))
         return document | {
             "next": {"command": advice.command, "why": advice.why},
             "read": read.isoformat(timespec="seconds"),
@@ -88,7 +89,7 @@ class Queries:
         """The record of the last `up` that changed something, {} if there is none; see `views.timeline`."""
         from bootstrap.commands import up
 
-        return up.last_up(self._world)
+        return up.read_last_up(self._world)
 
     def list_images(self) -> list[Document]:
         """Images of the environment by name: "name", "digest", "size" ("12.3 MB"), "aliases" (separated by commas)."""
@@ -123,8 +124,8 @@ class Queries:
         from bootstrap.commands import webhook
 
         def read() -> Document:
-            _, told, strangers = webhook.newest(self._world, DELIVERIES)
-            return {"rows": [webhook.as_row(*each) for each in told], "strangers": list(strangers)}
+            _, told, strangers = webhook.list_newest(self._world, DELIVERIES)
+            return {"rows": [webhook.make_row(*each) for each in told], "strangers": list(strangers)}
 
         return self._cache.get("deliveries", read)
 
@@ -173,7 +174,7 @@ class Queries:
         run."""
         pipeline = self._world.kube.get("tekton.dev/v1", "Pipeline", constants.PIPELINE, constants.RUNS)
         config = self._world.config
-        given = run_spec.parameters(config, run_spec.repository(config), config.git.revision)
+        given = run_spec.make_parameters(config, run_spec.get_repository(config), config.git.revision)
         return [
             {
                 "name": str(each["name"]),

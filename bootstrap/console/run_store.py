@@ -89,7 +89,7 @@ class RunStore:
         with self._lock:
             live = self._live.get(name)
             run = parse_run(pipeline_run, live.tasks.values() if live else ())
-            if run.state.over:
+            if run.state.is_over:
                 run = self._finish_run(run, live)
             elif live:
                 live.run = pipeline_run
@@ -154,7 +154,7 @@ class RunStore:
             self._complete.discard(run.name)
             self._request_again(run.name)
             return run
-        if known and known.state.over and run.name in self._complete:
+        if known and known.state.is_over and run.name in self._complete:
             return known  # a label was changed, say
         return replace(run, tasks=())
 

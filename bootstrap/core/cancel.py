@@ -1,7 +1,7 @@
-"""One switch per command that says "stop": the shell ends its children by it, the clock its sleeps.
+"""The request to stop a command: the shell ends its children by it, the clock its sleeps.
 
 Signals reach the main thread only, while steps run in threads of their own and wait for programs or
-for time. Whoever catches the interruption requests the stop; everything that waits hears of it.
+for time. The thread that receives a signal requests the stop; all others are woken.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bootstrap.core.errors import Interrupted
 
 
 class Cancel:
-    """Not requested at first; once requested it stays so."""
+    """A request to stop, shared by all threads of a command. Once requested it stays so."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -21,7 +21,8 @@ class Cancel:
         self._hooks: list[Callable[[], None]] = []
 
     @property
-    def requested(self) -> bool:
+    def is_requested(self) -> bool:
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def request(self) -> None:
@@ -47,6 +48,6 @@ class Cancel:
             raise Interrupted("stopped")
 
     def sleep(self, seconds: float) -> None:
-        """Raises Interrupted as soon as a stop is requested."""
+        """Wait `seconds`. Raises Interrupted as soon as a stop is requested."""
         if self._event.wait(seconds):
             raise Interrupted("stopped")

@@ -19,13 +19,15 @@ RUNS = "cicd"
 BUILD = "cicd-build"
 GIT = "git"
 DEMO = "demo"
+DEMO_APP = "go-echo"
+"""The sample application: its repository, image, Deployment and container."""
 TEKTON = "tekton-pipelines"
 
 PIPELINE = "git-cicd"
 EVENT_LISTENER = "demo-listener"
 LISTENER = f"el-{EVENT_LISTENER}"
 """Service and Deployment that Tekton makes for the EventListener demo-listener."""
-GIT_URL = f"http://git.{GIT}.svc.cluster.local/go-echo.git"
+GIT_URL = f"http://git.{GIT}.svc.cluster.local/{DEMO_APP}.git"
 GIT_NODE_PORT = 30300
 APP_NODE_PORT = 30880
 
@@ -36,6 +38,7 @@ def network(name: str) -> str:
 
 
 def registry_container(name: str) -> str:
+    """The container of the registry of environment `name`."""
     return f"{name}-registry"
 
 

@@ -12,8 +12,8 @@
     |-- TimedOut              124    a wait reached its limit
     `-- Interrupted           130    Ctrl-C or SIGTERM
 
-Foreign exceptions (sh, kubernetes, OSError...) are turned into these at the doors in
-`bootstrap.world`; above the doors no other exception is expected.
+Foreign exceptions (sh, kubernetes, OSError...) are turned into these in `bootstrap.world`;
+the packages above it expect no other exception.
 """
 
 from __future__ import annotations

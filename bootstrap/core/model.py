@@ -19,6 +19,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
+        """The text itself."""
         return self._text
 
     def __repr__(self) -> str:
@@ -61,7 +62,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unknown:
-    """It could not be looked at (its host is down, say)."""
+    """The state could not be read, for example because a host does not answer."""
 
     why: str
 
@@ -89,6 +90,7 @@ class LockedImage:
 
     @property
     def reference(self) -> str:
+        """REPOSITORY@DIGEST, as a manifest names the image."""
         return f"{self.repository}@{self.digest}"
 
 
@@ -98,9 +100,9 @@ class Lock:
 
     node_image: what the engine runs as kind's node, as the engine names it.
     registry_image: the same for the registry.
-    pull_secret: name of the Secret by which pods log in where the images are; "" where that is the nodes' affair.
-    seeds: where no registry of ours is filled with what builds start from, "library/golang:1" -> "golang@sha256:...",
-    what it has to be a copy of there.
+    pull_secret: name of the Secret by which pods log in where the images are; "" where the nodes log in themselves.
+    seeds: base images that builds need in the user's registry, where none of ours is filled with them:
+    "library/golang:1" -> "golang@sha256:...", the public image that it has to be a copy of.
     """
 
     images: Mapping[str, LockedImage] = field(default_factory=dict)

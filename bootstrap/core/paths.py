@@ -30,13 +30,14 @@ class Paths:
 
     @staticmethod
     def of(name: str, environ: Mapping[str, str] = os.environ) -> Paths:
+        """The folders of environment `name`, by XDG_CACHE_HOME and XDG_STATE_HOME or their defaults below HOME."""
         home = Path(environ.get("HOME") or Path.home())
         cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / PRODUCT
         state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / PRODUCT
         mark = hashlib.sha256(str(state).encode()).hexdigest()[:6]
         return Paths(cache=cache, state=state, env=state / "environments" / name, run=Path("/run") / PRODUCT / mark)
 
-    def others(self) -> list[str]:
+    def list_others(self) -> list[str]:
         """Names of further environments of this user."""
         folder = self.env.parent
         return sorted(each.name for each in folder.iterdir() if each != self.env) if folder.is_dir() else []
@@ -48,8 +49,8 @@ class Paths:
             Path(folder).chmod(0o700)
         shutil.rmtree(self.cache, ignore_errors=True)
 
-    def tidy(self) -> None:
-        """Delete the folders of the state that nothing is in any more."""
+    def remove_empty(self) -> None:
+        """Delete the folders of the state that are empty."""
         for path in (self.state / "locks", self.state / "environments", self.state):
             with contextlib.suppress(OSError):  # not empty, or never there
                 path.rmdir()

@@ -20,45 +20,45 @@ _BACKDATE = datetime.timedelta(minutes=5)  # clocks of nodes and pods may be a l
 
 @dataclass(frozen=True)
 class KeyPair:
-    """certificate, key: PEM."""
+    """A certificate and its private key, both PEM."""
 
     certificate: bytes
     key: bytes
 
 
-def new_authority(name: str, now: datetime.datetime) -> KeyPair:
+def make_authority(name: str, now: datetime.datetime) -> KeyPair:
     """A self-signed CA for the environment `name`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(f"tekton-bootstrap {name}")
+    subject = _make_name(f"tekton-bootstrap {name}")
     certificate = (
-        _builder(subject, subject, key, now, CA_DAYS)
+        _make_builder(subject, subject, key, now, CA_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(_make_key_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _to_pem(key))
 
 
-def issue(authority: KeyPair, name: str, hosts: Iterable[str], now: datetime.datetime) -> KeyPair:
+def issue_certificate(authority: KeyPair, name: str, hosts: Iterable[str], now: datetime.datetime) -> KeyPair:
     """A certificate for the server or client `name`; hosts: DNS names and IP addresses."""
     ca = x509.load_pem_x509_certificate(authority.certificate)
     ca_key = serialization.load_pem_private_key(authority.key, None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)  # noqa: S101  new_authority makes no other
     key = ec.generate_private_key(ec.SECP256R1())
-    names = [_alternative(host) for host in hosts]
+    names = [_make_general_name(host) for host in hosts]
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = (
-        _builder(_name(name), ca.subject, key, now, LEAF_DAYS)
+        _make_builder(_make_name(name), ca.subject, key, now, LEAF_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(_make_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     certificate = builder.sign(ca_key, hashes.SHA256())
-    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _to_pem(key))
 
 
 def is_current(pair: KeyPair, authority: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
@@ -70,33 +70,35 @@ def is_current(pair: KeyPair, authority: bytes, hosts: Iterable[str], now: datet
     except Exception:  # noqa: BLE001  any reason why it is not ours ends in a new one
         return False
     long_enough = leaf.not_valid_after_utc >= now + datetime.timedelta(days=RENEW_DAYS)
-    return long_enough and leaf.public_key() == key.public_key() and {*map(_alternative, hosts)} <= _names(leaf)
+    return (
+        long_enough and leaf.public_key() == key.public_key() and {*map(_make_general_name, hosts)} <= _read_names(leaf)
+    )
 
 
-def der(certificate: bytes) -> bytes:
-    """The certificate as a TLS connection shows it."""
+def to_der(certificate: bytes) -> bytes:
+    """The certificate, given as PEM, in DER: the bytes that a TLS connection carries."""
     return x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
 
 
-def _names(leaf: x509.Certificate) -> set[x509.GeneralName]:
+def _read_names(leaf: x509.Certificate) -> set[x509.GeneralName]:
     try:
         return set(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         return set()
 
 
-def _name(text: str) -> x509.Name:
+def _make_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
 
 
-def _alternative(host: str) -> x509.GeneralName:
+def _make_general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
 
 
-def _builder(
+def _make_builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
@@ -110,7 +112,7 @@ def _builder(
     )
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def _make_key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -124,7 +126,7 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _to_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

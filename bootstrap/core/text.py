@@ -11,13 +11,13 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROLS_BUT_ESCAPE = re.compile(f"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f{BIDI}{SURROGATES}]")
 
 
-def coloured(text: str) -> str:
+def clean_except_colours(text: str) -> str:
     """`clean`, but the sequences that set colours and weight stay, and they alone."""
     text = ESCAPES.sub(lambda match: match[0] if _COLOUR.fullmatch(match[0]) else "", text.replace("\r\n", "\n"))
     return _CONTROLS_BUT_ESCAPE.sub("", keep_last_state(text))
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """ "4 s", "6m12s", "1h02m"."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
@@ -28,13 +28,13 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}h{minutes % 60:02}m"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
+def format_count(number: int, noun: str, plural: str = "") -> str:
     """ "1 fault", "3 faults"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
-def meant(word: str, words: Iterable[str], *, mark: str = "") -> str:
-    """The end of a message about an unknown word: "; did you mean port?", or nothing. mark: set before it."""
+def suggest_word(word: str, words: Iterable[str], *, mark: str = "") -> str:
+    """The end of a message about an unknown word: "; did you mean port?", or "". mark: set before the suggestion."""
     import difflib
 
     close = difflib.get_close_matches(word[:80], list(words), n=1)

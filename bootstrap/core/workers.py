@@ -1,4 +1,4 @@
-"""Work side by side: one thread per piece, and a queue of those that have ended."""
+"""Work side by side: one thread per piece of work, and a queue of their results."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Crew(Generic[T]):
-    """busy: names of the pieces under way. The threads are daemons: none keeps an interrupted process alive."""
+class Workers(Generic[T]):
+    """Threads that each do one piece of work. busy: the names of those that are not finished.
+
+    The threads are daemons: none keeps an interrupted process alive.
+    """
 
     def __init__(self, label: str) -> None:
         self.busy: set[str] = set()
@@ -19,11 +22,12 @@ class Crew(Generic[T]):
         self._ended: queue.SimpleQueue[tuple[str, T | BaseException]] = queue.SimpleQueue()
 
     def start(self, name: str, work: Callable[[], T]) -> None:
+        """Run `work` in a thread of its own."""
         self.busy.add(name)
         threading.Thread(target=self._run, args=(name, work), name=f"{self._label} {name}", daemon=True).start()
 
-    def next(self, limit: float | None = None) -> tuple[str, T | BaseException]:
-        """The next piece to end, with its result or what it raised. Raises queue.Empty after `limit` seconds."""
+    def take_result(self, limit: float | None = None) -> tuple[str, T | BaseException]:
+        """The next finished piece: (name, result or exception). Raises queue.Empty after `limit` seconds."""
         name, result = self._ended.get(timeout=limit)
         self.busy.discard(name)
         return name, result

@@ -22,7 +22,7 @@ from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, BootstrapError, UsageError
 from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.core.paths import Paths
-from bootstrap.core.text import meant
+from bootstrap.core.text import suggest_word
 from bootstrap.core.wait import until
 from bootstrap.devtools import (
     bench_baseline,
@@ -86,7 +86,7 @@ def bench(world: World, *, only: str = "", times: int = 3, as_json: bool = False
     """
     wanted = {word.strip() for word in only.split(",")} if only else {*NAMES}
     for name in sorted(wanted - {*NAMES}):
-        raise UsageError(f"there is no benchmark {name}{meant(name, NAMES)}", hint=f"some of {','.join(NAMES)}")
+        raise UsageError(f"there is no benchmark {name}{suggest_word(name, NAMES)}", hint=f"some of {','.join(NAMES)}")
     with tempfile.TemporaryDirectory(prefix="tekton-bootstrap-bench-") as folder:
         found = Bench(world, Path(folder), wanted, max(1, times)).measure()
     world.report.table(["what", "seconds", "median"], make_table(found))
@@ -218,13 +218,17 @@ class Bench:
 
         def serves() -> Verdict:
             try:
-                served = follow_run.served_commit(world)
+                served = follow_run.read_served_commit(world)
             except (ApiError, ValueError) as error:  # between two versions
                 return Pending(str(error))
             return Ready() if served == commit else Pending(f"/version answers {served[:7]}")
 
         def over() -> Verdict:
-            return Ready() if follow_run.read(world, follow_run.newest(world)).state.over else Pending("its last task")
+            return (
+                Ready()
+                if follow_run.read_run(world, follow_run.find_newest(world)).state.is_over
+                else Pending("its last task")
+            )
 
         clock = self._world.clock
         start = clock.now()

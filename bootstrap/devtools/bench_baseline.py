@@ -9,7 +9,7 @@ import yaml
 
 from bootstrap.core import constants
 from bootstrap.core.model import Object
-from bootstrap.objects.manifests import CRD, TRIGGERS, ordered, part_of
+from bootstrap.objects.manifests import CRD, TRIGGERS, get_part, sort_by_need
 from bootstrap.steps import manifest_catalog, tekton
 from bootstrap.steps.cleanup import cleanup
 from bootstrap.steps.credentials import credentials
@@ -26,8 +26,8 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 def collect_objects(world: World) -> dict[str, Sequence[Object]]:
     """Name of a file -> what it holds, in the order to apply: what a kind needs is in an earlier file."""
-    release = ordered(tekton.objects(world))
-    triggers = [each for each in release if part_of(each) == TRIGGERS]
+    release = sort_by_need(tekton.objects(world))
+    triggers = [each for each in release if get_part(each) == TRIGGERS]
     pipelines = [each for each in release if each not in triggers]
     return {
         "namespaces": manifest_catalog.namespaces().objects(world),
@@ -35,13 +35,13 @@ def collect_objects(world: World) -> dict[str, Sequence[Object]]:
         "tekton-pipelines": pipelines,
         "tekton-triggers-kinds": [each for each in triggers if each["kind"] == CRD],
         "tekton-triggers": [each for each in triggers if each["kind"] != CRD],
-        "builder": ordered(manifest_catalog.builder(world).objects(world)),
-        "git": ordered(manifest_catalog.git_objects(world)),
-        "demo": ordered(manifest_catalog.demo_objects(world)),
-        "pipeline": ordered(manifest_catalog.pipeline().objects(world)),
-        "listener": ordered(listener().objects(world)),
-        "poller": ordered(poller().objects(world)),
-        "cleanup": ordered(cleanup().objects(world)),
+        "builder": sort_by_need(manifest_catalog.builder(world).objects(world)),
+        "git": sort_by_need(manifest_catalog.git_objects(world)),
+        "demo": sort_by_need(manifest_catalog.demo_objects(world)),
+        "pipeline": sort_by_need(manifest_catalog.pipeline().objects(world)),
+        "listener": sort_by_need(listener().objects(world)),
+        "poller": sort_by_need(poller().objects(world)),
+        "cleanup": sort_by_need(cleanup().objects(world)),
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from bootstrap.commands.mirror import wanted
+from bootstrap.commands.mirror import list_wanted
 from bootstrap.core.errors import BootstrapError, CommandError
 from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.core.paths import Paths
@@ -89,7 +89,7 @@ def _measure_skopeo(world: World, address: str, folder: Path) -> float:
     """Seconds for the same images, one after the other; what the engine has is saved first, as we do."""
     folder.mkdir(parents=True)
     start = world.clock.now()
-    for item in wanted(world):
+    for item in list_wanted(world):
         source = f"oci:{item.layout}"
         if item.layout is None:
             archive = folder / "image.tar"

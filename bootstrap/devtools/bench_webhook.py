@@ -24,7 +24,7 @@ from bootstrap.core.errors import ApiError, TimedOut
 from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
 from bootstrap.incluster.run_names import COMMIT
-from bootstrap.objects.readiness import at, readiness
+from bootstrap.objects.readiness import at, judge
 from bootstrap.world import World, webhook_sender
 from bootstrap.world.kube.service_forward import Forward
 from bootstrap.world.kube.watch import Event, Stream
@@ -101,14 +101,14 @@ class Sender:
     _key: Secret = field(init=False)
 
     def __post_init__(self) -> None:
-        self._key = webhook.secret(self.world)
+        self._key = webhook.read_secret(self.world)
 
     def send(self) -> Sent:
         """A push of a commit that nobody has. Raises ApiError if it is not accepted."""
         commit = secrets.token_hex(20)
-        event = webhook.push(constants.GIT_URL, "", "main", commit)
+        event = webhook.make_push(constants.GIT_URL, "", "main", commit)
         body = json.dumps(event).encode()
-        headers = webhook.headers(str(uuid.uuid4()), body, self._key)
+        headers = webhook.make_headers(str(uuid.uuid4()), body, self._key)
         start = self.world.clock.now()
         status, _ = webhook_sender.post(self.url, body, headers)
         if status != webhook.ACCEPTED:
@@ -174,7 +174,7 @@ def stop_controller(world: World) -> Iterator[None]:
     finally:
         _scale(world, 1)
         until(
-            lambda: readiness(world.kube.get(*CONTROLLER)),
+            lambda: judge(world.kube.get(*CONTROLLER)),
             clock=world.clock,
             limit=CONTROLLER_LIMIT,
             what="Tekton's controller",

@@ -1,4 +1,4 @@
-"""What `up` would do to an environment that is there, step by step: values, and the lines that tell them."""
+"""What `up` would do to an existing environment, step by step: values, and the lines that describe them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bootstrap.core.model import Failed
-from bootstrap.core.text import count
+from bootstrap.core.text import format_count
 
 SHOWN = 3
-"""Names and fields that are told of a group of objects; of what is deleted or stays, all are."""
+"""How many names and fields are listed of a group of objects; of objects that are deleted or stay, all are."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """Of one step. versions: "Pipelines v1.8.0 -> v1.9.0". there: whether anything of the step is in the cluster.
+    """What one step would do.
+
+    versions: "Pipelines v1.8.0 -> v1.9.0". there: whether anything of the step is in the cluster.
 
     refusals: why none of it may be done. unknown: why objects could not be compared, "" if they were.
     """
@@ -44,8 +46,8 @@ class Plan:
         return bool(self.versions or any(change.verb != "keep" for change in self.changes))
 
 
-def versions(found: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str, ...]:
-    """ "Pipelines v1.8.0 -> v1.9.0" for each that is there and is another than the wanted one."""
+def describe_versions(found: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str, ...]:
+    """ "Pipelines v1.8.0 -> v1.9.0" for each component that is installed in another version than the wanted one."""
     return tuple(
         f"{name} {found[name]} -> {version}"
         for name, version in wanted.items()
@@ -53,32 +55,34 @@ def versions(found: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[str, 
     )
 
 
-def rows(plans: Iterable[Plan]) -> list[list[str]]:
-    """Step, verb, and what of it: one row for each verb and set of fields. Steps with nothing to tell are left out.
+def make_rows(plans: Iterable[Plan]) -> list[list[str]]:
+    """Step, verb and objects: one row for each verb and set of fields. Steps that do nothing are left out.
 
-    Last those whose objects could not be compared, together where that has one cause.
+    At the end stand the steps whose objects could not be compared, in one row for each cause.
     """
     told: list[list[str]] = []
     unknown: dict[str, list[str]] = {}
     for plan in plans:
-        for index, (verb, text) in enumerate(_told(plan)):
+        for index, (verb, text) in enumerate(_describe_plan(plan)):
             told.append([plan.step if index == 0 else "", verb, text])
         if plan.unknown:
             unknown.setdefault(plan.unknown, []).append(plan.step)
     return told + [["", "unknown", f"{', '.join(steps)}: {why}"] for why, steps in unknown.items()]
 
 
-def _told(plan: Plan) -> Iterator[tuple[str, str]]:
+def _describe_plan(plan: Plan) -> Iterator[tuple[str, str]]:
+    """(verb, text) of each row of a step."""
     yield from (("version", each) for each in plan.versions)
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for change in plan.changes:
         groups.setdefault((change.verb, change.fields), []).append(change.what)
     for (verb, fields), names in groups.items():
-        text = ", ".join(names) if verb in ("delete", "keep", "migrate") else _short(names)
-        yield verb, f"{text}: {_short(fields)}" if fields else text
+        text = ", ".join(names) if verb in ("delete", "keep", "migrate") else _join_few(names)
+        yield verb, f"{text}: {_join_few(fields)}" if fields else text
     yield from (("refused", each.why) for each in plan.refusals)
 
 
-def _short(texts: Sequence[str]) -> str:
+def _join_few(texts: Sequence[str]) -> str:
+    """The first SHOWN texts, and how many more there are."""
     left = len(texts) - SHOWN
-    return ", ".join(texts) if left <= 1 else ", ".join(texts[:SHOWN]) + f" and {count(left, 'more', 'more')}"
+    return ", ".join(texts) if left <= 1 else ", ".join(texts[:SHOWN]) + f" and {format_count(left, 'more', 'more')}"

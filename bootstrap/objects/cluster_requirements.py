@@ -1,4 +1,4 @@
-"""Whether a cluster that somebody else made can carry an environment: judgements, each with its way out."""
+"""Whether an existing cluster fits an environment: verdicts, each with a hint at what to change. Pure."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ RIGHTS = (
 """Verb, group, resource: what `up` does everywhere in the cluster; each kind stands for those like it."""
 
 
-def kubernetes(version: str) -> Verdict:
-    """version: as the API server says it, "v1.36.3" or "v1.33.1-eks-1234"."""
-    found = _numbers(version)
+def check_kubernetes(version: str) -> Verdict:
+    """Whether that version of Kubernetes is new enough. version: as the API server answers it, "v1.33.1-eks-1234"."""
+    found = _parse_version(version)
     if found[:2] >= KUBERNETES:
         return Ready()
     wanted = ".".join(map(str, KUBERNETES))
     return Failed(f"Kubernetes {version} is older than {wanted}, which Tekton needs", hint="another --context")
 
 
-def rights(missing: Iterable[tuple[str, str, str]], context: str) -> Verdict:
-    """missing: those of RIGHTS that the user of the context has not."""
+def check_rights(missing: Iterable[tuple[str, str, str]], context: str) -> Verdict:
+    """Whether the user of the context may do what `up` does. missing: the entries of RIGHTS that they may not."""
     told = [f"{verb} {f'{resource}.{group}' if group else resource}" for verb, group, resource in missing]
     if not told:
         return Ready()
@@ -48,14 +48,14 @@ def rights(missing: Iterable[tuple[str, str, str]], context: str) -> Verdict:
     )
 
 
-def on_openshift() -> tuple[tuple[str, str, str], ...]:
-    """Further rights that `up` needs where the cluster is OpenShift."""
+def list_openshift_rights() -> tuple[tuple[str, str, str], ...]:
+    """The rights that `up` needs on OpenShift besides RIGHTS."""
     group = "security.openshift.io"
     return (("create", group, "securitycontextconstraints"), ("use", group, "securitycontextconstraints"))
 
 
-def storage(classes: Iterable[Object]) -> Verdict:
-    """classes: every StorageClass."""
+def check_storage(classes: Iterable[Object]) -> Verdict:
+    """Whether a StorageClass is the default, for our volumes name none. classes: every StorageClass of the cluster."""
     known = [*classes]
     if any((at(each, "metadata", "annotations") or {}).get(DEFAULT_CLASS) == "true" for each in known):
         return Ready()
@@ -64,13 +64,17 @@ def storage(classes: Iterable[Object]) -> Verdict:
     return Failed(f"no storage class is the default, and volumes name none (there is {names})", hint=hint)
 
 
-def installed(wanted: Mapping[str, str], found: Mapping[str, str], flags: Mapping[str, str]) -> Verdict:
+def check_installed(wanted: Mapping[str, str], found: Mapping[str, str], flags: Mapping[str, str]) -> Verdict:
     """Whether a Tekton that was there before can be used as it is.
 
     wanted, found: "Pipelines" and "Triggers" -> version ("v1.9.0"), "" for one that is not there. The same major
     version, and the minor that this product is built for or a later one. flags: data of its ConfigMap feature-flags.
     """
-    unfit = [name for name, version in wanted.items() if not _fits(_numbers(version), _numbers(found.get(name, "")))]
+    unfit = [
+        name
+        for name, version in wanted.items()
+        if not _is_compatible(_parse_version(version), _parse_version(found.get(name, "")))
+    ]
     if unfit:
         there = ", ".join(f"{name} {found.get(name) or 'missing'}" for name in wanted)
         needed = " and ".join(f"{name} {version} or later" for name, version in wanted.items())
@@ -87,12 +91,13 @@ def installed(wanted: Mapping[str, str], found: Mapping[str, str], flags: Mappin
     return Ready()
 
 
-def not_older(found: Mapping[str, str], wanted: Mapping[str, str]) -> Failed | None:
-    """Why the Tekton of ours that runs cannot be replaced by the wanted one, which is older; None if it can.
+def refuse_older(found: Mapping[str, str], wanted: Mapping[str, str]) -> Failed | None:
+    """Why the installed Tekton cannot be replaced by the wanted one, which is older; None if it can.
 
-    found, wanted: as in `installed`. Releases of one minor version hold the same kinds, so these may go either way.
+    found, wanted: as in `check_installed`. Releases of one minor version store the same kinds, so they may go either
+    way.
     """
-    older = [name for name in wanted if _numbers(wanted[name]) < _numbers(found.get(name, ""))]
+    older = [name for name in wanted if _parse_version(wanted[name]) < _parse_version(found.get(name, ""))]
     if not older:
         return None
     told = ", ".join(f"{name} {found[name]} runs here and {wanted[name]} is wanted" for name in older)
@@ -102,11 +107,12 @@ def not_older(found: Mapping[str, str], wanted: Mapping[str, str]) -> Failed | N
     )
 
 
-def _fits(wanted: tuple[int, ...], found: tuple[int, ...]) -> bool:
+def _is_compatible(wanted: tuple[int, ...], found: tuple[int, ...]) -> bool:
+    """Whether the major version is the wanted one, and the minor one not older."""
     return found[:1] == wanted[:1] and found[:2] >= wanted[:2]
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """() for what is no version."""
+def _parse_version(version: str) -> tuple[int, ...]:
+    """(major, minor); () for a text that is no version."""
     match = re.match(r"v?(\d+)\.(\d+)", version)
     return (int(match[1]), int(match[2])) if match else ()

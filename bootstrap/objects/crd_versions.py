@@ -18,10 +18,11 @@ from bootstrap.objects.readiness import at
 
 @dataclass(frozen=True)
 class Migration:
-    """gone: stored versions that the wanted definition no longer serves. lost: those of them that it no longer knows.
+    """How the objects of a kind are moved to versions that a new definition still serves.
 
-    through: the version in which every object is written back, "" if the two definitions share none.
-    served: one in which the live definition can be asked. flip: whether it has to store `through` first.
+    gone: stored versions that the wanted definition no longer serves. lost: those of them that it no longer contains.
+    through: the version in which every object is written back, "" if the two definitions share none. served: a version
+    of the live definition to read objects in. flip: whether the live definition has to store `through` first.
     """
 
     group: str
@@ -35,21 +36,22 @@ class Migration:
 
     @property
     def api_version(self) -> str:
+        """The version to read and write objects in: GROUP/VERSION."""
         return f"{self.group}/{self.through or self.served}"
 
 
-def migration(live: Object, wanted: Object) -> Migration | None:
-    """None when every stored version stays served."""
+def plan_migration(live: Object, wanted: Object) -> Migration | None:
+    """What has to be migrated before `wanted` can replace `live`; None if every stored version stays served."""
     stored = at(live, "status", "storedVersions") or []
-    kept = _served(wanted)
+    kept = _list_served(wanted)
     gone = tuple(each for each in stored if each not in kept)
     if not gone:
         return None
-    now, then = _stored(live), _stored(wanted)
-    served = _served(live)
+    now, then = _find_stored(live), _find_stored(wanted)
+    served = _list_served(live)
     common = [each for each in (now, then, *served) if each in served and each in kept]
     through = common[0] if common else ""
-    known = {each["name"] for each in _versions(wanted)}
+    known = {each["name"] for each in _get_versions(wanted)}
     return Migration(
         group=live["spec"]["group"],
         kind=live["spec"]["names"]["kind"],
@@ -62,39 +64,40 @@ def migration(live: Object, wanted: Object) -> Migration | None:
     )
 
 
-def storing(live: Object, version: str) -> list[Object]:
-    """`spec.versions` of the definition, with `version` as the one that is stored."""
-    return [{**each, "storage": each["name"] == version} for each in copy.deepcopy(_versions(live))]
+def with_stored_version(live: Object, version: str) -> list[Object]:
+    """`spec.versions` of the live definition, with `version` as the stored one."""
+    return [{**each, "storage": each["name"] == version} for each in copy.deepcopy(_get_versions(live))]
 
 
-def bridged(live: Object, wanted: Object) -> list[Object]:
-    """`spec.versions` that hold those of both, and store as the wanted one: the way for a kind without any object."""
-    known = {each["name"] for each in _versions(wanted)}
-    old = [{**each, "storage": False} for each in copy.deepcopy(_versions(live)) if each["name"] not in known]
-    return [*old, *copy.deepcopy(_versions(wanted))]
+def merge_versions(live: Object, wanted: Object) -> list[Object]:
+    """`spec.versions` with the versions of both definitions, stored as in the wanted one: for kinds without objects."""
+    known = {each["name"] for each in _get_versions(wanted)}
+    old = [{**each, "storage": False} for each in copy.deepcopy(_get_versions(live)) if each["name"] not in known]
+    return [*old, *copy.deepcopy(_get_versions(wanted))]
 
 
-def stored_by(definition: Object) -> str:
-    return _stored(definition)
+def get_stored_version(definition: Object) -> str:
+    """The version in which the definition stores objects, "" if it names none."""
+    return _find_stored(definition)
 
 
-def converts(definition: Object) -> bool:
-    """Whether a webhook turns one version into another; without one only `apiVersion` changes."""
+def has_conversion_webhook(definition: Object) -> bool:
+    """Whether a webhook converts between versions; without one, a conversion changes `apiVersion` only."""
     return bool(at(definition, "spec", "conversion", "strategy") == "Webhook")
 
 
-def content(obj: Object) -> Any:
-    """What an object says apart from its version and its bookkeeping, to see whether a version loses any of it."""
+def get_content(obj: Object) -> Any:
+    """An object without its version and metadata: equal before and after a conversion that loses nothing."""
     return {key: value for key, value in obj.items() if key not in ("apiVersion", "metadata")}
 
 
-def _versions(definition: Object) -> Sequence[Object]:
+def _get_versions(definition: Object) -> Sequence[Object]:
     return at(definition, "spec", "versions") or []
 
 
-def _served(definition: Object) -> list[str]:
-    return [each["name"] for each in _versions(definition) if each.get("served")]
+def _list_served(definition: Object) -> list[str]:
+    return [each["name"] for each in _get_versions(definition) if each.get("served")]
 
 
-def _stored(definition: Object) -> str:
-    return next((each["name"] for each in _versions(definition) if each.get("storage")), "")
+def _find_stored(definition: Object) -> str:
+    return next((each["name"] for each in _get_versions(definition) if each.get("storage")), "")

@@ -1,4 +1,4 @@
-"""What becomes of a delivery of the webhook, told from the notes that it leaves on its way. Pure.
+"""What becomes of a delivery of the webhook, read from the notes that it leaves in logs on its way. Pure.
 
 Triggers answers 202 to every delivery, and its listener logs nothing of one that a gate drops (but at the level debug,
 which logs GitLab's secret with the headers). What can be read are the answers of the interceptors, each a line in their
@@ -45,18 +45,18 @@ def leave_notes(listener: Object) -> None:
     Of its triggers those count that have interceptors called `signed` and `watched`: they lead to runs. What follows
     `signed` may be trusted.
     """
-    leading = [each for each in listener["spec"]["triggers"] if {SIGNED, WATCHED} <= {*gates_of(each)}]
+    leading = [each for each in listener["spec"]["triggers"] if {SIGNED, WATCHED} <= {*list_gates(each)}]
     for trigger in leading:
         interceptors = trigger["interceptors"]
-        place = gates_of(trigger).index(SIGNED) + 1
+        place = list_gates(trigger).index(SIGNED) + 1
         for each in interceptors[place:]:
             if at(each, "ref", "name") == "cel":
-                _overlay(each, "note", f"extensions.delivery + '/{trigger['name']}/{each['name']}'")
+                _add_overlay(each, "note", f"extensions.delivery + '/{trigger['name']}/{each['name']}'")
         note = f"{_ID} + '/{trigger['name']}/{SIGNED}'"
-        interceptors.insert(place, _cel(NOTED, delivery=_ID, note=note))
+        interceptors.insert(place, _make_interceptor(NOTED, delivery=_ID, note=note))
         trigger.setdefault("bindings", []).append({"name": "delivery", "value": "$(extensions.delivery)"})
     # Of every delivery, before anything is known of it: nothing but letters and signs that cannot forge a log.
-    leading[0]["interceptors"].insert(0, _cel(HEARD, heard=_facts()))
+    leading[0]["interceptors"].insert(0, _make_interceptor(HEARD, heard=_build_facts_expression()))
 
 
 def name_runs(template: Object) -> None:
@@ -70,18 +70,18 @@ def name_runs(template: Object) -> None:
         spec.setdefault("params", []).append(declared)
 
 
-def gates_of(trigger: Mapping[str, Any]) -> list[str]:
+def list_gates(trigger: Mapping[str, Any]) -> list[str]:
     """The interceptors of a trigger, in order."""
     return [str(each.get("name") or "") for each in trigger.get("interceptors") or ()]
 
 
-def _cel(name: str, **overlays: str) -> Object:
+def _make_interceptor(name: str, **overlays: str) -> Object:
     listed = [{"key": key, "expression": expression} for key, expression in overlays.items()]
     params = [{"name": "overlays", "value": listed}]
     return {"name": name, "ref": {"kind": "ClusterInterceptor", "name": "cel"}, "params": params}
 
 
-def _overlay(interceptor: Object, key: str, expression: str) -> None:
+def _add_overlay(interceptor: Object, key: str, expression: str) -> None:
     params = interceptor.setdefault("params", [])
     found = next((each for each in params if each["name"] == "overlays"), None)
     if found is None:
@@ -89,17 +89,25 @@ def _overlay(interceptor: Object, key: str, expression: str) -> None:
     found["value"].append({"key": key, "expression": expression})
 
 
-def _facts() -> str:
-    """ID|EVENT|signed or unsigned|COMMIT|REF|ADDRESS. Must never fail: whatever a stranger sends comes by here."""
+def _build_facts_expression() -> str:
+    """ID|EVENT|signed or unsigned|COMMIT|REF|ADDRESS. Must never fail: every request passes here, signed or not."""
     event = "header.canonical('X-GitHub-Event') + header.canonical('X-Gitlab-Event')"
-    address = f"{_text('repository', 'clone_url')} + {_text('project', 'git_http_url')}"
+    address = (
+        f"{_build_text_expression('repository', 'clone_url')} + {_build_text_expression('project', 'git_http_url')}"
+    )
     address = f"({address}).translate('//[^/@]*@', '//')"  # without credentials
-    parts = (event, f"{_SIGNATURE} == '' ? 'unsigned' : 'signed'", _text("after"), _text("ref"), address)
+    parts = (
+        event,
+        f"{_SIGNATURE} == '' ? 'unsigned' : 'signed'",
+        _build_text_expression("after"),
+        _build_text_expression("ref"),
+        address,
+    )
     safe = (f"({each}).translate('[^A-Za-z0-9._/:@+-]+', '_').truncate(200)" for each in parts)
     return " + '|' + ".join([_ID, *safe])
 
 
-def _text(*path: str) -> str:
+def _build_text_expression(*path: str) -> str:
     """The text at body.PATH, '' where there is none."""
     conditions, here = [], "body"
     for depth, key in enumerate(path, start=1):
@@ -138,7 +146,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Sent:
-    """A line of the environment's git server: what it sent. error: why that did not arrive, "" if it did."""
+    """What the environment's git server logged of a delivery. error: why it did not arrive, "" if it did."""
 
     id: str
     event_id: str = ""
@@ -147,7 +155,9 @@ class Sent:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that can be known. deliveries: by the git host's id. since: the time of the oldest line that is left.
+    """What the logs say of all deliveries.
+
+    deliveries: by the git host's id. since: the time of the oldest line that is left.
 
     strangers: error lines of the listener that belong to no delivery (bodies that are no JSON, say).
     """
@@ -168,12 +178,12 @@ _PARAM = re.compile(r"\{Name:delivery Value:([A-Za-z0-9-]{1,64})\}")
 _EXISTS = re.compile(r'"([a-z0-9.-]+)" already exists')
 
 
-def read(interceptors: Iterable[str], listener: Iterable[str], server: Iterable[str] = ()) -> Evidence:
+def read_evidence(interceptors: Iterable[str], listener: Iterable[str], server: Iterable[str] = ()) -> Evidence:
     """Evidence from the lines of three logs: Tekton's interceptors, the listener, the environment's git server."""
     found: dict[str, Delivery] = {}
     times = []
-    for line in _objects(interceptors):
-        message, when = _message(line), _time(line)
+    for line in _parse_lines(interceptors):
+        message, when = _get_message(line), _parse_time(line)
         times += [when] if when else []
         if not message.startswith("Interceptor response is: "):
             continue
@@ -183,17 +193,17 @@ def read(interceptors: Iterable[str], listener: Iterable[str], server: Iterable[
         elif note := _NOTE.search(message):
             id_, trigger, gate = note.groups()
             found[id_] = replace(found.get(id_) or Delivery(id_, when), trigger=trigger, gate=gate, seen=when)
-    strangers = _hear_listener(_objects(listener), found)
-    sent = {each.id: each for each in map(_sent, _objects(server)) if each.event_id or each.error}
+    strangers = _read_listener(_parse_lines(listener), found)
+    sent = {each.id: each for each in map(_parse_sent, _parse_lines(server)) if each.event_id or each.error}
     return Evidence(found, sent, min(times, default=None), tuple(strangers))
 
 
-def _hear_listener(lines: Iterable[Mapping[str, Any]], found: dict[str, Delivery]) -> list[str]:
-    """Add what the listener says of what passed all gates; returns its errors about nothing in particular."""
+def _read_listener(lines: Iterable[Mapping[str, Any]], found: dict[str, Delivery]) -> list[str]:
+    """Add to `found` what the listener logs of deliveries that passed all gates; answers its other errors."""
     ids: dict[str, str] = {}
     strangers = []
     for line in lines:
-        message, event, when = _message(line), str(line.get("/triggers-eventid") or ""), _time(line)
+        message, event, when = _get_message(line), str(line.get("/triggers-eventid") or ""), _parse_time(line)
         if event and (param := _PARAM.search(message)):
             before = found.get(param[1]) or Delivery(param[1], when, trigger=str(line.get("/trigger") or ""))
             if before.when and when and when < before.when:  # of an earlier try
@@ -208,27 +218,29 @@ def _hear_listener(lines: Iterable[Mapping[str, Any]], found: dict[str, Delivery
     return strangers
 
 
-def _sent(line: Mapping[str, Any]) -> Sent:
+def _parse_sent(line: Mapping[str, Any]) -> Sent:
     return Sent(str(line.get("id") or ""), str(line.get("eventID") or ""), str(line.get("error") or ""))
 
 
-def _objects(lines: Iterable[str]) -> list[Mapping[str, Any]]:
+def _parse_lines(lines: Iterable[str]) -> list[Mapping[str, Any]]:
     """The lines that are JSON objects (a log has others), in the order of their times: there may be several pods."""
     found = []
     for line in lines:
         if line.startswith("{"):
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
-    return sorted(found, key=lambda each: _time(each) or datetime.min.replace(tzinfo=UTC))
+    return sorted(found, key=lambda each: _parse_time(each) or datetime.min.replace(tzinfo=UTC))
 
 
-def _message(line: Mapping[str, Any]) -> str:
-    """Named by Tekton's logging configuration; the second is the name without one."""
+def _get_message(line: Mapping[str, Any]) -> str:
+    """The message of a log line: `message` by Tekton's logging configuration, `msg` without one."""
     return str(line.get("message") or line.get("msg") or "")
 
 
-def _time(line: Mapping[str, Any]) -> datetime | None:
-    """Text, or seconds since 1970: the interceptors' log keeps zap's own form whatever Tekton's configuration says."""
+def _parse_time(line: Mapping[str, Any]) -> datetime | None:
+    """The time of a log line, which is text or seconds since 1970: the interceptors' log keeps zap's own form whatever
+    Tekton's configuration says.
+    """
     stamp = line.get("timestamp") or line.get("ts") or ""
     try:
         when = datetime.fromtimestamp(stamp, UTC) if isinstance(stamp, float) else datetime.fromisoformat(str(stamp))
@@ -237,11 +249,11 @@ def _time(line: Mapping[str, Any]) -> datetime | None:
     return when if when.tzinfo else None
 
 
-# -- telling -----------------------------------------------------------------------------------------
+# -- outcomes ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DeliveryOutcome:
     """What became of a delivery.
 
     stage: "run" (it made that run), "exists" (its commit has that run already), "refused" (no run could be made), the
@@ -254,7 +266,8 @@ class Outcome:
     run: str = ""
 
     @property
-    def good(self) -> bool:
+    def is_good(self) -> bool:
+        """Whether the commit has its run."""
         return self.stage in ("run", "exists")
 
     def __str__(self) -> str:
@@ -265,14 +278,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Rules:
-    """gates: trigger -> its interceptors in order. events: the types that some trigger is for."""
+    """The listener's rules. gates: trigger -> interceptors in order. events: the types that some trigger accepts."""
 
     gates: Mapping[str, Sequence[str]]
     events: frozenset[str]
 
 
-def rules(listener: Object) -> Rules:
-    """Read from the EventListener as it is in the cluster."""
+def read_rules(listener: Object) -> Rules:
+    """The rules of an EventListener as it is in the cluster."""
     triggers = at(listener, "spec", "triggers") or []
     types = [
         str(value)
@@ -282,28 +295,32 @@ def rules(listener: Object) -> Rules:
         if param.get("name") == "eventTypes"
         for value in param.get("value") or ()
     ]
-    gates = {str(each.get("name") or ""): gates_of(each) for each in triggers}
+    gates = {str(each.get("name") or ""): list_gates(each) for each in triggers}
     return Rules(gates, frozenset(each.replace(" ", "_") for each in types))
 
 
-def outcome(delivery: Delivery, known: Rules, runs: Iterable[Object], *, settled: bool) -> Outcome:
-    """What became of it. settled: its last note is so old that nothing more will come of it by itself."""
-    made = next((each for each in runs if _marks(each) & ({delivery.id, delivery.event_id} - {""})), None)
+def judge_delivery(delivery: Delivery, known: Rules, runs: Iterable[Object], *, settled: bool) -> DeliveryOutcome:
+    """What became of a delivery. runs: all PipelineRuns. settled: its last note is so old that no other will follow."""
+    made = next((each for each in runs if _read_ids(each) & ({delivery.id, delivery.event_id} - {""})), None)
     if made is not None:
-        return Outcome("run", run=str(made["metadata"]["name"]))
+        return DeliveryOutcome("run", run=str(made["metadata"]["name"]))
     if exists := _EXISTS.search(delivery.refusal):
-        return Outcome("exists", "the commit has its run; for another one: invoke rerun --run " + exists[1], exists[1])
+        return DeliveryOutcome(
+            "exists", "the commit has its run; for another one: invoke rerun --run " + exists[1], exists[1]
+        )
     if delivery.refusal:
-        return Outcome("refused", delivery.refusal)
+        return DeliveryOutcome("refused", delivery.refusal)
     if not settled:
-        return Outcome("")
+        return DeliveryOutcome("")
     if delivery.event_id:
-        return Outcome("refused", "every interceptor accepted it; its run does not exist, it may have been deleted")
-    return Outcome(*_dropped(delivery, known))
+        return DeliveryOutcome(
+            "refused", "every interceptor accepted it; its run does not exist, it may have been deleted"
+        )
+    return DeliveryOutcome(*_explain_drop(delivery, known))
 
 
-def _dropped(delivery: Delivery, known: Rules) -> tuple[str, str]:
-    """The gate, and what that gate objects to."""
+def _explain_drop(delivery: Delivery, known: Rules) -> tuple[str, str]:
+    """(gate that dropped the delivery, reason)."""
     if not delivery.trigger:
         if known.events and delivery.event not in known.events:
             return "event", f"events of type {delivery.event or 'none'} start nothing"
@@ -324,7 +341,7 @@ def _dropped(delivery: Delivery, known: Rules) -> tuple[str, str]:
     return "refused", "every interceptor accepted it, but the listener logged nothing more"
 
 
-def find(evidence: Evidence, wanted: str, runs: Iterable[Object]) -> Delivery | None:
+def find_delivery(evidence: Evidence, wanted: str, runs: Iterable[Object]) -> Delivery | None:
     """The delivery of that id, the git host's or the listener's; None if nothing is known of one."""
     known = evidence.deliveries
     if wanted in known:
@@ -335,11 +352,11 @@ def find(evidence: Evidence, wanted: str, runs: Iterable[Object]) -> Delivery | 
     for sent in evidence.sent.values():
         if sent.event_id == wanted:
             return known.get(sent.id) or Delivery(sent.id, event_id=wanted)
-    if any(wanted in _marks(run) for run in runs):
+    if any(wanted in _read_ids(run) for run in runs):
         return Delivery(wanted)
     return None
 
 
-def _marks(run: Object) -> set[str]:
+def _read_ids(run: Object) -> set[str]:
     """The ids of the delivery that made the run, the git host's and the listener's."""
     return {str(at(run, "metadata", "annotations", DELIVERY) or ""), str(at(run, "metadata", "labels", EVENT) or "")}

@@ -44,6 +44,7 @@ class Reference:
 
     @property
     def repository(self) -> str:
+        """DOMAIN/PATH, without tag and digest."""
         return f"{self.domain}/{self.path}"
 
     def __str__(self) -> str:
@@ -59,22 +60,22 @@ def parse_reference(text: str) -> Reference:
     name, tag = _split_tag(name)
     domain, path = _split_domain(name)
     if at and not _DIGEST.fullmatch(digest):
-        raise _invalid(text, "its digest is not ALGORITHM:HEX of the right length")
+        raise _make_error(text, "its digest is not ALGORITHM:HEX of the right length")
     if tag is not None and not _TAG.fullmatch(tag):
-        raise _invalid(text, "its tag has a character that a tag cannot have")
+        raise _make_error(text, "its tag has a character that a tag cannot have")
     if re.fullmatch(r"[0-9a-f]{64}", text):
-        raise _invalid(text, "64 hex digits are an image's id, not a name")
+        raise _make_error(text, "64 hex digits are an image's id, not a name")
     if path != path.lower():
-        raise _invalid(text, "the repository must be lower case")
+        raise _make_error(text, "the repository must be lower case")
     if not _DOMAIN.fullmatch(domain) or not _PATH.fullmatch(path):
-        raise _invalid(text, "expected [HOST[:PORT]/]PATH[:TAG][@DIGEST]")
+        raise _make_error(text, "expected [HOST[:PORT]/]PATH[:TAG][@DIGEST]")
     if len(path) > NAME_LENGTH:
-        raise _invalid(text, f"its path is longer than {NAME_LENGTH} characters")
+        raise _make_error(text, f"its path is longer than {NAME_LENGTH} characters")
     return Reference(domain, path, tag or "", digest)
 
 
 def _split_tag(name: str) -> tuple[str, str | None]:
-    """A colon before the last slash belongs to the host's port."""
+    """(name, tag); a colon before the last slash belongs to the host's port."""
     head, colon, tail = name.rpartition(":")
     return (head, tail) if colon and "/" not in tail else (name, None)
 
@@ -87,16 +88,16 @@ def _split_domain(name: str) -> tuple[str, str]:
     return domain, OFFICIAL + path if domain == DEFAULT_DOMAIN and "/" not in path else path
 
 
-def _invalid(text: str, why: str) -> UsageError:
+def _make_error(text: str, why: str) -> UsageError:
     return UsageError(f'"{text[:80]}" is not an image reference: {why}')
 
 
 # -- in objects --------------------------------------------------------------------------------------
 
 
-def logical_names(value: Any) -> set[str]:
+def find_logical_names(value: Any) -> set[str]:
     """Every NAME of `image.local/NAME`, in whatever string below `value`: images, arguments, params, env."""
-    return {name for text in _strings(value) for name in _LOGICAL.findall(text)}
+    return {name for text in _list_strings(value) for name in _LOGICAL.findall(text)}
 
 
 def rewrite(objects: Iterable[Object], lock: Lock) -> list[Object]:
@@ -105,19 +106,22 @@ def rewrite(objects: Iterable[Object], lock: Lock) -> list[Object]:
     Raises BootstrapError for names that the lock does not hold.
     """
     given = list(objects)
-    unknown = sorted(logical_names(given) - set(lock.images))
+    unknown = sorted(find_logical_names(given) - set(lock.images))
     if unknown:
         known = ", ".join(sorted(lock.images)) or "nothing"
         raise BootstrapError(f"no image is called {', '.join(unknown)}", evidence=f"the lock holds {known}")
-    return [_map(each, lambda text: _LOGICAL.sub(lambda m: lock.images[m[1]].reference, text)) for each in given]
+    return [
+        _map_strings(each, lambda text: _LOGICAL.sub(lambda m: lock.images[m[1]].reference, text)) for each in given
+    ]
 
 
 @dataclass(frozen=True)
-class Place:
-    """An image reference where it stands. path: keys and indices down to its string; text: the reference in it.
+class ImagePlace:
+    """An image reference and where it stands in an object.
 
-    sure: it can be nothing else. Otherwise its surroundings have "image" in their name, and it has a tag or a digest:
-    a parameter called IMAGE may as well be what is to be built.
+    path: keys and indices down to its string. text: the reference in that string. sure: it can be nothing else.
+    Otherwise a name near it contains "image", and it has a tag or a digest: a parameter called IMAGE may as well name
+    what a run builds.
     """
 
     path: tuple[str | int, ...]
@@ -125,54 +129,55 @@ class Place:
     sure: bool = True
 
 
-def places(obj: Any) -> Iterator[Place]:
+def find_places(obj: Any) -> Iterator[ImagePlace]:
     """Every reference of an object: `image` fields, `-x-image=` arguments, logical names and digests anywhere; and,
     unsure, parameters, variables and entries with "image" in their names, and `image:` lines of texts.
     """
     if isinstance(obj, Mapping) and obj.get("kind") == "CustomResourceDefinition":
         return
     seen: set[tuple[tuple[str | int, ...], str]] = set()
-    for place in sorted(_below(obj, ()), key=lambda each: not each.sure):
+    for place in sorted(_find_below(obj, ()), key=lambda each: not each.sure):
         if (place.path, place.text) not in seen:
             seen.add((place.path, place.text))
             yield place
 
 
-def references(objects: Iterable[Object]) -> list[str]:
+def list_references(objects: Iterable[Object]) -> list[str]:
     """The references that are sure, each once, in order: `image` fields, `-x-image=` arguments, and anywhere what has a
     digest or is of a public registry."""
-    return list(dict.fromkeys(place.text for each in objects for place in places(each) if place.sure))
+    return list(dict.fromkeys(place.text for each in objects for place in find_places(each) if place.sure))
 
 
-def unlocked(objects: Iterable[Object], lock: Lock) -> list[str]:
+def list_unlocked(objects: Iterable[Object], lock: Lock) -> list[str]:
     """The references that the lock does not hold: a node could not pull them, or would pull something else."""
     held = {image.reference for image in lock.images.values()}
-    return [text for text in references(objects) if text not in held]
+    return [text for text in list_references(objects) if text not in held]
 
 
-def _below(value: Any, path: tuple[str | int, ...]) -> Iterator[Place]:
+def _find_below(value: Any, path: tuple[str | int, ...]) -> Iterator[ImagePlace]:
+    """The references below `value`, with duplicates."""
     if isinstance(value, str):
-        yield from (Place(path, text, sure) for text, sure in _in_text(value))
+        yield from (ImagePlace(path, text, sure) for text, sure in _find_in_text(value))
     elif isinstance(value, Mapping):
-        yield from _in_mapping(value, path)
+        yield from _find_in_mapping(value, path)
         for key, item in value.items():
             if key == "image" and isinstance(item, str) and item and not item.startswith("$("):
-                yield Place((*path, key), item)
+                yield ImagePlace((*path, key), item)
             else:
-                yield from _below(item, (*path, key))
+                yield from _find_below(item, (*path, key))
     elif isinstance(value, list):
-        yield from _in_flags(value, path)
+        yield from _find_in_flags(value, path)
         for index, item in enumerate(value):
-            yield from _below(item, (*path, index))
+            yield from _find_below(item, (*path, index))
 
 
-def _in_mapping(value: Mapping[Any, Any], path: tuple[str | int, ...]) -> Iterator[Place]:
+def _find_in_mapping(value: Mapping[Any, Any], path: tuple[str | int, ...]) -> Iterator[ImagePlace]:
     """{name: BUILDER_IMAGE, value: X}, {default-image: X}."""
     named = _NAMED.search(str(value.get("name", "")))
     for key, item in value.items():
         hinted = _NAMED.search(str(key)) or (named and key in ("value", "default"))
         if hinted and key != "image" and isinstance(item, str) and _is_pinned(item):
-            yield Place((*path, key), item, sure=False)
+            yield ImagePlace((*path, key), item, sure=False)
 
 
 def _is_pinned(text: str) -> bool:
@@ -184,7 +189,7 @@ def _is_pinned(text: str) -> bool:
     return bool(found.tag or found.digest)
 
 
-def _in_flags(words: list[Any], path: tuple[str | int, ...]) -> Iterator[Place]:
+def _find_in_flags(words: list[Any], path: tuple[str | int, ...]) -> Iterator[ImagePlace]:
     """`-shell-image=X` and `-shell-image X`."""
     for index, word in enumerate(words):
         found = _FLAG.match(word) if isinstance(word, str) else None
@@ -193,10 +198,10 @@ def _in_flags(words: list[Any], path: tuple[str | int, ...]) -> Iterator[Place]:
         following = words[index + 1] if index + 1 < len(words) else ""
         value, place = (found[1], index) if found[1] is not None else (following, index + 1)
         if isinstance(value, str) and value and not value.startswith("-"):
-            yield Place((*path, place), value)
+            yield ImagePlace((*path, place), value)
 
 
-def _in_text(text: str) -> Iterator[tuple[str, bool]]:
+def _find_in_text(text: str) -> Iterator[tuple[str, bool]]:
     """(reference, whether it is sure)."""
     yield from ((found[0], True) for found in _LOGICAL.finditer(text))
     yield from ((found, True) for found in _BY_DIGEST.findall(text))
@@ -204,19 +209,21 @@ def _in_text(text: str) -> Iterator[tuple[str, bool]]:
     yield from ((found, False) for found in _LINE.findall(text) if _is_pinned(found))
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _list_strings(value: Any) -> Iterator[str]:
+    """Every string below `value`."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list | tuple):
         for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _strings(item)
+            yield from _list_strings(item)
 
 
-def _map(value: Any, change: Callable[[str], str]) -> Any:
+def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    """A copy of `value` with `change` applied to every string."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {key: _map(item, change) for key, item in value.items()}
+        return {key: _map_strings(item, change) for key, item in value.items()}
     if isinstance(value, list):
-        return [_map(item, change) for item in value]
+        return [_map_strings(item, change) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""Manifests of anybody, with other image references: found, replaced where they stand, and proved. Pure.
+"""Image references in other people's manifests: found, replaced in place, and the result checked. Pure.
 
 The text is edited, not written anew, so that comments, order and layout stay.
 """
@@ -12,18 +12,21 @@ from typing import Any
 import yaml
 
 from bootstrap.core.errors import Fault, UsageError
-from bootstrap.objects.image_refs import Place, places
+from bootstrap.objects.image_refs import ImagePlace, find_places
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Path = tuple[str | int, ...]
 
 
-def found(text: str, where: str) -> list[Place]:
-    """The references of a file, its document's number first in each path. Raises UsageError for what is no YAML."""
+def find_references(text: str, where: str) -> list[ImagePlace]:
+    """The references of a YAML text; each path begins with the index of its document.
+
+    Raises UsageError for other texts.
+    """
     return [
-        Place((index, *place.path), place.text, place.sure)
-        for index, document in enumerate(_documents(text, where))
-        for place in _in_document(document)
+        ImagePlace((index, *place.path), place.text, place.sure)
+        for index, document in enumerate(_load_documents(text, where))
+        for place in _find_in_document(document)
     ]
 
 
@@ -33,51 +36,52 @@ def rewrite(text: str, new: Mapping[str, str], where: str) -> str:
     Raises UsageError where that cannot be done in place: a value that is folded in the middle of a reference, or one
     that comes from another place by a merge key.
     """
-    todo = [place for place in found(text, where) if new.get(place.text, place.text) != place.text]
+    todo = [place for place in find_references(text, where) if new.get(place.text, place.text) != place.text]
     roots = list(yaml.compose_all(text, Loader=_LOADER))
     spans: dict[tuple[int, int], dict[str, str]] = {}
     for place in todo:
-        node = _node(roots, place.path)
+        node = _find_node(roots, place.path)
         if node is None:
-            raise _unfit(where, place.text)
+            raise _make_refusal(where, place.text)
         spans.setdefault((node.start_mark.index, node.end_mark.index), {})[place.text] = new[place.text]
     edited = text
     for (start, end), pairs in sorted(spans.items(), reverse=True):
-        edited = edited[:start] + replaced(edited[start:end], pairs) + edited[end:]
-    if _documents(edited, where) != _expected(_documents(text, where), todo, new):
-        raise _unfit(where, todo[0].text if todo else "")
+        edited = edited[:start] + replace_references(edited[start:end], pairs) + edited[end:]
+    if _load_documents(edited, where) != _replace_in_values(_load_documents(text, where), todo, new):
+        raise _make_refusal(where, todo[0].text if todo else "")
     return edited
 
 
-def replaced(text: str, pairs: Mapping[str, str]) -> str:
-    """Every reference that stands whole, all in one pass: what was put in is not looked at again."""
+def replace_references(text: str, pairs: Mapping[str, str]) -> str:
+    """The text with each whole reference `old` replaced by `pairs[old]`, in one pass: no result is replaced again."""
     either = "|".join(re.escape(old) for old in sorted(pairs, key=len, reverse=True))
     whole = re.compile(rf"(?<![\w./:@-])(?:{either})(?![\w/@-]|[.:]\w)")
     return whole.sub(lambda match: pairs[match[0]], text)
 
 
-def _documents(text: str, where: str) -> list[Any]:
+def _load_documents(text: str, where: str) -> list[Any]:
+    """The values of all documents. Raises UsageError with the line."""
     try:
         return list(yaml.load_all(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise _fault(where, line, str(error.problem)) from None
+        raise _make_error(where, line, str(error.problem)) from None
     except (yaml.YAMLError, ValueError) as error:  # a character that YAML does not allow, a date that is none
-        raise _fault(where, 0, str(error).splitlines()[0]) from None
+        raise _make_error(where, 0, str(error).splitlines()[0]) from None
 
 
-def _in_document(document: Any) -> Iterable[Place]:
+def _find_in_document(document: Any) -> Iterable[ImagePlace]:
     """A List holds objects, of which each may be a CustomResourceDefinition."""
     items = document.get("items") if isinstance(document, Mapping) else None
     if not isinstance(items, list):
-        yield from places(document)
+        yield from find_places(document)
         return
     for index, item in enumerate(items):
-        yield from (Place(("items", index, *place.path), place.text, place.sure) for place in places(item))
+        yield from (ImagePlace(("items", index, *place.path), place.text, place.sure) for place in find_places(item))
 
 
-def _node(roots: list[Any], path: Path) -> yaml.ScalarNode | None:
-    """Of the string at `path`."""
+def _find_node(roots: list[Any], path: Path) -> yaml.ScalarNode | None:
+    """The YAML node of the string at `path`, None if a merge key brings it from elsewhere."""
     node: Any = roots[int(path[0])]
     for step in path[1:]:
         if isinstance(node, yaml.SequenceNode):
@@ -89,8 +93,8 @@ def _node(roots: list[Any], path: Path) -> yaml.ScalarNode | None:
     return node if isinstance(node, yaml.ScalarNode) else None
 
 
-def _expected(documents: list[Any], todo: Iterable[Place], new: Mapping[str, str]) -> list[Any]:
-    """What the edited text has to mean. `documents` are changed."""
+def _replace_in_values(documents: list[Any], todo: Iterable[ImagePlace], new: Mapping[str, str]) -> list[Any]:
+    """The values that the edited text must parse to. Changes `documents`."""
     by_path: dict[Path, dict[str, str]] = {}
     for place in todo:
         by_path.setdefault(place.path, {})[place.text] = new[place.text]
@@ -99,14 +103,14 @@ def _expected(documents: list[Any], todo: Iterable[Place], new: Mapping[str, str
         for step in path[:-1]:
             holder = holder[step]
         # An anchor's string may have been seen to already; what was put in does not change again.
-        holder[path[-1]] = replaced(holder[path[-1]], pairs)
+        holder[path[-1]] = replace_references(holder[path[-1]], pairs)
     return documents
 
 
-def _unfit(where: str, reference: str) -> UsageError:
+def _make_refusal(where: str, reference: str) -> UsageError:
     message = f"{reference} cannot be replaced where it stands"
     return UsageError(f"{where}: {message}", faults=[Fault(where, 0, message)])
 
 
-def _fault(where: str, line: int, text: str) -> UsageError:
+def _make_error(where: str, line: int, text: str) -> UsageError:
     return UsageError(f"{where}: 1 fault", faults=[Fault(where, line, text)])

@@ -36,21 +36,21 @@ class Access:
     namespace: str = ""
 
     @property
-    def loopback(self) -> bool:
-        """The server is on this machine's loopback: a pod cannot reach it under this address."""
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine's loopback, where no pod reaches it."""
         return is_loopback(self.server)
 
 
-def access(text: str, context: str, *, source: str = "kubeconfig") -> Access:
+def read_access(text: str, context: str, *, source: str = "kubeconfig") -> Access:
     """What `context` of the kubeconfig `text` points at. source: the file, for messages.
 
     Raises PreconditionError when the text is no kubeconfig, has no such context, or the context
     names a cluster that is not there.
     """
     document = _parse(text, source)
-    link = _entry(document, "contexts", context, "context", source)
+    link = _find_entry(document, "contexts", context, "context", source)
     cluster_name = str(link.get("cluster", ""))
-    cluster = _entry(document, "clusters", cluster_name, "cluster", source)
+    cluster = _find_entry(document, "clusters", cluster_name, "cluster", source)
     server = str(cluster.get("server", ""))
     if not urlsplit(server).hostname:
         raise PreconditionError(f"{source}: cluster {cluster_name} has no usable server address")
@@ -70,8 +70,11 @@ _PLAIN_USER = {"client-certificate-data", "client-key-data", "token"}
 
 
 @dataclass(frozen=True)
-class Login:
-    """How a plain kubeconfig logs in. ca, certificate: PEM texts. certificate and key, or token, may be empty."""
+class ClusterLogin:
+    """How a kubeconfig that holds all it needs logs in.
+
+    Ca, certificate: PEM. Certificate and key, or token, may be empty.
+    """
 
     server: str
     ca: str
@@ -80,7 +83,7 @@ class Login:
     token: Secret = Secret("")
 
 
-def plain_login(text: str, context: str) -> Login | None:
+def read_plain_login(text: str, context: str) -> ClusterLogin | None:
     """What `context` needs to log in, if the file itself holds all of it, as kind's does; None for anything else."""
     try:
         document = minify(text, context)
@@ -88,7 +91,7 @@ def plain_login(text: str, context: str) -> Login | None:
         user = document["users"][0]["user"]
         if not ({*cluster} == _PLAIN_CLUSTER and user and {*user} <= _PLAIN_USER):
             return None
-        return Login(
+        return ClusterLogin(
             server=str(cluster["server"]),
             ca=_decode(cluster["certificate-authority-data"], "kubeconfig"),
             certificate=_decode(user.get("client-certificate-data"), "kubeconfig"),
@@ -99,12 +102,12 @@ def plain_login(text: str, context: str) -> Login | None:
         return None
 
 
-def contexts(text: str, *, source: str = "kubeconfig") -> list[str]:
+def list_contexts(text: str, *, source: str = "kubeconfig") -> list[str]:
     """The names of all contexts, in the file's order. Raises PreconditionError."""
-    return [str(each["name"]) for each in _entries(_parse(text, source), "contexts") if "name" in each]
+    return [str(each["name"]) for each in _list_entries(_parse(text, source), "contexts") if "name" in each]
 
 
-def current_context(text: str, *, source: str = "kubeconfig") -> str:
+def read_current_context(text: str, *, source: str = "kubeconfig") -> str:
     """The context that the file itself names as current. Raises PreconditionError if it names none."""
     name = _parse(text, source).get("current-context")
     if not name:
@@ -117,18 +120,18 @@ def minify(text: str, context: str, *, source: str = "kubeconfig") -> Object:
 
     Raises PreconditionError as `access` does, and when the context's user is not there.
     """
-    chosen = access(text, context, source=source)
+    chosen = read_access(text, context, source=source)
     document = _parse(text, source)
     wanted = {"contexts": context, "clusters": chosen.cluster, "users": chosen.user}
-    _entry(document, "users", chosen.user, "user", source)
+    _find_entry(document, "users", chosen.user, "user", source)
     kept = {
-        list_: [each for each in _entries(document, list_) if each.get("name") == name]
+        list_: [each for each in _list_entries(document, list_) if each.get("name") == name]
         for list_, name in wanted.items()
     }
     return {"apiVersion": "v1", "kind": "Config", "current-context": context, **kept}
 
 
-def with_token(server: str, ca: str, token: Secret, *, namespace: str, name: str = "target") -> Object:
+def make_with_token(server: str, ca: str, token: Secret, *, namespace: str, name: str = "target") -> Object:
     """A minimal kubeconfig: one cluster, one user with a bearer token, one context, all called `name`.
 
     server: URL as its reader reaches it. ca: PEM text; "" leaves the check to the system's CAs.
@@ -168,7 +171,7 @@ def locate(context: str, environ: Mapping[str, str] = os.environ) -> Path:
     seen: list[str] = []
     for file in listed or [home / ".kube" / "config"]:
         try:
-            here = contexts(file.read_text(), source=str(file))
+            here = list_contexts(file.read_text(), source=str(file))
         except (OSError, UnicodeDecodeError, PreconditionError):
             continue
         if context in here:
@@ -181,6 +184,7 @@ def locate(context: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def _parse(text: str, source: str) -> Mapping[str, Any]:
+    """The document of a kubeconfig. Raises PreconditionError."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -190,22 +194,23 @@ def _parse(text: str, source: str) -> Mapping[str, Any]:
     return document
 
 
-def _entries(document: Mapping[str, Any], list_: str) -> Sequence[Mapping[str, Any]]:
+def _list_entries(document: Mapping[str, Any], list_: str) -> Sequence[Mapping[str, Any]]:
     entries = document.get(list_)
     return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
 
 
-def _entry(document: Mapping[str, Any], list_: str, name: str, what: str, source: str) -> Mapping[str, Any]:
-    """The body of the entry called `name`: `{"name": ..., "<what>": body}`."""
-    named = [each for each in _entries(document, list_) if each.get("name") == name]
+def _find_entry(document: Mapping[str, Any], list_: str, name: str, what: str, source: str) -> Mapping[str, Any]:
+    """The body of the entry called `name`: `{"name": ..., "<what>": body}`. Raises PreconditionError."""
+    named = [each for each in _list_entries(document, list_) if each.get("name") == name]
     if not named:
-        have = ", ".join(str(each.get("name")) for each in _entries(document, list_)) or "none"
+        have = ", ".join(str(each.get("name")) for each in _list_entries(document, list_)) or "none"
         raise PreconditionError(f"{source} has no {what} {name or '(unnamed)'}; it has: {have}")
     body = named[0].get(what)
     return body if isinstance(body, dict) else {}
 
 
 def _decode(data: object, source: str) -> str:
+    """The PEM text of base64 data, "" for none. Raises PreconditionError."""
     if not data:
         return ""
     try:

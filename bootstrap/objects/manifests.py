@@ -72,6 +72,7 @@ class _Loader(_BASE):  # type: ignore[misc]
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the base class. Raises MarkedYAMLError for a key that stands twice."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
@@ -89,7 +90,7 @@ def load(*paths: Path) -> list[Object]:
     faults: list[Fault] = []
     objects: list[Object] = []
     for path in paths:
-        for file in _files(path, faults):
+        for file in _list_files(path, faults):
             objects += _read(file, faults)
     if faults:
         raise UsageError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in manifests", faults=faults)
@@ -105,7 +106,7 @@ def parse(text: str, where: str = "") -> list[Object]:
     return objects
 
 
-def _files(path: Path, faults: list[Fault]) -> Sequence[Path]:
+def _list_files(path: Path, faults: list[Fault]) -> Sequence[Path]:
     if path.is_file():
         return [path]
     files = sorted(each for each in path.glob("*") if each.suffix in _SUFFIXES) if path.is_dir() else []
@@ -129,8 +130,8 @@ def _documents(text: str, where: str, faults: list[Fault]) -> Iterator[Object]:
         while loader.check_node():
             node = loader.get_node()
             line = node.start_mark.line + 1
-            for found in _objects(_unshared(loader.construct_document(node))):
-                wrong = _shape(found)
+            for found in _list_objects(_copy_aliases(loader.construct_document(node))):
+                wrong = _find_missing(found)
                 if wrong:
                     faults.append(Fault(where, line, wrong))
                 else:
@@ -142,22 +143,23 @@ def _documents(text: str, where: str, faults: list[Fault]) -> Iterator[Object]:
         faults.append(Fault(where, 0, f"not YAML: {str(error).splitlines()[0] if str(error) else 'unreadable'}"))
 
 
-def _unshared(value: Any) -> Any:
-    """What an alias names is a value of its own in each place: patches edit one and mean one."""
+def _copy_aliases(value: Any) -> Any:
+    """A copy in which each YAML alias is a value of its own: a patch of one place must not change another."""
     if isinstance(value, dict):
-        return {key: _unshared(each) for key, each in value.items()}
-    return [_unshared(each) for each in value] if isinstance(value, list) else value
+        return {key: _copy_aliases(each) for key, each in value.items()}
+    return [_copy_aliases(each) for each in value] if isinstance(value, list) else value
 
 
-def _objects(document: Any) -> Iterator[Any]:
-    """Empty documents are none; a List stands for its items."""
+def _list_objects(document: Any) -> Iterator[Any]:
+    """The objects of a document: none of an empty one, the items of a List."""
     if isinstance(document, dict) and document.get("kind") == "List":
         yield from document.get("items") or ()
     elif document is not None:
         yield document
 
 
-def _shape(found: Any) -> str:
+def _find_missing(found: Any) -> str:
+    """What makes `found` no Kubernetes object, "" if it is one."""
     if not isinstance(found, dict):
         return "expected an object with apiVersion, kind and metadata"
     metadata = found.get("metadata")
@@ -167,12 +169,12 @@ def _shape(found: Any) -> str:
     return f"{found.get('kind') or 'the object'} lacks {', '.join(missing)}" if missing else ""
 
 
-def ordered(objects: Iterable[Object]) -> list[Object]:
-    """Each kind after those it needs; within a kind as given."""
+def sort_by_need(objects: Iterable[Object]) -> list[Object]:
+    """The objects sorted by kind, each kind after those it needs; within a kind as given."""
     return sorted(objects, key=lambda each: _RANK.get(each["kind"], len(_RANK)))
 
 
-def digest(obj: Object) -> str:
+def compute_digest(obj: Object) -> str:
     """ "sha256:<64 hex>" over the object, however its keys are ordered, and the same before and after `stamp`.
 
     The content of a Secret is left out: a digest of a weak password would give it away.
@@ -196,12 +198,12 @@ def stamp(obj: Object) -> Object:
     stamped = copy.deepcopy(obj)
     metadata = stamped["metadata"]
     metadata["labels"] = {**(metadata.get("labels") or {}), MANAGED_BY: PRODUCT}
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), DIGEST: digest(obj)}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), DIGEST: compute_digest(obj)}
     return stamped
 
 
-def pod_spec(obj: Object) -> Any | None:
-    """The pod that a workload makes, to be looked at or changed; None for what makes none."""
+def get_pod_spec(obj: Object) -> Any | None:
+    """The pod spec of a workload, not a copy; None for other kinds."""
     spec = obj.get("spec") or {}
     if obj["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]
@@ -209,14 +211,14 @@ def pod_spec(obj: Object) -> Any | None:
 
 
 def is_ours(obj: Object) -> bool:
-    """Carries our managed-by label: only such objects are ever changed or deleted."""
+    """Whether it carries our managed-by label: only such objects are ever changed or deleted."""
     return bool(((obj.get("metadata") or {}).get("labels") or {}).get(MANAGED_BY) == PRODUCT)
 
 
 def is_applied(obj: Object) -> bool:
-    """One of the objects of a step, as we applied it: not what a controller made of it, nor a copy of a user's.
+    """Whether we applied it: not what a controller made of it, nor a user's copy of it.
 
-    Controllers and `kubectl apply` hand labels and annotations on; only the server says who applied.
+    Controllers and `kubectl apply` copy labels and annotations; only the server's `managedFields` say who applied.
     """
     metadata = obj.get("metadata") or {}
     managers = metadata.get("managedFields") or ()
@@ -228,8 +230,8 @@ def is_applied(obj: Object) -> bool:
     )
 
 
-def part_of(obj: Object) -> str:
-    """The part of the release: not every object has the label."""
+def get_part(obj: Object) -> str:
+    """The part of Tekton's release that an object belongs to, by its API group or its label."""
     group = obj["spec"]["group"] if obj["kind"] == CRD else obj["apiVersion"]
     labels = obj["metadata"].get("labels") or {}
     return TRIGGERS if group.startswith("triggers.") else str(labels.get(PART_OF, ""))

@@ -1,4 +1,4 @@
-"""What OpenShift wants of objects that come to it: each pod is admitted by a SecurityContextConstraints. Pure.
+"""What OpenShift requires of our objects: each pod is admitted by a SecurityContextConstraints. Pure.
 
 `restricted-v2`, which every account may use, takes only user ids of the namespace's own range. Ours are fixed: images,
 volumes and the pods of one run agree on them. So our accounts may use `nonroot-v2`, which OpenShift brings along and
@@ -14,7 +14,7 @@ from typing import Any
 
 from bootstrap.core import constants
 from bootstrap.core.model import Object
-from bootstrap.objects.manifests import pod_spec
+from bootstrap.objects.manifests import get_pod_spec
 
 SECURITY = "security.openshift.io/v1"
 """The group version by which such a cluster is known."""
@@ -29,34 +29,34 @@ FIXED_ID = 1000
 """BuildKit's user, as in images/buildkit and in the id maps there."""
 
 
-def adapted(objects: Iterable[Object]) -> list[Object]:
-    """The objects, and beside each account what lets its pods in. The objects are changed in place."""
+def adapt(objects: Iterable[Object]) -> list[Object]:
+    """The objects, changed in place, each account followed by the objects that let OpenShift admit its pods."""
     found: list[Object] = []
     for each in objects:
-        pod = pod_spec(each)
+        pod = get_pod_spec(each)
         if pod is not None and not pod.get("serviceAccountName"):
-            _leave_ids(pod)
+            _remove_ids(pod)
         found.append(each)
-        found += _admission(each)
+        found += _make_admission(each)
     return found
 
 
-def _leave_ids(pod: Any) -> None:
+def _remove_ids(pod: Any) -> None:
     for holder in (pod, *pod.get("initContainers", ()), *pod["containers"]):
         context = holder.get("securityContext") or {}
         for key in IDS:
             context.pop(key, None)
 
 
-def _admission(obj: Object) -> Iterator[Object]:
-    """What an account needs; nothing for other objects."""
+def _make_admission(obj: Object) -> Iterator[Object]:
+    """The objects that let OpenShift admit an account's pods; none for other kinds."""
     if obj["kind"] != "ServiceAccount":
         return
     account, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
     if (account, namespace) != BUILDER:
-        yield _binding(account, namespace, NONROOT)
+        yield _make_binding(account, namespace, NONROOT)
         return
-    yield builder_constraints()
+    yield make_builder_constraints()
     yield {
         "apiVersion": RBAC,
         "kind": "ClusterRole",
@@ -70,10 +70,10 @@ def _admission(obj: Object) -> Iterator[Object]:
             }
         ],
     }
-    yield _binding(account, namespace, SCC)
+    yield _make_binding(account, namespace, SCC)
 
 
-def _binding(account: str, namespace: str, role: str) -> Object:
+def _make_binding(account: str, namespace: str, role: str) -> Object:
     return {
         "apiVersion": RBAC,
         "kind": "RoleBinding",
@@ -83,11 +83,11 @@ def _binding(account: str, namespace: str, role: str) -> Object:
     }
 
 
-def builder_constraints() -> Object:
-    """For rootless BuildKit: one fixed user, two capabilities for the programs that map its ids, no seccomp filter.
+def make_builder_constraints() -> Object:
+    """The SecurityContextConstraints of rootless BuildKit.
 
-    No root, nothing of the host. container_engine_t is the SELinux type that may mount within a user namespace of
-    its own.
+    One fixed user, two capabilities for the programs that map its ids, no seccomp filter. No root, nothing of the host.
+    container_engine_t is the SELinux type that may mount within a user namespace of its own.
     """
     return {
         "apiVersion": SECURITY,

@@ -23,6 +23,7 @@ class Select:
     namespace: str = ""
 
     def matches(self, obj: Object) -> bool:
+        """Whether the object has the kind, name and namespace that are given."""
         metadata = obj.get("metadata") or {}
         pairs = (
             (self.kind, obj.get("kind")),
@@ -54,13 +55,13 @@ def apply_patches(objects: Iterable[Object], patches: Sequence[Patch]) -> list[O
         chosen = [each for each in patched if patch.select.matches(each)]
         if not chosen:
             raise BootstrapError(
-                f"a patch matches nothing: {patch.select}", evidence=_candidates(patched, patch.select)
+                f"a patch matches nothing: {patch.select}", evidence=_list_candidates(patched, patch.select)
             )
         for each in chosen:
             try:
                 patch.edit(each)
             except (LookupError, TypeError) as error:
-                raise BootstrapError(f"a patch does not fit {_name(each)}: {error}") from None
+                raise BootstrapError(f"a patch does not fit {_describe(each)}: {error}") from None
     return patched
 
 
@@ -76,22 +77,25 @@ def put(*path: str | int, value: Any) -> Callable[[Object], None]:
 def get_at(obj: Any, path: Path) -> Any:
     """The value at `path`. Raises LookupError or TypeError when it is not there."""
     for step in path:
-        obj = obj[_place(obj, step)]
+        obj = obj[_resolve_step(obj, step)]
     return obj
 
 
 def set_at(obj: Object, path: Path, value: Any) -> None:
-    """Raises LookupError or TypeError when the way leads through a list without such an entry, or a plain value."""
+    """Set the value at `path`; mappings on the way are created.
+
+    Raises LookupError or TypeError when the path leads through a list without such an entry, or through a plain value.
+    """
     here: Any = obj
     for step in path[:-1]:
         if isinstance(here, dict) and here.get(str(step)) is None:
             here[str(step)] = {}
-        here = here[_place(here, step)]
-    here[_place(here, path[-1], new=True)] = value
+        here = here[_resolve_step(here, step)]
+    here[_resolve_step(here, path[-1], new=True)] = value
 
 
-def _place(here: Any, step: str | int, *, new: bool = False) -> str | int:
-    """The key or index that `step` means in `here`."""
+def _resolve_step(here: Any, step: str | int, *, new: bool = False) -> str | int:
+    """The key or index that `step` means in `here`. new: a key may be missing. Raises LookupError or TypeError."""
     if isinstance(here, dict):
         if step not in here and not new:
             raise LookupError(f"it has no {step}; it has {', '.join(map(str, here)) or 'nothing'}")
@@ -105,12 +109,12 @@ def _place(here: Any, step: str | int, *, new: bool = False) -> str | int:
     return index
 
 
-def _candidates(objects: Sequence[Object], select: Select) -> str:
+def _list_candidates(objects: Sequence[Object], select: Select) -> str:
     """Those of the same kind if there are any, else all."""
     alike = [each for each in objects if each.get("kind") == select.kind] or objects
-    return "there are: " + ", ".join(sorted(map(_name, alike))[:20]) if alike else "there are no objects"
+    return "there are: " + ", ".join(sorted(map(_describe, alike))[:20]) if alike else "there are no objects"
 
 
-def _name(obj: Object) -> str:
+def _describe(obj: Object) -> str:
     metadata = obj.get("metadata") or {}
     return str(Select(str(obj.get("kind", "")), str(metadata.get("name", "")), str(metadata.get("namespace") or "")))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bootstrap.core import constants
 from bootstrap.core.model import Object
-from bootstrap.objects.manifests import pod_spec
+from bootstrap.objects.manifests import get_pod_spec
 from bootstrap.objects.patches import Patch, Select
 from bootstrap.settings.config import Config, ProxySettings
 
@@ -22,7 +22,7 @@ INSIDE = ("localhost", "127.0.0.1", ".svc", ".cluster.local", constants.REGISTRY
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
-def variables(settings: ProxySettings) -> dict[str, str]:
+def make_variables(settings: ProxySettings) -> dict[str, str]:
     """HTTP_PROXY, HTTPS_PROXY and NO_PROXY, each also in lower case, which is what curl and git read; {} for none."""
     named = {"HTTP_PROXY": settings.http, "HTTPS_PROXY": settings.https}
     found = {name: value for name, value in named.items() if value}
@@ -31,36 +31,40 @@ def variables(settings: ProxySettings) -> dict[str, str]:
     return found | {name.lower(): value for name, value in found.items()}
 
 
-def for_nodes(settings: ProxySettings) -> dict[str, str]:
-    """The same for kind, which hands on what it finds: "" takes away what only this machine could use."""
+def make_node_variables(settings: ProxySettings) -> dict[str, str]:
+    """The variables for kind, which copies its own to nodes: "" removes those that only this machine can use."""
     none = dict.fromkeys((*VARIABLES, *(name.lower() for name in VARIABLES)), "")
-    return none | variables(settings)
+    return none | make_variables(settings)
 
 
-def patches(settings: ProxySettings, *selects: Select) -> list[Patch]:
-    """Give those Tasks, Deployments and CronJobs the variables; nothing without a proxy."""
-    found = variables(settings)
-    return [Patch(select, partial(_tell, found=found)) for select in selects] if found else []
+def make_patches(settings: ProxySettings, *selects: Select) -> list[Patch]:
+    """Patches that add the variables to those Tasks, Deployments and CronJobs; none without a proxy."""
+    found = make_variables(settings)
+    return [Patch(select, partial(_add_variables, found=found)) for select in selects] if found else []
 
 
-def _tell(obj: Object, found: Mapping[str, str]) -> None:
-    for container in _containers(obj):
+def _add_variables(obj: Object, found: Mapping[str, str]) -> None:
+    for container in _list_containers(obj):
         env = container.setdefault("env", [])
         env += [{"name": name, "value": value} for name, value in found.items()]
 
 
-def _containers(obj: Object) -> Iterator[Any]:
-    pod = pod_spec(obj)
+def _list_containers(obj: Object) -> Iterator[Any]:
+    pod = get_pod_spec(obj)
     yield from pod["containers"] if pod is not None else obj["spec"]["steps"]
 
 
-def passed_over(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables of this machine that name a proxy which the cluster cannot use -> why."""
-    return {name: unfit(value) for key, name, value in _of_machine(environ) if key != "exempt" and unfit(value)}
+def list_unusable(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables of this machine whose proxy the cluster cannot use -> why."""
+    return {
+        name: explain_unusable(value)
+        for key, name, value in _list_machine_variables(environ)
+        if key != "exempt" and explain_unusable(value)
+    }
 
 
-def unfit(url: str) -> str:
-    """Why a proxy of this machine cannot be that of the cluster, "" if it can."""
+def explain_unusable(url: str) -> str:
+    """Why the cluster cannot use a proxy of this machine, "" if it can."""
     try:
         parts = urlsplit(url if "//" in url else f"//{url}")
         host = parts.hostname or ""
@@ -73,11 +77,15 @@ def unfit(url: str) -> str:
     return "" if host else "it is not an address"
 
 
-def adopt(config: Config, environ: Mapping[str, str]) -> Config:
-    """The settings, with this machine's own variables where they leave the proxy open and pods can use it."""
-    taken = {key: (name, value) for key, name, value in _of_machine(environ) if not getattr(config.proxy, key)}
-    found: dict[str, Any] = {key: value for key, (_, value) in taken.items() if key != "exempt" and not unfit(value)}
-    if not variables(replace(config.proxy, **found)):
+def adopt_variables(config: Config, environ: Mapping[str, str]) -> Config:
+    """The settings, completed by this machine's variables where they leave the proxy open and pods can use it."""
+    taken = {
+        key: (name, value) for key, name, value in _list_machine_variables(environ) if not getattr(config.proxy, key)
+    }
+    found: dict[str, Any] = {
+        key: value for key, (_, value) in taken.items() if key != "exempt" and not explain_unusable(value)
+    }
+    if not make_variables(replace(config.proxy, **found)):
         return config
     if "exempt" in taken:
         words = (word.strip() for word in taken["exempt"][1].split(","))
@@ -86,8 +94,8 @@ def adopt(config: Config, environ: Mapping[str, str]) -> Config:
     return replace(config, proxy=replace(config.proxy, **found), origins={**config.origins, **origins})
 
 
-def _of_machine(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Setting, variable, value, of those that are set; lower case first, as curl has it."""
+def _list_machine_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(setting, variable, value) of those that are set; lower case first, as curl does it."""
     for key, name in (("http", "HTTP_PROXY"), ("https", "HTTPS_PROXY"), ("exempt", "NO_PROXY")):
         for spelling in (name.lower(), name):
             if environ.get(spelling):

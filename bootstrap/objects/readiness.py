@@ -17,32 +17,35 @@ STUCK = {"ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
 """Reasons why a container waits that waiting does not cure."""
 
 
-def readiness(obj: Object | None) -> Verdict:
-    """None (no such object) is Pending; a kind without a rule of its own is Ready when it is there."""
+def judge(obj: Object | None) -> Verdict:
+    """Whether an object is ready.
+
+    None (no such object) is Pending; a kind without a rule of its own is Ready when it exists.
+    """
     if not obj:
         return Pending("not there yet")
     if at(obj, "metadata", "deletionTimestamp"):
         return Pending(f"{label(obj)} is being deleted")
-    return _RULES.get(obj.get("kind", ""), _present)(obj)
+    return _RULES.get(obj.get("kind", ""), _judge_present)(obj)
 
 
-def readiness_all(objects: Iterable[Object | None]) -> Verdict:
-    """The worst of all: the first Failed, else the first Pending, else Ready."""
-    verdicts = [readiness(each) for each in objects]
+def judge_all(objects: Iterable[Object | None]) -> Verdict:
+    """The worst verdict of all: the first Failed, else the first Pending, else Ready."""
+    verdicts = [judge(each) for each in objects]
     failed = [each for each in verdicts if isinstance(each, Failed)]
     waiting = [each for each in verdicts if not isinstance(each, Ready | Failed)]
     return next(iter([*failed, *waiting]), Ready())
 
 
-def pod_cause(pod: Object, events: Sequence[Object] = ()) -> str:
-    """One line that says best why the pod is not ready; "" when it is. events: those of this pod, any order."""
+def explain_pod(pod: Object, events: Sequence[Object] = ()) -> str:
+    """The best one-line reason why a pod is not ready; "" when it is. events: those of this pod, in any order."""
     if _is_true(pod, "Ready") or at(pod, "status", "phase") == "Succeeded":
         return ""
     return (
-        next(filter(None, map(_container_cause, _containers(pod))), "")
-        or _scheduling_cause(pod)
-        or _event_cause(events)
-        or _phase_cause(pod)
+        next(filter(None, map(_explain_container, _list_containers(pod))), "")
+        or _explain_scheduling(pod)
+        or _explain_events(events)
+        or _explain_phase(pod)
     )
 
 
@@ -71,91 +74,95 @@ def _is_true(obj: Object, kind: str) -> bool:
     return condition(obj, kind).get("status") == "True"
 
 
-def _why(found: Fields, otherwise: str) -> str:
-    reason, message = found.get("reason") or "", _line(found.get("message") or "")
+def _explain(found: Fields, otherwise: str) -> str:
+    reason, message = found.get("reason") or "", _to_line(found.get("message") or "")
     return ": ".join(part for part in (reason, message) if part) or otherwise
 
 
-def _line(text: str) -> str:
+def _to_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _present(_: Object) -> Verdict:
+def _judge_present(_: Object) -> Verdict:
     return Ready()
 
 
-def _caught_up(obj: Object) -> bool:
+def _is_observed(obj: Object) -> bool:
     seen = at(obj, "status", "observedGeneration")
     return seen is not None and seen >= (at(obj, "metadata", "generation") or 0)
 
 
-def _wants(obj: Object) -> int:
+def _get_replicas(obj: Object) -> int:
     replicas = at(obj, "spec", "replicas")
     return 1 if replicas is None else int(replicas)
 
 
-def _count(obj: Object, field: str) -> int:
+def _get_count(obj: Object, field: str) -> int:
     return int(at(obj, "status", field) or 0)
 
 
-def _deployment(obj: Object) -> Verdict:
-    if not _caught_up(obj):
+def _judge_deployment(obj: Object) -> Verdict:
+    if not _is_observed(obj):
         return Pending(f"{label(obj)}: not seen by its controller yet")
     progress = condition(obj, "Progressing")
     if progress.get("reason") == "ProgressDeadlineExceeded":
-        return Failed(f"{label(obj)}: {_why(progress, 'no progress')}")
+        return Failed(f"{label(obj)}: {_explain(progress, 'no progress')}")
     refused = condition(obj, "ReplicaFailure")
     if refused.get("status") == "True":
-        return Pending(f"{label(obj)}: {_why(refused, 'pods cannot be created')}")
-    wanted, updated, available = _wants(obj), _count(obj, "updatedReplicas"), _count(obj, "availableReplicas")
+        return Pending(f"{label(obj)}: {_explain(refused, 'pods cannot be created')}")
+    wanted, updated, available = (
+        _get_replicas(obj),
+        _get_count(obj, "updatedReplicas"),
+        _get_count(obj, "availableReplicas"),
+    )
     if updated < wanted:
         return Pending(f"{label(obj)}: {updated} of {wanted} pods made")
-    if _count(obj, "replicas") > updated:
-        return Pending(f"{label(obj)}: {_count(obj, 'replicas') - updated} old pods still there")
+    if _get_count(obj, "replicas") > updated:
+        return Pending(f"{label(obj)}: {_get_count(obj, 'replicas') - updated} old pods still there")
     if available < wanted:
         return Pending(f"{label(obj)}: {available} of {wanted} pods available")
     return Ready(f"{available} of {wanted} pods")
 
 
-def _stateful_set(obj: Object) -> Verdict:
-    if not _caught_up(obj):
+def _judge_stateful_set(obj: Object) -> Verdict:
+    if not _is_observed(obj):
         return Pending(f"{label(obj)}: not seen by its controller yet")
-    wanted, ready = _wants(obj), _count(obj, "readyReplicas")
-    if ready < wanted or _count(obj, "updatedReplicas") < wanted:
-        return Pending(f"{label(obj)}: {min(ready, _count(obj, 'updatedReplicas'))} of {wanted} pods ready")
+    wanted, ready = _get_replicas(obj), _get_count(obj, "readyReplicas")
+    if ready < wanted or _get_count(obj, "updatedReplicas") < wanted:
+        return Pending(f"{label(obj)}: {min(ready, _get_count(obj, 'updatedReplicas'))} of {wanted} pods ready")
     return Ready(f"{ready} of {wanted} pods")
 
 
-def _daemon_set(obj: Object) -> Verdict:
-    if not _caught_up(obj):
+def _judge_daemon_set(obj: Object) -> Verdict:
+    if not _is_observed(obj):
         return Pending(f"{label(obj)}: not seen by its controller yet")
     wanted = at(obj, "status", "desiredNumberScheduled")
     if wanted is None:
         return Pending(f"{label(obj)}: not scheduled yet")
-    good = min(_count(obj, "numberAvailable"), _count(obj, "updatedNumberScheduled"))
+    good = min(_get_count(obj, "numberAvailable"), _get_count(obj, "updatedNumberScheduled"))
     return Ready(f"{good} of {wanted} nodes") if good >= wanted else Pending(f"{label(obj)}: {good} of {wanted} nodes")
 
 
-def _job(obj: Object) -> Verdict:
+def _judge_job(obj: Object) -> Verdict:
     failed = condition(obj, "Failed")
     if failed.get("status") == "True":
-        return Failed(f"{label(obj)}: {_why(failed, 'failed')}")
+        return Failed(f"{label(obj)}: {_explain(failed, 'failed')}")
     return Ready("complete") if _is_true(obj, "Complete") else Pending(f"{label(obj)}: running")
 
 
-def _pod(obj: Object) -> Verdict:
+def _judge_pod(obj: Object) -> Verdict:
     if at(obj, "status", "phase") == "Succeeded":
         return Ready("completed")
     if at(obj, "status", "phase") == "Failed":
-        return Failed(f"{label(obj)}: {pod_cause(obj) or at(obj, 'status', 'reason') or 'failed'}")
+        return Failed(f"{label(obj)}: {explain_pod(obj) or at(obj, 'status', 'reason') or 'failed'}")
     if _is_true(obj, "Ready"):
         return Ready()
-    stuck = [each for each in _containers(obj) if at(each, "state", "waiting", "reason") in STUCK]
+    stuck = [each for each in _list_containers(obj) if at(each, "state", "waiting", "reason") in STUCK]
     verdict = Failed if stuck else Pending
-    return verdict(f"{label(obj)}: {pod_cause(obj)}")
+    return verdict(f"{label(obj)}: {explain_pod(obj)}")
 
 
-def _claim(obj: Object) -> Verdict:
+def _judge_claim(obj: Object) -> Verdict:
     phase = at(obj, "status", "phase")
     if phase == "Bound":
         return Ready("bound")
@@ -167,99 +174,99 @@ def _claim(obj: Object) -> Verdict:
     return Pending(f"{label(obj)}: volume is being made")
 
 
-def _conditioned(kind: str) -> Callable[[Object], Verdict]:
+def _judge_by_condition(kind: str) -> Callable[[Object], Verdict]:
     def rule(obj: Object) -> Verdict:
         if _is_true(obj, kind):
             return Ready()
-        return Pending(f"{label(obj)}: {_why(condition(obj, kind), f'not {kind} yet')}")
+        return Pending(f"{label(obj)}: {_explain(condition(obj, kind), f'not {kind} yet')}")
 
     return rule
 
 
-def _crd(obj: Object) -> Verdict:
+def _judge_crd(obj: Object) -> Verdict:
     names = condition(obj, "NamesAccepted")
     if names.get("status") == "False":
-        return Failed(f"{label(obj)}: {_why(names, 'its names are taken')}")
-    return _conditioned("Established")(obj)
+        return Failed(f"{label(obj)}: {_explain(names, 'its names are taken')}")
+    return _judge_by_condition("Established")(obj)
 
 
-def _namespace(obj: Object) -> Verdict:
+def _judge_namespace(obj: Object) -> Verdict:
     phase = at(obj, "status", "phase")
     return Ready() if phase == "Active" else Pending(f"{label(obj)}: {phase or 'not there yet'}")
 
 
-def _run(obj: Object) -> Verdict:
+def _judge_run(obj: Object) -> Verdict:
     done = condition(obj, "Succeeded")
     if done.get("status") == "False":
-        return Failed(f"{label(obj)}: {_why(done, 'failed')}")
-    return Ready() if done.get("status") == "True" else Pending(f"{label(obj)}: {_why(done, 'not started yet')}")
+        return Failed(f"{label(obj)}: {_explain(done, 'failed')}")
+    return Ready() if done.get("status") == "True" else Pending(f"{label(obj)}: {_explain(done, 'not started yet')}")
 
 
 _RULES: Mapping[str, Callable[[Object], Verdict]] = {
-    "APIService": _conditioned("Available"),
-    "CustomResourceDefinition": _crd,
-    "DaemonSet": _daemon_set,
-    "Deployment": _deployment,
-    "EventListener": _conditioned("Ready"),
-    "Job": _job,
-    "Namespace": _namespace,
-    "Node": _conditioned("Ready"),
-    "PersistentVolumeClaim": _claim,
-    "PipelineRun": _run,
-    "Pod": _pod,
-    "StatefulSet": _stateful_set,
-    "TaskRun": _run,
+    "APIService": _judge_by_condition("Available"),
+    "CustomResourceDefinition": _judge_crd,
+    "DaemonSet": _judge_daemon_set,
+    "Deployment": _judge_deployment,
+    "EventListener": _judge_by_condition("Ready"),
+    "Job": _judge_job,
+    "Namespace": _judge_namespace,
+    "Node": _judge_by_condition("Ready"),
+    "PersistentVolumeClaim": _judge_claim,
+    "PipelineRun": _judge_run,
+    "Pod": _judge_pod,
+    "StatefulSet": _judge_stateful_set,
+    "TaskRun": _judge_run,
 }
 
 
-def _containers(pod: Object) -> list[Fields]:
+def _list_containers(pod: Object) -> list[Fields]:
     """Container states with the init containers first: that is the order in which they hold a pod up."""
     status = at(pod, "status") or {}
     return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
 
-def _container_cause(container: Fields) -> str:
+def _explain_container(container: Fields) -> str:
     waiting, ended = at(container, "state", "waiting") or {}, at(container, "state", "terminated") or {}
     reason = waiting.get("reason", "")
     if reason == "CrashLoopBackOff":
         code = at(container, "lastState", "terminated", "exitCode")
         return "CrashLoopBackOff" + (f", exit {code}" if code is not None else "")
     if reason and reason not in ("ContainerCreating", "PodInitializing"):
-        return _why(waiting, reason)
+        return _explain(waiting, reason)
     if ended.get("exitCode"):
-        return f"{container.get('name', 'container')}: {_why(ended, 'ended')}, exit {ended['exitCode']}"
+        return f"{container.get('name', 'container')}: {_explain(ended, 'ended')}, exit {ended['exitCode']}"
     if "running" in (container.get("state") or {}) and not container.get("ready", True):
         return f"{container.get('name', 'container')} runs, not ready yet"
     return ""
 
 
-def _scheduling_cause(pod: Object) -> str:
+def _explain_scheduling(pod: Object) -> str:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") != "False":
         return ""
-    return "unschedulable: " + _line(scheduled.get("message") or scheduled.get("reason") or "no node fits")
+    return "unschedulable: " + _to_line(scheduled.get("message") or scheduled.get("reason") or "no node fits")
 
 
-def _event_cause(events: Sequence[Object]) -> str:
-    ordered = sorted(events, key=_when)
+def _explain_events(events: Sequence[Object]) -> str:
+    ordered = sorted(events, key=_get_event_time)
     if not ordered:
         return ""
     last = ordered[-1]
-    reason, message = last.get("reason", ""), _line(last.get("message") or "")
+    reason, message = last.get("reason", ""), _to_line(last.get("message") or "")
     if reason == "Pulling":
         return "pulling " + message.removeprefix("Pulling ").replace('"', "")
     warning = last.get("type") == "Warning"
     return f"{reason}: {message}" if warning else ""
 
 
-def _when(event: Object) -> str:
+def _get_event_time(event: Object) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or at(event, "metadata", "creationTimestamp") or "")
 
 
-def _phase_cause(pod: Object) -> str:
+def _explain_phase(pod: Object) -> str:
     if at(pod, "status", "reason"):
-        return _line(": ".join(filter(None, (at(pod, "status", "reason"), at(pod, "status", "message")))))
-    states = [at(each, "state", "waiting", "reason") for each in _containers(pod)]
+        return _to_line(": ".join(filter(None, (at(pod, "status", "reason"), at(pod, "status", "message")))))
+    states = [at(each, "state", "waiting", "reason") for each in _list_containers(pod)]
     if "PodInitializing" in states or "ContainerCreating" in states:
         return "containers are being created"
     return {"Pending": "waits for a node", "Running": "not ready yet"}.get(at(pod, "status", "phase") or "", "starting")

@@ -1,34 +1,34 @@
-"""What every PipelineRun is given from the settings, whoever starts it: by hand, or a push. Pure."""
+"""The parameters and time limits that the settings give to every PipelineRun, whatever starts it. Pure."""
 
 from __future__ import annotations
 
 from bootstrap.core import constants
 from bootstrap.core.model import Object
 from bootstrap.settings.config import Config
-from bootstrap.settings.registry_endpoint import place
+from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.settings.run_limits import longest_rollout, task_limits
 
 MANIFEST = "manifests/test/pipelinerun.yaml"
 """The run that is filled in, from the project's folder."""
 
 
-def repository(config: Config) -> str:
-    """The repository as a pod clones it."""
+def get_repository(config: Config) -> str:
+    """The address of the repository that runs clone, as a pod reaches it."""
     return config.git.url or constants.GIT_URL
 
 
-def image(config: Config) -> str:
-    """The repository that the pipeline pushes to."""
-    return config.pipeline.image or f"{place(config).root}/demo/go-echo"
+def get_image(config: Config) -> str:
+    """The repository of the registry that the pipeline pushes to, HOST/PATH."""
+    return config.pipeline.image or f"{choose_endpoint(config).root}/demo/{constants.DEMO_APP}"
 
 
-def parameters(config: Config, repo: str, revision: str) -> dict[str, str]:
-    """What a run of the pipeline is given, by name."""
+def make_parameters(config: Config, repo: str, revision: str) -> dict[str, str]:
+    """The parameters of a run, name -> value."""
     pipeline, target = config.pipeline, config.target
     return {
         "REPO": repo,
         "REVISION": revision,
-        "IMAGE": image(config),
+        "IMAGE": get_image(config),
         "NAMESPACE": target.namespace,
         "NAME": pipeline.deployment,
         "CONTAINER": pipeline.container,
@@ -39,9 +39,9 @@ def parameters(config: Config, repo: str, revision: str) -> dict[str, str]:
 
 
 def fill(run: Object, config: Config, repo: str, revision: str) -> None:
-    """Set the run's parameters and its limits."""
+    """Set a PipelineRun's parameters and time limits."""
     minutes = config.pipeline.timeout_minutes
-    values = parameters(config, repo, revision)
+    values = make_parameters(config, repo, revision)
     run["spec"]["params"] = [{"name": key, "value": value} for key, value in values.items()]
     run["spec"]["timeouts"] = {"pipeline": f"{minutes}m"}
     limits = task_limits(minutes)

@@ -20,7 +20,9 @@ WAYS = ("push", "poll", "hand")
 SHA = re.compile(r"[0-9a-f]{7,64}")
 
 
-class State(StrEnum):
+class RunState(StrEnum):
+    """The state of a run, a task or a step, as it is shown."""
+
     PENDING = "Pending"
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
@@ -30,21 +32,23 @@ class State(StrEnum):
     SKIPPED = "Skipped"
 
     @property
-    def over(self) -> bool:
-        return self not in (State.PENDING, State.RUNNING)
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self not in (RunState.PENDING, RunState.RUNNING)
 
     @property
-    def bad(self) -> bool:
-        return self in (State.FAILED, State.CANCELLED, State.TIMED_OUT)
+    def is_bad(self) -> bool:
+        """Whether it failed, was cancelled or timed out."""
+        return self in (RunState.FAILED, RunState.CANCELLED, RunState.TIMED_OUT)
 
 
 @dataclass(frozen=True)
-class Step:
-    """container: the pod's container with its log. exit_code: None while it runs."""
+class TaskStep:
+    """One step of a task. container: the pod's container with its log. exit_code: None while it runs."""
 
     name: str
     container: str
-    state: State
+    state: RunState
     exit_code: int | None = None
     why: str = ""
 
@@ -59,7 +63,7 @@ class TaskState:
     """
 
     name: str
-    state: State
+    state: RunState
     why: str = ""
     started: datetime | None = None
     finished: datetime | None = None
@@ -67,12 +71,13 @@ class TaskState:
     pod: str = ""
     failed_step: str = ""
     exit_code: int | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[TaskStep, ...] = ()
     results: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float | None:
-        return _between(self.started, self.finished)
+        """Seconds from its start to its end, None before its end."""
+        return _count_seconds(self.started, self.finished)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Run:
 
     name: str
     namespace: str
-    state: State
+    state: RunState
     created: datetime | None = None
     why: str = ""
     commit: str = ""
@@ -100,18 +105,21 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        return _between(self.started, self.finished)
+        """Seconds from its start to its end, None before its end."""
+        return _count_seconds(self.started, self.finished)
 
     def elapsed(self, now: datetime) -> float:
         """Seconds since it started, up to its end if it has one; 0 before."""
-        return _between(self.started, self.finished or now) or 0.0
+        return _count_seconds(self.started, self.finished or now) or 0.0
 
     def task(self, name: str) -> TaskState | None:
+        """The task of that name, None if the run has none."""
         return next((each for each in self.tasks if each.name == name), None)
 
     @property
     def failed_task(self) -> TaskState | None:
-        return next((each for each in self.tasks if each.state.bad), None)
+        """The first task that failed, was cancelled or timed out; None if none did."""
+        return next((each for each in self.tasks if each.state.is_bad), None)
 
     @property
     def unsent(self) -> str:
@@ -120,7 +128,7 @@ class Run:
         if task is None:
             return ""
         told = task.results.get("notification", "")
-        if not told and task.state.bad:
+        if not told and task.state.is_bad:
             return f"failed: {task.why or task.state.value}"
         return told if told.startswith(("failed", "held back")) else ""
 
@@ -135,31 +143,31 @@ def parse_runs(pipeline_runs: Iterable[Object], task_runs: Iterable[Object]) -> 
 
 
 def parse_run(pipeline_run: Object, task_runs: Iterable[Object] = ()) -> Run:
-    """task_runs: those of this run, any order; what is not there yet shows as Pending."""
+    """A run from its PipelineRun. task_runs: those of this run, in any order; a task without one is Pending."""
     metadata, status = pipeline_run.get("metadata") or {}, pipeline_run.get("status") or {}
-    params, results = _pairs(at(pipeline_run, "spec", "params")), _pairs(status.get("results"))
-    tasks = _tasks(status, {each.name: each for each in map(task_state, task_runs)})
-    state = _run_state(pipeline_run, tasks)
+    params, results = _read_pairs(at(pipeline_run, "spec", "params")), _read_pairs(status.get("results"))
+    tasks = _list_tasks(status, {each.name: each for each in map(parse_task_run, task_runs)})
+    state = _parse_run_state(pipeline_run, tasks)
     return Run(
         name=str(metadata.get("name") or ""),
         namespace=str(metadata.get("namespace") or ""),
         state=state,
-        created=_time(metadata.get("creationTimestamp")),
-        why=_run_why(pipeline_run, state, tasks),
-        commit=_commit(metadata, params, results, tasks),
-        branch=_branch(metadata, params),
-        trigger=_mark(metadata, TRIGGER) or "hand",
-        started=_time(status.get("startTime")),
-        finished=_time(status.get("completionTime")),
-        image=_image(params, results, tasks),
+        created=_parse_time(metadata.get("creationTimestamp")),
+        why=_explain_run(pipeline_run, state, tasks),
+        commit=_find_commit(metadata, params, results, tasks),
+        branch=_find_branch(metadata, params),
+        trigger=_read_mark(metadata, TRIGGER) or "hand",
+        started=_parse_time(status.get("startTime")),
+        finished=_parse_time(status.get("completionTime")),
+        image=_find_image(params, results, tasks),
         params=params,
         results=results,
         tasks=tasks,
     )
 
 
-def as_row(run: Run, now: datetime) -> dict[str, Any]:
-    """A run as `runs --json` and the console show it."""
+def make_row(run: Run, now: datetime) -> dict[str, Any]:
+    """A run as JSON, as `runs --json` and the console show it."""
     return {
         "run": run.name,
         "commit": run.commit,
@@ -173,48 +181,48 @@ def as_row(run: Run, now: datetime) -> dict[str, Any]:
     }
 
 
-def task_state(task_run: Object) -> TaskState:
-    """The name is the pipeline's task, for a TaskRun of its own its own."""
+def parse_task_run(task_run: Object) -> TaskState:
+    """A task from its TaskRun. Its name is the pipeline's task; a TaskRun without a pipeline has its own."""
     metadata, status = task_run.get("metadata") or {}, task_run.get("status") or {}
-    steps = tuple(map(_step, status.get("steps") or ()))
-    state = _state(task_run)
-    failed = next((each for each in steps if each.state.bad), None)
+    steps = tuple(map(_parse_step, status.get("steps") or ()))
+    state = _parse_state(task_run)
+    failed = next((each for each in steps if each.state.is_bad), None)
     own = str(metadata.get("name") or "")
     return TaskState(
         name=str(at(metadata, "labels", PIPELINE_TASK) or own),
         state=state,
-        why=_task_why(task_run, state, failed),
-        started=_time(status.get("startTime")),
-        finished=_time(status.get("completionTime")),
+        why=_explain_task(task_run, state, failed),
+        started=_parse_time(status.get("startTime")),
+        finished=_parse_time(status.get("completionTime")),
         task_run=own,
         pod=str(status.get("podName") or ""),
         failed_step=failed.name if failed else "",
         exit_code=failed.exit_code if failed else None,
         steps=steps,
-        results=_pairs(status.get("results")),
+        results=_read_pairs(status.get("results")),
     )
 
 
-def _state(obj: Object) -> State:
+def _parse_state(obj: Object) -> RunState:
     done = condition(obj, "Succeeded")
     reason = str(done.get("reason") or "")
     if done.get("status") == "True":
-        return State.SUCCEEDED
+        return RunState.SUCCEEDED
     if done.get("status") == "False":
         if "Timeout" in reason:
-            return State.TIMED_OUT
-        return State.CANCELLED if "Cancelled" in reason or "Stopped" in reason else State.FAILED
-    return State.RUNNING if at(obj, "status", "startTime") and "Pending" not in reason else State.PENDING
+            return RunState.TIMED_OUT
+        return RunState.CANCELLED if "Cancelled" in reason or "Stopped" in reason else RunState.FAILED
+    return RunState.RUNNING if at(obj, "status", "startTime") and "Pending" not in reason else RunState.PENDING
 
 
-def _run_state(pipeline_run: Object, tasks: Sequence[TaskState]) -> State:
+def _parse_run_state(pipeline_run: Object, tasks: Sequence[TaskState]) -> RunState:
     """Tekton says of a run only that it failed when a task of it took longer than it may."""
-    state = _state(pipeline_run)
-    first = next((each for each in tasks if each.state.bad), None)
-    return State.TIMED_OUT if state is State.FAILED and first and first.state is State.TIMED_OUT else state
+    state = _parse_state(pipeline_run)
+    first = next((each for each in tasks if each.state.is_bad), None)
+    return RunState.TIMED_OUT if state is RunState.FAILED and first and first.state is RunState.TIMED_OUT else state
 
 
-def _step(step: Mapping[str, Any]) -> Step:
+def _parse_step(step: Mapping[str, Any]) -> TaskStep:
     name = str(step.get("name") or "")
     container = str(step.get("container") or f"step-{name}")
     ended = step.get("terminated")
@@ -222,45 +230,47 @@ def _step(step: Mapping[str, Any]) -> Step:
         code = int(ended.get("exitCode") or 0)
         reason = str(step.get("terminationReason") or ended.get("reason") or "")
         if reason == "Skipped":
-            return Step(name, container, State.SKIPPED)
-        return Step(name, container, State.FAILED if code else State.SUCCEEDED, code, _step_why(reason, code))
+            return TaskStep(name, container, RunState.SKIPPED)
+        return TaskStep(
+            name, container, RunState.FAILED if code else RunState.SUCCEEDED, code, _explain_step(reason, code)
+        )
     if step.get("running") is not None:
-        return Step(name, container, State.RUNNING)
-    return Step(name, container, State.PENDING, why=str(at(step, "waiting", "reason") or ""))
+        return TaskStep(name, container, RunState.RUNNING)
+    return TaskStep(name, container, RunState.PENDING, why=str(at(step, "waiting", "reason") or ""))
 
 
-def _step_why(reason: str, code: int) -> str:
+def _explain_step(reason: str, code: int) -> str:
     if not code:
         return ""
     plain = "" if reason in ("", "Error", "Completed") else f" ({reason})"
     return f"exit {code}{plain}"
 
 
-def _task_why(task_run: Object, state: State, failed: Step | None) -> str:
-    if state is State.SUCCEEDED:
+def _explain_task(task_run: Object, state: RunState, failed: TaskStep | None) -> str:
+    if state is RunState.SUCCEEDED:
         return ""
-    if failed and state is State.FAILED:
+    if failed and state is RunState.FAILED:
         return f"{failed.why} in step {failed.name}"
     found = condition(task_run, "Succeeded")
-    reason, message = str(found.get("reason") or ""), _line(found.get("message"))
-    if state is State.RUNNING and reason in ("Running", "Started", ""):
+    reason, message = str(found.get("reason") or ""), _to_line(found.get("message"))
+    if state is RunState.RUNNING and reason in ("Running", "Started", ""):
         return ""
     return message or reason
 
 
-def _run_why(pipeline_run: Object, state: State, tasks: Sequence[TaskState]) -> str:
-    if state in (State.SUCCEEDED, State.RUNNING):
+def _explain_run(pipeline_run: Object, state: RunState, tasks: Sequence[TaskState]) -> str:
+    if state in (RunState.SUCCEEDED, RunState.RUNNING):
         return ""
-    failed = next((each for each in tasks if each.state.bad), None)
-    if failed and state is State.FAILED:
+    failed = next((each for each in tasks if each.state.is_bad), None)
+    if failed and state is RunState.FAILED:
         return f"failed in {failed.name}: {failed.why}"
-    if failed and failed.state is State.TIMED_OUT:
+    if failed and failed.state is RunState.TIMED_OUT:
         return f"timed out in {failed.name}: {failed.why}"
     found = condition(pipeline_run, "Succeeded")
-    return ": ".join(filter(None, (str(found.get("reason") or ""), _line(found.get("message")))))
+    return ": ".join(filter(None, (str(found.get("reason") or ""), _to_line(found.get("message")))))
 
 
-def _tasks(status: Mapping[str, Any], started: Mapping[str, TaskState]) -> tuple[TaskState, ...]:
+def _list_tasks(status: Mapping[str, Any], started: Mapping[str, TaskState]) -> tuple[TaskState, ...]:
     """The pipeline's order; before Tekton has resolved the pipeline, the order of their start."""
     spec = status.get("pipelineSpec") or {}
     planned = [*(spec.get("tasks") or ()), *(spec.get("finally") or ())]
@@ -271,75 +281,79 @@ def _tasks(status: Mapping[str, Any], started: Mapping[str, TaskState]) -> tuple
         if name in started:
             made[name] = started[name]
         elif name in skipped:
-            made[name] = TaskState(name, State.SKIPPED, _skip_why(task, made) or skipped[name])
+            made[name] = TaskState(name, RunState.SKIPPED, _explain_skip(task, made) or skipped[name])
         else:
-            made[name] = TaskState(name, State.PENDING)
+            made[name] = TaskState(name, RunState.PENDING)
     last = datetime.max.replace(tzinfo=UTC)
     others = sorted((each for each in started.values() if each.name not in made), key=lambda task: task.started or last)
     return (*made.values(), *others)
 
 
-def _skip_why(task: Mapping[str, Any], earlier: Mapping[str, TaskState]) -> str:
-    """ "needs build-image" for what could not follow; "" when the reason is another."""
+def _explain_skip(task: Mapping[str, Any], earlier: Mapping[str, TaskState]) -> str:
+    """ "needs build-image" for a task that could not follow; "" for another reason."""
     needed = [*(task.get("runAfter") or ()), *re.findall(r"\$\(tasks\.([a-z0-9-]+)\.results", str(task))]
     for name in needed:
         before = earlier.get(name)
-        if before and before.state is State.SKIPPED and before.why.startswith("needs "):
+        if before and before.state is RunState.SKIPPED and before.why.startswith("needs "):
             return before.why
-        if before and before.state is not State.SUCCEEDED:
+        if before and before.state is not RunState.SUCCEEDED:
             return f"needs {name}"
     return ""
 
 
-def _commit(
+def _find_commit(
     metadata: Mapping[str, Any], params: Mapping[str, str], results: Mapping[str, str], tasks: Sequence[TaskState]
 ) -> str:
     """The pipeline's result, else what a task has found out already, else what was asked for if it is an id."""
-    found = [results.get("commit", ""), *(each.results.get("commit", "") for each in tasks), _mark(metadata, COMMIT)]
+    found = [
+        results.get("commit", ""),
+        *(each.results.get("commit", "") for each in tasks),
+        _read_mark(metadata, COMMIT),
+    ]
     asked = params.get("REVISION", "")
     return next(filter(None, found), asked if SHA.fullmatch(asked) else "").strip()
 
 
-def _branch(metadata: Mapping[str, Any], params: Mapping[str, str]) -> str:
+def _find_branch(metadata: Mapping[str, Any], params: Mapping[str, str]) -> str:
     asked = params.get("REVISION", "").removeprefix("refs/heads/")
-    return _mark(metadata, BRANCH) or ("" if SHA.fullmatch(asked) else asked)
+    return _read_mark(metadata, BRANCH) or ("" if SHA.fullmatch(asked) else asked)
 
 
-def _image(params: Mapping[str, str], results: Mapping[str, str], tasks: Sequence[TaskState]) -> str:
+def _find_image(params: Mapping[str, str], results: Mapping[str, str], tasks: Sequence[TaskState]) -> str:
     for each in (results, *(task.results for task in tasks)):
         if "@sha256:" in each.get("image", ""):
             return each["image"].strip()
         digest = (each.get("image-digest") or each.get("digest") or "").strip()
         if digest.startswith("sha256:") and params.get("IMAGE"):
-            return f"{_repository(params['IMAGE'])}@{digest}"
+            return f"{_strip_tag(params['IMAGE'])}@{digest}"
     return ""
 
 
-def _repository(image: str) -> str:
+def _strip_tag(image: str) -> str:
     """Without tag and digest; a registry's port stays."""
     path, _, last = image.partition("@")[0].rpartition("/")
     return f"{path}/{last.partition(':')[0]}" if path else last.partition(":")[0]
 
 
-def _mark(metadata: Mapping[str, Any], key: str) -> str:
+def _read_mark(metadata: Mapping[str, Any], key: str) -> str:
     """An annotation, else the label of that name: labels may have been shortened."""
     return str(at(metadata, "annotations", key) or at(metadata, "labels", key) or "")
 
 
-def _pairs(entries: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
+def _read_pairs(entries: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
     return {str(each["name"]): str(each.get("value", "")) for each in entries or () if "name" in each}
 
 
-def _line(text: object) -> str:
+def _to_line(text: object) -> str:
     return " ".join(str(text or "").split())
 
 
-def _time(text: object) -> datetime | None:
+def _parse_time(text: object) -> datetime | None:
     try:
         return datetime.fromisoformat(str(text)) if text else None
     except ValueError:
         return None
 
 
-def _between(start: datetime | None, end: datetime | None) -> float | None:
+def _count_seconds(start: datetime | None, end: datetime | None) -> float | None:
     return (end - start).total_seconds() if start and end else None

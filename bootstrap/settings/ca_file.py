@@ -10,7 +10,7 @@ from bootstrap.core.errors import PreconditionError
 from bootstrap.settings.config import Config
 
 VARIABLES = ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
-"""By which programs are told of a bundle: Go's and OpenSSL's, git, curl, Python's requests, pip."""
+"""Variables that name a bundle to programs: Go's and OpenSSL's, git, curl, Python's requests, pip."""
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Where machines keep theirs: Debian's and Ubuntu's, Fedora's, Alpine's and macOS's."""
 BUNDLE = "authorities.crt"
@@ -28,18 +28,21 @@ def read(key: str, file: str) -> str:
     return text.rstrip("\n") + "\n"
 
 
-def machine_bundle(environ: Mapping[str, str]) -> str:
-    """What this machine trusts, PEM; "" where it keeps that in no file."""
+def read_machine_bundle(environ: Mapping[str, str]) -> str:
+    """The certificates that this machine trusts, PEM; "" if it keeps them in no file that is known here."""
     known = (environ.get("SSL_CERT_FILE"), *BUNDLES, ssl.get_default_verify_paths().cafile)
     found = next((path for path in known if path and Path(path).is_file()), None)
     return Path(found).read_text().rstrip("\n") + "\n" if found else ""
 
 
-def for_programs(config: Config, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Variables for this process and its children, {} without `ca_file`. The bundle is a file in `folder`."""
+def write_bundle(config: Config, environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Write the machine's authorities and those of `ca_file` to a file in `folder`.
+
+    Answers the variables that name the file to programs, {} without `ca_file`. Raises PreconditionError.
+    """
     if not config.ca_file:
         return {}
-    text = machine_bundle(environ) + read("ca_file", config.ca_file)
+    text = read_machine_bundle(environ) + read("ca_file", config.ca_file)
     path = folder / BUNDLE
     if not path.exists() or path.read_text() != text:
         folder.mkdir(parents=True, exist_ok=True)

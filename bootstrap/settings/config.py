@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bootstrap.core import constants
 from bootstrap.core.errors import Fault, PreconditionError, UsageError
 from bootstrap.core.model import Secret
-from bootstrap.core.text import count
+from bootstrap.core.text import format_count
 from bootstrap.incluster import chat_formats
 from bootstrap.settings import git_logins, validators
 from bootstrap.settings.run_limits import longest_rollout
-from bootstrap.settings.sources import Given, Layers, variable
+from bootstrap.settings.sources import Given, Layers, to_variable
 from bootstrap.settings.validators import Meta
 
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -25,6 +26,8 @@ _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "
 
 @dataclass(frozen=True)
 class ClusterSettings:
+    """`cluster.*`: the kind cluster of the environment."""
+
     config: str = validators.text(
         "kind-config.yaml", "kind's own configuration, from the project's folder", empty=False
     )
@@ -33,6 +36,8 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class RegistrySettings:
+    """`registry.*`: the environment's own registry and its login."""
+
     port: int = validators.port(0, "on 127.0.0.1; 0: a free one")
     username: str = validators.text("builder", "who pushes and pulls", validators.user, empty=False)
     password: Secret = validators.secret("empty: a random one", validators.at_most(72))  # bcrypt looks at no more
@@ -40,6 +45,8 @@ class RegistrySettings:
 
 @dataclass(frozen=True)
 class GitSettings:
+    """`git.*`: the repository that runs build, and the environment's own git server."""
+
     url: str = validators.text(
         "", "a repository elsewhere; empty: the environment's own", validators.url("http", "https")
     )
@@ -55,12 +62,16 @@ class GitSettings:
 
 @dataclass(frozen=True)
 class AppSettings:
+    """`app.*`: the demo application in the environment's cluster."""
+
     port: int = validators.port(0, "go-echo on 127.0.0.1; 0: a free one")
     replicas: int = validators.whole(2, "pods of go-echo", 1, 50)
 
 
 @dataclass(frozen=True)
 class TargetSettings:
+    """`target.*`: the cluster and namespace that the pipeline deploys to."""
+
     kubeconfig: str = validators.text("", "file for the cluster deployed to; empty: the same cluster")
     context: str = validators.text("", "context within that file; empty: its current one")
     server: str = validators.text(
@@ -72,11 +83,15 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class PipelineSettings:
+    """`pipeline.*`: what a run builds, pushes and deploys, and its limits."""
+
     image: str = validators.text("", "repository pushed to; empty: the environment's registry", validators.repository)
     dockerfile: str = validators.text("Dockerfile", "path within the repository", validators.within, empty=False)
     directory: str = validators.text(".", "build context within the repository", validators.within, empty=False)
-    deployment: str = validators.text("go-echo", "Deployment whose image is set", validators.label(), empty=False)
-    container: str = validators.text("go-echo", "container within it", validators.label(), empty=False)
+    deployment: str = validators.text(
+        constants.DEMO_APP, "Deployment whose image is set", validators.label(), empty=False
+    )
+    container: str = validators.text(constants.DEMO_APP, "container within it", validators.label(), empty=False)
     timeout_minutes: int = validators.whole(20, "limit of one run, its notification included", 5, 1440)
     rollout_seconds: int = validators.whole(0, "limit of one rollout; 0: as long as the run's time allows", 0, 86400)
     cache_gigabytes: int = validators.whole(5, "size of BuildKit's cache", 1, 1000)
@@ -84,6 +99,8 @@ class PipelineSettings:
 
 @dataclass(frozen=True)
 class NotifySettings:
+    """`notify.*`: where the end of a run is sent. The kinds are those of `incluster.chat_formats`."""
+
     kind: str = validators.choice("none", "how the end of a run is told", ("none", "generic", *chat_formats.ROBOTS))
     url: Secret = validators.secret("where to; often holds a token", validators.url("http", "https"))
     secret: Secret = validators.secret("what some chat services want messages signed with", validators.at_most(200))
@@ -91,6 +108,8 @@ class NotifySettings:
 
 @dataclass(frozen=True)
 class ProxySettings:
+    """`proxy.*`: the HTTP proxy of nodes and pods."""
+
     http: str = validators.text(
         "", "for nodes and pods; empty: HTTP_PROXY, if they can use it", validators.url("http", "https")
     )
@@ -102,11 +121,15 @@ class ProxySettings:
 
 @dataclass(frozen=True)
 class BundleSettings:
+    """`bundle.*`: the file that supply `bundle` reads."""
+
     file: str = validators.text("", "what supply bundle takes everything from; see invoke bundle")
 
 
 @dataclass(frozen=True)
 class MirrorSettings:
+    """`mirror.*`: the user's registry for supply `mirror`, and its login."""
+
     registry: str = validators.text("", "HOST[:PORT] that invoke mirror fills, for supply mirror", validators.host)
     folder: str = validators.text("tekton-bootstrap", "path below which all images are", validators.folder, empty=False)
     username: str = validators.text(
@@ -120,6 +143,8 @@ class MirrorSettings:
 
 @dataclass(frozen=True)
 class UpstreamSettings:
+    """`upstream.*`: public sources for supply `upstream`, or the user's copies of them."""
+
     releases: str = validators.text(
         "https://infra.tekton.dev/tekton-releases",
         "address below which Tekton's releases are, or that of a copy",
@@ -139,6 +164,8 @@ class UpstreamSettings:
 
 @dataclass(frozen=True)
 class DashboardSettings:
+    """`dashboard.*`: ports and address of the console and of Tekton Dashboard."""
+
     port: int = validators.port(9090, "of the console; the next free one if it is taken, 0: any free one")
     host: str = validators.text(
         "127.0.0.1", "address that the console listens on; others can reach it if it is not loopback", validators.host
@@ -150,11 +177,15 @@ class DashboardSettings:
 
 @dataclass(frozen=True)
 class ListenerSettings:
+    """`listener.*`: the local port of `invoke listener`."""
+
     port: int = validators.port(9080, "on 127.0.0.1; 0: a free one")
 
 
 @dataclass(frozen=True)
 class WebhookSettings:
+    """`webhook.*`: which pushes start a run, and the listener's pods."""
+
     branches: tuple[str, ...] = validators.texts(
         ("main",),
         "branches whose pushes start a run: names, or patterns like release/*",
@@ -170,6 +201,8 @@ class WebhookSettings:
 
 @dataclass(frozen=True)
 class PollSettings:
+    """`poll.*`: which repositories are asked for new commits, how often, and what a new commit starts."""
+
     minutes: int = validators.whole(
         0, "how often repositories are asked for new commits; 0: only by invoke poll", 0, 59
     )
@@ -187,6 +220,8 @@ class PollSettings:
 
 @dataclass(frozen=True)
 class CleanupSettings:
+    """`cleanup.*`: which runs are deleted, and how often."""
+
     hours: int = validators.whole(1, "how often old runs are deleted; 0: only by invoke cleanup", 0, 23)
     keep: int = validators.whole(20, "newest runs of each pipeline and result that stay", 0, 10_000)
     days: int = validators.whole(3, "younger runs stay as well", 0, 3650)
@@ -197,7 +232,7 @@ class CleanupSettings:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings. origins: key -> layer, for those not at their default. warnings: to be shown once."""
+    """All settings. origins: key -> layer, for those not at their default. warnings: lines to show once per command."""
 
     name: str = validators.text("demo", "name of the environment", validators.label(40), empty=False)
     context: str = validators.text("", "an existing context to install on; empty: a kind cluster of our own")
@@ -228,7 +263,7 @@ class Config:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether pods pull straight from the mirror, for the cluster may be anywhere: nothing of it is an engine's."""
+        """Whether pods pull from the user's mirror: an existing cluster (`context`) may be anywhere."""
         return bool(self.context) and self.supply == "mirror"
 
     @property
@@ -258,7 +293,8 @@ class Row:
     doc: str
 
 
-def _walk() -> Iterator[tuple[str, Meta]]:
+def _list_settings() -> Iterator[tuple[str, Meta]]:
+    """(key, Meta) of every setting, in the order of the fields."""
     for item in fields(Config):
         if "setting" in item.metadata:
             yield item.name, item.metadata["setting"]
@@ -267,7 +303,7 @@ def _walk() -> Iterator[tuple[str, Meta]]:
             yield from ((f"{item.name}.{inner.name}", inner.metadata["setting"]) for inner in fields(group))
 
 
-SETTINGS: Mapping[str, Meta] = dict(_walk())
+SETTINGS: Mapping[str, Meta] = dict(_list_settings())
 """Every key ("name", "git.port"), in the order of invoke.yaml."""
 
 
@@ -283,7 +319,7 @@ def load(
     """
     config, faults = read(file, environ, sets, flags)
     if faults:
-        raise UsageError(summary(faults), faults=faults)
+        raise UsageError(summarize_faults(faults), faults=faults)
     return config
 
 
@@ -295,22 +331,22 @@ def read(
 ) -> tuple[Config, list[Fault]]:
     """As `load`; what is faulty has its default, and every fault is answered, sorted by where it is."""
     layers = Layers(SETTINGS)
-    layers.file(file)
-    layers.environment(environ)
-    layers.flags(flags or {})
-    layers.sets(sets)
+    layers.read_file(file)
+    layers.read_environment(environ)
+    layers.read_flags(flags or {})
+    layers.read_sets(sets)
     config = _build(layers)
-    faults = layers.faults or _contradictions(config)
+    faults = layers.faults or _find_contradictions(config)
     return config, sorted(faults, key=lambda fault: (fault.where, fault.line))
 
 
 def describe(config: Config) -> list[Row]:
     """Every setting, its value and where that came from, in the order of invoke.yaml."""
-    return [Row(key, _shown(_get(config, key)), config.origin(key), meta.doc) for key, meta in SETTINGS.items()]
+    return [Row(key, _format_value(_get(config, key)), config.origin(key), meta.doc) for key, meta in SETTINGS.items()]
 
 
-def secrets(config: Config) -> list[Secret]:
-    """All that were given: what must never be shown."""
+def list_secrets(config: Config) -> list[Secret]:
+    """Every secret that was given, the passwords within `git.logins` as well: none of them may be shown."""
     found = [_get(config, key) for key, meta in SETTINGS.items() if meta.secret]
     return [
         each for each in (*found, *(login.password for login in git_logins.parse(config.git.logins.reveal()))) if each
@@ -321,7 +357,7 @@ def _build(layers: Layers) -> Config:
     given, values = layers.given, layers.values
     config = Config(
         origins={key: item.origin for key, item in given.items()},
-        warnings=tuple(_exposed(key, item) for key, item in given.items() if _is_exposed(key, item)),
+        warnings=tuple(_warn_of_exposure(key, item) for key, item in given.items() if _is_exposed(key, item)),
     )
     for group in layers.groups:
         own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{group}.")}
@@ -334,50 +370,51 @@ def _is_exposed(key: str, given: Given) -> bool:
     return SETTINGS[key].secret and given.line > 0 and bool(given.text)
 
 
-def _exposed(key: str, given: Given) -> str:
-    return f"{given.origin}: {key} is better given as {variable(key)}, out of the file"
+def _warn_of_exposure(key: str, given: Given) -> str:
+    return f"{given.origin}: {key} is better given as {to_variable(key)}, out of the file"
 
 
-def _contradictions(config: Config) -> list[Fault]:
-    """What is wrong only together."""
+def _find_contradictions(config: Config) -> list[Fault]:
+    """The faults of settings that contradict each other, each at the setting that was typed."""
     found: list[Fault] = []
     if config.notify.kind != "none" and not config.notify.url:
-        found.append(_fault(config, "notify.kind", f"{config.notify.kind} needs notify.url (INVOKE_NOTIFY_URL)"))
+        found.append(_make_fault(config, "notify.kind", f"{config.notify.kind} needs notify.url (INVOKE_NOTIFY_URL)"))
     if config.notify.secret and config.notify.kind not in chat_formats.SIGNED:
         text = f"{config.notify.kind} takes no secret, only {' and '.join(sorted(chat_formats.SIGNED))} do"
-        found.append(_fault(config, "notify.secret", text))
+        found.append(_make_fault(config, "notify.secret", text))
     longest = longest_rollout(config.pipeline.timeout_minutes)
     if config.pipeline.rollout_seconds > longest:
         text = f"{config.pipeline.rollout_seconds} is more than the {longest} s that a run of "
         text += f"{config.pipeline.timeout_minutes} minutes has for it; set a larger pipeline.timeout_minutes"
-        found.append(_fault(config, "pipeline.rollout_seconds", text))
+        found.append(_make_fault(config, "pipeline.rollout_seconds", text))
     if config.supply == "bundle" and not config.bundle.file:
-        found.append(_fault(config, "supply", "bundle needs bundle.file (invoke up --bundle FILE)"))
+        found.append(_make_fault(config, "supply", "bundle needs bundle.file (invoke up --bundle FILE)"))
     if config.supply == "mirror" and not config.mirror.registry:
-        found.append(_fault(config, "supply", "mirror needs mirror.registry"))
+        found.append(_make_fault(config, "supply", "mirror needs mirror.registry"))
     for group, login in (("mirror", config.mirror), ("upstream", config.upstream)):
         if bool(login.username) != bool(login.password):
             text = f"{group}.username and {group}.password go together"
-            found.append(_fault(config, f"{group}.username", text))
+            found.append(_make_fault(config, f"{group}.username", text))
     taken: dict[int, str] = {}
     for key in (key for key in SETTINGS if key.endswith("port")):
         number: int = _get(config, key)
         if number and number in taken:
             # To blame is what was typed, not a default.
             typed, other = sorted((key, taken[number]), key=lambda each: config.origin(each) == "default")
-            found.append(_fault(config, typed, f"{number} is taken by {other}"))
+            found.append(_make_fault(config, typed, f"{number} is taken by {other}"))
         taken.setdefault(number, key)
     return found
 
 
-def _fault(config: Config, key: str, text: str) -> Fault:
+def _make_fault(config: Config, key: str, text: str) -> Fault:
     where, _, line = config.origin(key).partition(" line ")
     return Fault(where, int(line or 0), f"{key}: {text}")
 
 
-def summary(faults: Sequence[Fault]) -> str:
+def summarize_faults(faults: Sequence[Fault]) -> str:
+    """ "invoke.yaml: 3 faults", for the message of an error that lists them."""
     places = {fault.where for fault in faults}
-    return f"{places.pop() if len(places) == 1 else 'the settings'}: {count(len(faults), 'fault')}"
+    return f"{places.pop() if len(places) == 1 else 'the settings'}: {format_count(len(faults), 'fault')}"
 
 
 def _get(config: Config, key: str) -> Any:
@@ -385,7 +422,7 @@ def _get(config: Config, key: str) -> Any:
     return getattr(getattr(config, group) if group else config, name)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, Secret):
         return "***" if value else '""'
     text = ", ".join(value) if isinstance(value, tuple) else str(value)

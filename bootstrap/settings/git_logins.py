@@ -18,8 +18,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
-class Login:
-    """host: "https://git.example.org:8443". path: "/you/app" of one repository, without .git, or "" for the host."""
+class GitLogin:
+    """A login for a git host, or for one repository of it.
+
+    host: "https://git.example.org:8443". path: "/you/app" of one repository, without .git, or "" for the whole host.
+    """
 
     host: str
     path: str
@@ -27,12 +30,12 @@ class Login:
     password: Secret
 
 
-def parse(text: str) -> list[Login]:
-    """From "https://USER:PASSWORD@HOST[/PATH]", several of them separated by spaces.
+def parse(text: str) -> list[GitLogin]:
+    """The logins of "https://USER:PASSWORD@HOST[/PATH]", several of them separated by spaces.
 
-    User and password are percent-encoded. Raises ValueError, which never repeats what the text holds.
+    User and password are percent-encoded. Raises ValueError, whose message never repeats the text.
     """
-    found = [_login(number, each) for number, each in enumerate(text.split(), start=1)]
+    found = [_parse_login(number, each) for number, each in enumerate(text.split(), start=1)]
     places = [(each.host, each.path) for each in found]
     for number, place in enumerate(places, start=1):
         if place in places[: number - 1]:
@@ -40,7 +43,8 @@ def parse(text: str) -> list[Login]:
     return found
 
 
-def _login(number: int, text: str) -> Login:
+def _parse_login(number: int, text: str) -> GitLogin:
+    """The login at this place (1-based) of the setting. Raises ValueError as `parse` does."""
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -55,10 +59,10 @@ def _login(number: int, text: str) -> Login:
     if _CONTROL.search(username + password):
         raise ValueError(f"login {number} holds a line break or another control character")
     shown = f"[{host}]" if ":" in host else host
-    return Login(f"{parts.scheme}://{shown}" + (f":{port}" if port else ""), path, username, Secret(password))
+    return GitLogin(f"{parts.scheme}://{shown}" + (f":{port}" if port else ""), path, username, Secret(password))
 
 
-def files(logins: Sequence[Login], folder: str = FOLDER) -> dict[str, str]:
+def render_files(logins: Sequence[GitLogin], folder: str = FOLDER) -> dict[str, str]:
     """Name -> contents: `config`, to be included by git, and for each login what git's credential helpers answer.
 
     git asks every helper that fits, in order, and each section begins with an empty one, which takes back those before:
@@ -72,13 +76,13 @@ def files(logins: Sequence[Login], folder: str = FOLDER) -> dict[str, str]:
     sections = (
         f'[credential "{place}"]\n\thelper =\n\thelper = "!f() {{ cat {folder}/{number}; }}; f"\n'
         for number, each in enumerate(ordered)
-        for place in _places(each)
+        for place in _list_scopes(each)
     )
     return {CONFIG: "".join(sections), **answers}
 
 
-def _places(login: Login) -> Iterator[str]:
-    """git compares a path as a whole, and people write it with or without its end."""
+def _list_scopes(login: GitLogin) -> Iterator[str]:
+    """The addresses that git compares a repository's with: people write a path with or without .git."""
     yield f"{login.host}{login.path}"
     if login.path:
         yield f"{login.host}{login.path}.git"

@@ -14,10 +14,10 @@ import yaml
 
 from bootstrap.core.errors import Fault, UsageError
 from bootstrap.core.model import Object
-from bootstrap.core.text import count
+from bootstrap.core.text import format_count
 from bootstrap.settings import strict_yaml
-from bootstrap.settings.kind_schema import CLUSTER, misfits
-from bootstrap.settings.strict_yaml import Node, dotted
+from bootstrap.settings.kind_schema import CLUSTER, find_misfits
+from bootstrap.settings.strict_yaml import Node, join_path
 
 LOOPBACK = "127.0.0.1"
 _KUBELET = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
@@ -44,8 +44,8 @@ class Document:
         data: Object = self.root.data()
         return data
 
-    def line(self, *path: str | int) -> int:
-        """Of the value at `path`, or of the nearest thing around it that the file holds."""
+    def find_line(self, *path: str | int) -> int:
+        """The line of the value at `path`, or of the nearest value around it that the file holds."""
         node = self.root
         line = node.line
         for part in path:
@@ -60,13 +60,13 @@ class Document:
 
 
 def load(file: Path) -> Document:
-    """Raises UsageError with every fault of the file."""
-    return _checked(file.name, *strict_yaml.read(file, file.name))
+    """The user's file, checked. Raises UsageError with every fault of the file."""
+    return _check_document(file.name, *strict_yaml.read(file, file.name))
 
 
 def parse(text: str, where: str = "kind-config.yaml") -> Document:
-    """As `load`, from text."""
-    return _checked(where, *strict_yaml.parse(text, where))
+    """As `load`, from text. where: the name of the file in faults. Raises UsageError."""
+    return _check_document(where, *strict_yaml.parse(text, where))
 
 
 def render(
@@ -95,28 +95,31 @@ def render(
         for key, value in (labels or {}).items():
             patch.settle(("nodes", index, "labels"), key, value)
     patch.publish(mappings)
-    patch.kubelet({"serializeImagePulls": False} | ({} if fail_cgroup_v1 else {"failCgroupV1": False}))
-    return patch.result()
+    patch.patch_kubelet({"serializeImagePulls": False} | ({} if fail_cgroup_v1 else {"failCgroupV1": False}))
+    return patch.finish()
 
 
-def _checked(where: str, root: Node | None, faults: list[Fault]) -> Document:
+def _check_document(where: str, root: Node | None, faults: list[Fault]) -> Document:
+    """Raises UsageError with the faults given and those that the schema and the rules find."""
     if root is None and not faults:
         faults.append(Fault(where, 0, "it is empty; `kind: Cluster` is expected"))
     if root is not None:
-        faults += [Fault(where, line, text) for line, text in misfits(root, CLUSTER)]
+        faults += [Fault(where, line, text) for line, text in find_misfits(root, CLUSTER)]
     if root is not None and not faults:
-        faults += [Fault(where, line, text) for line, text in _senseless(root)]
+        faults += [Fault(where, line, text) for line, text in _find_contradictions(root)]
     if faults or root is None:
-        raise _wrong(where, faults)
+        raise _make_error(where, faults)
     return Document(where, root)
 
 
-def _wrong(where: str, faults: Sequence[Fault]) -> UsageError:
-    return UsageError(f"{where}: {count(len(faults), 'fault')}", faults=sorted(faults, key=lambda fault: fault.line))
+def _make_error(where: str, faults: Sequence[Fault]) -> UsageError:
+    return UsageError(
+        f"{where}: {format_count(len(faults), 'fault')}", faults=sorted(faults, key=lambda fault: fault.line)
+    )
 
 
-def _senseless(root: Node) -> Iterator[tuple[int, str]]:
-    """What fits the schema and still cannot work."""
+def _find_contradictions(root: Node) -> Iterator[tuple[int, str]]:
+    """(line, what is wrong) for what fits the schema and still cannot work."""
     assert isinstance(root.value, dict)  # noqa: S101  the schema was checked before
     for key in ("kind", "apiVersion"):
         if key not in root.value:
@@ -130,7 +133,10 @@ def _senseless(root: Node) -> Iterator[tuple[int, str]]:
         for at, mapping in enumerate(node.get("extraPortMappings", [])):
             if "containerPort" not in mapping:
                 path = f"nodes[{index}].extraPortMappings[{at}]"
-                yield Document("", root).line("nodes", index, "extraPortMappings", at), f"{path}.containerPort: missing"
+                yield (
+                    Document("", root).find_line("nodes", index, "extraPortMappings", at),
+                    f"{path}.containerPort: missing",
+                )
 
 
 class _Patch:
@@ -141,9 +147,10 @@ class _Patch:
         self._document = document
         self._faults: list[Fault] = []
 
-    def result(self) -> Object:
+    def finish(self) -> Object:
+        """The patched values. Raises UsageError with every contradiction."""
         if self._faults:
-            raise _wrong(self._document.where, self._faults)
+            raise _make_error(self._document.where, self._faults)
         return self.data
 
     def settle(self, path: tuple[str | int, ...], key: str, value: Any) -> None:
@@ -152,14 +159,14 @@ class _Patch:
         for part in path:
             place = place.setdefault(part, {}) if isinstance(part, str) and isinstance(place, dict) else place[part]
         if place.setdefault(key, value) != value:
-            self._contradiction((*path, key), f"{place[key]!r}, but {value!r} is needed")
+            self._add_fault((*path, key), f"{place[key]!r}, but {value!r} is needed")
 
     def publish(self, mappings: Sequence[PortMapping]) -> None:
         """On the first control-plane node, unless the user published the same there."""
         nodes = self.data["nodes"]
         first = next(i for i, node in enumerate(nodes) if node.get("role", "control-plane") == "control-plane")
         for wanted in mappings:
-            if not self._published(first, wanted):
+            if not self._is_published(first, wanted):
                 ours = {
                     "containerPort": wanted.container_port,
                     "hostPort": wanted.host_port,
@@ -168,7 +175,7 @@ class _Patch:
                 }
                 nodes[first].setdefault("extraPortMappings", []).append(ours)
 
-    def _published(self, first: int, wanted: PortMapping) -> bool:
+    def _is_published(self, first: int, wanted: PortMapping) -> bool:
         """Whether the user's own mapping does; one that stands in the way is a contradiction."""
         for index, node in enumerate(self._document.data.get("nodes") or []):
             for at, mapping in enumerate(node.get("extraPortMappings", [])):
@@ -181,25 +188,25 @@ class _Patch:
                 if same_container and mapping.get("listenAddress") == LOOPBACK and (same_host or not wanted.host_port):
                     return True
                 needed = f"{LOOPBACK}:{wanted.host_port or 'any'} for node port {wanted.container_port} is needed"
-                self._contradiction(("nodes", index, "extraPortMappings", at), f"stands in the way: {needed}")
+                self._add_fault(("nodes", index, "extraPortMappings", at), f"stands in the way: {needed}")
         return False
 
-    def kubelet(self, wanted: Mapping[str, Any]) -> None:
+    def patch_kubelet(self, wanted: Mapping[str, Any]) -> None:
         """A patch of the kubelet's configuration with those of our wishes that the user left open.
 
         kind applies a node's own patches last, so those need no room made for them.
         """
         ours = dict(wanted)
-        for path, patch in self._kubelet_patches():
+        for path, patch in self._list_kubelet_patches():
             if patch.get("failCgroupV1") is True and "failCgroupV1" in wanted:
-                self._contradiction(path, "failCgroupV1: true, but this machine has cgroup v1")
+                self._add_fault(path, "failCgroupV1: true, but this machine has cgroup v1")
             if path[0] != "nodes":
                 ours = {key: value for key, value in ours.items() if key not in patch}
         if ours:
             text = yaml.safe_dump({**_KUBELET, **ours}, sort_keys=True)
             self.data.setdefault("kubeadmConfigPatches", []).append(text)
 
-    def _kubelet_patches(self) -> Iterator[tuple[tuple[str | int, ...], Object]]:
+    def _list_kubelet_patches(self) -> Iterator[tuple[tuple[str | int, ...], Object]]:
         places: list[tuple[tuple[str | int, ...], Object]] = [((), self.data)]
         places += [(("nodes", index), node) for index, node in enumerate(self.data["nodes"])]
         for path, place in places:
@@ -208,12 +215,12 @@ class _Patch:
                 try:
                     patches = list(yaml.safe_load_all(text))
                 except yaml.YAMLError:
-                    self._contradiction(here, "it is not YAML")
+                    self._add_fault(here, "it is not YAML")
                     continue
                 for patch in patches:
                     if isinstance(patch, dict) and patch.get("kind") == _KUBELET["kind"]:
                         yield here, patch
 
-    def _contradiction(self, path: tuple[str | int, ...], text: str) -> None:
-        name = dotted([part if isinstance(part, str) else f"[{part}]" for part in path])
-        self._faults.append(Fault(self._document.where, self._document.line(*path), f"{name}: {text}"))
+    def _add_fault(self, path: tuple[str | int, ...], text: str) -> None:
+        name = join_path([part if isinstance(part, str) else f"[{part}]" for part in path])
+        self._faults.append(Fault(self._document.where, self._document.find_line(*path), f"{name}: {text}"))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bootstrap.core.text import meant
-from bootstrap.settings.strict_yaml import Node, dotted
+from bootstrap.core.text import suggest_word
+from bootstrap.settings.strict_yaml import Node, join_path
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 
@@ -64,33 +64,35 @@ CLUSTER: Schema = {
 _TYPES = {str: "text", bool: "true or false"}
 
 
-def misfits(node: Node, schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[int, str]]:
+def find_misfits(node: Node, schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[int, str]]:
     """(line, what is wrong) for everything below `node` that the schema does not foresee."""
     if isinstance(schema, dict):
-        yield from _misfit_keys(node, schema, path)
+        yield from _find_key_misfits(node, schema, path)
     elif isinstance(schema, list):
         if not isinstance(node.value, list):
-            yield node.line, f"{dotted(path)}: {node.describe()} where a list is expected"
+            yield node.line, f"{join_path(path)}: {node.describe()} where a list is expected"
             return
         for index, item in enumerate(node.value):
-            yield from misfits(item, schema[0], (*path, f"[{index}]"))
-    elif (complaint := _misfit_scalar(node, schema)) is not None:
-        yield node.line, f"{dotted(path)}: {complaint}"
+            yield from find_misfits(item, schema[0], (*path, f"[{index}]"))
+    elif (complaint := _judge_scalar(node, schema)) is not None:
+        yield node.line, f"{join_path(path)}: {complaint}"
 
 
-def _misfit_keys(node: Node, schema: dict[str, Schema], path: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+def _find_key_misfits(node: Node, schema: dict[str, Schema], path: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """As `find_misfits`, for a mapping."""
     if not isinstance(node.value, dict):
-        yield node.line, f"{dotted(path) or 'the file'}: {node.describe()} where key: value is expected"
+        yield node.line, f"{join_path(path) or 'the file'}: {node.describe()} where key: value is expected"
         return
     for key, value in node.value.items():
         below = (*path, key)
         if key in schema or "*" in schema:
-            yield from misfits(value, schema.get(key, schema.get("*", str)), below)
+            yield from find_misfits(value, schema.get(key, schema.get("*", str)), below)
         else:
-            yield node.lines[key], f"{dotted(below)}: unknown key{meant(key, schema)}"
+            yield node.lines[key], f"{join_path(below)}: unknown key{suggest_word(key, schema)}"
 
 
-def _misfit_scalar(node: Node, schema: type | range | tuple[str, ...]) -> str | None:
+def _judge_scalar(node: Node, schema: type | range | tuple[str, ...]) -> str | None:
+    """What is wrong with a single value, None if it fits."""
     value = node.data()
     if isinstance(schema, range):
         fits = type(value) is int and value in schema

@@ -14,11 +14,12 @@ from bootstrap.settings.config import Config
 
 
 @dataclass(frozen=True)
-class Place:
-    """host: HOST[:PORT]. folder: the path below which everything is, "" for the top. plain: it is without TLS.
+class RegistryEndpoint:
+    """The registry that pods pull from and pipelines push to.
 
-    username: who pulls and pushes there; "" where nobody has to say who they are. password: None for the random one
-    of the environment's own registry.
+    host: HOST[:PORT]. folder: the path below which everything is, "" for the top. plain: it is without TLS.
+    username: who pulls and pushes there; "" for a registry without a login. password: None for the random one of the
+    environment's own registry.
     """
 
     host: str
@@ -29,19 +30,22 @@ class Place:
 
     @property
     def root(self) -> str:
-        """Of all references: HOST[:PORT][/FOLDER]."""
+        """HOST[:PORT][/FOLDER], the beginning of all references."""
         return f"{self.host}/{self.folder}".rstrip("/")
 
 
-def place(config: Config) -> Place:
+def choose_endpoint(config: Config) -> RegistryEndpoint:
+    """The environment's own registry, or the user's mirror where the cluster cannot reach that."""
     if not config.elsewhere:
-        return Place(constants.REGISTRY, username=config.registry.username, password=config.registry.password or None)
+        return RegistryEndpoint(
+            constants.REGISTRY, username=config.registry.username, password=config.registry.password or None
+        )
     mirror = config.mirror
     plain = mirror.plain_http == "on"
-    return Place(mirror.registry, mirror.folder, plain, username=mirror.username, password=mirror.password)
+    return RegistryEndpoint(mirror.registry, mirror.folder, plain, username=mirror.username, password=mirror.password)
 
 
-def buildkit(where: Place, authorities: str) -> str:
+def render_buildkit_config(where: RegistryEndpoint, authorities: str) -> str:
     """BuildKit's own configuration. authorities: the file, in its pod, of those that vouch for the registry.
 
     Format: BuildKit docs/buildkitd.toml.md. A mirror with a path is asked for HOST/PATH/library/golang.

@@ -33,13 +33,14 @@ class Node:
     lines: dict[str, int] = field(default_factory=dict)
 
     @property
-    def null(self) -> bool:
+    def is_null(self) -> bool:
+        """Whether it is written as nothing, `~` or `null`, without quotes."""
         return self.plain and self.value in ("", "~", "null", "Null", "NULL")
 
     def describe(self) -> str:
         """What the value is, for a message: "many", a list, nothing."""
         if isinstance(self.value, str):
-            return "nothing" if self.null else quoted(self.value)
+            return "nothing" if self.is_null else quote(self.value)
         return "a list" if isinstance(self.value, list) else "a mapping"
 
     def data(self) -> Any:
@@ -48,10 +49,10 @@ class Node:
             return {key: node.data() for key, node in self.value.items()}
         if isinstance(self.value, list):
             return [node.data() for node in self.value]
-        return _scalar(self.value) if self.plain else self.value
+        return _parse_scalar(self.value) if self.plain else self.value
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """The text in quotes, on one line, shortened."""
     text = one_line(text)
     return f'"{text[:_SHOWN]}…"' if len(text) > _SHOWN else f'"{text}"'
@@ -75,28 +76,30 @@ def read(file: Path, where: str) -> tuple[Node | None, list[Fault]]:
 
 
 def parse(text: str, where: str) -> tuple[Node | None, list[Fault]]:
-    """As `read`, from text."""
+    """As `read`, from text. where: the name of the file in faults."""
     import yaml
 
     reader = _Reader(where)
     try:
         events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return reader.document(iter(events)), reader.faults
+        return reader.build_document(iter(events)), reader.faults
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = one_line(error.problem or error.context or "it cannot be read")
         last = text.rstrip().count("\n") + 1  # an unexpected end is reported behind the last line
-        reader.fault(min(mark.line + 1, last) if mark else 0, f"it is not YAML: {problem}")
+        reader.add_fault(min(mark.line + 1, last) if mark else 0, f"it is not YAML: {problem}")
     except yaml.YAMLError as error:  # characters that YAML forbids
         at = getattr(error, "position", None)
         line = text.count("\n", 0, at) + 1 if isinstance(at, int) else 0
-        reader.fault(line, f"it is not YAML: {one_line(str(getattr(error, 'reason', error)))}")
+        reader.add_fault(line, f"it is not YAML: {one_line(str(getattr(error, 'reason', error)))}")
     except _TooDeep as error:
-        reader.fault(error.line, f"it is nested deeper than {MAX_DEPTH} levels")
+        reader.add_fault(error.line, f"it is nested deeper than {MAX_DEPTH} levels")
     return None, reader.faults
 
 
 class _TooDeep(Exception):
+    """The file is nested deeper than MAX_DEPTH. line: where."""
+
     def __init__(self, line: int) -> None:
         super().__init__(line)
         self.line = line
@@ -109,70 +112,71 @@ class _Reader:
         self.where = where
         self.faults: list[Fault] = []
 
-    def fault(self, line: int, text: str) -> None:
+    def add_fault(self, line: int, text: str) -> None:
         self.faults.append(Fault(self.where, line, text))
 
-    def document(self, events: Iterator[Any]) -> Node | None:
+    def build_document(self, events: Iterator[Any]) -> Node | None:
         root: Node | None = None
         for event in events:
             if type(event).__name__ != "DocumentStartEvent":
                 continue
             if root is not None:
-                self.fault(event.start_mark.line + 1, "a second document (---) is not accepted")
+                self.add_fault(event.start_mark.line + 1, "a second document (---) is not accepted")
                 break
-            root = self._node(next(events), events, ())
+            root = self._build_node(next(events), events, ())
         return root
 
-    def _node(self, event: Any, events: Iterator[Any], path: tuple[str, ...]) -> Node:
+    def _build_node(self, event: Any, events: Iterator[Any], path: tuple[str, ...]) -> Node:
+        """The node that begins with `event`. Raises _TooDeep."""
         line = event.start_mark.line + 1
         if len(path) > MAX_DEPTH:
             raise _TooDeep(line)
-        self._refuse_cleverness(event, line)
+        self._refuse_references(event, line)
         kind = type(event).__name__
         if kind == "MappingStartEvent":
-            return self._mapping(line, events, path)
+            return self._build_mapping(line, events, path)
         if kind == "SequenceStartEvent":
-            return self._list(line, events, path)
+            return self._build_list(line, events, path)
         if kind == "AliasEvent":
             return Node(line, "")
         return Node(line, event.value, plain=event.style in (None, ""))
 
-    def _refuse_cleverness(self, event: Any, line: int) -> None:
+    def _refuse_references(self, event: Any, line: int) -> None:
         if type(event).__name__ == "AliasEvent":
-            self.fault(line, f"*{event.anchor}: aliases are not accepted; write the value out")
+            self.add_fault(line, f"*{event.anchor}: aliases are not accepted; write the value out")
         elif event.anchor:
-            self.fault(line, f"&{event.anchor}: anchors are not accepted; write the value out")
+            self.add_fault(line, f"&{event.anchor}: anchors are not accepted; write the value out")
         elif event.tag not in (None, "!"):
-            self.fault(line, f"{quoted(event.tag)}: tags are not accepted")
+            self.add_fault(line, f"{quote(event.tag)}: tags are not accepted")
 
-    def _list(self, line: int, events: Iterator[Any], path: tuple[str, ...]) -> Node:
+    def _build_list(self, line: int, events: Iterator[Any], path: tuple[str, ...]) -> Node:
         items: list[Node] = []
         while type(event := next(events)).__name__ != "SequenceEndEvent":
-            items.append(self._node(event, events, (*path, f"[{len(items)}]")))
+            items.append(self._build_node(event, events, (*path, f"[{len(items)}]")))
         return Node(line, items)
 
-    def _mapping(self, line: int, events: Iterator[Any], path: tuple[str, ...]) -> Node:
+    def _build_mapping(self, line: int, events: Iterator[Any], path: tuple[str, ...]) -> Node:
         values: dict[str, Node] = {}
         lines: dict[str, int] = {}
         while type(event := next(events)).__name__ != "MappingEndEvent":
-            key = self._node(event, events, (*path, "key"))
+            key = self._build_node(event, events, (*path, "key"))
             name = key.value if isinstance(key.value, str) else ""
-            value = self._node(next(events), events, (*path, name))
+            value = self._build_node(next(events), events, (*path, name))
             if not isinstance(key.value, str):
-                self.fault(key.line, f"{key.describe()} cannot be a key")
+                self.add_fault(key.line, f"{key.describe()} cannot be a key")
             elif name in values:
-                self.fault(key.line, f"{dotted((*path, name))}: given twice, first on line {lines[name]}")
+                self.add_fault(key.line, f"{join_path((*path, name))}: given twice, first on line {lines[name]}")
             else:
                 values[name], lines[name] = value, key.line
         return Node(line, values, lines=lines)
 
 
-def dotted(path: Sequence[str]) -> str:
-    """("nodes", "[1]", "role") as nodes[1].role."""
+def join_path(path: Sequence[str]) -> str:
+    """The path as people write it: ("nodes", "[1]", "role") -> nodes[1].role."""
     return one_line(".".join(path).replace(".[", "["))
 
 
-def _scalar(text: str) -> Any:
+def _parse_scalar(text: str) -> Any:
     import yaml
 
     loader: Any = yaml.SafeLoader("")

@@ -1,4 +1,7 @@
-"""What a setting may be: each rule turns the text of a layer into a value, or says what is wrong with it."""
+"""What a setting may be: each rule turns the text of a layer into a value, or raises InvalidSetting with the cause.
+
+Functions that answer `Any` declare a field of a settings group; the others are rules or make one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bootstrap.core.model import Secret
 from bootstrap.settings import git_logins
-from bootstrap.settings.strict_yaml import quoted
+from bootstrap.settings.strict_yaml import quote
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -24,7 +27,7 @@ _BRANCH = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9._/+@*-]{0,199}")
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
-class Wrong(ValueError):
+class InvalidSetting(ValueError):
     """The text does not fit; the message ends the sentence that the name of the setting begins."""
 
 
@@ -51,7 +54,7 @@ def text(default: str, doc: str, check: Rule | None = None, *, empty: bool = Tru
     def rule(value: str) -> str:
         if not value:
             if not empty:
-                raise Wrong("must not be empty")
+                raise InvalidSetting("must not be empty")
             return ""
         return str((check or line)(value))
 
@@ -64,18 +67,20 @@ def texts(default: tuple[str, ...], doc: str, check: Rule, *, empty: bool = True
     def rule(value: str) -> tuple[str, ...]:
         found = [each.strip() for each in value.split(",")] if value.strip() else []
         if not found and not empty:
-            raise Wrong("must not be empty")
+            raise InvalidSetting("must not be empty")
         if "" in found:
-            raise Wrong(f"{quoted(value)} has nothing beside a comma")
+            raise InvalidSetting(f"{quote(value)} has nothing beside a comma")
         return tuple(dict.fromkeys(str(check(each)) for each in found))
 
     return _field(default, doc, rule)
 
 
 def choice(default: str, doc: str, choices: tuple[str, ...]) -> Any:
+    """A setting that is one of `choices`."""
+
     def rule(value: str) -> str:
         if value not in choices:
-            raise Wrong(f"{quoted(value)} is not {_either(choices)}")
+            raise InvalidSetting(f"{quote(value)} is not {_join_choices(choices)}")
         return value
 
     return _field(default, doc, rule)
@@ -86,36 +91,39 @@ def number(low: int, high: int) -> Rule:
 
     def rule(value: str) -> int:
         if not _WHOLE.fullmatch(value):
-            raise Wrong(f"{quoted(value)} is not a whole number")
+            raise InvalidSetting(f"{quote(value)} is not a whole number")
         if not low <= int(value) <= high:
-            raise Wrong(f"{value} is not between {low} and {high}")
+            raise InvalidSetting(f"{value} is not between {low} and {high}")
         return int(value)
 
     return rule
 
 
 def whole(default: int, doc: str, low: int, high: int) -> Any:
+    """A setting that is a whole number from `low` to `high`."""
     return _field(default, doc, number(low, high))
 
 
 def port(default: int, doc: str) -> Any:
+    """A setting that is a TCP port, or 0."""
     return whole(default, doc, 0, 65535)
 
 
 def secret(doc: str, check: Rule | None = None) -> Any:
-    """Messages about a secret never repeat it: `check` is told so by naming no value."""
+    """A setting whose value is never shown. check: a further rule, whose messages may not repeat the value."""
 
     def rule(value: str) -> Secret:
         if _CONTROL.search(value):
-            raise Wrong("holds a line break or another control character")
+            raise InvalidSetting("holds a line break or another control character")
         return Secret(str(check(value)) if check and value else value)
 
     return _field(Secret(""), doc, rule, secret=True)
 
 
 def line(value: str) -> str:
+    """A text without line breaks and other control characters. Raises InvalidSetting."""
     if _CONTROL.search(value):
-        raise Wrong("holds a line break or another control character")
+        raise InvalidSetting("holds a line break or another control character")
     return value
 
 
@@ -124,9 +132,9 @@ def label(limit: int = 63) -> Rule:
 
     def rule(value: str) -> str:
         if not _LABEL.fullmatch(value):
-            raise Wrong(f"{quoted(value)} is not a name of lower-case letters, digits and inner hyphens")
+            raise InvalidSetting(f"{quote(value)} is not a name of lower-case letters, digits and inner hyphens")
         if len(value) > limit:
-            raise Wrong(f"{quoted(value)} is longer than {limit} characters")
+            raise InvalidSetting(f"{quote(value)} is longer than {limit} characters")
         return value
 
     return rule
@@ -140,111 +148,117 @@ def url(*schemes: str) -> Rule:
             parts = urlsplit(line(value))
             host, _ = parts.hostname, parts.port
         except ValueError as error:
-            raise Wrong(f"is not an address ({error})" if not isinstance(error, Wrong) else str(error)) from None
+            raise InvalidSetting(
+                f"is not an address ({error})" if not isinstance(error, InvalidSetting) else str(error)
+            ) from None
         if parts.scheme not in schemes or not host or " " in value:
-            raise Wrong(f"is not an address like {schemes[-1]}://host/path")
+            raise InvalidSetting(f"is not an address like {schemes[-1]}://host/path")
         if parts.username is not None:
-            raise Wrong("has credentials in the address; give them as username and password")
+            raise InvalidSetting("has credentials in the address; give them as username and password")
         return value
 
     return rule
 
 
 def host(value: str) -> str:
-    """HOST or HOST:PORT."""
+    """HOST or HOST:PORT. Raises InvalidSetting."""
     if not _HOST.fullmatch(value):
-        raise Wrong(f"{quoted(value)} is not HOST or HOST:PORT")
+        raise InvalidSetting(f"{quote(value)} is not HOST or HOST:PORT")
     return value
 
 
 def address(value: str) -> str:
-    """A name or an address of a machine, without a port."""
+    """A name or an address of a machine, without a port. Raises InvalidSetting."""
     if not _HOST.fullmatch(value) or (":" in value and not value.endswith("]")):
-        raise Wrong(f"{quoted(value)} is not a name or an address without a port")
+        raise InvalidSetting(f"{quote(value)} is not a name or an address without a port")
     return value
 
 
 def folder(value: str) -> str:
-    """A path as image references have it, without a host."""
+    """A path as image references have it, without a host. Raises InvalidSetting."""
     if not _FOLDER.fullmatch(value):
-        raise Wrong(f"{quoted(value)} is not a path like team/images")
+        raise InvalidSetting(f"{quote(value)} is not a path like team/images")
     return value
 
 
 def stand_in(value: str) -> str:
-    """REGISTRY=HOST[:PORT][/FOLDER]."""
+    """REGISTRY=HOST[:PORT][/FOLDER]: a copy of a public registry. Raises InvalidSetting."""
     public, equals, copy = value.partition("=")
     address, slash, path = copy.partition("/")
     if not equals:
-        raise Wrong(f"{quoted(value)} is not REGISTRY=HOST[:PORT][/FOLDER]")
+        raise InvalidSetting(f"{quote(value)} is not REGISTRY=HOST[:PORT][/FOLDER]")
     host(public)
     host(address)
     return f"{public}={address}/{folder(path)}" if slash else value
 
 
 def within(value: str) -> str:
-    """A path below a folder that is not ours: relative, and not out of it."""
+    """A relative path that stays below the repository's folder. Raises InvalidSetting."""
     parts = line(value).split("/")
     if value.startswith(("/", "-")) or ".." in parts:
-        raise Wrong(f"{quoted(value)} is not a path within the repository")
+        raise InvalidSetting(f"{quote(value)} is not a path within the repository")
     return value
 
 
 def repository(value: str) -> str:
+    """A repository of a registry, HOST/PATH without tag and digest. Raises InvalidSetting."""
     if not _REPOSITORY.fullmatch(value):
-        raise Wrong(f"{quoted(value)} is not HOST/PATH, lower-case, without tag and digest")
+        raise InvalidSetting(f"{quote(value)} is not HOST/PATH, lower-case, without tag and digest")
     return value
 
 
 def full_name(value: str) -> str:
+    """OWNER/NAME of a repository at a git host. Raises InvalidSetting."""
     if not _FULL_NAME.fullmatch(value):
-        raise Wrong(f"{quoted(value)} is not OWNER/NAME")
+        raise InvalidSetting(f"{quote(value)} is not OWNER/NAME")
     return value
 
 
 def revision(value: str) -> str:
+    """A branch, tag or commit. Raises InvalidSetting."""
     if not _REVISION.fullmatch(value) or ".." in value:
-        raise Wrong(f"{quoted(value)} is not a branch, tag or commit")
+        raise InvalidSetting(f"{quote(value)} is not a branch, tag or commit")
     return value
 
 
 def branch(value: str) -> str:
-    """A name, or a pattern with `*`."""
+    """A branch, or a pattern with `*`. Raises InvalidSetting."""
     if not _BRANCH.fullmatch(value) or ".." in value or "//" in value:
-        raise Wrong(f"{quoted(value)} is not a branch, nor a pattern like release/*")
+        raise InvalidSetting(f"{quote(value)} is not a branch, nor a pattern like release/*")
     return value
 
 
 def source(value: str) -> str:
-    """A repository: its address, or its name at the git host."""
+    """A repository: its address, or OWNER/NAME at its git host. Raises InvalidSetting."""
     return str(url("http", "https")(value)) if "://" in value else full_name(value)
 
 
 def logins(value: str) -> str:
-    """See bootstrap.settings.git_logins."""
+    """Logins as bootstrap.settings.git_logins parses them. Raises InvalidSetting."""
     try:
         git_logins.parse(value)
     except ValueError as error:
-        raise Wrong(str(error)) from None
+        raise InvalidSetting(str(error)) from None
     return value
 
 
 def user(value: str) -> str:
+    """A user name for a login. Raises InvalidSetting."""
     if not _USER.fullmatch(value):
-        raise Wrong(f"{quoted(value)} is not a user name of letters, digits and . _ @ + -")
+        raise InvalidSetting(f"{quote(value)} is not a user name of letters, digits and . _ @ + -")
     return value
 
 
 def at_most(size: int) -> Rule:
-    """Counted in bytes of UTF-8."""
+    """The rule for a text of at most `size` bytes of UTF-8."""
 
     def rule(value: str) -> str:
         if len(value.encode()) > size:
-            raise Wrong(f"is longer than {size} bytes")
+            raise InvalidSetting(f"is longer than {size} bytes")
         return value
 
     return rule
 
 
-def _either(words: tuple[str, ...]) -> str:
+def _join_choices(words: tuple[str, ...]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

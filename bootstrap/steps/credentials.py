@@ -13,7 +13,7 @@ from bootstrap.core.model import Failed, Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.paths import PRODUCT
 from bootstrap.objects.manifests import is_ours
 from bootstrap.settings import git_logins
-from bootstrap.settings.registry_endpoint import place
+from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.steps.trusted_cas import authorities
 from bootstrap.world import World
 
@@ -79,7 +79,7 @@ def credentials(world: World) -> list[Object]:
     own = identity.own_git_password(config.git)
     server_login = {"username": config.git.username, "password": own.reveal()}
     clone_login = server_login | ({"password": config.git.password.reveal()} if config.git.url else {})
-    where = place(config)
+    where = choose_endpoint(config)
     pushes = registry_login(world)
     pushes_to = {"tekton.dev/docker-0": f"https://{where.host}"} if pushes["password"] else {}
     ca, trusted = identity.authority().certificate.decode(), authorities(world)
@@ -101,7 +101,9 @@ def credentials(world: World) -> list[Object]:
         secret("webhook", constants.RUNS, hook),
         secret("webhook", constants.GIT, hook),
         secret("notify", constants.RUNS, notification),
-        secret(git_logins.SECRET, constants.RUNS, git_logins.files(git_logins.parse(config.git.logins.reveal()))),
+        secret(
+            git_logins.SECRET, constants.RUNS, git_logins.render_files(git_logins.parse(config.git.logins.reveal()))
+        ),
     ]
     for namespace in (constants.RUNS, constants.BUILD):
         found.append(
@@ -117,7 +119,7 @@ def credentials(world: World) -> list[Object]:
 
 def registry_login(world: World) -> dict[str, str]:
     """Who pulls and pushes where the images are: {"username", "password"}, both "" for nobody in particular."""
-    where = place(world.config)
+    where = choose_endpoint(world.config)
     password = world.identity.password("registry", Secret("")) if where.password is None else where.password
     return {"username": where.username, "password": password.reveal()}
 
@@ -129,7 +131,7 @@ def pull_secrets(world: World, namespaces: Iterable[str]) -> list[Object]:
         return []
     login = registry_login(world)
     auth = b64encode(f"{login['username']}:{login['password']}".encode()).decode()
-    document = json.dumps({"auths": {place(world.config).host: login | {"auth": auth}}})
+    document = json.dumps({"auths": {choose_endpoint(world.config).host: login | {"auth": auth}}})
     found = [secret(name, each, {".dockerconfigjson": document}) for each in namespaces]
     return [each | {"type": "kubernetes.io/dockerconfigjson"} for each in found]
 

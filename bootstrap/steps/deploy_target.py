@@ -49,7 +49,7 @@ class TargetStep:
     def apply(self, world: World) -> None:
         target = world.config.target
         token = world.target.token(target.namespace, ACCOUNT, target.token_hours * 3600)
-        document = kubeconfig.with_token(server(world), _authority(world), token, namespace=target.namespace)
+        document = kubeconfig.make_with_token(server(world), _authority(world), token, namespace=target.namespace)
         world.kube.apply([secret(SECRET, constants.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
 
     def undo(self, world: World) -> None:
@@ -94,7 +94,7 @@ def _claims(token: str) -> Any:
 
 def _authority(world: World) -> str:
     """The CA that vouches for the target's API server; a kubeconfig may name a file of this machine instead."""
-    found = kubeconfig.access(world.target.kubeconfig.read_text(), world.target.context)
+    found = kubeconfig.read_access(world.target.kubeconfig.read_text(), world.target.context)
     if found.ca:
         return found.ca
     published = world.target.get("v1", "ConfigMap", "kube-root-ca.crt", world.config.target.namespace)
@@ -108,8 +108,8 @@ def server(world: World) -> str:
         return target.server
     if not target.kubeconfig:
         return SAME_CLUSTER
-    access = kubeconfig.access(world.target.kubeconfig.read_text(), world.target.context)
-    if access.loopback and access.context.startswith("kind-"):
+    access = kubeconfig.read_access(world.target.kubeconfig.read_text(), world.target.context)
+    if access.is_loopback and access.context.startswith("kind-"):
         # On loopback for the host, by name for whoever shares kind's network.
         return f"https://{constants.control_plane(access.context.removeprefix('kind-'))}:6443"
     return access.server

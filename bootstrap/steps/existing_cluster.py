@@ -91,12 +91,12 @@ def _judgements(world: World, version: str, files: Mapping[str, Held]) -> Iterat
 
 def fits(world: World, version: str) -> Iterator[Verdict]:
     """Whether the cluster of the context can carry an environment, wherever it is. version: of its Kubernetes."""
-    yield cluster_requirements.kubernetes(version)
+    yield cluster_requirements.check_kubernetes(version)
     rights = cluster_requirements.RIGHTS + (
-        cluster_requirements.on_openshift() if world.kube.serves(openshift_scc.SECURITY) else ()
+        cluster_requirements.list_openshift_rights() if world.kube.serves(openshift_scc.SECURITY) else ()
     )
-    yield cluster_requirements.rights([each for each in rights if not world.kube.can_i(*each)], world.context)
-    yield cluster_requirements.storage(world.kube.list("storage.k8s.io/v1", "StorageClass"))
+    yield cluster_requirements.check_rights([each for each in rights if not world.kube.can_i(*each)], world.context)
+    yield cluster_requirements.check_storage(world.kube.list("storage.k8s.io/v1", "StorageClass"))
     yield _admitted(world)
 
 

@@ -14,7 +14,7 @@ from bootstrap.core import constants, wait
 from bootstrap.core.errors import ApiError, CommandError, PreconditionError, StepError, TimedOut, UsageError
 from bootstrap.core.model import Failed, Object, Pending, Ready, Unknown, Verdict
 from bootstrap.objects import kubeconfig
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.settings import kind_config
 from bootstrap.settings.config import Config
 from bootstrap.steps.image_unpack import unpack
@@ -230,7 +230,7 @@ class KindCluster:
         if len(nodes) < count:
             return Pending(f"{len(nodes)} of {count} nodes have joined")
         for node in nodes:
-            verdict = readiness(node)
+            verdict = judge(node)
             if not isinstance(verdict, Ready):
                 return Pending(f"node {node['metadata']['name']}: {verdict.why}")
         return Ready(f"kind {world.config.name}, {count} nodes, Kubernetes {version.removeprefix('v')}")
@@ -291,6 +291,8 @@ def _known_to_user(world: World) -> bool:
     try:
         theirs = kubeconfig.locate(world.context).read_text()
         ours = world.kubeconfig.read_text()
-        return kubeconfig.access(theirs, world.context).server == kubeconfig.access(ours, world.context).server
+        return (
+            kubeconfig.read_access(theirs, world.context).server == kubeconfig.read_access(ours, world.context).server
+        )
     except (OSError, PreconditionError):
         return False

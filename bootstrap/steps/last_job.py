@@ -5,16 +5,16 @@ from __future__ import annotations
 from bootstrap.core import constants
 from bootstrap.core.model import Failed, Object, Ready
 from bootstrap.incluster.text import one_line
-from bootstrap.objects.readiness import at, readiness
+from bootstrap.objects.readiness import at, judge
 from bootstrap.world import World
 
 
 def last_failure(world: World, name: str) -> str:
     """Of the newest Job labelled `name` that is over, in its pod's last words; "" if it went well."""
     jobs = world.kube.list("batch/v1", "Job", constants.RUNS, labels=f"app.kubernetes.io/name={name}")
-    over = [job for job in jobs if isinstance(readiness(job), Ready | Failed)]
+    over = [job for job in jobs if isinstance(judge(job), Ready | Failed)]
     last = max(over, key=lambda job: str(at(job, "metadata", "creationTimestamp")), default=None)
-    verdict = readiness(last) if last else Ready()
+    verdict = judge(last) if last else Ready()
     if last is None or not isinstance(verdict, Failed):
         return ""
     job = last["metadata"]["name"]

@@ -11,7 +11,7 @@ from bootstrap.core.model import Lock, Object, Ready, Verdict
 from bootstrap.incluster import branch_patterns
 from bootstrap.objects import delivery_trace, manifests, run_spec
 from bootstrap.objects.patches import Patch, Select, put
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.settings.config import Config
 from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.steps.tekton import certify_interceptors
@@ -60,7 +60,7 @@ def watched(config: Config) -> str:
     branch = (
         f"{event}.ref.matches({_literal(f'^refs/heads/(?:{branch_patterns.build_branch_regex(settings.branches)})$')})"
     )
-    wanted = settings.repositories or (run_spec.repository(config),)
+    wanted = settings.repositories or (run_spec.get_repository(config),)
     bare = [each.rstrip("/").removesuffix(".git") for each in wanted if "://" in each]
     addresses = [address for each in bare for address in (f"{each}.git", each)]
     lists = {"url": addresses, "name": [each for each in wanted if "://" not in each]}
@@ -99,7 +99,7 @@ def _run_spec(project: Path, config: Config) -> Object:
 
 def _serves(world: World) -> Verdict:
     """Tekton makes the Deployment some time after the EventListener."""
-    verdict = readiness(world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS))
+    verdict = judge(world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS))
     if not isinstance(verdict, Ready):
         return verdict
     return Ready(f"pushes to {', '.join(world.config.webhook.branches)} start a run")

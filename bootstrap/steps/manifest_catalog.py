@@ -18,7 +18,7 @@ from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.objects import proxy_env
 from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.patches import Patch, Select, put
-from bootstrap.objects.readiness import at, label, readiness
+from bootstrap.objects.readiness import at, judge, label
 from bootstrap.settings import registry_endpoint
 from bootstrap.steps.credentials import pull_secrets
 from bootstrap.steps.manifest_step import Keep, Key, ManifestStep, render
@@ -26,7 +26,7 @@ from bootstrap.steps.trusted_cas import authorities
 from bootstrap.world import World, probe
 
 OK = 200
-APP = "demo/go-echo"
+APP = f"demo/{constants.DEMO_APP}"
 AUTHORITIES = "/etc/buildkit/trust/ca.crt"
 TRUSTING = ("spec", "template", "metadata", "annotations", "tekton-bootstrap.dev/trusts")
 """BuildKit reads authorities when it starts, so other ones make another pod."""
@@ -41,12 +41,14 @@ def namespaces() -> ManifestStep:
 def builder(world: World) -> ManifestStep:
     keep = world.config.pipeline.cache_gigabytes * 1000
     buildkitd = Select("Deployment", "buildkitd")
-    configuration = registry_endpoint.buildkit(registry_endpoint.place(world.config), AUTHORITIES)
+    configuration = registry_endpoint.render_buildkit_config(
+        registry_endpoint.choose_endpoint(world.config), AUTHORITIES
+    )
     patches = [
         Patch(Select("ConfigMap", "buildkitd"), put("data", "buildkitd.toml", value=configuration)),
         Patch(buildkitd, functools.partial(_cache_limit, megabytes=keep)),
         Patch(buildkitd, put(*TRUSTING, value=_short_digest(authorities(world)))),
-        *proxy_env.patches(world.config.proxy, buildkitd),
+        *proxy_env.make_patches(world.config.proxy, buildkitd),
     ]
     return ManifestStep(
         "builder",
@@ -101,19 +103,22 @@ def _names_found(world: World) -> Verdict:
     That of a cluster of the user's is theirs, whatever it is called.
     """
     dns = None if world.config.context else world.kube.get("apps/v1", "Deployment", "coredns", "kube-system")
-    verdict = readiness(dns) if dns else Ready()
+    verdict = judge(dns) if dns else Ready()
     return Ready() if isinstance(verdict, Ready) else verdict
 
 
 def pipeline_objects(world: World) -> list[Object]:
     """Without `deploy`: the API server of a target is reached as its kubeconfig says."""
     outside = [Select("Task", name) for name in ("git-clone", "build-image", "notify")]
-    return _folder(world, "pipeline", proxy_env.patches(world.config.proxy, *outside))
+    return _folder(world, "pipeline", proxy_env.make_patches(world.config.proxy, *outside))
 
 
 def demo() -> OnTarget:
     """The application, in the cluster and namespace that the pipeline deploys to."""
-    image = Keep(Select("Deployment", "go-echo"), ("spec", "template", "spec", "containers", "go-echo", "image"))
+    image = Keep(
+        Select("Deployment", constants.DEMO_APP),
+        ("spec", "template", "spec", "containers", constants.DEMO_APP, "image"),
+    )
     return OnTarget(ManifestStep("demo", demo_objects, needs=("namespaces", "preload"), limit=180, keep=(image,)))
 
 
@@ -173,7 +178,7 @@ def _cache_limit(deployment: Object, *, megabytes: int) -> None:
 def demo_objects(world: World) -> list[Object]:
     namespace, replicas = world.config.target.namespace, world.config.app.replicas
     patches = [
-        Patch(Select("Deployment", "go-echo"), put("spec", "replicas", value=replicas)),
+        Patch(Select("Deployment", constants.DEMO_APP), put("spec", "replicas", value=replicas)),
         Patch(Select(), functools.partial(_move, namespace=namespace)),
     ]
     space = [each for each in _folder(world, "namespaces") if each["metadata"]["name"] == constants.DEMO]

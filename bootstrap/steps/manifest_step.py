@@ -18,10 +18,10 @@ from bootstrap.core.errors import ApiError, BootstrapError, StepError
 from bootstrap.core.model import Failed, Lock, Object, Pending, Ready, Unknown, Verdict
 from bootstrap.objects import image_refs, openshift_scc
 from bootstrap.objects.apply_plan import Change, Plan
-from bootstrap.objects.drift import changed, drift
-from bootstrap.objects.manifests import DIGEST, is_applied, is_ours, load, ordered, pod_spec, stamp
+from bootstrap.objects.drift import find_drift, list_changes
+from bootstrap.objects.manifests import DIGEST, get_pod_spec, is_applied, is_ours, load, sort_by_need, stamp
 from bootstrap.objects.patches import Patch, Select, apply_patches, get_at, set_at
-from bootstrap.objects.readiness import label, readiness, readiness_all
+from bootstrap.objects.readiness import judge, judge_all, label
 from bootstrap.steps import stored_versions
 from bootstrap.world import World
 
@@ -111,7 +111,7 @@ class ManifestStep:
             if error.status == UNPROCESSABLE and wanted["kind"] in WORKLOADS:
                 return [_unchangeable(live, error)]
             return [*moved, Change("change", label(wanted), (differs,))]
-        return [*moved, Change("change", label(wanted), tuple(changed(live, future)) or (differs,))]
+        return [*moved, Change("change", label(wanted), tuple(list_changes(live, future)) or (differs,))]
 
     def apply(self, world: World) -> None:
         """Apply what is missing or differs, in order; ask again while kinds are not served or webhooks do not answer.
@@ -160,7 +160,7 @@ class ManifestStep:
         if found is None or wanted["kind"] not in WORKLOADS:
             return False
         [future] = world.kube.apply([wanted], dry_run=True)
-        return any(path.startswith("spec.template") for path in changed(found, future))
+        return any(path.startswith("spec.template") for path in list_changes(found, future))
 
     def _await(self, world: World, probe: Callable[[], Verdict], limit: float, what: str) -> None:
         def say(verdict: Pending | Unknown) -> None:
@@ -188,8 +188,8 @@ class ManifestStep:
         if not self._asked:
             wanted = self.objects(world)
             if world.kube.serves(openshift_scc.SECURITY):
-                wanted = openshift_scc.adapted(copy.deepcopy([*wanted]))
-            self._asked.append([stamp(each) for each in ordered(wanted)])
+                wanted = openshift_scc.adapt(copy.deepcopy([*wanted]))
+            self._asked.append([stamp(each) for each in sort_by_need(wanted)])
         return self._asked[0]
 
     def _state(self, wanted: Object, live: Object | None) -> Verdict:
@@ -198,10 +198,10 @@ class ManifestStep:
         if _is_foreign(live):
             return _foreign(live)
         found = self._differs(wanted, live)
-        return Pending(_difference(wanted, live, found)) if found else readiness(live)
+        return Pending(_difference(wanted, live, found)) if found else judge(live)
 
     def _differs(self, wanted: Object, live: Object) -> str:
-        return "" if _is_lent(live) else drift(self._kept(wanted, live), live)
+        return "" if _is_lent(live) else find_drift(self._kept(wanted, live), live)
 
     def _kept(self, wanted: Object, live: Object) -> Object:
         """Wanted, with the live values of the fields that are to stay."""
@@ -221,16 +221,16 @@ def render(lock: Lock, *sources: Path | Sequence[Object], patches: Sequence[Patc
     """
     objects = [each for source in sources for each in (load(source) if isinstance(source, Path) else source)]
     rendered = _logging_in(image_refs.rewrite(apply_patches(objects, patches), lock), lock.pull_secret)
-    strangers = image_refs.unlocked(rendered, lock)
+    strangers = image_refs.list_unlocked(rendered, lock)
     if strangers:
         raise BootstrapError(f"the lock does not hold the image {strangers[0]}", evidence="\n".join(strangers))
-    return ordered(rendered)
+    return sort_by_need(rendered)
 
 
 def _logging_in(objects: list[Object], secret: str) -> list[Object]:
     """Whoever pulls, with the Secret to log in by: accounts, and pods that have none of ours. secret: "" for none."""
     for each in objects if secret else ():
-        pod = pod_spec(each)
+        pod = get_pod_spec(each)
         if each["kind"] == "ServiceAccount":
             each["imagePullSecrets"] = [{"name": secret}]
         elif pod is not None and not pod.get("serviceAccountName"):
@@ -299,7 +299,7 @@ def _unchangeable(obj: Object, error: ApiError) -> Failed:
 
 
 def _rolled(world: World, wanted: Iterable[Object]) -> Verdict:
-    return readiness_all(world.kube.get(api, kind, name, space) for api, kind, space, name in map(_key, wanted))
+    return judge_all(world.kube.get(api, kind, name, space) for api, kind, space, name in map(_key, wanted))
 
 
 def _try_apply(world: World, todo: Sequence[Object]) -> Verdict:

@@ -40,14 +40,14 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
         Patch(Select("ConfigMap", NAME), put("data", "settings.json", value=json.dumps(settings(project, config)))),
         Patch(cron, put("spec", "suspend", value=minutes == 0)),
         Patch(cron, put("spec", "schedule", value=f"*/{minutes or 1} * * * *")),
-        *proxy_env.patches(config.proxy, cron),
+        *proxy_env.make_patches(config.proxy, cron),
     ]
     return render(lock, project / FOLDER, patches=patches)
 
 
 def settings(project: Path, config: Config) -> Mapping[str, object]:
     """What the program is given; see bootstrap.incluster.poll."""
-    parts = urlsplit(run_spec.repository(config))
+    parts = urlsplit(run_spec.get_repository(config))
     return {
         "repositories": repositories(config),
         "branches": list(config.poll.branches),
@@ -75,7 +75,7 @@ def template(project: Path, config: Config) -> Object:
 
 
 def repositories(config: Config) -> list[str]:
-    return list(config.poll.repositories) or [run_spec.repository(config)]
+    return list(config.poll.repositories) or [run_spec.get_repository(config)]
 
 
 def _went_well(world: World) -> Verdict:

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from bootstrap.core.constants import SELECTOR
 from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.objects.apply_plan import Change, Plan
-from bootstrap.objects.manifests import is_applied, ordered
+from bootstrap.objects.manifests import is_applied, sort_by_need
 from bootstrap.objects.readiness import label
 from bootstrap.steps.manifest_step import Key
 from bootstrap.world import World
@@ -115,7 +115,7 @@ def _first(objects: Sequence[Object]) -> str:
 
 def _delete(world: World, objects: Sequence[Object]) -> None:
     """The last first."""
-    for each in reversed(ordered(objects)):
+    for each in reversed(sort_by_need(objects)):
         metadata = each["metadata"]
         world.kube.delete(each["apiVersion"], each["kind"], metadata["name"], metadata.get("namespace", ""))
 

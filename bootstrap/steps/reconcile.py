@@ -15,7 +15,7 @@ from bootstrap.core.cancel import Cancel
 from bootstrap.core.clock import Clock
 from bootstrap.core.errors import ApiError, BootstrapError, CommandError, Interrupted, StepError, TimedOut
 from bootstrap.core.model import Failed, Ready, Unknown, Verdict
-from bootstrap.core.workers import Crew
+from bootstrap.core.workers import Workers
 from bootstrap.objects.apply_plan import Plan
 from bootstrap.world.terminal import Report, StepLine
 
@@ -96,7 +96,7 @@ def look(steps: Sequence[Step[W]], world: W, clock: Clock, done: Sequence[Outcom
     by_name = {step.name: step for step in order(steps)}
     outcomes = {outcome.name: outcome for outcome in done}
     graph = _graph_without(by_name, outcomes)
-    crew: Crew[Outcome] = Crew("look")
+    workers: Workers[Outcome] = Workers("look")
     while graph.is_active():
         for name in graph.get_ready():
             missing = [need for need in by_name[name].needs if not isinstance(outcomes[need].verdict, Ready)]
@@ -104,9 +104,9 @@ def look(steps: Sequence[Step[W]], world: W, clock: Clock, done: Sequence[Outcom
                 outcomes[name] = Outcome(name, Unknown(f"needs {missing[0]}"), 0.0)
                 graph.done(name)
             else:
-                crew.start(name, partial(_looked, by_name[name], world, clock))
-        if crew.busy:
-            name, result = crew.next()
+                workers.start(name, partial(_looked, by_name[name], world, clock))
+        if workers.busy:
+            name, result = workers.take_result()
             if isinstance(result, BaseException):
                 raise result
             outcomes[name] = result
@@ -126,12 +126,12 @@ def _graph_without(by_name: Mapping[str, Step[W]], done: Collection[str]) -> Top
 def plans(steps: Sequence[Step[W]], world: W) -> list[Plan]:
     """What each step that can say so would do, whatever it needs; all are asked side by side. Raises Interrupted."""
     asked = [step for step in steps if isinstance(step, Planner)]
-    crew: Crew[Plan] = Crew("plan")
+    workers: Workers[Plan] = Workers("plan")
     for step in asked:
-        crew.start(step.name, partial(_planned, step, world))
+        workers.start(step.name, partial(_planned, step, world))
     found: dict[str, Plan] = {}
-    while crew.busy:
-        name, result = crew.next()
+    while workers.busy:
+        name, result = workers.take_result()
         if isinstance(result, BaseException):
             raise result
         found[name] = result
@@ -179,19 +179,19 @@ def converge(
     outcomes = {outcome.name: outcome for outcome in done}
     graph = _graph_without(by_name, outcomes)
     failure: BaseException | None = None
-    crew: Crew[Outcome] = Crew("step")
+    workers: Workers[Outcome] = Workers("step")
     try:
-        while graph.is_active() and not (failure and not crew.busy):
+        while graph.is_active() and not (failure and not workers.busy):
             for name in () if failure else graph.get_ready():
-                crew.start(name, partial(_bring, by_name[name], world, clock, report))
-            name, result = crew.next()
+                workers.start(name, partial(_bring, by_name[name], world, clock, report))
+            name, result = workers.take_result()
             if isinstance(result, Outcome):
                 outcomes[name] = result
                 graph.done(name)
             else:
                 failure = failure or result
     except KeyboardInterrupt:
-        raise _stopped(crew, cancel or Cancel()) from None
+        raise _stopped(workers, cancel or Cancel()) from None
     if failure:
         raise failure
     return [outcomes[step.name] for step in steps]
@@ -209,11 +209,11 @@ def dismantle(steps: Sequence[Step[W]], wanted: Collection[str], world: W, repor
             graph.add(need, step.name)
     graph.prepare()
     failures: list[BootstrapError] = []
-    crew: Crew[None] = Crew("undo")
+    workers: Workers[None] = Workers("undo")
     while graph.is_active():
         for name in graph.get_ready():
-            crew.start(name, partial(by_name[name].undo if name in wanted else _nothing, world))
-        name, error = crew.next()
+            workers.start(name, partial(by_name[name].undo if name in wanted else _nothing, world))
+        name, error = workers.take_result()
         if isinstance(error, BootstrapError) and not isinstance(error, Interrupted):
             report.warn(f"{name}: {error.message}")
             failures.append(error)
@@ -227,14 +227,14 @@ def _nothing(_: object) -> None:
     """What a step that stays needs no undoing."""
 
 
-def _stopped(crew: Crew[Outcome], cancel: Cancel) -> Interrupted:
+def _stopped(workers: Workers[Outcome], cancel: Cancel) -> Interrupted:
     """Stop what runs, wait a little for it. A second interruption is not waited through."""
-    running = ", ".join(sorted(crew.busy))
+    running = ", ".join(sorted(workers.busy))
     cancel.request()
     end = time.monotonic() + STOP_LIMIT
     try:
-        while crew.busy:
-            crew.next(max(0.0, end - time.monotonic()))
+        while workers.busy:
+            workers.take_result(max(0.0, end - time.monotonic()))
     except (queue.Empty, KeyboardInterrupt):
         pass
     what = f"stopped during {running}" if running else "stopped"

@@ -148,7 +148,7 @@ class RegistryStep:
 def _bundle(world: World) -> bytes:
     """What builds are to trust: as the base of the images, what this machine does; and `ca_file`."""
     company = ca_file.read("ca_file", world.config.ca_file)
-    own = ca_file.machine_bundle({})
+    own = ca_file.read_machine_bundle({})
     return (own if company in own else own + company).encode()
 
 
@@ -183,7 +183,7 @@ def _certificate(world: World) -> pki.KeyPair:
 
 def _shown(world: World) -> bytes:
     """The certificate that it is to show, in DER."""
-    return pki.der(_certificate(world).certificate)
+    return pki.to_der(_certificate(world).certificate)
 
 
 def free_port(wanted: int = 0) -> int:

@@ -9,10 +9,10 @@ from functools import partial
 from bootstrap.core import wait
 from bootstrap.core.errors import ApiError, StepError
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
-from bootstrap.core.text import count
+from bootstrap.core.text import format_count
 from bootstrap.objects import crd_versions
 from bootstrap.objects.crd_versions import Migration
-from bootstrap.objects.drift import holds
+from bootstrap.objects.drift import is_superset
 from bootstrap.world import World
 
 LIMIT = 300.0
@@ -29,20 +29,20 @@ CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 
 def told(world: World, live: Object, wanted: Object) -> Iterator[str | Failed]:
     """What `migrate` would do, in one text, or why it cannot. Changes nothing."""
-    todo = crd_versions.migration(live, wanted)
+    todo = crd_versions.plan_migration(live, wanted)
     if todo is None:
         return
     refusal = _refusal(world, todo, live)
     if refusal:
         yield refusal
         return
-    number = count(len(_all(world, todo)), "object")
+    number = format_count(len(_all(world, todo)), "object")
     yield f"{todo.kind} ({number}): stored as {', '.join(todo.gone)}, written back as {_target(todo, wanted)}"
 
 
 def migrate(world: World, live: Object, wanted: Object, say: Callable[[str], None]) -> None:
     """Afterwards `wanted` can be applied. Raises StepError before anything is touched, TimedOut, ApiError."""
-    todo = crd_versions.migration(live, wanted)
+    todo = crd_versions.plan_migration(live, wanted)
     if todo is None:
         return
     refusal = _refusal(world, todo, live)
@@ -50,7 +50,11 @@ def migrate(world: World, live: Object, wanted: Object, say: Callable[[str], Non
         raise StepError(refusal.why, hint=refusal.hint)
     say(f"{todo.kind}: objects are written back as {_target(todo, wanted)}")
     if todo.flip:
-        versions = crd_versions.storing(live, todo.through) if todo.through else crd_versions.bridged(live, wanted)
+        versions = (
+            crd_versions.with_stored_version(live, todo.through)
+            if todo.through
+            else crd_versions.merge_versions(live, wanted)
+        )
         world.kube.patch(*CRD, todo.name, patch={"spec": {"versions": versions}})
     if todo.through:
         _write_all(world, todo)
@@ -59,7 +63,7 @@ def migrate(world: World, live: Object, wanted: Object, say: Callable[[str], Non
 
 
 def _target(todo: Migration, wanted: Object) -> str:
-    return todo.through or crd_versions.stored_by(wanted)
+    return todo.through or crd_versions.get_stored_version(wanted)
 
 
 def _all(world: World, todo: Migration) -> list[Object]:
@@ -71,10 +75,10 @@ def _refusal(world: World, todo: Migration, live: Object) -> Failed | None:
     if not todo.served:
         return _refused(todo, "an unknown number of objects", "no version of it is served, so they cannot be read")
     objects = _all(world, todo)
-    number = count(len(objects), "object")
+    number = format_count(len(objects), "object")
     if objects and not todo.through:
         return _refused(todo, number, "the new definition shares no served version with the one that is there")
-    if objects and not crd_versions.converts(live):
+    if objects and not crd_versions.has_conversion_webhook(live):
         poorer = _poorer(world, todo, objects)
         if poorer:
             return _refused(todo, number, f"{todo.through} has no room for all that {poorer} says")
@@ -108,10 +112,10 @@ def _refused(todo: Migration, number: str, why: str) -> Failed:
 
 def _poorer(world: World, todo: Migration, objects: list[Object]) -> str:
     """The first object of which the version that is written back shows less than a version that goes."""
-    there = {_name(each): crd_versions.content(each) for each in objects}
+    there = {_name(each): crd_versions.get_content(each) for each in objects}
     for version in todo.gone:
         for each in world.kube.list(f"{todo.group}/{version}", todo.kind):
-            if _name(each) in there and not holds(there[_name(each)], crd_versions.content(each)):
+            if _name(each) in there and not is_superset(there[_name(each)], crd_versions.get_content(each)):
                 return f"{todo.kind} {_name(each)}"
     return ""
 
@@ -129,7 +133,7 @@ def _write_all(world: World, todo: Migration) -> None:
         with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="migrate") as pool:
             written = sum(pool.map(lambda each: _write(world, todo, each), _all(world, todo)))
         if written or world.clock.now() < settled:
-            return Pending(f"{todo.kind}: {count(written, 'object')} written back")
+            return Pending(f"{todo.kind}: {format_count(written, 'object')} written back")
         return Ready()
 
     wait.until(probe, clock=world.clock, limit=LIMIT, what=f"writing {todo.name} back as {todo.through}")

@@ -67,7 +67,7 @@ class TektonStep:
         if not found:
             return self._ours(world)
         flags = world.kube.get("v1", "ConfigMap", "feature-flags", constants.TEKTON) or {}
-        verdict = cluster_requirements.installed(versions(world).told(), found.told(), at(flags, "data") or {})
+        verdict = cluster_requirements.check_installed(versions(world).told(), found.told(), at(flags, "data") or {})
         return _proved(world, found, " of the cluster") if isinstance(verdict, Ready) else verdict
 
     def _ours(self, world: World) -> Verdict:
@@ -75,8 +75,8 @@ class TektonStep:
         if isinstance(verdict, Ready):
             return verdict
         found, wanted = running(world).told(), versions(world).told()
-        moves = ", ".join(apply_plan.versions(found, wanted))
-        return cluster_requirements.not_older(found, wanted) or (
+        moves = ", ".join(apply_plan.describe_versions(found, wanted))
+        return cluster_requirements.refuse_older(found, wanted) or (
             Pending(f"{moves}: {verdict.why}") if moves else verdict
         )
 
@@ -85,8 +85,8 @@ class TektonStep:
         if theirs(world):
             return Plan(self.name)
         found, wanted = running(world).told(), versions(world).told()
-        older = cluster_requirements.not_older(found, wanted)
-        moves = apply_plan.versions(found, wanted)
+        older = cluster_requirements.refuse_older(found, wanted)
+        moves = apply_plan.describe_versions(found, wanted)
         told = Plan(self.name, versions=moves, refusals=(older,) if older else (), there=bool(moves))
         if older:
             return told
@@ -102,7 +102,7 @@ class TektonStep:
         """Raises StepError when what runs is newer than what is wanted."""
         if theirs(world):
             return
-        older = cluster_requirements.not_older(running(world).told(), versions(world).told())
+        older = cluster_requirements.refuse_older(running(world).told(), versions(world).told())
         if older:
             raise StepError(older.why, hint=older.hint)
         self.step.apply(world)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bootstrap.core.constants import DEMO_APP
+
 PIPELINE = "github.com/tektoncd/pipeline"
 TRIGGERS = "github.com/tektoncd/triggers"
 
@@ -125,7 +127,7 @@ IMAGE_PARTS = (
     ),
     ImagePart("pause", "images/pause", 2, {}, {"pause": "go-pause/pause"}),
     ImagePart("nodenet", "images/nodenet", 2, {}, {"nodenet": "go-nodenet/nodenet"}),
-    ImagePart("go-echo", "images/go-echo", 2, {}, {"go-echo": "go-echo-first/go-echo"}),
+    ImagePart(DEMO_APP, "images/go-echo", 2, {}, {"go-echo": "go-echo-first/go-echo"}),
     ImagePart("git", "images/git", 20, {"BASE": "base"}, preload=False),
     ImagePart(
         "toolbox",

@@ -17,7 +17,7 @@ from functools import partial
 from graphlib import TopologicalSorter
 
 from bootstrap.core.clock import Clock
-from bootstrap.core.workers import Crew
+from bootstrap.core.workers import Workers
 from bootstrap.world.terminal import StepLine
 
 WORKERS = 3
@@ -146,7 +146,7 @@ def run(tasks: Mapping[str, Task], clock: Clock, line: StepLine, stop: Callable[
     programs of those that run.
     """
     progress = Progress(tasks, clock, line)
-    crew: Crew[None] = Crew("build")
+    workers: Workers[None] = Workers("build")
     ready: list[Task] = []
     compiling = ""
     graph = TopologicalSorter({name: [need for need in task.needs if need in tasks] for name, task in tasks.items()})
@@ -156,13 +156,13 @@ def run(tasks: Mapping[str, Task], clock: Clock, line: StepLine, stop: Callable[
         ready += [tasks[name] for name in graph.get_ready()]
         ready.sort(key=lambda task: lengths[task.name], reverse=True)
         for task in list(ready):
-            if not (compiling if task.compiles else len(crew.busy) >= WORKERS):
+            if not (compiling if task.compiles else len(workers.busy) >= WORKERS):
                 ready.remove(task)
-                crew.start(task.name, partial(_make, task, progress))
+                workers.start(task.name, partial(_make, task, progress))
                 compiling = task.name if task.compiles else compiling
-        name, error = _next(crew, progress)
+        name, error = _next(workers, progress)
         if error is not None:
-            _abandon(crew, stop)
+            _abandon(workers, stop)
             raise error
         compiling = "" if name == compiling else compiling
         graph.done(name)
@@ -174,19 +174,19 @@ def _make(task: Task, progress: Progress) -> None:
     progress.finished(task)
 
 
-def _next(crew: Crew[None], progress: Progress) -> tuple[str, BaseException | None]:
+def _next(workers: Workers[None], progress: Progress) -> tuple[str, BaseException | None]:
     """The next part to end, and what it raised."""
     while True:
         try:
-            return crew.next(BEAT)
+            return workers.take_result(BEAT)
         except queue.Empty:
             progress.beat()
 
 
-def _abandon(crew: Crew[None], stop: Callable[[], None]) -> None:
+def _abandon(workers: Workers[None], stop: Callable[[], None]) -> None:
     """Give what runs the time to clear up; what does not hear of it is left behind."""
     stop()
     end = time.monotonic() + STOP_LIMIT
     with contextlib.suppress(queue.Empty):
-        while crew.busy:
-            crew.next(max(0.0, end - time.monotonic()))
+        while workers.busy:
+            workers.take_result(max(0.0, end - time.monotonic()))

@@ -30,7 +30,7 @@ from typing import IO, Any
 
 from bootstrap.core.errors import UsageError
 from bootstrap.core.model import LockedImage
-from bootstrap.core.workers import Crew
+from bootstrap.core.workers import Workers
 from bootstrap.supply import oci_layout
 
 FORMAT = 2
@@ -190,14 +190,14 @@ def unpack(file: Path, folder: Path, say: Callable[[str], None], load: Load) -> 
     members = scan(file)
     archives = [each for each in members if each.name.startswith(ENGINE)]
     rest = [each for each in members if not each.name.startswith(ENGINE)]
-    stop, crew = threading.Event(), Crew[dict[str, str]]("bundle")
-    crew.start("images", functools.partial(_keep_all, file, rest, folder, say, stop))
+    stop, workers = threading.Event(), Workers[dict[str, str]]("bundle")
+    workers.start("images", functools.partial(_keep_all, file, rest, folder, say, stop))
     for each in archives:
-        crew.start(each.name, functools.partial(_load, file, each, load, stop))
+        workers.start(each.name, functools.partial(_load, file, each, load, stop))
     sums: dict[str, str] = {}
     failures: list[BaseException] = []
-    while crew.busy:
-        _, result = crew.next()
+    while workers.busy:
+        _, result = workers.take_result()
         if isinstance(result, BaseException):
             failures += [] if isinstance(result, _Stopped) else [result]
             stop.set()
@@ -263,11 +263,11 @@ def _keep_all(
 def _load(file: Path, member: Member, load: Load, stop: threading.Event) -> dict[str, str]:
     """Its name and digest, once `load` has had all of it."""
     reader, writer = os.pipe()
-    feeder: Crew[str] = Crew("feed")
+    feeder: Workers[str] = Workers("feed")
     feeder.start(member.name, functools.partial(_feed, file, member, writer, stop))
     with os.fdopen(reader, "rb") as archive:  # closed, it also ends a feeder whose reader has gone
         load(member.name.removeprefix(ENGINE).removesuffix(".tar"), archive)
-    _, digest = feeder.next()
+    _, digest = feeder.take_result()
     if isinstance(digest, BaseException):
         raise digest
     return {member.name: digest}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import Object
-from bootstrap.core.text import count
+from bootstrap.core.text import format_count
 from bootstrap.supply import tekton_releases, upstream_lock
 from bootstrap.supply.mirror import side_by_side
 from bootstrap.supply.public_registries import Publishers
@@ -41,7 +41,10 @@ def lock(world: World, *, as_json: bool = False) -> int:
     after = resolve(supply.publishers, upstream_lock.wanted(world.project), line)
     found = upstream_lock.changes(before, after)
     _write(supply.lock_file, after.dump())
-    line.ready(f"{count(len(after.documents), 'document')}, {count(len(after.images), 'image')}", changed=bool(found))
+    line.ready(
+        f"{format_count(len(after.documents), 'document')}, {format_count(len(after.images), 'image')}",
+        changed=bool(found),
+    )
     other = [name for name, old, new in found if old and new]
     if other:
         world.report.warn(f"not what it was: {', '.join(other)}. What has a version never changes: find out why")
@@ -52,7 +55,7 @@ def lock(world: World, *, as_json: bool = False) -> int:
         rows = [[name, _word(old, new), (new or old)[:19]] for name, old, new in found]
         world.report.table(["", "is", "digest"], rows)
     world.report.line(
-        f"{world.config.upstream.lock}: {count(len(found), 'change')}.  next: invoke up --supply upstream"
+        f"{world.config.upstream.lock}: {format_count(len(found), 'change')}.  next: invoke up --supply upstream"
     )
     return 0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from bootstrap.core.clock import Clock
 from bootstrap.core.errors import CommandError, PreconditionError, UsageError
 from bootstrap.core.model import Lock, Object, Pending, Ready, Verdict
-from bootstrap.core.workers import Crew
+from bootstrap.core.workers import Workers
 from bootstrap.supply import bundle_file, oci_layout
 from bootstrap.supply.build_cache import Store, key_of
 from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON, Description
@@ -240,13 +240,13 @@ def _pull(registry: MirrorRegistry, name: str, digest: str, folder: Path) -> Non
 
 def side_by_side(names: Iterable[str], work: Callable[[str], object], parallel: int) -> Iterator[str]:
     """`work` on each, some at a time; each name when its work has ended. Raises what the first failure was."""
-    crew: Crew[object] = Crew("mirror")
+    workers: Workers[object] = Workers("mirror")
     waiting = list(names)
-    while waiting or crew.busy:
-        while waiting and len(crew.busy) < parallel:
+    while waiting or workers.busy:
+        while waiting and len(workers.busy) < parallel:
             name = waiting.pop(0)
-            crew.start(name, functools.partial(work, name))
-        name, result = crew.next()
+            workers.start(name, functools.partial(work, name))
+        name, result = workers.take_result()
         if isinstance(result, BaseException):
             raise result
         yield name

@@ -19,7 +19,7 @@ import yaml
 
 from bootstrap.core.cancel import Cancel
 from bootstrap.core.clock import Clock
-from bootstrap.core.constants import REPOSITORY
+from bootstrap.core.constants import DEMO_APP, REPOSITORY
 from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.core.model import Lock, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.settings.config import UpstreamSettings
@@ -44,7 +44,7 @@ PREFIX = "upstream-"
 FORMAT = "1"
 """Changes when the layout of the stored result does."""
 GO = ("go-tools", "go-git-server", "go-echo-first")
-COMPOSED = ("git", "toolbox", "git-server", "buildkit", "registry", "go-echo")
+COMPOSED = ("git", "toolbox", "git-server", "buildkit", "registry", DEMO_APP)
 IN_ENGINE = ("node", "debian")
 """Published images that the engine itself takes."""
 

@@ -83,7 +83,7 @@ class World:
     @cached_property
     def target(self) -> Kube:
         """The cluster that the pipeline deploys to: this one, unless the settings name another."""
-        from bootstrap.objects.kubeconfig import current_context
+        from bootstrap.objects.kubeconfig import read_current_context
         from bootstrap.world.kube.client import Kube
 
         settings = self.config.target
@@ -94,14 +94,14 @@ class World:
             text = path.read_text()
         except (OSError, UnicodeDecodeError):
             raise PreconditionError(f"target.kubeconfig: {path} cannot be read") from None
-        return Kube(path, settings.context or current_context(text, source=str(path)))
+        return Kube(path, settings.context or read_current_context(text, source=str(path)))
 
     @cached_property
     def kind(self) -> Kind:
         from bootstrap.objects import proxy_env
         from bootstrap.world.kind import Kind
 
-        proxy = proxy_env.for_nodes(self.config.proxy)
+        proxy = proxy_env.make_node_variables(self.config.proxy)
         return Kind(self.shell, self.engine, self.images.tool("kind"), constants.network(self.config.name), proxy)
 
     def with_kube(self, kube: Kube) -> World:

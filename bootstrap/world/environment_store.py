@@ -47,7 +47,7 @@ class Identity:
         from bootstrap.core import pki
 
         with self._lock:
-            return self._kept("ca") or self._keep("ca", pki.new_authority(self._name, _now()))
+            return self._kept("ca") or self._keep("ca", pki.make_authority(self._name, _now()))
 
     def certificate(self, name: str, hosts: Iterable[str] = ()) -> pki.KeyPair:
         """The certificate `name` for these hosts; issued again when it is due or does not fit."""
@@ -59,7 +59,7 @@ class Identity:
             kept = self._kept(name)
             if kept and pki.is_current(kept, authority.certificate, hosts, _now()):
                 return kept
-            return self._keep(name, pki.issue(authority, name, hosts, _now()))
+            return self._keep(name, pki.issue_certificate(authority, name, hosts, _now()))
 
     def password(self, name: str, wanted: Secret) -> Secret:
         """The password `name`: the wanted one, or one made at random at first."""

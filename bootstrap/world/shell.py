@@ -134,7 +134,7 @@ class SystemShell:
         if not ended:
             child.stop()
             raise TimedOut(f"{_label(argv)} did not end within {limit:g} s", evidence=_tail(err) or _tail(out))
-        if child.code and self._cancel.requested:
+        if child.code and self._cancel.is_requested:
             raise Interrupted(f"{_label(argv)} was stopped")
         if child.code and check:
             evidence = _tail(err) or _tail(out)
@@ -182,7 +182,7 @@ class SystemShell:
             with self._lock:
                 self._live.add(child)
             child.watch()
-            if self._cancel.requested:  # it came after stop_all had looked
+            if self._cancel.is_requested:  # it came after stop_all had looked
                 child.stop()
             return child
 

@@ -136,11 +136,11 @@ class TerminalReport:
         with self._lock:
             self._open.clear()
             self.close()
-            for index, line in enumerate(terminal_layout.error(error)):
+            for index, line in enumerate(terminal_layout.format_error(error)):
                 self._err.print(Text(line, "" if index else "bold red"), soft_wrap=True)
 
     def table(self, columns: list[str], rows: list[list[str]]) -> None:
-        lines = terminal_layout.table(columns, rows)
+        lines = terminal_layout.format_table(columns, rows)
         with self._lock:
             for line in lines[: len(lines) - len(rows)]:
                 self._out.print(Text(line, "bold"), soft_wrap=True)
@@ -217,12 +217,14 @@ class _Line:
         width = self._report.width
         lines = [_marked(self._row("...", self._cause, cut=True), "...")]
         if self._progress:
-            detail = terminal_layout.shortened(one_line(self._progress), width - terminal_layout.INDENT)
+            detail = terminal_layout.shorten(one_line(self._progress), width - terminal_layout.INDENT)
             lines.append(Text(f"{'':{terminal_layout.INDENT}}{detail}", "dim"))
         return lines
 
     def _row(self, mark: str, text: str, *, cut: bool = False) -> str:
-        return terminal_layout.row(mark, self.name, text, self._report.now() - self._start, self._report.width, cut=cut)
+        return terminal_layout.format_row(
+            mark, self.name, text, self._report.now() - self._start, self._report.width, cut=cut
+        )
 
     def _end(self, mark: str, text: str, *, flush: bool = True) -> None:
         self._report.forget(self)

@@ -10,7 +10,7 @@ from typing import Any
 from bootstrap.core import constants
 from bootstrap.core.model import Ready, Verdict
 from bootstrap.core.wait import until
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.world import World
 from tests.e2e.product import Product
 
@@ -48,7 +48,7 @@ def await_rollout(world: World) -> None:
     """Until the application's new pods have taken over, for whoever looks next."""
 
     def probe() -> Verdict:
-        return readiness(world.kube.get("apps/v1", "Deployment", "go-echo", constants.DEMO))
+        return judge(world.kube.get("apps/v1", "Deployment", "go-echo", constants.DEMO))
 
     assert isinstance(until(probe, clock=world.clock, limit=60, what="go-echo"), Ready)
 

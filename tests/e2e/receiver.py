@@ -11,7 +11,7 @@ from typing import Any
 from bootstrap.core.model import Object, Ready, Verdict
 from bootstrap.core.paths import PROJECT
 from bootstrap.core.wait import until
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.world import World
 
 NAMESPACE = "e2e"
@@ -88,7 +88,7 @@ def install(world: World) -> None:
 
 def wait_for_pod(world: World, name: str) -> None:
     def probe() -> Verdict:
-        return readiness(world.kube.get("v1", "Pod", name, NAMESPACE))
+        return judge(world.kube.get("v1", "Pod", name, NAMESPACE))
 
     verdict = until(probe, clock=world.clock, limit=90, what=f"pod {name}")
     assert isinstance(verdict, Ready), verdict

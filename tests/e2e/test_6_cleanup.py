@@ -12,7 +12,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.devtools import bench_cleanup
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.world import World
 from tests.e2e.product import Product
 
@@ -60,7 +60,7 @@ def archived(world: World) -> str:
     """The names of the archive's files, read by a Job that mounts it."""
     cron = world.kube.get("batch/v1", "CronJob", "cleanup", constants.RUNS)
     assert cron
-    job = run_cronjob.job_of(cron, "look-into-the-archive", {})
+    job = run_cronjob.make_job(cron, "look-into-the-archive", {})
     job["spec"]["template"]["spec"]["containers"][0]["command"] = ["ls", "/archive"]
     world.kube.create(job)
 
@@ -68,7 +68,7 @@ def archived(world: World) -> str:
         found = world.kube.list(
             "v1", "Pod", constants.RUNS, labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
         )
-        return readiness(found[0]) if found else Pending("no pod yet")
+        return judge(found[0]) if found else Pending("no pod yet")
 
     try:
         assert isinstance(until(over, clock=world.clock, limit=60, what="a look into the archive"), Ready)

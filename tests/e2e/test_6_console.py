@@ -73,7 +73,7 @@ def test_a_run_is_started_from_the_page_and_watched_until_it_is_green(seat: Seat
     expect(page.locator(".log .line").first).to_contain_text("commit ")
     seat.visit.keep("run")
     seat.go("Deployment")
-    expect(page.locator("[data-test=commit]")).to_have_text(follow_run.served_commit(world)[:12])
+    expect(page.locator("[data-test=commit]")).to_have_text(follow_run.read_served_commit(world)[:12])
     expect(page.locator("[data-test=rollout]")).to_contain_text("serving")
 
 
@@ -94,7 +94,7 @@ def test_a_push_shows_in_the_list_by_itself_and_is_delivered(seat: Seat, world: 
 def test_a_commit_that_does_not_compile_says_so_in_plain_words(
     seat: Seat, world: World, repository: Repository
 ) -> None:
-    page, served = seat.page, follow_run.served_commit(world)
+    page, served = seat.page, follow_run.read_served_commit(world)
     commit = repository.push(BRANCH, "Break it", "main.go", "\nthis is not Go\n", told=True)
     try:
         seat.go("Runs")
@@ -105,14 +105,14 @@ def test_a_commit_that_does_not_compile_says_so_in_plain_words(
         page.get_by_role("button", name="Show in the log").click()
         expect(page.locator(".log .line.tells")).to_be_visible()
         seat.visit.keep("failed")
-        assert follow_run.served_commit(world) == served
+        assert follow_run.read_served_commit(world) == served
     finally:  # later tests build on this branch
         repository.git("revert", "--no-edit", "HEAD")
         repository.git("push", "--quiet", "--push-option=no-webhook", "origin", BRANCH)
 
 
 def test_one_click_goes_back_to_the_version_before_after_it_was_asked(seat: Seat, world: World) -> None:
-    page, before = seat.page, follow_run.served_commit(world)
+    page, before = seat.page, follow_run.read_served_commit(world)
     seat.go("Deployment")
     digest = page.locator("[data-test=digest]").inner_text()
     page.locator("[data-test^=back-]").first.click()
@@ -123,8 +123,8 @@ def test_one_click_goes_back_to_the_version_before_after_it_was_asked(seat: Seat
     page.locator("[data-test=back-now]").click()
     expect(page.locator("[data-test=digest]")).not_to_have_text(digest, timeout=60_000)
     expect(page.locator("[data-test=rollout]")).to_contain_text("serving", timeout=120_000)
-    assert follow_run.served_commit(world) != before
-    expect(page.locator("[data-test=commit]")).to_have_text(follow_run.served_commit(world)[:12])
+    assert follow_run.read_served_commit(world) != before
+    expect(page.locator("[data-test=commit]")).to_have_text(follow_run.read_served_commit(world)[:12])
     seat.visit.keep("deployment")
 
 

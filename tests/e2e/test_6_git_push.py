@@ -14,7 +14,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Failed, Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.incluster.run_names import make_triggered_run_name
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Product
@@ -42,7 +42,7 @@ def wait_for_run(world: World, name: str, *, limit: float = 90) -> None:
 
 def end_of(world: World, name: str) -> Verdict:
     def probe() -> Verdict:
-        return readiness(world.kube.get(TEKTON, "PipelineRun", name, constants.RUNS))
+        return judge(world.kube.get(TEKTON, "PipelineRun", name, constants.RUNS))
 
     return until(probe, clock=world.clock, limit=300, what=f"the end of {name}")
 

@@ -11,7 +11,7 @@ import pytest
 from bootstrap.commands import follow_run
 from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.core.wait import until
-from bootstrap.objects.run_status import State
+from bootstrap.objects.run_status import RunState
 from bootstrap.world import World
 from tests.e2e import app, receiver
 from tests.e2e.product import Product
@@ -75,33 +75,33 @@ def test_a_robot_that_refuses_fails_no_run_and_status_says_so(product: Product, 
 
 def stuck(world: World, limit: str = "") -> str:
     """A run whose first task waits for a server that hangs; its name, once that task runs. limit: of that task."""
-    made = follow_run.compose(world, "main", secrets.token_hex(20), repository=receiver.HANG)
+    made = follow_run.compose_run(world, "main", secrets.token_hex(20), repository=receiver.HANG)
     if limit:
         [clone] = [each for each in made["spec"]["taskRunSpecs"] if each["pipelineTaskName"] == "git-clone"]
         clone["timeout"] = limit
     name = str(world.kube.create(made)["metadata"]["name"])
 
     def probe() -> Verdict:
-        clone = follow_run.read(world, name).task("git-clone")
-        return Ready() if clone and clone.state is State.RUNNING else Pending("git-clone does not run")
+        clone = follow_run.read_run(world, name).task("git-clone")
+        return Ready() if clone and clone.state is RunState.RUNNING else Pending("git-clone does not run")
 
     assert isinstance(until(probe, clock=world.clock, limit=60, what=name), Ready)
     return name
 
 
-def ended(world: World, name: str) -> State:
+def ended(world: World, name: str) -> RunState:
     def probe() -> Verdict:
-        return Ready() if follow_run.read(world, name).state.over else Pending("it is not over")
+        return Ready() if follow_run.read_run(world, name).state.is_over else Pending("it is not over")
 
     until(probe, clock=world.clock, limit=120, what=name)
-    return follow_run.read(world, name).state
+    return follow_run.read_run(world, name).state
 
 
 def test_a_cancelled_run_is_told(product: Product, world: World) -> None:
     product.run("up", *settings("", "wecom"))
     name = stuck(world)
     assert "its notification is still sent" in product.run("cancel", "--run", name).out
-    assert ended(world, name) is State.CANCELLED
+    assert ended(world, name) is RunState.CANCELLED
     assert f"{name} cancelled in" in str(told(world)[-1]["robot"])
     assert told(world)[-1]["answer"]["errcode"] == 0
 
@@ -109,6 +109,6 @@ def test_a_cancelled_run_is_told(product: Product, world: World) -> None:
 def test_a_run_that_took_too_long_is_told(product: Product, world: World) -> None:
     product.run("up", *settings("SECe2e", "feishu"))
     name = stuck(world, "20s")
-    assert ended(world, name) is State.TIMED_OUT
+    assert ended(world, name) is RunState.TIMED_OUT
     assert f"{name} timed out in" in str(told(world)[-1]["robot"])
     assert told(world)[-1]["answer"]["code"] == 0

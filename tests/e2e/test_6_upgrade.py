@@ -14,7 +14,7 @@ from bootstrap.core.errors import RunFailed
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.objects.manifests import stamp
-from bootstrap.objects.readiness import at, readiness
+from bootstrap.objects.readiness import at, judge
 from bootstrap.steps import tekton
 from bootstrap.steps.stored_versions import CRD
 from bootstrap.world import World
@@ -56,7 +56,7 @@ def run_in_flight(world: World) -> str:
     )
     name = str(run["metadata"]["name"])
     pod = f"{name}-first-pod"
-    _until(world, lambda: readiness(world.kube.get("v1", "Pod", pod, constants.RUNS)), "its first task")
+    _until(world, lambda: judge(world.kube.get("v1", "Pod", pod, constants.RUNS)), "its first task")
     return name
 
 
@@ -86,7 +86,7 @@ def grow_older(world: World) -> None:
     set_version(world, "v1.2.3")
 
     def rolled() -> Verdict:
-        found = [readiness(world.kube.get("apps/v1", "Deployment", name, constants.TEKTON)) for name in WORKLOADS]
+        found = [judge(world.kube.get("apps/v1", "Deployment", name, constants.TEKTON)) for name in WORKLOADS]
         return next((each for each in found if not isinstance(each, Ready)), tekton.admits(world))
 
     _until(world, rolled, "the older version")
@@ -98,7 +98,7 @@ def stored(world: World) -> Any:
 
 def over(world: World, name: str) -> Verdict:
     run = world.kube.get(API, "PipelineRun", name, constants.RUNS)
-    return readiness(run) if run else Pending("it is gone")
+    return judge(run) if run else Pending("it is gone")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
 from bootstrap.devtools import bench_webhook
 from bootstrap.incluster.run_names import make_triggered_run_name
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.events import Event, compose, events
@@ -77,7 +77,7 @@ def wait_for(world: World, what: str, limit: float, probe: Any) -> None:
 
 
 def wait_for_run(world: World, name: str, *, limit: float) -> None:
-    wait_for(world, name, limit, lambda: readiness(world.kube.get(TEKTON, "PipelineRun", name, constants.RUNS)))
+    wait_for(world, name, limit, lambda: judge(world.kube.get(TEKTON, "PipelineRun", name, constants.RUNS)))
 
 
 def wait_for_refusal(world: World, name: str) -> None:
@@ -185,7 +185,7 @@ def test_no_push_that_was_answered_is_lost_when_the_listeners_pods_go(world: Wor
         world,
         "listener",
         90,
-        lambda: readiness(world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS)),
+        lambda: judge(world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS)),
     )
 
 

@@ -15,7 +15,7 @@ from bootstrap.core import constants
 from bootstrap.core.clock import SystemClock
 from bootstrap.core.model import Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.world import World, webhook_sender
 from bootstrap.world.kube.service_forward import Forward
 from tests.e2e import app
@@ -93,7 +93,7 @@ def test_a_try_leads_to_a_run_and_a_second_one_to_the_same(
     assert len(ids) == 2
     assert {why(product, each)["run"] for pair in ids for each in pair} == {found[1]}, "by either id"
     verdict = until(
-        lambda: readiness(world.kube.get(TEKTON, "PipelineRun", found[1], constants.RUNS)),
+        lambda: judge(world.kube.get(TEKTON, "PipelineRun", found[1], constants.RUNS)),
         clock=world.clock,
         limit=300,
         what=found[1],

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bootstrap.core import constants
-from bootstrap.objects.kubeconfig import current_context
+from bootstrap.objects.kubeconfig import read_current_context
 from bootstrap.settings import kind_config
 from bootstrap.steps.kind_cluster import CGROUP_V2
 from bootstrap.steps.node_trust import CERTS
@@ -69,7 +69,7 @@ def test_a_run_deploys_to_the_second_cluster(
     answer = product.run("test-run", env=there)
     commit = repository.git("rev-parse", "main")
     assert f"/version answers {commit[:7]}" in answer.last
-    deployment = Kube(second, current_context(second.read_text())).get("apps/v1", "Deployment", "go-echo", "shop")
+    deployment = Kube(second, read_current_context(second.read_text())).get("apps/v1", "Deployment", "go-echo", "shop")
     assert deployment
     assert deployment["status"]["readyReplicas"] == 2
     assert "demo/go-echo@sha256:" in deployment["spec"]["template"]["spec"]["containers"][0]["image"]

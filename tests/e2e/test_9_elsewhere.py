@@ -18,7 +18,7 @@ from bootstrap.core import constants
 from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
-from bootstrap.objects.readiness import readiness_all
+from bootstrap.objects.readiness import judge_all
 from bootstrap.steps.registry import tar_of
 from bootstrap.world.environment_store import Identity
 from bootstrap.world.kube.client import Kube
@@ -101,9 +101,7 @@ class Far:
         """Wait until the cluster's own programs run: a pod that is not on its node yet still changes."""
 
         def ready() -> Verdict:
-            return readiness_all(
-                [each for kind in ("Deployment", "DaemonSet") for each in self.kube.list("apps/v1", kind)]
-            )
+            return judge_all([each for kind in ("Deployment", "DaemonSet") for each in self.kube.list("apps/v1", kind)])
 
         assert isinstance(until(ready, clock=self.world.clock, limit=120, what="the cluster's own programs"), Ready)
 

@@ -12,7 +12,7 @@ from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.objects import manifests
-from bootstrap.objects.readiness import readiness_all
+from bootstrap.objects.readiness import judge_all
 from bootstrap.steps import tekton
 from bootstrap.steps.node_trust import CERTS
 from bootstrap.world import World
@@ -88,7 +88,7 @@ def test_a_cluster_with_a_tekton_is_used_and_left_as_it_was(theirs: Theirs) -> N
 
 def install_tekton(world: World, kube: Kube) -> None:
     """As its own release says, and until it serves."""
-    release = manifests.ordered(tekton.objects(world))
+    release = manifests.sort_by_need(tekton.objects(world))
 
     def applied() -> Verdict:
         try:
@@ -99,7 +99,7 @@ def install_tekton(world: World, kube: Kube) -> None:
 
     until(applied, clock=world.clock, limit=120, what="their Tekton")
     until(
-        lambda: readiness_all(kube.list("apps/v1", "Deployment", constants.TEKTON)),
+        lambda: judge_all(kube.list("apps/v1", "Deployment", constants.TEKTON)),
         clock=world.clock,
         limit=180,
         what="their Tekton",

@@ -57,7 +57,7 @@ def rendered(name: str) -> list[Object]:
 
 def on_openshift() -> list[Object]:
     plain = everything()
-    return [each for each in openshift_scc.adapted(deepcopy(plain)) if each not in plain]
+    return [each for each in openshift_scc.adapt(deepcopy(plain)) if each not in plain]
 
 
 def everything() -> list[Object]:

@@ -10,7 +10,7 @@ import yaml
 
 from bootstrap.core.paths import PROJECT
 from bootstrap.objects import image_refs
-from bootstrap.objects.drift import quantity
+from bootstrap.objects.drift import parse_quantity
 from tests.golden.rendered import LOCK, Container, containers, everything, workloads
 
 ALL = pytest.mark.parametrize("container", containers(), ids=lambda each: each.where)
@@ -31,11 +31,11 @@ def test_requests_and_limits(container: Container) -> None:
         assert set(container.resources[kind]) >= {"cpu", "memory"}
     requests, limits = container.resources["requests"], container.resources["limits"]
     for name in ("cpu", "memory"):
-        wanted, allowed = quantity(requests[name]), quantity(limits[name])
+        wanted, allowed = parse_quantity(requests[name]), parse_quantity(limits[name])
         assert wanted is not None
         assert allowed is not None
         assert wanted <= allowed
-    assert (quantity(requests["cpu"]) or 0) <= (quantity("50m") or 0)
+    assert (parse_quantity(requests["cpu"]) or 0) <= (parse_quantity("50m") or 0)
 
 
 @ALL
@@ -59,7 +59,7 @@ def test_image_comes_from_the_lock(container: Container) -> None:
 
 
 def test_every_reference_is_in_the_lock() -> None:
-    assert image_refs.unlocked(everything(), LOCK) == []
+    assert image_refs.list_unlocked(everything(), LOCK) == []
 
 
 def test_no_floating_tag_and_no_foreign_registry() -> None:

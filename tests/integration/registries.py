@@ -63,8 +63,8 @@ def secured(folder: Path, data: Path | None = None, within: tuple[str, ...] = ()
         program = "/usr/bin/docker-registry"
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
-    authority = pki.new_authority("tests", now)
-    pair = pki.issue(authority, "registry", ("localhost", "127.0.0.1"), now)
+    authority = pki.make_authority("tests", now)
+    pair = pki.issue_certificate(authority, "registry", ("localhost", "127.0.0.1"), now)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     files = {
         "ca.crt": authority.certificate,

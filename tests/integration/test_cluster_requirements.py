@@ -65,7 +65,9 @@ def test_without_a_default_class(classes: Kube, tmp_path: Path) -> None:
 def test_a_user_without_rights(classes: Kube, plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     account: Object = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a", "namespace": namespace}}
     classes.apply([account])
-    document = kubeconfig.with_token(plane.server, plane.ca, classes.token(namespace, "a", 600), namespace=namespace)
+    document = kubeconfig.make_with_token(
+        plane.server, plane.ca, classes.token(namespace, "a", 600), namespace=namespace
+    )
     path = tmp_path / "kubeconfig"
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(document))

@@ -14,7 +14,7 @@ import yaml
 from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Object, Ready, Secret
 from bootstrap.objects import kubeconfig
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.world.kube.client import Kube
 from bootstrap.world.kube.http import Http
 from bootstrap.world.kube.objects import FIELD_MANAGER
@@ -174,9 +174,7 @@ def test_a_kind_that_comes_later_can_be_used(kube: Kube, namespace: str) -> None
     await_kind(kube, "test.dev/v1", "EventListener")
     [made] = kube.apply([listener])
     assert made["spec"] == {"port": 80}
-    assert isinstance(
-        readiness(kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "tasks.test.dev")), Ready
-    )
+    assert isinstance(judge(kube.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "tasks.test.dev")), Ready)
     assert len(kube.list("test.dev/v1", "EventListener", namespace)) == 1
     assert kube.delete("test.dev/v1", "EventListener", "l", namespace)
 
@@ -220,7 +218,7 @@ def narrow_door(kube: Kube, plane: ControlPlane, namespace: str, folder: Path) -
     """A door through a kubeconfig that `with_token` built for the deployer, once that may do its work."""
     await_rights(kube, namespace, "pipeline-deployer", deployer(namespace))
     token = kube.token(namespace, "pipeline-deployer", 600)
-    built = kubeconfig.with_token(plane.server, plane.ca, token, namespace=namespace)
+    built = kubeconfig.make_with_token(plane.server, plane.ca, token, namespace=namespace)
     path = folder / "kubeconfig"
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(built))
@@ -268,7 +266,7 @@ def test_can_i(
 
 
 def test_a_token_that_is_not_accepted(plane: ControlPlane, tmp_path: Path) -> None:
-    built = kubeconfig.with_token(plane.server, plane.ca, Secret("n0nsense"), namespace="default")
+    built = kubeconfig.make_with_token(plane.server, plane.ca, Secret("n0nsense"), namespace="default")
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(built))
     with pytest.raises(ApiError) as caught:
         Kube(tmp_path / "kubeconfig", "target").list("v1", "Pod", "default")
@@ -289,7 +287,7 @@ def test_no_key_is_left_in_temporary_files(
 
 
 def test_a_server_of_another_ca_is_refused_quickly(plane: ControlPlane, tmp_path: Path) -> None:
-    built = kubeconfig.with_token(plane.server, "", Secret("t"), namespace="default")
+    built = kubeconfig.make_with_token(plane.server, "", Secret("t"), namespace="default")
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(built))
     start = time.monotonic()
     with pytest.raises(ApiError, match="certificate or ours was not accepted"):

@@ -178,7 +178,7 @@ def door(world: StepWorld, given: MirrorSettings) -> MirrorRegistry:
 def fill(world: StepWorld, given: MirrorSettings) -> dict[str, Any]:
     cast(Any, world).report = FakeReport()
     with door(world, given).login() as registry:
-        assert mirror._fill(world.open(), registry, plan=False, as_json=True) == 0
+        assert mirror._fill_mirror(world.open(), registry, plan=False, as_json=True) == 0
     [(kind, document)] = cast(Any, world).report.printed
     assert kind == "json"
     return cast(dict[str, Any], document)
@@ -187,7 +187,7 @@ def fill(world: StepWorld, given: MirrorSettings) -> dict[str, Any]:
 def check(world: StepWorld, given: MirrorSettings) -> dict[str, str]:
     cast(Any, world).report = FakeReport()
     with door(world, given).login() as registry:
-        code = mirror._check(world.open(), registry, as_json=True)
+        code = mirror._check_mirror(world.open(), registry, as_json=True)
     [(_, document)] = cast(Any, world).report.printed
     assert code == (1 if document["wrong"] else 0)
     return cast(dict[str, str], document["wrong"])

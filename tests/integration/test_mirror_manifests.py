@@ -66,10 +66,10 @@ class Scene:
     def mirror(self, **flags: Any) -> Any:
         """The document of `invoke mirror --json`."""
         self.world.report = FakeReport()
-        wish = mirror.Wish(
+        wish = mirror.MirrorRequest(
             source=str(self.source), destination=str(self.destination), as_json=True, **{"sync": True, **flags}
         )
-        self.code = mirror._at_registry(self.world.open(), wish)
+        self.code = mirror._act_at_registry(self.world.open(), wish)
         return next(said[1] for said in reversed(cast(Any, self.world.report).printed) if said[0] == "json")
 
 
@@ -263,7 +263,7 @@ def test_tektons_manifests_are_written_and_then_brought_along(scene: Scene, tmp_
 )
 def test_flags_that_do_not_go_together(scene: Scene, flags: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
-        mirror._refuse(scene.world.open(), mirror.Wish(**flags))
+        mirror._check_wish(scene.world.open(), mirror.MirrorRequest(**flags))
     assert caught.value.hint
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from bootstrap.console.rollout import Rollout
 from bootstrap.console.views.runs import read_author
 from bootstrap.core.model import Object
-from bootstrap.objects.readiness import at, condition, pod_cause
+from bootstrap.objects.readiness import at, condition, explain_pod
 from bootstrap.objects.run_status import Run
 
 Document = dict[str, Any]
@@ -108,7 +108,7 @@ def _describe_pod(pod: Object, container: str) -> Document:
     return {
         "name": str(at(pod, "metadata", "name")),
         "state": "leaving" if leaving else "ready" if ready else "starting",
-        "why": "" if ready or leaving else pod_cause(pod),
+        "why": "" if ready or leaving else explain_pod(pod),
         "digest": image.partition("@")[2].removeprefix("sha256:")[:12],
         "node": str(at(pod, "spec", "nodeName") or ""),
         "since": str(at(pod, "status", "startTime") or ""),
@@ -123,7 +123,7 @@ def _judge_rollout(deployment: Object, pods: Iterable[Object]) -> tuple[str, str
     if seen and updated >= wanted and int(status.get("replicas") or 0) <= updated and available >= wanted:
         return "serving", ""
     causes = (
-        pod_cause(each) for each in _select_pods(deployment, pods) if not at(each, "metadata", "deletionTimestamp")
+        explain_pod(each) for each in _select_pods(deployment, pods) if not at(each, "metadata", "deletionTimestamp")
     )
     why = next(filter(None, causes), "")
     if condition(deployment, "Progressing").get("reason") == "ProgressDeadlineExceeded":

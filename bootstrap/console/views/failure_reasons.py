@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bootstrap.console.translations import Translator
-from bootstrap.objects.run_status import Run, State
+from bootstrap.objects.run_status import Run, RunState
 
 _CODES = {
     126: "the program could not be started",
@@ -18,16 +18,16 @@ _CODES = {
 def explain_failure(run: Run, translate: Translator) -> str:
     """Why the run failed, was cancelled or timed out; "" for one that succeeded or is not over."""
     task = run.failed_task
-    if run.state is State.SUCCEEDED or not run.state.over:
+    if run.state is RunState.SUCCEEDED or not run.state.is_over:
         return ""
-    if run.state is State.CANCELLED:
+    if run.state is RunState.CANCELLED:
         return translate("It was cancelled.")
-    if run.state is State.TIMED_OUT:
+    if run.state is RunState.TIMED_OUT:
         where = translate(" It was in task {task}.", task=task.name) if task else ""
         return translate("It took longer than a run may take.") + where
     if task is None:
         return run.why
-    if task.state is State.TIMED_OUT:
+    if task.state is RunState.TIMED_OUT:
         return translate("Task {task} took longer than it may.", task=task.name)
     if not task.failed_step:
         return translate("Task {task} could not be run: {why}", task=task.name, why=task.why)

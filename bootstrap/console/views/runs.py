@@ -9,18 +9,25 @@ from typing import Any
 
 from bootstrap.console.task_graph import Plan, arrange_columns
 from bootstrap.console.views.times import format_duration
-from bootstrap.objects.run_status import Run, State, Step, TaskState, as_row
+from bootstrap.objects.run_status import Run, RunState, TaskState, TaskStep, make_row
 
 Document = dict[str, Any]
-STATES = (State.RUNNING, State.PENDING, State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT)
+STATES = (
+    RunState.RUNNING,
+    RunState.PENDING,
+    RunState.SUCCEEDED,
+    RunState.FAILED,
+    RunState.CANCELLED,
+    RunState.TIMED_OUT,
+)
 ICONS = {
-    State.RUNNING: "sync",
-    State.PENDING: "schedule",
-    State.SUCCEEDED: "check_circle",
-    State.FAILED: "error",
-    State.CANCELLED: "block",
-    State.TIMED_OUT: "timer_off",
-    State.SKIPPED: "skip_next",
+    RunState.RUNNING: "sync",
+    RunState.PENDING: "schedule",
+    RunState.SUCCEEDED: "check_circle",
+    RunState.FAILED: "error",
+    RunState.CANCELLED: "block",
+    RunState.TIMED_OUT: "timer_off",
+    RunState.SKIPPED: "skip_next",
 }
 """Icon of each state, in the font that NiceGUI brings along. A state must not differ by its colour alone."""
 COLUMNS = {
@@ -87,15 +94,15 @@ def list_rows(runs: Sequence[Run], wanted: Filter, page: int, size: int, now: da
 def describe_run(run: Run, now: datetime) -> Document:
     """The row of `invoke runs --json` with "key" (the name), "short" (of the commit), "author", "why" (of a failed
     run), "over", "icon", "digest" (its first 12 characters) and "length" ("6m12s", "" before it has started)."""
-    row = as_row(run, now)
+    row = make_row(run, now)
     return (
         row
         | {
             "key": run.name,
             "short": run.commit[:7],
             "author": read_author(run),
-            "why": run.why if run.state is State.FAILED else "",  # of other ends the state says it all
-            "over": run.state.over,
+            "why": run.why if run.state is RunState.FAILED else "",  # of other ends the state says it all
+            "over": run.state.is_over,
             "icon": ICONS[run.state],
             "digest": run.image.rpartition("@")[2].removeprefix("sha256:")[:12],
             "length": format_duration(row["seconds"]) if run.started else "",
@@ -120,7 +127,7 @@ def describe_run_page(run: Run, plan: Plan, now: datetime) -> Document:
 
 def _mark_skipped(task: TaskState, run: Run) -> TaskState:
     """A task that is still pending in a run that is over was skipped."""
-    return replace(task, state=State.SKIPPED) if run.state.over and task.state is State.PENDING else task
+    return replace(task, state=RunState.SKIPPED) if run.state.is_over and task.state is RunState.PENDING else task
 
 
 def describe_task(task: TaskState, now: datetime) -> Document:
@@ -133,7 +140,7 @@ def describe_task(task: TaskState, now: datetime) -> Document:
         "state": task.state.value,
         "icon": ICONS[task.state],
         "why": task.why,
-        "over": task.state.over,
+        "over": task.state.is_over,
         "last": False,
         "length": "" if seconds is None else format_duration(seconds),
         "results": dict(task.results),
@@ -141,9 +148,9 @@ def describe_task(task: TaskState, now: datetime) -> Document:
     }
 
 
-def describe_step(task: TaskState, step: Step) -> Document:
+def describe_step(task: TaskState, step: TaskStep) -> Document:
     """A step. "pod": the pod that has its log, "" before the step has started."""
-    started = task.pod and step.state not in (State.PENDING, State.SKIPPED)
+    started = task.pod and step.state not in (RunState.PENDING, RunState.SKIPPED)
     return {
         "name": step.name,
         "container": step.container,
@@ -161,6 +168,6 @@ def choose_step(run: Run) -> tuple[str, str]:
     if bad and bad.failed_step:
         return bad.name, bad.failed_step
     logged = [(task, step) for task in run.tasks for step in task.steps if describe_step(task, step)["pod"]]
-    under_way = [(task, step) for task, step in logged if step.state is State.RUNNING]
+    under_way = [(task, step) for task, step in logged if step.state is RunState.RUNNING]
     task, step = next(iter(under_way), None) or (logged[-1] if logged else (None, None))
     return (task.name, step.name) if task and step else ("", "")

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import Object, Secret
-from bootstrap.objects.kubeconfig import Login, is_loopback, plain_login
+from bootstrap.objects.kubeconfig import ClusterLogin, is_loopback, read_plain_login
 from bootstrap.world.http_client import is_exempt
 from bootstrap.world.kube.discovery import Discovery
 from bootstrap.world.kube.exec import Executed, execute
@@ -170,7 +170,7 @@ _loading = threading.Lock()
 
 
 def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
-    plain = plain_login(kubeconfig.read_text(errors="replace"), context)
+    plain = read_plain_login(kubeconfig.read_text(errors="replace"), context)
     if plain is None or not is_loopback(plain.server):
         return _load_any(kubeconfig, context, stamp)
     try:
@@ -182,7 +182,7 @@ def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
     return _Link(stamp, http, Discovery(http), tls, "")
 
 
-def _plain_tls(login: Login) -> ssl.SSLContext:
+def _plain_tls(login: ClusterLogin) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=login.ca)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack what only this asks for
     if login.certificate:

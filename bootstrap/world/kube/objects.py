@@ -11,7 +11,7 @@ from typing import Any
 from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Object, Ready
 from bootstrap.core.paths import PRODUCT
-from bootstrap.objects.readiness import readiness
+from bootstrap.objects.readiness import judge
 from bootstrap.world.kube.discovery import UNKNOWN_KIND, Discovery, Resource
 from bootstrap.world.kube.http import READ_SECONDS, Http
 from bootstrap.world.kube.watch import Event, Feed, Page, Stream, changes, events
@@ -155,12 +155,12 @@ class ObjectStore(ABC):
 
     def _established(self, crd: Object) -> None:
         """A kind can be used a moment after its CRD was accepted; whoever is not by then is left to `check`."""
-        if isinstance(readiness(crd), Ready):
+        if isinstance(judge(crd), Ready):
             return
         name = crd["metadata"]["name"]
         with self.watch(*CRD, fields=f"metadata.name={name}", seconds=CRD_SECONDS) as seen:
             for _, each in seen:
-                if isinstance(readiness(each), Ready):
+                if isinstance(judge(each), Ready):
                     return
 
     def create(self, wanted: Object, *, dry_run: bool = False) -> Object:

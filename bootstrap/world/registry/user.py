@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from bootstrap.core.clock import Clock
 from bootstrap.core.errors import BootstrapError, CommandError, NotFound, PreconditionError
-from bootstrap.core.text import duration
+from bootstrap.core.text import format_duration
 from bootstrap.settings.config import MirrorSettings
 from bootstrap.world import probe
 from bootstrap.world.registry.http import RegistryHttp, docker_config
@@ -220,7 +220,7 @@ class MirrorRegistry:
             return 0.0
         wanted = self._http.manifest("environment:latest").wait
         if wanted > LONGEST_PAUSE:
-            message = f"{self._settings.registry} answers 429, and wants {duration(wanted)} without requests"
+            message = f"{self._settings.registry} answers 429, and wants {format_duration(wanted)} without requests"
             raise PreconditionError(message, hint="the same command then: it goes on where it was")
         return wanted
 

@@ -208,7 +208,7 @@ def handler() -> Iterator[Any]:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, flow: Callable[..., int], **options: Any) -> int:
-    monkeypatch.setattr(dispatch, "_command", lambda verb: flow)
+    monkeypatch.setattr(dispatch, "_import_command", lambda verb: flow)
     config = Config()
     return dispatch.run("test_run", config, Paths.of(config.name), FakeReport(), options)
 

@@ -37,7 +37,7 @@ def mac(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(host, "memory_gib", lambda measure=host.memory_gib: measure(tmp_path))
     monkeypatch.setattr(host, "listener", lambda port, look=host.listener: look(port, tmp_path))
     monkeypatch.setattr(runc_filter, "missing_here", no_such_file)
-    monkeypatch.setattr(machine_checks, "network", lambda *_, **__: [])
+    monkeypatch.setattr(machine_checks, "examine_network", lambda *_, **__: [])
 
 
 def paths(home: Path) -> Paths:
@@ -60,7 +60,7 @@ def test_source_is_refused_before_anything_begins(tmp_path: Path) -> None:
     world = make(tmp_path)
     assert machine_checks.is_cold(world.open())
     with pytest.raises(PreconditionError) as raised:
-        machine_checks.preflight(FakeShell(), cast(Engine, _Chosen()), Config(), world.paths, cold=True)
+        machine_checks.check_before_up(FakeShell(), cast(Engine, _Chosen()), Config(), world.paths, cold=True)
     assert "source builds on Debian or Ubuntu only" in raised.value.evidence
     assert "--bundle FILE" in raised.value.evidence
 
@@ -68,7 +68,7 @@ def test_source_is_refused_before_anything_begins(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("mac")
 @pytest.mark.parametrize("supply", ["bundle", "mirror"])
 def test_other_supplies_are_not(tmp_path: Path, supply: str) -> None:
-    found = check_results.builder(supply, builds=host.has_apt(), built=False)
+    found = check_results.judge_builder(supply, builds=host.has_apt(), built=False)
     assert found == Finding("ok", "supply", supply)
 
 
@@ -88,7 +88,7 @@ def test_a_fedora_says_what_to_use_instead(tmp_path: Path) -> None:
     [(15, False, 1, "ok"), (15, True, 2, "ok"), (15, True, 1, "fail"), (2, False, 2, "warn")],
 )
 def test_the_engines_own_machine(memory: float, rootless: bool, cgroups: int, level: str) -> None:
-    found = check_results.engine_machine("Docker Desktop", 4, memory, rootless=rootless, cgroups=cgroups)
+    found = check_results.judge_engine_machine("Docker Desktop", 4, memory, rootless=rootless, cgroups=cgroups)
     assert found.level == level
     assert ("rootless" in found.what) is rootless
 
@@ -108,4 +108,4 @@ def test_an_engine_that_does_not_answer_is_told_once() -> None:
         def machine(self) -> EngineMachine:
             raise CommandError("docker info failed", code=1)
 
-    assert machine_checks.engine_machine(cast(Engine, Silent())) == []
+    assert machine_checks.examine_engine_machine(cast(Engine, Silent())) == []

@@ -26,7 +26,7 @@ from bootstrap.core.errors import (
 )
 from bootstrap.core.model import Object, Ready
 from bootstrap.incluster.run_names import make_triggered_run_name
-from bootstrap.objects.run_status import Run, State, as_row
+from bootstrap.objects.run_status import Run, RunState, make_row
 from bootstrap.settings.config import Config, GitSettings, PipelineSettings
 from bootstrap.steps.deploy_target import TargetStep
 from bootstrap.world import git_refs
@@ -169,7 +169,7 @@ def world(tmp_path: Path, kube: RunKube, monkeypatch: pytest.MonkeyPatch) -> Ste
     world.kube = kube
     monkeypatch.setattr(git_refs, "refs", lambda *_: {"refs/heads/main": COMMIT})
     monkeypatch.setattr(TargetStep, "check", lambda *_: Ready())
-    monkeypatch.setattr("bootstrap.commands.clone.address", lambda world: "http://127.0.0.1:1/go-echo.git")
+    monkeypatch.setattr("bootstrap.commands.clone.find_address", lambda world: "http://127.0.0.1:1/go-echo.git")
     monkeypatch.setattr(follow_run, "LOG_LIMIT", 1.0)
     return world
 
@@ -360,7 +360,7 @@ def test_a_task_that_was_skipped_is_shown_as_such(world: StepWorld, kube: RunKub
 
 
 def finished(**values: Any) -> Run:
-    return replace(Run("r", constants.RUNS, State.SUCCEEDED, commit=COMMIT, image=IMAGE), **values)
+    return replace(Run("r", constants.RUNS, RunState.SUCCEEDED, commit=COMMIT, image=IMAGE), **values)
 
 
 def test_pods_may_take_a_while_to_follow(world: StepWorld, kube: RunKube) -> None:
@@ -371,7 +371,7 @@ def test_pods_may_take_a_while_to_follow(world: StepWorld, kube: RunKube) -> Non
             kube.images = [IMAGE, IMAGE]
 
     world.clock.on_sleep = follow
-    follow_run.prove(world.open(), finished())
+    follow_run.prove_deployment(world.open(), finished())
     assert len(world.clock.slept) == 5
 
 
@@ -392,7 +392,7 @@ def test_a_run_whose_version_does_not_serve_has_failed(
 ) -> None:
     change(kube)
     with pytest.raises(RunFailed, match="does not serve") as failure:
-        follow_run.prove(world.open(), finished())
+        follow_run.prove_deployment(world.open(), finished())
     assert failure.value.evidence == evidence
     assert sum(world.clock.slept) == pytest.approx(follow_run.SERVED_LIMIT)
 
@@ -400,24 +400,24 @@ def test_a_run_whose_version_does_not_serve_has_failed(
 def test_another_application_is_told_at_once(world: StepWorld, kube: RunKube) -> None:
     kube.versions = ["<html>"]
     with pytest.raises(RunFailed, match="does not answer JSON"):
-        follow_run.prove(world.open(), finished())
+        follow_run.prove_deployment(world.open(), finished())
     del kube.objects["Deployment", "demo", "go-echo"]
     with pytest.raises(RunFailed, match="no Deployment go-echo"):
-        follow_run.prove(world.open(), finished())
+        follow_run.prove_deployment(world.open(), finished())
     assert world.clock.slept == []
 
 
 def test_a_run_without_an_image_proves_nothing(world: StepWorld) -> None:
     with pytest.raises(RunFailed, match="which image"):
-        follow_run.prove(world.open(), finished(image=""))
+        follow_run.prove_deployment(world.open(), finished(image=""))
 
 
 def test_pods_that_go_or_were_evicted_do_not_count() -> None:
     deleted = pod("a", "old")
     deleted["metadata"]["deletionTimestamp"] = "now"
     evicted = pod("b", "old", phase="Failed")
-    assert follow_run._other_images([deleted, evicted, pod("c", IMAGE)], finished()) == ""
-    assert follow_run._other_images([deleted, evicted], finished()) == "no pod runs"
+    assert follow_run._find_other_images([deleted, evicted, pod("c", IMAGE)], finished()) == ""
+    assert follow_run._find_other_images([deleted, evicted], finished()) == "no pod runs"
 
 
 # -- the other commands ----------------------------------------------------------------------------
@@ -427,11 +427,11 @@ def test_what_a_revision_names(world: StepWorld, monkeypatch: pytest.MonkeyPatch
     def refuse(*_: object) -> dict[str, str]:
         raise PreconditionError("the git server does not answer")
 
-    assert follow_run.commit_of(world.open(), "main") == COMMIT
-    assert follow_run.commit_of(world.open(), "gone") == ""
+    assert follow_run.resolve_commit(world.open(), "main") == COMMIT
+    assert follow_run.resolve_commit(world.open(), "gone") == ""
     monkeypatch.setattr(git_refs, "refs", refuse)
-    assert follow_run.commit_of(world.open(), "main") == ""
-    assert follow_run.commit_of(world.open(), COMMIT.upper()) == COMMIT, "an id needs no server"
+    assert follow_run.resolve_commit(world.open(), "main") == ""
+    assert follow_run.resolve_commit(world.open(), COMMIT.upper()) == COMMIT, "an id needs no server"
 
 
 def test_a_rerun_takes_repository_and_commit_of_the_earlier_one(world: StepWorld, kube: RunKube) -> None:
@@ -521,9 +521,9 @@ def test_a_filter_may_find_nothing_now(world: StepWorld, kube: RunKube) -> None:
 @pytest.mark.parametrize("name", ["go-echo-3f9c2e100000", "r", "somebody-my-application-3f9c2e1000"])
 def test_a_row_fits_80_columns(name: str, branch: str) -> None:
     values = finished(name=name, branch=branch, trigger="push", started=None)
-    row = as_row(values, datetime.now(UTC)) | {"seconds": 1234, "state": "Succeeded"}
+    row = make_row(values, datetime.now(UTC)) | {"seconds": 1234, "state": "Succeeded"}
     columns, *rows = runs.table([row, row | {"branch": "main"}])
-    lines = terminal_layout.table(columns, rows)
+    lines = terminal_layout.format_table(columns, rows)
     assert max(map(len, lines)) <= 80
     assert name in lines[1]
     assert branch[:7] in lines[1]
@@ -543,7 +543,7 @@ def test_an_unknown_run_brings_the_one_that_may_be_meant(
 
 def test_a_row_is_json(world: StepWorld) -> None:
     now = datetime(2026, 1, 1, 10, 1, tzinfo=UTC)
-    row = as_row(finished(started=datetime(2026, 1, 1, 10, tzinfo=UTC)), now)
+    row = make_row(finished(started=datetime(2026, 1, 1, 10, tzinfo=UTC)), now)
     assert json.loads(json.dumps(row))["seconds"] == 60
 
 

@@ -7,18 +7,18 @@ import subprocess
 import pytest
 
 from bootstrap.commands import ssh_client
-from bootstrap.commands.ssh_client import Login, View
+from bootstrap.commands.ssh_client import RemotePort, SshLogin
 from bootstrap.core.errors import UsageError
 
-LOGIN = Login("ada@example.org")
+LOGIN = SshLogin("ada@example.org")
 
 
 @pytest.mark.parametrize(
     "to", ["ada@example.org", "example.org", "hub", "a.b-c@10.0.0.1", "ada@[::1]", "ada@fe80::1%eth0"]
 )
 def test_logins(to: str) -> None:
-    assert LOGIN.reverse(9080, 40000)[-2:] == ["--", "ada@example.org"]
-    assert Login(to).reverse(9080, 40000)[-1] == to
+    assert LOGIN.make_reverse_command(9080, 40000)[-2:] == ["--", "ada@example.org"]
+    assert SshLogin(to).make_reverse_command(9080, 40000)[-1] == to
 
 
 @pytest.mark.parametrize(
@@ -37,27 +37,29 @@ def test_logins(to: str) -> None:
 )
 def test_what_is_no_login_is_refused(to: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Login(to)
+        SshLogin(to)
     assert caught.value.hint == "invoke tunnel user@host"
 
 
 def test_the_port_of_sshd_must_be_one() -> None:
     with pytest.raises(UsageError, match="70000 is not a port"):
-        Login("host", port=70000)
+        SshLogin("host", port=70000)
 
 
 def test_what_was_chosen_is_in_every_command_line() -> None:
-    login = Login("ada@host", 2222, "/keys/key one", "/keys/config")
-    for words in (login.reverse(9080, 40000), login.check(9080)):
+    login = SshLogin("ada@host", 2222, "/keys/key one", "/keys/config")
+    for words in (login.make_reverse_command(9080, 40000), login.make_check_command(9080)):
         text = " ".join(words)
         assert "-F /keys/config -p 2222 -i /keys/key one -o IdentitiesOnly=yes" in text
         assert "BatchMode=yes" in text
         assert "ControlPath=none" in text
     assert "-N -o ExitOnForwardFailure=yes -R *:9080:127.0.0.1:40000 -- ada@host" in " ".join(
-        login.reverse(9080, 40000)
+        login.make_reverse_command(9080, 40000)
     )
-    assert login.check(9080)[-5:] == ["--", "ada@host", "sh", "-s", "9080"]
-    assert login.typed("true") == ("ssh -F /keys/config -p 2222 -i '/keys/key one' -o IdentitiesOnly=yes ada@host true")
+    assert login.make_check_command(9080)[-5:] == ["--", "ada@host", "sh", "-s", "9080"]
+    assert login.format_command("true") == (
+        "ssh -F /keys/config -p 2222 -i '/keys/key one' -o IdentitiesOnly=yes ada@host true"
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_what_was_chosen_is_in_every_command_line() -> None:
     ],
 )
 def test_what_a_complaint_means(said: str, words: str, hint: str, lasting: bool) -> None:
-    found = ssh_client.refusal(said, LOGIN, 9080)
+    found = ssh_client.explain_refusal(said, LOGIN, 9080)
     assert words in found.message
     assert hint in found.hint
     assert found.lasting is lasting
@@ -93,19 +95,22 @@ LOOPBACK6 = "0" * 24 + "01000000"
 @pytest.mark.parametrize(
     ("printed", "wanted"),
     [
-        ("", View()),
-        ("answer curl 200", View("curl", 200, "unknown")),
-        ("answer nc 0\n" + V4.format("0100007F"), View("nc", 0, "loopback")),
-        ("answer curl 000\n" + V4.format("0100007F"), View("curl", 0, "loopback")),
-        ("answer curl 200\n" + V4.format("0100007F") + "\n" + V4.format(LOOPBACK6), View("curl", 200, "loopback")),
-        ("answer curl 200\n" + V4.format("00000000") + "\n" + V4.format("0" * 32), View("curl", 200, "all")),
-        ("answer curl 200\n" + V4.format("0" * 16 + "FFFF00000100007F"), View("curl", 200, "loopback")),
-        ("answer curl 200\n" + V4.format("0100007F") + "\n" + V4.format("0A00A8C0"), View("curl", 200, "all")),
-        ("Welcome!\nanswer bash 404\nbye", View("bash", 404, "unknown")),
+        ("", RemotePort()),
+        ("answer curl 200", RemotePort("curl", 200, "unknown")),
+        ("answer nc 0\n" + V4.format("0100007F"), RemotePort("nc", 0, "loopback")),
+        ("answer curl 000\n" + V4.format("0100007F"), RemotePort("curl", 0, "loopback")),
+        (
+            "answer curl 200\n" + V4.format("0100007F") + "\n" + V4.format(LOOPBACK6),
+            RemotePort("curl", 200, "loopback"),
+        ),
+        ("answer curl 200\n" + V4.format("00000000") + "\n" + V4.format("0" * 32), RemotePort("curl", 200, "all")),
+        ("answer curl 200\n" + V4.format("0" * 16 + "FFFF00000100007F"), RemotePort("curl", 200, "loopback")),
+        ("answer curl 200\n" + V4.format("0100007F") + "\n" + V4.format("0A00A8C0"), RemotePort("curl", 200, "all")),
+        ("Welcome!\nanswer bash 404\nbye", RemotePort("bash", 404, "unknown")),
     ],
 )
-def test_the_far_sides_view(printed: str, wanted: View) -> None:
-    assert ssh_client.view(printed) == wanted
+def test_the_far_sides_view(printed: str, wanted: RemotePort) -> None:
+    assert ssh_client.parse_check(printed) == wanted
 
 
 def test_the_script_is_plain_sh_and_asks_with_what_is_there() -> None:
@@ -113,5 +118,5 @@ def test_the_script_is_plain_sh_and_asks_with_what_is_there() -> None:
         ["/bin/sh", "-s", "1"], input=ssh_client.CHECK, capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert ssh_client.view(done.stdout).status == 0
-    assert ssh_client.view(done.stdout).tool
+    assert ssh_client.parse_check(done.stdout).status == 0
+    assert ssh_client.parse_check(done.stdout).tool

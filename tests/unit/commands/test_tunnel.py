@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.commands import tunnel
-from bootstrap.commands.ssh_client import Login, View
+from bootstrap.commands.ssh_client import RemotePort, SshLogin
 from bootstrap.core.errors import CommandError, PreconditionError, TimedOut, UsageError
 from bootstrap.world.kube.service_forward import Stats
 from bootstrap.world.shell import Output
@@ -180,5 +180,5 @@ def test_what_is_missing_is_named_first(bare: Any) -> None:
     [("all", "enter at the git host: http://host:9080/"), ("loopback", "GatewayPorts"), ("unknown", "cannot be told")],
 )
 def test_who_reaches_the_port(open_to: str, words: str) -> None:
-    lines = tunnel.told(Login(TO), 9080, View("curl", 200, open_to))
+    lines = tunnel.describe_port(SshLogin(TO), 9080, RemotePort("curl", 200, open_to))
     assert words in " ".join(lines[1:])

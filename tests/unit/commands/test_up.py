@@ -24,7 +24,7 @@ from bootstrap.core.errors import (
 )
 from bootstrap.core.model import Failed, Pending, Ready, Unknown, Verdict
 from bootstrap.core.paths import PRODUCT
-from bootstrap.core.text import duration
+from bootstrap.core.text import format_duration
 from bootstrap.objects.apply_plan import Change, Plan
 from bootstrap.settings.config import ClusterSettings, Config
 from bootstrap.steps import graph as step_graph
@@ -77,7 +77,7 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> Graph:
     parts = {name: Part(name, log, above) for name, above in needs.items()}
     asked: list[bool] = []
     monkeypatch.setattr(step_graph, "steps", lambda world: list(parts.values()))
-    monkeypatch.setattr(machine_checks, "preflight", lambda *_, cold: asked.append(cold))
+    monkeypatch.setattr(machine_checks, "check_before_up", lambda *_, cold: asked.append(cold))
     return Graph(parts, log, asked)
 
 
@@ -199,7 +199,7 @@ def test_a_machine_that_is_not_in_order_ends_up_before_anything_is_touched(
     def refuse(*_: object, cold: bool) -> None:
         raise PreconditionError("this machine is not ready")
 
-    monkeypatch.setattr(machine_checks, "preflight", refuse)
+    monkeypatch.setattr(machine_checks, "check_before_up", refuse)
     with pytest.raises(PreconditionError):
         up.up(world.open())
     assert graph.log == []
@@ -350,7 +350,7 @@ def test_what_does_not_run_has_no_endpoint(world: StepWorld, graph: Graph) -> No
 
 
 def test_every_verdict_has_a_word() -> None:
-    words = [status.verdict_word(each) for each in (Ready(), Pending(""), Failed(""), Unknown(""))]
+    words = [status.name_verdict(each) for each in (Ready(), Pending(""), Failed(""), Unknown(""))]
     assert words == ["ready", "pending", "failed", "unknown"]
 
 
@@ -458,4 +458,4 @@ def test_down_waits_for_an_up_that_runs(world: StepWorld, graph: Graph, monkeypa
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (60, "1m00s"), (1017, "16m57s")])
 def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

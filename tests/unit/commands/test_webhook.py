@@ -17,7 +17,7 @@ from bootstrap.core.errors import ApiError, NotFound, PreconditionError, RunFail
 from bootstrap.core.model import Lock, Object, Secret
 from bootstrap.core.paths import PROJECT
 from bootstrap.objects import delivery_trace
-from bootstrap.objects.run_status import Run, State
+from bootstrap.objects.run_status import Run, RunState
 from bootstrap.settings.config import Config, GitSettings, WebhookSettings
 from bootstrap.steps import listener
 from bootstrap.world import webhook_sender
@@ -116,7 +116,7 @@ def world(tmp_path: Path, kube: LogKube, monkeypatch: pytest.MonkeyPatch) -> Ste
     world = make(tmp_path)
     world.kube = kube
     world.identity.password("webhook", Secret(""))
-    monkeypatch.setattr(follow_run, "commit_of", lambda _, branch: COMMIT if branch in ("main", "next") else "")
+    monkeypatch.setattr(follow_run, "resolve_commit", lambda _, branch: COMMIT if branch in ("main", "next") else "")
     return world
 
 
@@ -247,12 +247,12 @@ def test_a_branch_without_a_commit_sends_nothing(world: StepWorld, host: Host) -
     assert host.sent == []
 
 
-@pytest.mark.parametrize(("state", "code"), [(State.SUCCEEDED, 0), (State.FAILED, 1)])
+@pytest.mark.parametrize(("state", "code"), [(RunState.SUCCEEDED, 0), (RunState.FAILED, 1)])
 def test_a_run_may_be_followed_to_its_end(
-    world: StepWorld, host: Host, monkeypatch: pytest.MonkeyPatch, state: State, code: int
+    world: StepWorld, host: Host, monkeypatch: pytest.MonkeyPatch, state: RunState, code: int
 ) -> None:
     ended = Run(RUN, "cicd", state, why="failed in deploy: exit 1")
-    monkeypatch.setattr(follow_run.Follower, "until_over", lambda *_: ended)
+    monkeypatch.setattr(follow_run.Follower, "wait_until_over", lambda *_: ended)
     if code:
         with pytest.raises(RunFailed, match=f"run {RUN}: failed in deploy"):
             webhook.webhook(world.open(), test=True, follow=True)
@@ -271,7 +271,7 @@ def test_a_run_may_be_followed_to_its_end(
     ],
 )
 def test_the_repository_is_named_as_the_git_host_does(url: str, name: str, wanted: str) -> None:
-    made = webhook.push(url, name, "main", COMMIT)["repository"]
+    made = webhook.make_push(url, name, "main", COMMIT)["repository"]
     assert (made["full_name"], made["clone_url"]) == (wanted, url)
 
 

@@ -58,7 +58,7 @@ def kube() -> Writing:
 @pytest.fixture
 def world(tmp_path: Path, kube: Writing, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(runs, "_renew_target", lambda _: None)
-    monkeypatch.setattr(follow_run, "commit_of", lambda _, revision: COMMIT if revision == "main" else "")
+    monkeypatch.setattr(follow_run, "resolve_commit", lambda _, revision: COMMIT if revision == "main" else "")
     return stage.make_world(tmp_path, cast(Any, kube))
 
 

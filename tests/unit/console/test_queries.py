@@ -19,7 +19,7 @@ def test_the_form_of_a_run_shows_what_the_settings_would_give_it(tmp_path: Path)
     pipeline = next(each for each in load(PROJECT / "manifests/pipeline") if each["kind"] == "Pipeline")
     world.kube.put(pipeline | {"metadata": {"name": constants.PIPELINE, "namespace": constants.RUNS}})
     found = {each["name"]: each["value"] for each in Queries(world.open(), list).list_parameters()}
-    expected = run_spec.parameters(config, constants.GIT_URL, "release/1")
+    expected = run_spec.make_parameters(config, constants.GIT_URL, "release/1")
     assert found == {name: expected.get(name, value) for name, value in found.items()}
     assert {"REPO": constants.GIT_URL, "REVISION": "release/1", "CONTEXT": "app"}.items() <= found.items()
     assert set(expected) <= set(found)

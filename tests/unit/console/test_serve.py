@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bootstrap.commands import listener
-from bootstrap.commands.listener import Watch
+from bootstrap.commands.listener import ForwardWatch
 from bootstrap.console import serve
 from bootstrap.console.server import Console
 from bootstrap.core.errors import ApiError, Interrupted, PreconditionError
@@ -71,7 +71,7 @@ def test_the_dashboard_prints_an_address_with_a_token_of_its_own_and_ends_with_0
     for _ in range(2):
         world = stage.make_world(tmp_path, stage.kube(), report=report)
         assert serve.dashboard(world, port=port) == 0
-        assert world.cancel.requested
+        assert world.cancel.is_requested
     start, end = f"environment demo: http://127.0.0.1:{port}/?token=", "   (Ctrl-C ends it)"
     tokens = {line.removeprefix(start).removesuffix(end) for line in lines(report)}
     assert len(tokens) == 2
@@ -270,20 +270,20 @@ def test_without_a_listener_the_next_command_is_said(tmp_path: Path) -> None:
 
 
 def test_drops_are_said_once_with_their_cause() -> None:
-    watch = Watch()
-    assert watch.news(Stats(), "a", "") == ["connected to pod a"]
+    watch = ForwardWatch()
+    assert watch.list_changes(Stats(), "a", "") == ["connected to pod a"]
     dropped = Stats(connections=3, dropped=2, last_error="the pod went away")
-    assert watch.news(dropped, "a", "") == ["2 connections dropped, 2 in all: the pod went away"]
-    assert watch.news(dropped, "a", "") == []
-    assert watch.news(Stats(dropped=3), "b", "") == [
+    assert watch.list_changes(dropped, "a", "") == ["2 connections dropped, 2 in all: the pod went away"]
+    assert watch.list_changes(dropped, "a", "") == []
+    assert watch.list_changes(Stats(dropped=3), "b", "") == [
         "1 connection dropped, 3 in all: no cause is known",
         "reconnected to pod b",
     ]
 
 
 def test_a_wait_is_said_once_and_each_new_cause_again() -> None:
-    watch = Watch()
-    assert watch.news(Stats(), "", "no pod") == ["waiting: no pod"]
-    assert watch.news(Stats(), "", "no pod") == []
-    assert watch.news(Stats(), "", "no service") == ["waiting: no service"]
-    assert watch.news(Stats(), "a", "") == ["connected to pod a"]
+    watch = ForwardWatch()
+    assert watch.list_changes(Stats(), "", "no pod") == ["waiting: no pod"]
+    assert watch.list_changes(Stats(), "", "no pod") == []
+    assert watch.list_changes(Stats(), "", "no service") == ["waiting: no service"]
+    assert watch.list_changes(Stats(), "a", "") == ["connected to pod a"]

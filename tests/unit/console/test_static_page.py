@@ -15,13 +15,13 @@ from bootstrap.console.preferences import LANGUAGE, THEME, Preferences, read_pre
 from bootstrap.console.static_page import StaticPage
 from bootstrap.console.translations import CHINESE, Translator
 from bootstrap.console.watch_cache import PATIENCE
-from bootstrap.objects.run_status import Run, State
+from bootstrap.objects.run_status import Run, RunState
 from tests.unit.console_process import EVIL
 
 ENGLISH = Preferences(Translator(), "auto")
 RUNS = [
-    Run("go-1", "cicd", State.FAILED, branch=EVIL, commit="3f9c2e1" + "0" * 33, why=f"failed: {EVIL}"),
-    Run("go-0", "cicd", State.SUCCEEDED, branch="main", image=f"r/x@sha256:{'8' * 64}"),
+    Run("go-1", "cicd", RunState.FAILED, branch=EVIL, commit="3f9c2e1" + "0" * 33, why=f"failed: {EVIL}"),
+    Run("go-0", "cicd", RunState.SUCCEEDED, branch="main", image=f"r/x@sha256:{'8' * 64}"),
 ]
 
 

@@ -22,7 +22,7 @@ from bootstrap.console.views.times import format_age, format_duration
 from bootstrap.core.model import Object
 from bootstrap.core.paths import PROJECT
 from bootstrap.objects.manifests import load
-from bootstrap.objects.run_status import WAYS, Run, State, parse_run
+from bootstrap.objects.run_status import WAYS, Run, RunState, parse_run
 from tests.unit import page_world as stage
 from tests.unit.page_world import COMMIT, DIGEST
 
@@ -33,7 +33,7 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
 def many(count: int) -> list[Run]:
-    states = [State.SUCCEEDED, State.FAILED, State.RUNNING]
+    states = [RunState.SUCCEEDED, RunState.FAILED, RunState.RUNNING]
     return [Run(f"run-{i}", "cicd", states[i % 3], branch=f"b{i % 7}", commit=f"{i:040x}") for i in range(count)]
 
 
@@ -303,7 +303,7 @@ def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over()
     assert translated - keys - {*ZH} == set()
     pipeline = next(each for each in load(PROJECT / "manifests/pipeline") if each["kind"] == "Pipeline")
     descriptions = {each.get("description") for each in pipeline["spec"]["params"]}
-    assert {*ZH} - strings - {state.value for state in State} - {*WAYS} - descriptions == set()
+    assert {*ZH} - strings - {state.value for state in RunState} - {*WAYS} - descriptions == set()
 
 
 def test_translations_have_the_same_gaps() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap.console.watch_cache import WatchCache
 from bootstrap.core.errors import ApiError
-from bootstrap.objects.run_status import State
+from bootstrap.objects.run_status import RunState
 from bootstrap.world.kube.watch import BACK, LOST, RESET, SYNCED
 from tests.unit import page_world as stage
 from tests.unit.page_world import FakeKube
@@ -65,14 +65,14 @@ def test_of_a_run_under_way_every_change_of_a_task_is_heard(cache: WatchCache, k
     done = stage.task_run(RUNNING, "build-image", steps=("prepare", "build"))
     done["metadata"]["resourceVersion"] = "9"
     kube.watches["TaskRun"].news.put(("MODIFIED", done))
-    until(lambda: cache.get_run(RUNNING).task("build-image").state is State.SUCCEEDED)  # type: ignore[union-attr]
+    until(lambda: cache.get_run(RUNNING).task("build-image").state is RunState.SUCCEEDED)  # type: ignore[union-attr]
     assert cache.version > before
     late = stage.task_run(RUNNING, "build-image", "Running")
     late["metadata"]["resourceVersion"] = "8"
     kube.watches["TaskRun"].news.put(("MODIFIED", late))
     kube.watches["TaskRun"].news.put(("ADDED", stage.task_run(RUNNING, "deploy", "Running")))
-    until(lambda: cache.get_run(RUNNING).task("deploy").state is State.RUNNING)  # type: ignore[union-attr]
-    assert cache.get_run(RUNNING).task("build-image").state is State.SUCCEEDED  # type: ignore[union-attr]
+    until(lambda: cache.get_run(RUNNING).task("deploy").state is RunState.RUNNING)  # type: ignore[union-attr]
+    assert cache.get_run(RUNNING).task("build-image").state is RunState.SUCCEEDED  # type: ignore[union-attr]
     kube.watches["PipelineRun"].news.put(("DELETED", stage.pipeline_run(BAD)))
     until(lambda: cache.get_run(BAD) is None)
 
@@ -83,8 +83,8 @@ def test_a_run_that_ends_is_read_once_more_as_a_whole(cache: WatchCache, kube: F
     kube.objects["PipelineRun"] = [ended, *kube.objects["PipelineRun"][1:]]
     kube.objects["TaskRun"] += [stage.task_run(RUNNING, "deploy"), stage.task_run(RUNNING, "notify")]
     kube.watches["PipelineRun"].news.put(("MODIFIED", ended))
-    until(lambda: cache.get_run(RUNNING).state is State.SUCCEEDED and cache.has_tasks(RUNNING))  # type: ignore[union-attr]
-    assert cache.get_run(RUNNING).task("notify").state is State.SUCCEEDED  # type: ignore[union-attr]
+    until(lambda: cache.get_run(RUNNING).state is RunState.SUCCEEDED and cache.has_tasks(RUNNING))  # type: ignore[union-attr]
+    assert cache.get_run(RUNNING).task("notify").state is RunState.SUCCEEDED  # type: ignore[union-attr]
 
 
 def test_a_lost_server_is_told_what_was_seen_stays_and_it_recovers(cache: WatchCache, kube: FakeKube) -> None:

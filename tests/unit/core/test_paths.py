@@ -27,10 +27,10 @@ def test_two_states_never_share_an_engine(tmp_path: Path) -> None:
 
 def test_other_environments(tmp_path: Path) -> None:
     paths = of(tmp_path)
-    assert paths.others() == []
+    assert paths.list_others() == []
     for name in ("demo", "staging", "a"):
         of(tmp_path, name).env.mkdir(parents=True)
-    assert paths.others() == ["a", "staging"]
+    assert paths.list_others() == ["a", "staging"]
 
 
 def test_purge_deletes_read_only_folders_too(tmp_path: Path) -> None:
@@ -44,8 +44,8 @@ def test_purge_deletes_read_only_folders_too(tmp_path: Path) -> None:
     (paths.state / "locks").mkdir(parents=True)
     paths.purge()
     paths.purge()
-    paths.tidy()
-    paths.tidy()
+    paths.remove_empty()
+    paths.remove_empty()
     assert not paths.cache.exists()
     assert not paths.state.exists()
     assert Path("/etc").exists()
@@ -56,5 +56,5 @@ def test_tidying_leaves_the_state_of_a_command_that_runs(tmp_path: Path) -> None
     lock = paths.state / "locks/other.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
-    paths.tidy()
+    paths.remove_empty()
     assert lock.exists()

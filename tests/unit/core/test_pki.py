@@ -20,12 +20,12 @@ HOSTS = ("registry.tekton.internal", "127.0.0.1")
 
 @pytest.fixture(scope="module")
 def authority() -> KeyPair:
-    return pki.new_authority("demo", NOW)
+    return pki.make_authority("demo", NOW)
 
 
 @pytest.fixture(scope="module")
 def server(authority: KeyPair) -> KeyPair:
-    return pki.issue(authority, "registry", HOSTS, NOW)
+    return pki.issue_certificate(authority, "registry", HOSTS, NOW)
 
 
 def load(pair: KeyPair) -> x509.Certificate:
@@ -59,7 +59,7 @@ def test_it_is_valid_from_a_little_before(server: KeyPair) -> None:
 
 
 def test_a_client_needs_no_hosts(authority: KeyPair) -> None:
-    client = pki.issue(authority, "buildkit-client", (), NOW)
+    client = pki.issue_certificate(authority, "buildkit-client", (), NOW)
     with pytest.raises(x509.ExtensionNotFound):
         load(client).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     assert pki.is_current(client, authority.certificate, (), NOW)
@@ -78,12 +78,12 @@ def test_current_is_what_is_ours_fits_and_lasts(authority: KeyPair, server: KeyP
 
 
 def test_what_another_authority_issued_is_not_current(server: KeyPair) -> None:
-    other = pki.new_authority("demo", NOW)
+    other = pki.make_authority("demo", NOW)
     assert not pki.is_current(server, other.certificate, HOSTS, NOW)
 
 
 def test_a_certificate_with_another_key_is_not_current(authority: KeyPair, server: KeyPair) -> None:
-    other = pki.issue(authority, "registry", HOSTS, NOW)
+    other = pki.issue_certificate(authority, "registry", HOSTS, NOW)
     half_written = KeyPair(server.certificate, other.key)
     assert not pki.is_current(half_written, authority.certificate, HOSTS, NOW)
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_not_current(authority: KeyPair, damaged: KeyPair
 
 
 def test_der_is_what_a_connection_shows(server: KeyPair) -> None:
-    assert pki.der(server.certificate) == ssl.PEM_cert_to_DER_cert(server.certificate.decode())
+    assert pki.to_der(server.certificate) == ssl.PEM_cert_to_DER_cert(server.certificate.decode())
 
 
 def test_keys_are_private_and_of_their_own(authority: KeyPair, server: KeyPair) -> None:
@@ -105,4 +105,4 @@ def test_keys_are_private_and_of_their_own(authority: KeyPair, server: KeyPair) 
 
 
 def test_a_long_name_is_cut_to_what_x509_allows() -> None:
-    assert load(pki.new_authority("x" * 100, NOW)).subject.rfc4514_string() == f"CN=tekton-bootstrap {'x' * 47}"
+    assert load(pki.make_authority("x" * 100, NOW)).subject.rfc4514_string() == f"CN=tekton-bootstrap {'x' * 47}"

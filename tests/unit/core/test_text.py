@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.core.text import count, duration, meant
+from bootstrap.core.text import format_count, format_duration, suggest_word
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,17 @@ from bootstrap.core.text import count, duration, meant
     ],
 )
 def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_count() -> None:
-    assert [count(1, "fault"), count(3, "fault"), count(2, "entry", "entries")] == ["1 fault", "3 faults", "2 entries"]
+    assert [format_count(1, "fault"), format_count(3, "fault"), format_count(2, "entry", "entries")] == [
+        "1 fault",
+        "3 faults",
+        "2 entries",
+    ]
 
 
 def test_meant() -> None:
-    assert meant("prot", ["port", "name"]) == "; did you mean port?"
-    assert meant("zzz", ["port"]) == ""
+    assert suggest_word("prot", ["port", "name"]) == "; did you mean port?"
+    assert suggest_word("zzz", ["port"]) == ""

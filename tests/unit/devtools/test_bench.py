@@ -145,7 +145,7 @@ def test_the_script_is_given_every_variable_that_it_uses(tmp_path: Path) -> None
     ],
 )
 def test_the_release_is_told_apart_into_its_two_parts(obj: dict[str, Any], part: str) -> None:
-    assert manifests.part_of(obj) == part
+    assert manifests.get_part(obj) == part
 
 
 def test_what_is_compared_is_told_as_a_ratio_where_there_is_another() -> None:

@@ -119,7 +119,7 @@ class Listener:
 @pytest.fixture
 def kube(monkeypatch: pytest.MonkeyPatch) -> Kube:
     monkeypatch.setattr(bench_webhook, "Forward", Forward)
-    monkeypatch.setattr(webhook, "secret", lambda _: Secret("open sesame"))
+    monkeypatch.setattr(webhook, "read_secret", lambda _: Secret("open sesame"))
     monkeypatch.setattr(bench_webhook, "LOST_AFTER", 0.3)
     kube = Kube()
     kube.run("of-before", "1" * 40)

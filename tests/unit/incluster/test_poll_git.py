@@ -80,7 +80,7 @@ def test_a_repository_elsewhere_has_a_login_of_its_own(host: GitHost, tmp_path: 
     for name in ("app", "other"):
         Bare(host.folder / f"{name}.git").commit("main")
     given = f"{host.address.replace('//', f'//{USER}:{quote(PASSWORD)}@')}/locked/app"
-    for name, text in git_logins.files(git_logins.parse(given), str(tmp_path)).items():
+    for name, text in git_logins.render_files(git_logins.parse(given), str(tmp_path)).items():
         (tmp_path / name).write_text(text)
     known = {"PATH": os.environ["PATH"], "LOGINS": str(tmp_path / git_logins.CONFIG)}
     environ = make_git_environ(known, {"credentialsFor": "http://git.test"}, tmp_path)

@@ -12,19 +12,21 @@ WANTED = {"Pipelines": "v1.9.0", "Triggers": "v0.35.0"}
 
 @pytest.mark.parametrize("version", ["v1.31.0", "v1.36.3", "v1.33.1-eks-12ab", "v2.0.0"])
 def test_kubernetes_that_will_do(version: str) -> None:
-    assert cluster_requirements.kubernetes(version) == Ready()
+    assert cluster_requirements.check_kubernetes(version) == Ready()
 
 
 @pytest.mark.parametrize("version", ["v1.30.9", "v0.99.0", "v1.9.0", "", "nonsense"])
 def test_kubernetes_that_will_not(version: str) -> None:
-    verdict = cluster_requirements.kubernetes(version)
+    verdict = cluster_requirements.check_kubernetes(version)
     assert isinstance(verdict, Failed)
     assert "1.31" in verdict.why
 
 
 def test_missing_rights_are_all_told() -> None:
-    assert cluster_requirements.rights([], "kind-x") == Ready()
-    verdict = cluster_requirements.rights([("create", "", "secrets"), ("create", "apps", "deployments")], "kind-x")
+    assert cluster_requirements.check_rights([], "kind-x") == Ready()
+    verdict = cluster_requirements.check_rights(
+        [("create", "", "secrets"), ("create", "apps", "deployments")], "kind-x"
+    )
     assert isinstance(verdict, Failed)
     assert verdict.why == "the user of kind-x may not create secrets, create deployments.apps"
     assert "kind-x" in verdict.hint
@@ -45,7 +47,7 @@ def storage_class(name: str, default: str = "") -> Object:
     ],
 )
 def test_a_default_storage_class(classes: list[Object], there: str | None) -> None:
-    verdict = cluster_requirements.storage(classes)
+    verdict = cluster_requirements.check_storage(classes)
     if there is None:
         assert verdict == Ready()
     else:
@@ -67,7 +69,7 @@ def test_a_default_storage_class(classes: list[Object], there: str | None) -> No
     ],
 )
 def test_an_installed_tekton(pipelines: str, triggers: str, fits: bool) -> None:
-    verdict = cluster_requirements.installed(
+    verdict = cluster_requirements.check_installed(
         WANTED, {"Pipelines": pipelines, "Triggers": triggers}, {cluster_requirements.CONTEXTS: "true"}
     )
     assert isinstance(verdict, Ready if fits else Failed)
@@ -77,7 +79,7 @@ def test_an_installed_tekton(pipelines: str, triggers: str, fits: bool) -> None:
 
 
 def test_an_installed_tekton_whose_pods_would_be_refused() -> None:
-    verdict = cluster_requirements.installed(WANTED, WANTED, {})
+    verdict = cluster_requirements.check_installed(WANTED, WANTED, {})
     assert isinstance(verdict, Failed)
     assert "set-security-context" in verdict.hint
 
@@ -96,5 +98,5 @@ def test_an_installed_tekton_whose_pods_would_be_refused() -> None:
     ],
 )
 def test_an_older_minor_version_does_not_take_over(found: dict[str, str], older: str) -> None:
-    verdict = cluster_requirements.not_older(found, WANTED)
+    verdict = cluster_requirements.refuse_older(found, WANTED)
     assert (verdict.why.partition(":")[0] if verdict else "") == older

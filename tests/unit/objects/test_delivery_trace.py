@@ -11,7 +11,7 @@ import pytest
 from bootstrap.core.model import Lock, Object
 from bootstrap.core.paths import PROJECT
 from bootstrap.objects import delivery_trace
-from bootstrap.objects.delivery_trace import Delivery, Evidence, Outcome, Rules
+from bootstrap.objects.delivery_trace import Delivery, DeliveryOutcome, Evidence, Rules
 from bootstrap.settings.config import Config
 from bootstrap.steps import listener
 from tests.unit.step_world import TOOLBOX
@@ -73,9 +73,9 @@ def run(name: str = RUN, *, id_: str = "", event: str = "") -> Object:
 
 def told(
     interceptors: list[str], sink: list[str] | None = None, runs: list[Object] | None = None, *, settled: bool = True
-) -> Outcome:
-    [found] = delivery_trace.read(interceptors, sink or []).deliveries.values()
-    return delivery_trace.outcome(found, RULES, runs or [], settled=settled)
+) -> DeliveryOutcome:
+    [found] = delivery_trace.read_evidence(interceptors, sink or []).deliveries.values()
+    return delivery_trace.judge_delivery(found, RULES, runs or [], settled=settled)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_what_became_of_a_delivery(
     found = told(interceptors, sink, runs)
     assert found.stage == stage
     assert why in found.why
-    assert found.good == (stage in ("run", "exists"))
-    assert found.run == (RUN if found.good else "")
+    assert found.is_good == (stage in ("run", "exists"))
+    assert found.run == (RUN if found.is_good else "")
 
 
 def test_one_that_came_just_now_is_under_way_unless_it_is_decided() -> None:
@@ -115,13 +115,13 @@ def test_one_that_came_just_now_is_under_way_unless_it_is_decided() -> None:
 def test_a_gate_that_we_do_not_know_is_named_all_the_same() -> None:
     rules = Rules({"pull": ["signed", "noted", "merged", "watched"]}, frozenset({"pull_request"}))
     delivery = Delivery(ID, trigger="pull", gate="signed")
-    assert delivery_trace.outcome(delivery, rules, [], settled=True) == Outcome(
+    assert delivery_trace.judge_delivery(delivery, rules, [], settled=True) == DeliveryOutcome(
         "merged", "that interceptor's condition is not met"
     )
 
 
 def test_what_is_known_of_a_delivery() -> None:
-    found = delivery_trace.read([*ALL, "not json", "{broken", "[1]"], [RESOLVED])
+    found = delivery_trace.read_evidence([*ALL, "not json", "{broken", "[1]"], [RESOLVED])
     delivery = found.deliveries[ID]
     assert (delivery.event, delivery.commit, delivery.ref, delivery.repository) == ("push", COMMIT, REF, URL)
     assert (delivery.trigger, delivery.gate, delivery.event_id) == ("push", "watched", EVENT)
@@ -129,31 +129,33 @@ def test_what_is_known_of_a_delivery() -> None:
 
 
 def test_lines_of_several_pods_are_put_in_order() -> None:
-    found = delivery_trace.read([note("signed", second=3), note("buildable", second=4), heard(second=2)], [])
+    found = delivery_trace.read_evidence([note("signed", second=3), note("buildable", second=4), heard(second=2)], [])
     assert found.deliveries[ID].gate == "buildable"
 
 
 def test_the_last_try_counts() -> None:
     again = heard(second=30)
-    found = delivery_trace.read([*ALL, again], [RESOLVED]).deliveries[ID]
+    found = delivery_trace.read_evidence([*ALL, again], [RESOLVED]).deliveries[ID]
     assert (found.trigger, found.gate, found.event_id) == ("", "heard", ""), "the listener's line is of the first"
 
 
 def test_deliveries_side_by_side_are_told_apart() -> None:
     lines = [heard("a"), heard("b"), note("signed", "b"), note("signed", "a"), note("buildable", "a"), NO, NO]
-    found = delivery_trace.read(lines, []).deliveries
+    found = delivery_trace.read_evidence(lines, []).deliveries
     assert {each.id: each.gate for each in found.values()} == {"a": "buildable", "b": "signed"}
 
 
 def test_what_a_stranger_sends_forges_no_note() -> None:
     # As the overlay makes it of a branch called "x] note:a/push/watched |".
     line = answer(f"heard:{ID}|push|signed||refs/heads/x_note:a/push/watched_|")
-    assert list(delivery_trace.read([line], []).deliveries) == [ID]
+    assert list(delivery_trace.read_evidence([line], []).deliveries) == [ID]
 
 
 def test_errors_of_the_listener_without_an_id_are_kept_apart() -> None:
     strange = said("Invalid event body format : invalid character 'p'", severity="error", event="")
-    assert delivery_trace.read([], [strange]).strangers == ("Invalid event body format : invalid character 'p'",)
+    assert delivery_trace.read_evidence([], [strange]).strangers == (
+        "Invalid event body format : invalid character 'p'",
+    )
 
 
 def test_another_logging_configuration_is_read_as_well() -> None:
@@ -173,23 +175,23 @@ SERVER = [
     [(ID, ID), (EVENT, ID), ("in-a-run", "in-a-run"), ("unsent", None), ("nobody", None)],
 )
 def test_a_delivery_is_found_by_either_id(wanted: str, found: str | None) -> None:
-    evidence = delivery_trace.read(ALL, [], SERVER)
-    delivery = delivery_trace.find(evidence, wanted, [run(event="in-a-run")])
+    evidence = delivery_trace.read_evidence(ALL, [], SERVER)
+    delivery = delivery_trace.find_delivery(evidence, wanted, [run(event="in-a-run")])
     assert (delivery.id if delivery else None) == found
     assert evidence.sent["unsent"].error == "connection refused"
 
 
 def test_by_the_listeners_id_without_a_git_server() -> None:
-    assert delivery_trace.find(delivery_trace.read(ALL, [RESOLVED]), EVENT, []) is not None
-    assert delivery_trace.find(delivery_trace.read(ALL, []), EVENT, []) is None
-    assert delivery_trace.find(Evidence(), ID, []) is None
+    assert delivery_trace.find_delivery(delivery_trace.read_evidence(ALL, [RESOLVED]), EVENT, []) is not None
+    assert delivery_trace.find_delivery(delivery_trace.read_evidence(ALL, []), EVENT, []) is None
+    assert delivery_trace.find_delivery(Evidence(), ID, []) is None
 
 
 def test_a_run_is_enough_to_tell() -> None:
     made = [run(event=EVENT)]
-    found = delivery_trace.find(Evidence(), EVENT, made)
+    found = delivery_trace.find_delivery(Evidence(), EVENT, made)
     assert found is not None
-    assert delivery_trace.outcome(found, RULES, made, settled=True).stage == "run"
+    assert delivery_trace.judge_delivery(found, RULES, made, settled=True).stage == "run"
 
 
 # -- the notes -------------------------------------------------------------------------------------
@@ -201,9 +203,9 @@ def rendered(kind: str) -> list[Object]:
 
 def test_every_gate_of_the_listener_leaves_a_note() -> None:
     [made] = rendered("EventListener")
-    leading = [each for each in made["spec"]["triggers"] if "watched" in delivery_trace.gates_of(each)]
+    leading = [each for each in made["spec"]["triggers"] if "watched" in delivery_trace.list_gates(each)]
     for place, trigger in enumerate(leading):
-        gates = delivery_trace.gates_of(trigger)
+        gates = delivery_trace.list_gates(trigger)
         assert gates.count("noted") == 1
         assert gates[gates.index("noted") - 1] == "signed"
         assert gates.count("heard") == (gates[0] == "heard") == (place == 0)
@@ -212,7 +214,7 @@ def test_every_gate_of_the_listener_leaves_a_note() -> None:
             keys = {overlay["key"] for listed in overlays for overlay in listed}
             known = each["name"] != "own" and each["ref"]["name"] == "cel"  # that one comes before the signature
             assert not known or keys & {"note", "heard"}, each["name"]
-    known = delivery_trace.rules(made)
+    known = delivery_trace.read_rules(made)
     assert "push" in known.events
     assert set(known.gates) == {trigger["name"] for trigger in made["spec"]["triggers"]}
 
@@ -233,7 +235,7 @@ def test_a_trigger_that_leads_to_no_run_leaves_none() -> None:
     delivery_trace.leave_notes(made)
     debug, push = made["spec"]["triggers"]
     assert debug == trigger("debug", "signed", "any")
-    assert delivery_trace.gates_of(push) == ["heard", "early", "signed", "noted", "watched"]
+    assert delivery_trace.list_gates(push) == ["heard", "early", "signed", "noted", "watched"]
     assert push["interceptors"][1] == trigger("", "early")["interceptors"][0], "it knows no id yet"
     assert push["bindings"] == [{"name": "delivery", "value": "$(extensions.delivery)"}]
 
@@ -241,5 +243,5 @@ def test_a_trigger_that_leads_to_no_run_leaves_none() -> None:
 def test_seconds_since_1970_are_a_time_too() -> None:
     """The interceptors of Triggers 0.35 log so: seen as an empty column, and every delivery counted as settled."""
     head = {"level": "info", "ts": 1795529041.0578704, "msg": "Interceptor response is: [note:abc/github/signed]"}
-    found = delivery_trace.read([json.dumps(head)], []).deliveries["abc"]
+    found = delivery_trace.read_evidence([json.dumps(head)], []).deliveries["abc"]
     assert found.when == found.seen == datetime(2026, 11, 24, 14, 4, 1, 57870, tzinfo=UTC)

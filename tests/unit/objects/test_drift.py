@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bootstrap.core.model import Object
-from bootstrap.objects.drift import changed, drift, holds, quantity
+from bootstrap.objects.drift import find_drift, is_superset, list_changes, parse_quantity
 from bootstrap.objects.manifests import DIGEST, stamp
 from bootstrap.objects.patches import set_at
 
@@ -57,7 +57,7 @@ APP = ("spec", "template", "spec", "containers", "app")
 
 
 def test_what_the_api_server_adds_is_no_drift() -> None:
-    assert drift(DEPLOYMENT, live_deployment()) == ""
+    assert find_drift(DEPLOYMENT, live_deployment()) == ""
 
 
 @pytest.mark.parametrize(
@@ -79,15 +79,15 @@ def test_what_the_api_server_adds_is_no_drift() -> None:
 def test_an_edit_by_hand_is_told_by_its_path(path: tuple[str | int, ...], value: Any, told: str | None) -> None:
     live = live_deployment()
     set_at(live, path, value)
-    assert drift(DEPLOYMENT, live) == (told or ".".join(map(str, path)))
+    assert find_drift(DEPLOYMENT, live) == (told or ".".join(map(str, path)))
 
 
 def test_the_object_is_told_before_its_digest() -> None:
     live = stamp(live_deployment())
     live["metadata"]["annotations"][DIGEST] = "sha256:0"
-    assert drift(stamp(DEPLOYMENT), live) == f"metadata.annotations.{DIGEST}"
+    assert find_drift(stamp(DEPLOYMENT), live) == f"metadata.annotations.{DIGEST}"
     live["spec"]["replicas"] = 1
-    assert drift(stamp(DEPLOYMENT), live) == "spec.replicas"
+    assert find_drift(stamp(DEPLOYMENT), live) == "spec.replicas"
 
 
 def one(kind: str, api_version: str = "v1", **content: Any) -> Object:
@@ -98,25 +98,27 @@ def test_service_keeps_what_the_cluster_chose() -> None:
     wanted = one("Service", spec={"type": "NodePort", "ports": [{"port": 80, "targetPort": "http"}]})
     port = {"port": 80, "targetPort": "http", "nodePort": 30123, "protocol": "TCP"}
     live = one("Service", spec={"type": "NodePort", "clusterIP": "10.0.0.1", "ports": [port]})
-    assert drift(wanted, live) == ""
-    assert drift(one("Service", spec={"ports": [{"port": 80, "nodePort": 30300}]}), live) == "spec.ports[80].nodePort"
+    assert find_drift(wanted, live) == ""
+    assert (
+        find_drift(one("Service", spec={"ports": [{"port": 80, "nodePort": 30300}]}), live) == "spec.ports[80].nodePort"
+    )
 
 
 def test_ports_may_be_numbers_or_text() -> None:
     wanted = one("Service", spec={"ports": [{"port": 80, "targetPort": "8080"}]})
-    assert drift(wanted, one("Service", spec={"ports": [{"port": 80, "targetPort": 8080}]})) == ""
+    assert find_drift(wanted, one("Service", spec={"ports": [{"port": 80, "targetPort": 8080}]})) == ""
 
 
 def test_same_port_of_two_protocols_is_two_ports() -> None:
     dns = [{"port": 53, "protocol": "UDP", "name": "u"}, {"port": 53, "name": "t"}]
     live = one("Service", spec={"ports": [{"port": 53, "protocol": "TCP", "name": "t"}, dns[0]]})
-    assert drift(one("Service", spec={"ports": dns}), live) == ""
+    assert find_drift(one("Service", spec={"ports": dns}), live) == ""
 
 
 def test_secret_in_the_clear_equals_its_encoded_form() -> None:
     wanted = one("Secret", stringData={"password": "hunter2"})
-    assert drift(wanted, one("Secret", data={"password": "aHVudGVyMg==", "other": "eA=="})) == ""
-    found = drift(wanted, one("Secret", data={"password": "eA=="}))
+    assert find_drift(wanted, one("Secret", data={"password": "aHVudGVyMg==", "other": "eA=="})) == ""
+    found = find_drift(wanted, one("Secret", data={"password": "eA=="}))
     assert found == "stringData.password"
     assert "hunter2" not in found
 
@@ -125,13 +127,13 @@ def test_rules_of_a_role_are_all_its_rules() -> None:
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
     wanted = one("Role", "rbac.authorization.k8s.io/v1", rules=[rule])
     more = one("Role", "rbac.authorization.k8s.io/v1", rules=[rule, {**rule, "resources": ["secrets"]}])
-    assert drift(wanted, more) == "rules"
-    assert drift({**wanted, "rules": []}, more) == "rules"
+    assert find_drift(wanted, more) == "rules"
+    assert find_drift({**wanted, "rules": []}, more) == "rules"
 
 
 def test_aggregated_rules_are_the_controllers() -> None:
     wanted = one("ClusterRole", "rbac.authorization.k8s.io/v1", aggregationRule={"x": 1}, rules=[])
-    assert drift(wanted, {**wanted, "rules": [{"verbs": ["get"]}]}) == ""
+    assert find_drift(wanted, {**wanted, "rules": [{"verbs": ["get"]}]}) == ""
 
 
 def test_webhook_keeps_what_its_controller_fills_in() -> None:
@@ -141,36 +143,36 @@ def test_webhook_keeps_what_its_controller_fills_in() -> None:
     wanted = one(*kind, webhooks=[{"name": "w", "objectSelector": {"matchExpressions": [label]}}])
     filled = {"name": "w", "clientConfig": {"caBundle": "x"}, "rules": [{}]}
     live = one(*kind, webhooks=[{**filled, "objectSelector": {"matchExpressions": [theirs, label]}}])
-    assert drift(wanted, live) == ""
-    assert drift(wanted, one(*kind, webhooks=[filled])) != ""
+    assert find_drift(wanted, live) == ""
+    assert find_drift(wanted, one(*kind, webhooks=[filled])) != ""
 
 
 def test_claim_keeps_its_volume_and_says_when_its_size_differs() -> None:
     wanted = one("PersistentVolumeClaim", spec={"resources": {"requests": {"storage": "1Gi"}}})
     live = one("PersistentVolumeClaim", spec={"volumeName": "pv", "resources": {"requests": {"storage": 1073741824}}})
-    assert drift(wanted, live) == ""
+    assert find_drift(wanted, live) == ""
     live["spec"]["resources"]["requests"]["storage"] = "2Gi"
-    assert drift(wanted, live) == "spec.resources.requests.storage"
+    assert find_drift(wanted, live) == "spec.resources.requests.storage"
 
 
 def test_lists_of_custom_resources_are_the_same_from_end_to_end() -> None:
     step = {"name": "s", "env": [{"name": "A", "value": "1"}]}
     wanted = one("Task", "tekton.dev/v1", spec={"steps": [step]})
-    assert drift(wanted, one("Task", "tekton.dev/v1", spec={"steps": [{**step, "extra": "default"}]})) == ""
+    assert find_drift(wanted, one("Task", "tekton.dev/v1", spec={"steps": [{**step, "extra": "default"}]})) == ""
     more = {"name": "s", "env": [*step["env"], {"name": "B", "value": "2"}]}
-    assert drift(wanted, one("Task", "tekton.dev/v1", spec={"steps": [more]})) == "spec.steps[0].env"
+    assert find_drift(wanted, one("Task", "tekton.dev/v1", spec={"steps": [more]})) == "spec.steps[0].env"
 
 
 def test_durations_of_a_run_may_be_spelt_out() -> None:
     wanted = one("PipelineRun", "tekton.dev/v1", spec={"timeouts": {"pipeline": "20m"}})
-    assert drift(wanted, one("PipelineRun", "tekton.dev/v1", spec={"timeouts": {"pipeline": "20m0s"}})) == ""
-    told = drift(wanted, one("PipelineRun", "tekton.dev/v1", spec={"timeouts": {"pipeline": "21m0s"}}))
+    assert find_drift(wanted, one("PipelineRun", "tekton.dev/v1", spec={"timeouts": {"pipeline": "20m0s"}})) == ""
+    told = find_drift(wanted, one("PipelineRun", "tekton.dev/v1", spec={"timeouts": {"pipeline": "21m0s"}}))
     assert told == "spec.timeouts.pipeline"
 
 
 def test_text_that_looks_like_a_quantity_is_text_elsewhere() -> None:
-    assert drift(one("ConfigMap", data={"a": "1"}), one("ConfigMap", data={"a": "1000m"})) == "data.a"
-    assert drift(one("ConfigMap", data={"on": True}), one("ConfigMap", data={"on": 1})) == "data.on"
+    assert find_drift(one("ConfigMap", data={"a": "1"}), one("ConfigMap", data={"a": "1000m"})) == "data.a"
+    assert find_drift(one("ConfigMap", data={"on": True}), one("ConfigMap", data={"on": 1})) == "data.on"
 
 
 @pytest.mark.parametrize(
@@ -186,12 +188,12 @@ def test_text_that_looks_like_a_quantity_is_text_elsewhere() -> None:
     ],
 )
 def test_quantities(text: Any, value: str) -> None:
-    assert quantity(text) == Decimal(value)
+    assert parse_quantity(text) == Decimal(value)
 
 
 @pytest.mark.parametrize("text", ["", "one", "1.2.3", "1Q", None, True, [], "."])
 def test_what_is_no_quantity(text: Any) -> None:
-    assert quantity(text) is None
+    assert parse_quantity(text) is None
 
 
 # -- two answers of one server -------------------------------------------------------------------------
@@ -223,16 +225,16 @@ def state(**more: Any) -> Object:
     ],
 )
 def test_what_would_change_is_told_by_its_path(before: Object, after: Object, told: list[str]) -> None:
-    assert changed(before, after) == told
+    assert list_changes(before, after) == told
 
 
 def test_bookkeeping_and_our_digest_are_no_change() -> None:
     before, after = state(), state()
     before["metadata"] |= {"annotations": {DIGEST: "sha256:0"}}
     after["metadata"] |= {"resourceVersion": "2", "generation": 2, "annotations": {DIGEST: "sha256:1"}}
-    assert changed(before, after) == []
+    assert list_changes(before, after) == []
     after["metadata"] |= {"labels": {"app.kubernetes.io/version": "v2"}}
-    assert changed(before, after) == ["metadata.labels[app.kubernetes.io/version]"]
+    assert list_changes(before, after) == ["metadata.labels[app.kubernetes.io/version]"]
 
 
 @pytest.mark.parametrize(
@@ -246,4 +248,4 @@ def test_bookkeeping_and_our_digest_are_no_change() -> None:
     ],
 )
 def test_one_value_holds_another(more: Any, less: Any, held: bool) -> None:
-    assert holds(more, less) is held
+    assert is_superset(more, less) is held

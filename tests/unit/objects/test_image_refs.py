@@ -8,7 +8,7 @@ import pytest
 
 from bootstrap.core.errors import BootstrapError, UsageError
 from bootstrap.core.model import Lock, LockedImage, Object
-from bootstrap.objects.image_refs import logical_names, parse_reference, references, rewrite, unlocked
+from bootstrap.objects.image_refs import find_logical_names, list_references, list_unlocked, parse_reference, rewrite
 
 HEX = "a" * 64
 DIGEST = f"sha256:{HEX}"
@@ -41,7 +41,7 @@ def objects() -> list[Object]:
 
 
 def test_logical_names_are_found_in_every_string() -> None:
-    assert logical_names(objects()) == {"tool", "tool-two"}
+    assert find_logical_names(objects()) == {"tool", "tool-two"}
 
 
 def test_every_logical_name_is_rewritten() -> None:
@@ -63,8 +63,8 @@ def test_an_unknown_name_is_told_with_those_there_are() -> None:
 
 
 def test_references_are_listed_once_each() -> None:
-    assert references(rewrite(objects(), LOCK)) == [TOOL, TOOL_TWO]
-    assert unlocked(rewrite(objects(), LOCK), LOCK) == []
+    assert list_references(rewrite(objects(), LOCK)) == [TOOL, TOOL_TWO]
+    assert list_unlocked(rewrite(objects(), LOCK), LOCK) == []
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_references_are_listed_once_each() -> None:
     ],
 )
 def test_what_the_lock_does_not_hold_is_told(stranger: dict[str, Any]) -> None:
-    assert len(unlocked([{"kind": "Deployment", "spec": stranger}], LOCK)) == 1
+    assert len(list_unlocked([{"kind": "Deployment", "spec": stranger}], LOCK)) == 1
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_what_the_lock_does_not_hold_is_told(stranger: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_no_reference_is_left_alone(harmless: dict[str, Any]) -> None:
-    assert unlocked([{"kind": "Task", "spec": harmless}], LOCK) == []
+    assert list_unlocked([{"kind": "Task", "spec": harmless}], LOCK) == []

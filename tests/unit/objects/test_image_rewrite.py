@@ -99,7 +99,7 @@ def test_layout_and_comments_stay() -> None:
 
 def test_what_is_sure_is_told_from_what_is_not() -> None:
     text = f"image: {OLD}\nenv: [{{name: IMAGE, value: me/app:v1}}]\nargs: [-x-image, me/tool]\n"
-    assert {place.text: place.sure for place in image_rewrite.found(text, "x")} == {
+    assert {place.text: place.sure for place in image_rewrite.find_references(text, "x")} == {
         OLD: True,
         "me/app:v1": False,
         "me/tool": True,

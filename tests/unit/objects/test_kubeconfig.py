@@ -38,11 +38,11 @@ def text(**cluster: object) -> str:
 
 
 def test_access_follows_the_context() -> None:
-    found = kubeconfig.access(text(), "one")
+    found = kubeconfig.read_access(text(), "one")
     assert (found.cluster, found.user, found.namespace) == ("c1", "u1", "here")
     assert found.server == "https://127.0.0.1:6443"
     assert found.ca == CA
-    assert found.loopback
+    assert found.is_loopback
     assert not found.insecure
     assert "hidden" not in repr(found)
 
@@ -64,7 +64,7 @@ def test_access_follows_the_context() -> None:
 )
 def test_access_says_what_is_wrong(source: str, context: str, message: str) -> None:
     with pytest.raises(PreconditionError) as caught:
-        kubeconfig.access(source, context, source="/home/me/config")
+        kubeconfig.read_access(source, context, source="/home/me/config")
     assert message in caught.value.message
     assert "/home/me/config" in caught.value.message
 
@@ -83,15 +83,15 @@ def test_minify_needs_the_user() -> None:
 
 
 def test_a_built_kubeconfig_is_read_back() -> None:
-    built = kubeconfig.with_token("https://10.0.0.1:6443", CA, Secret("t0ken"), namespace="demo")
-    found = kubeconfig.access(yaml.safe_dump(built), "target")
-    assert (found.server, found.ca, found.namespace, found.loopback) == ("https://10.0.0.1:6443", CA, "demo", False)
+    built = kubeconfig.make_with_token("https://10.0.0.1:6443", CA, Secret("t0ken"), namespace="demo")
+    found = kubeconfig.read_access(yaml.safe_dump(built), "target")
+    assert (found.server, found.ca, found.namespace, found.is_loopback) == ("https://10.0.0.1:6443", CA, "demo", False)
     assert built["users"][0]["user"] == {"token": "t0ken"}
-    assert kubeconfig.current_context(yaml.safe_dump(built)) == "target"
+    assert kubeconfig.read_current_context(yaml.safe_dump(built)) == "target"
 
 
 def test_without_a_ca_the_system_decides() -> None:
-    built = kubeconfig.with_token("https://api.example.org", "", Secret("t"), namespace="demo")
+    built = kubeconfig.make_with_token("https://api.example.org", "", Secret("t"), namespace="demo")
     assert built["clusters"][0]["cluster"] == {"server": "https://api.example.org"}
 
 
@@ -117,7 +117,7 @@ def test_loopback(server: str, expected: bool) -> None:
 
 def test_no_current_context() -> None:
     with pytest.raises(PreconditionError, match="no current context"):
-        kubeconfig.current_context("clusters: []")
+        kubeconfig.read_current_context("clusters: []")
 
 
 def test_locate_takes_the_first_file_of_the_list_that_has_it(tmp_path: Path) -> None:

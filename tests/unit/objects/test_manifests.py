@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.core.errors import UsageError
 from bootstrap.core.model import Object
-from bootstrap.objects.manifests import DIGEST, digest, is_ours, load, ordered, parse, stamp
+from bootstrap.objects.manifests import DIGEST, compute_digest, is_ours, load, parse, sort_by_need, stamp
 
 
 def config(name: str = "one", **more: object) -> Object:
@@ -55,7 +55,7 @@ def test_what_is_no_object_is_refused(text: str) -> None:
 def test_kinds_come_after_what_they_need() -> None:
     kinds = ["Task", "Deployment", "Secret", "Namespace", "RoleBinding", "CustomResourceDefinition", "ServiceAccount"]
     given = [{"apiVersion": "x", "kind": kind, "metadata": {"name": "x"}} for kind in kinds]
-    assert [each["kind"] for each in ordered(given)] == [
+    assert [each["kind"] for each in sort_by_need(given)] == [
         "Namespace",
         "CustomResourceDefinition",
         "ServiceAccount",
@@ -64,14 +64,14 @@ def test_kinds_come_after_what_they_need() -> None:
         "Deployment",
         "Task",
     ]
-    assert [each["metadata"]["name"] for each in ordered([config("b"), config("a")])] == ["b", "a"]
+    assert [each["metadata"]["name"] for each in sort_by_need([config("b"), config("a")])] == ["b", "a"]
 
 
 def test_digest_knows_content_and_not_order() -> None:
-    assert digest(config(data={"a": "1", "b": "2"})) == digest(config(data={"b": "2", "a": "1"}))
-    assert digest(config(data={"a": "1"})) != digest(config(data={"a": "2"}))
-    assert digest(config()).startswith("sha256:")
-    assert len(digest(config())) == 71
+    assert compute_digest(config(data={"a": "1", "b": "2"})) == compute_digest(config(data={"b": "2", "a": "1"}))
+    assert compute_digest(config(data={"a": "1"})) != compute_digest(config(data={"a": "2"}))
+    assert compute_digest(config()).startswith("sha256:")
+    assert len(compute_digest(config())) == 71
 
 
 def test_stamp_marks_a_copy_and_keeps_the_digest() -> None:
@@ -80,14 +80,14 @@ def test_stamp_marks_a_copy_and_keeps_the_digest() -> None:
     assert "labels" not in wanted["metadata"]
     assert is_ours(stamped)
     assert not is_ours(wanted)
-    assert stamped["metadata"]["annotations"][DIGEST] == digest(wanted) == digest(stamped)
+    assert stamped["metadata"]["annotations"][DIGEST] == compute_digest(wanted) == compute_digest(stamped)
     assert stamp(stamped) == stamped
 
 
 def test_secret_content_does_not_enter_the_digest() -> None:
     one: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"password": "a"}}
-    assert digest(one) == digest({**one, "stringData": {"password": "b"}})
-    assert digest(one) != digest({**one, "type": "kubernetes.io/basic-auth"})
+    assert compute_digest(one) == compute_digest({**one, "stringData": {"password": "b"}})
+    assert compute_digest(one) != compute_digest({**one, "type": "kubernetes.io/basic-auth"})
 
 
 def test_what_an_alias_names_is_a_value_of_its_own_in_each_place() -> None:

@@ -18,7 +18,7 @@ def kinds(objects: list[Object], kind: str) -> list[Object]:
 
 
 def test_every_account_of_ours_is_let_in_and_no_other() -> None:
-    found = openshift_scc.adapted(deepcopy(everything()))
+    found = openshift_scc.adapt(deepcopy(everything()))
     accounts = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in kinds(found, "ServiceAccount")}
     bound = [each for each in kinds(found, "RoleBinding") if each["metadata"]["name"].endswith("-scc")]
     assert {(each["subjects"][0]["namespace"], each["subjects"][0]["name"]) for each in bound} == accounts
@@ -30,7 +30,7 @@ def test_every_account_of_ours_is_let_in_and_no_other() -> None:
 
 def test_the_builder_gets_what_its_pod_asks_for_and_nothing_of_the_host() -> None:
     [pod] = [each["spec"]["template"]["spec"] for each in kinds(rendered("builder"), "Deployment")]
-    scc, [container] = openshift_scc.builder_constraints(), pod["containers"]
+    scc, [container] = openshift_scc.make_builder_constraints(), pod["containers"]
     assert scc["runAsUser"]["uid"] == pod["securityContext"]["runAsUser"]
     assert scc["fsGroup"]["ranges"] == [{"min": 1000, "max": 1000}]
     assert pod["securityContext"]["fsGroup"] == 1000
@@ -46,7 +46,7 @@ def test_the_builder_gets_what_its_pod_asks_for_and_nothing_of_the_host() -> Non
 
 
 def test_the_applications_ids_are_left_to_the_cluster() -> None:
-    found = openshift_scc.adapted(deepcopy(rendered("go-echo")))
+    found = openshift_scc.adapt(deepcopy(rendered("go-echo")))
     [app] = kinds(found, "Deployment")
     context = app["spec"]["template"]["spec"]["securityContext"]
     assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}

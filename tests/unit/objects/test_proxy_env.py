@@ -33,13 +33,13 @@ TOLD = {
     ],
 )
 def test_variables(settings: ProxySettings, told: dict[str, str]) -> None:
-    assert proxy_env.variables(settings) == told | {name.lower(): value for name, value in told.items()}
+    assert proxy_env.make_variables(settings) == told | {name.lower(): value for name, value in told.items()}
 
 
 def test_nodes_are_not_told_of_what_only_this_machine_can_use() -> None:
-    assert set(proxy_env.for_nodes(ProxySettings()).values()) == {""}
-    assert proxy_env.for_nodes(ProxySettings(http=PROXY))["HTTPS_PROXY"] == ""
-    assert proxy_env.for_nodes(ProxySettings(http=PROXY))["http_proxy"] == PROXY
+    assert set(proxy_env.make_node_variables(ProxySettings()).values()) == {""}
+    assert proxy_env.make_node_variables(ProxySettings(http=PROXY))["HTTPS_PROXY"] == ""
+    assert proxy_env.make_node_variables(ProxySettings(http=PROXY))["http_proxy"] == PROXY
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_nodes_are_not_told_of_what_only_this_machine_can_use() -> None:
     ],
 )
 def test_the_machines_own_are_adopted_where_pods_can_use_them(environ: dict[str, str], settings: ProxySettings) -> None:
-    found = proxy_env.adopt(Config(), environ)
+    found = proxy_env.adopt_variables(Config(), environ)
     assert found.proxy == settings
     assert all(found.origin(key) in environ for key in found.origins)
 
 
 def test_settings_outweigh_the_machine() -> None:
     mine = Config(proxy=ProxySettings(http="http://mine", exempt=("x",)))
-    assert proxy_env.adopt(mine, {"HTTP_PROXY": PROXY, "NO_PROXY": "a"}).proxy == mine.proxy
-    assert proxy_env.adopt(mine, {"HTTPS_PROXY": PROXY}).proxy == ProxySettings("http://mine", PROXY, ("x",))
+    assert proxy_env.adopt_variables(mine, {"HTTP_PROXY": PROXY, "NO_PROXY": "a"}).proxy == mine.proxy
+    assert proxy_env.adopt_variables(mine, {"HTTPS_PROXY": PROXY}).proxy == ProxySettings("http://mine", PROXY, ("x",))
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_settings_outweigh_the_machine() -> None:
     ],
 )
 def test_unfit(url: str, why: str) -> None:
-    assert (why in proxy_env.unfit(url)) if why else proxy_env.unfit(url) == ""
+    assert (why in proxy_env.explain_unusable(url)) if why else proxy_env.explain_unusable(url) == ""
 
 
 def test_doctor_says_what_the_cluster_is_told() -> None:
     name = "proxy of the cluster"
-    assert check_results.cluster_proxy(ProxySettings(), {}) == Finding("ok", name, "none")
-    assert check_results.cluster_proxy(ProxySettings(http=PROXY), {}) == Finding("ok", name, "proxy.example")
-    lost = check_results.cluster_proxy(ProxySettings(), {"https_proxy": "http://me:hush@proxy.example"})
+    assert check_results.judge_cluster_proxy(ProxySettings(), {}) == Finding("ok", name, "none")
+    assert check_results.judge_cluster_proxy(ProxySettings(http=PROXY), {}) == Finding("ok", name, "proxy.example")
+    lost = check_results.judge_cluster_proxy(ProxySettings(), {"https_proxy": "http://me:hush@proxy.example"})
     assert lost.level == "warn"
     assert "https_proxy: it has a password" in lost.what
     assert "hush" not in repr(lost)

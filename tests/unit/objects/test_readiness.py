@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
-from bootstrap.objects.readiness import pod_cause, readiness, readiness_all
+from bootstrap.objects.readiness import explain_pod, judge, judge_all
 
 KINDS = [
     "APIService",
@@ -41,7 +41,7 @@ def done(**status: object) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("status", [None, {}, {"conditions": None}, {"conditions": []}, {"conditions": [{}]}])
 def test_a_status_that_is_not_there_yet_is_pending(kind: str, status: dict[str, Any] | None) -> None:
-    verdict = readiness(thing(kind, status))
+    verdict = judge(thing(kind, status))
     assert isinstance(verdict, Pending)
     assert verdict.why
 
@@ -50,14 +50,14 @@ def test_a_status_that_is_not_there_yet_is_pending(kind: str, status: dict[str, 
 def test_what_is_being_deleted_is_pending(kind: str) -> None:
     leaving = thing(kind)
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert readiness(leaving) == Pending(f"{kind} n/x is being deleted")
+    assert judge(leaving) == Pending(f"{kind} n/x is being deleted")
 
 
 def test_nothing_is_pending_and_an_unknown_kind_is_ready() -> None:
-    assert isinstance(readiness(None), Pending)
-    assert isinstance(readiness({}), Pending)
-    assert readiness({"kind": "ConfigMap"}) == Ready()
-    assert readiness(thing("Service")) == Ready()
+    assert isinstance(judge(None), Pending)
+    assert isinstance(judge({}), Pending)
+    assert judge({"kind": "ConfigMap"}) == Ready()
+    assert judge(thing("Service")) == Ready()
 
 
 FULL = done(replicas=2, updatedReplicas=2, availableReplicas=2, readyReplicas=2)
@@ -123,7 +123,7 @@ FULL = done(replicas=2, updatedReplicas=2, availableReplicas=2, readyReplicas=2)
     ],
 )
 def test_verdicts(obj: Object, expected: Verdict | type) -> None:
-    verdict = readiness(obj)
+    verdict = judge(obj)
     if isinstance(expected, type):
         assert isinstance(verdict, expected)
     else:
@@ -133,16 +133,16 @@ def test_verdicts(obj: Object, expected: Verdict | type) -> None:
 def test_a_claim_whose_pod_is_scheduled_is_pending() -> None:
     claim = thing("PersistentVolumeClaim", {"phase": "Pending"})
     claim["metadata"]["annotations"] = {"volume.kubernetes.io/selected-node": "worker"}
-    assert readiness(claim) == Pending("PersistentVolumeClaim n/x: volume is being made")
+    assert judge(claim) == Pending("PersistentVolumeClaim n/x: volume is being made")
 
 
 def test_the_worst_verdict_counts() -> None:
     good, slow, bad = thing("Service"), thing("Namespace", {}), thing("Job", cond("Failed", "True"))
-    assert isinstance(readiness_all([good, slow, bad]), Failed)
-    assert isinstance(readiness_all([good, slow]), Pending)
-    assert isinstance(readiness_all([good, None]), Pending)
-    assert readiness_all([good]) == Ready()
-    assert readiness_all([]) == Ready()
+    assert isinstance(judge_all([good, slow, bad]), Failed)
+    assert isinstance(judge_all([good, slow]), Pending)
+    assert isinstance(judge_all([good, None]), Pending)
+    assert judge_all([good]) == Ready()
+    assert judge_all([]) == Ready()
 
 
 def pod(*containers: dict[str, Any], **status: object) -> Object:
@@ -209,9 +209,9 @@ PULLING = event("Pulling", 'Pulling image "registry:5000/a@sha256:1"')
     ],
 )
 def test_pod_cause(obj: Object, events: list[Object], expected: str) -> None:
-    assert pod_cause(obj, events) == expected
+    assert explain_pod(obj, events) == expected
 
 
 def test_a_pod_that_cannot_start_has_failed() -> None:
-    assert readiness(pod(waiting("InvalidImageName", "bad"))) == Failed("Pod n/x: InvalidImageName: bad")
-    assert isinstance(readiness(pod(waiting("ImagePullBackOff"))), Pending)
+    assert judge(pod(waiting("InvalidImageName", "bad"))) == Failed("Pod n/x: InvalidImageName: bad")
+    assert isinstance(judge(pod(waiting("ImagePullBackOff"))), Pending)

@@ -12,7 +12,7 @@ import yaml
 from bootstrap.core.model import Object
 from bootstrap.core.paths import PROJECT
 from bootstrap.incluster.run_names import make_run_name, make_triggered_run_name, to_dns_label, to_label_value
-from bootstrap.objects.run_status import State, parse_run, parse_runs, task_state
+from bootstrap.objects.run_status import RunState, parse_run, parse_runs, parse_task_run
 
 COMMIT = "3f9c2e1" + "0" * 33
 DIGEST = "sha256:" + "8" * 64
@@ -91,7 +91,7 @@ def test_a_run_that_failed_says_where_and_what_could_not_follow() -> None:
         ),
         [notify, BROKEN, CLONE],
     )
-    assert (run.state, run.why) == (State.FAILED, "failed in build-image: exit 1 in step build")
+    assert (run.state, run.why) == (RunState.FAILED, "failed in build-image: exit 1 in step build")
     assert [(task.name, task.state.value, task.why) for task in run.tasks] == [
         ("git-clone", "Succeeded", ""),
         ("build-image", "Failed", "exit 1 in step build"),
@@ -102,7 +102,7 @@ def test_a_run_that_failed_says_where_and_what_could_not_follow() -> None:
     failed = run.failed_task
     assert failed is not None
     assert (failed.failed_step, failed.exit_code, failed.pod) == ("build", 1, "run-1-build-image-pod")
-    assert [each.state for each in failed.steps] == [State.SUCCEEDED, State.FAILED, State.SKIPPED]
+    assert [each.state for each in failed.steps] == [RunState.SUCCEEDED, RunState.FAILED, RunState.SKIPPED]
     assert (run.commit, run.branch, run.trigger, run.seconds) == (COMMIT, "main", "push", 11)
     assert run.image == ""
 
@@ -110,7 +110,7 @@ def test_a_run_that_failed_says_where_and_what_could_not_follow() -> None:
 def test_a_run_that_succeeded_has_its_results() -> None:
     results = [{"name": "commit", "value": COMMIT}, {"name": "image-digest", "value": DIGEST}]
     run = parse_run(pipeline_run(conditions=done("True", "Completed"), results=results))
-    assert (run.state, run.why, run.commit) == (State.SUCCEEDED, "", COMMIT)
+    assert (run.state, run.why, run.commit) == (RunState.SUCCEEDED, "", COMMIT)
     assert run.image == f"registry:5000/demo/go-echo@{DIGEST}"
 
 
@@ -119,9 +119,9 @@ def test_a_run_of_which_a_task_took_too_long_has_timed_out() -> None:
     slow = done("False", "TaskRunTimeout", 'TaskRun "run-1-build-image" failed to finish within "10m0s"')
     over = pipeline_run(conditions=done("False", "Failed", "Tasks Completed: 3 (Failed: 1, Cancelled 0), Skipped: 2"))
     run = parse_run(over, [CLONE, task_run("build-image", conditions=slow), task_run("notify", conditions=GOOD)])
-    assert run.state is State.TIMED_OUT
+    assert run.state is RunState.TIMED_OUT
     assert run.why == 'timed out in build-image: TaskRun "run-1-build-image" failed to finish within "10m0s"'
-    assert parse_run(over, [CLONE, BROKEN]).state is State.FAILED
+    assert parse_run(over, [CLONE, BROKEN]).state is RunState.FAILED
 
 
 @pytest.mark.parametrize(
@@ -150,13 +150,13 @@ def test_the_image_is_known_as_soon_as_it_was_built() -> None:
 def test_a_run_in_the_middle() -> None:
     building = task_run("build-image", conditions=done("Unknown", "Running"), steps=[{"name": "build", "running": {}}])
     run = parse_run(pipeline_run(conditions=done("Unknown", "Running")), [building, CLONE])
-    assert (run.state, run.why, run.seconds) == (State.RUNNING, "", None)
+    assert (run.state, run.why, run.seconds) == (RunState.RUNNING, "", None)
     assert [task.state for task in run.tasks] == [
-        State.SUCCEEDED,
-        State.RUNNING,
-        State.PENDING,
-        State.PENDING,
-        State.PENDING,
+        RunState.SUCCEEDED,
+        RunState.RUNNING,
+        RunState.PENDING,
+        RunState.PENDING,
+        RunState.PENDING,
     ]
     assert run.tasks[0].seconds == 4
     assert run.elapsed(datetime(2026, 1, 1, 10, 0, 31, tzinfo=UTC)) == 30
@@ -170,31 +170,31 @@ def test_a_run_in_the_middle() -> None:
 )
 def test_a_run_that_has_only_been_made(run: Object) -> None:
     parsed = parse_run(run)
-    assert (parsed.state, parsed.tasks, parsed.seconds, parsed.commit) == (State.PENDING, (), None, "")
+    assert (parsed.state, parsed.tasks, parsed.seconds, parsed.commit) == (RunState.PENDING, (), None, "")
     assert parsed.elapsed(datetime.now(UTC)) == 0
-    assert task_state(run).state is State.PENDING
+    assert parse_task_run(run).state is RunState.PENDING
 
 
 @pytest.mark.parametrize(
     ("status", "reason", "expected"),
     [
-        ("True", "Succeeded", State.SUCCEEDED),
-        ("True", "Completed", State.SUCCEEDED),
-        ("Unknown", "Running", State.RUNNING),
-        ("Unknown", "Started", State.RUNNING),
-        ("Unknown", "PipelineRunPending", State.PENDING),
-        ("Unknown", "Pending", State.PENDING),
-        ("False", "Failed", State.FAILED),
-        ("False", "CouldntGetPipeline", State.FAILED),
-        ("False", "Cancelled", State.CANCELLED),
-        ("False", "CancelledRunningFinally", State.CANCELLED),
-        ("False", "StoppedRunningFinally", State.CANCELLED),
-        ("False", "TaskRunCancelled", State.CANCELLED),
-        ("False", "PipelineRunTimeout", State.TIMED_OUT),
-        ("False", "TaskRunTimeout", State.TIMED_OUT),
+        ("True", "Succeeded", RunState.SUCCEEDED),
+        ("True", "Completed", RunState.SUCCEEDED),
+        ("Unknown", "Running", RunState.RUNNING),
+        ("Unknown", "Started", RunState.RUNNING),
+        ("Unknown", "PipelineRunPending", RunState.PENDING),
+        ("Unknown", "Pending", RunState.PENDING),
+        ("False", "Failed", RunState.FAILED),
+        ("False", "CouldntGetPipeline", RunState.FAILED),
+        ("False", "Cancelled", RunState.CANCELLED),
+        ("False", "CancelledRunningFinally", RunState.CANCELLED),
+        ("False", "StoppedRunningFinally", RunState.CANCELLED),
+        ("False", "TaskRunCancelled", RunState.CANCELLED),
+        ("False", "PipelineRunTimeout", RunState.TIMED_OUT),
+        ("False", "TaskRunTimeout", RunState.TIMED_OUT),
     ],
 )
-def test_states(status: str, reason: str, expected: State) -> None:
+def test_states(status: str, reason: str, expected: RunState) -> None:
     assert parse_run(pipeline_run(conditions=done(status, reason))).state is expected
 
 
@@ -205,12 +205,12 @@ def test_a_refused_run_shows_tektons_message() -> None:
 
 def test_a_step_killed_for_memory_says_so() -> None:
     killed = task_run("build-image", conditions=done("False", "Failed"), steps=[step("build", 137, "OOMKilled")])
-    assert task_state(killed).why == "exit 137 (OOMKilled) in step build"
+    assert parse_task_run(killed).why == "exit 137 (OOMKilled) in step build"
 
 
 def test_a_task_that_cannot_start_says_why() -> None:
     pulling = task_run("git-clone", conditions=done("False", "TaskRunImagePullFailed", "image x not found"))
-    assert task_state(pulling).why == "image x not found"
+    assert parse_task_run(pulling).why == "image x not found"
 
 
 def test_tasks_of_an_unresolved_pipeline_are_ordered_by_start() -> None:
@@ -229,7 +229,7 @@ def test_runs_are_newest_first_and_have_their_own_tasks() -> None:
     old, new = pipeline_run("old", "2026-01-01T09:00:00Z"), pipeline_run("new", "2026-01-01T11:00:00Z")
     runs = parse_runs([old, new], [task_run("git-clone", run="old", conditions=GOOD)])
     assert [run.name for run in runs] == ["new", "old"]
-    assert [run.tasks[0].state for run in runs] == [State.PENDING, State.SUCCEEDED]
+    assert [run.tasks[0].state for run in runs] == [RunState.PENDING, RunState.SUCCEEDED]
 
 
 def test_an_id_as_revision_is_the_commit_and_no_branch() -> None:

@@ -25,7 +25,7 @@ from tests.unit.step_world import FakeRegistry, make
 def company(tmp_path: Path) -> str:
     """A file with an authority."""
     path = tmp_path / "company.pem"
-    path.write_bytes(pki.new_authority("company", _now()).certificate)
+    path.write_bytes(pki.make_authority("company", _now()).certificate)
     return str(path)
 
 
@@ -33,16 +33,16 @@ def test_programs_here_are_told_of_both(tmp_path: Path, company: str) -> None:
     machine = tmp_path / "machine.pem"
     machine.write_text("machine's own")
     config = Config(ca_file=company)
-    told = ca_file.for_programs(config, {"SSL_CERT_FILE": str(machine)}, tmp_path / "state")
+    told = ca_file.write_bundle(config, {"SSL_CERT_FILE": str(machine)}, tmp_path / "state")
     assert set(told) == set(ca_file.VARIABLES)
     [bundle] = set(told.values())
     assert Path(bundle).read_text() == "machine's own\n" + Path(company).read_text()
-    again = ca_file.for_programs(config, {"SSL_CERT_FILE": str(machine)}, tmp_path / "state")
+    again = ca_file.write_bundle(config, {"SSL_CERT_FILE": str(machine)}, tmp_path / "state")
     assert again == told
 
 
 def test_nothing_is_told_without_the_setting(tmp_path: Path) -> None:
-    assert ca_file.for_programs(Config(), {}, tmp_path / "state") == {}
+    assert ca_file.write_bundle(Config(), {}, tmp_path / "state") == {}
     assert not (tmp_path / "state").exists()
 
 

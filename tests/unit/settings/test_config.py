@@ -14,7 +14,7 @@ import yaml
 from bootstrap.core.errors import PreconditionError, UsageError
 from bootstrap.core.model import Secret
 from bootstrap.settings import config as module
-from bootstrap.settings.config import SETTINGS, Config, GitSettings, NotifySettings, describe, load, read, secrets
+from bootstrap.settings.config import SETTINGS, Config, GitSettings, NotifySettings, describe, list_secrets, load, read
 
 ROOT = Path(__file__).resolve().parents[3]
 Write = Callable[[str], Path]
@@ -279,8 +279,8 @@ def test_all_that_must_not_be_shown_is_known() -> None:
         git=GitSettings(password=Secret("one"), logins=Secret("https://a:t%2Fwo@b https://a:three@c")),
         notify=NotifySettings(secret=Secret("four")),
     )
-    assert {each.reveal() for each in secrets(config)} >= {"one", "t/wo", "three", "four"}
-    assert secrets(Config()) == []
+    assert {each.reveal() for each in list_secrets(config)} >= {"one", "t/wo", "three", "four"}
+    assert list_secrets(Config()) == []
 
 
 def test_secrets_are_masked_and_better_not_in_the_file(write: Write) -> None:
@@ -338,3 +338,8 @@ def test_importing_settings_stays_cheap() -> None:
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     heavy = {"yaml", "rich", "kubernetes", "sh", "invoke", "cryptography", "difflib", "platform", "subprocess"}
     assert heavy.isdisjoint(run.stdout.split())
+
+
+def test_the_help_of_dashboard_names_its_default_port() -> None:
+    line = next(line for line in (ROOT / "tasks.py").read_text().splitlines() if "default: dashboard.port" in line)
+    assert f"(default: dashboard.port, {Config().dashboard.port}, " in line

@@ -52,7 +52,7 @@ GIVEN = f"https://host:host-pw@git.test https://team:team-pw@git.test/team/app h
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """As the poller has it: a login of the including configuration first."""
-    for name, text in git_logins.files(git_logins.parse(GIVEN), str(tmp_path)).items():
+    for name, text in git_logins.render_files(git_logins.parse(GIVEN), str(tmp_path)).items():
         (tmp_path / name).write_text(text)
     earlier = "!f() { printf 'username=earlier\\npassword=earlier-pw\\n'; }; f"
     config = {"credential.https://git.test.helper": earlier, "credential.https://own.test.helper": earlier}

@@ -14,7 +14,7 @@ from bootstrap.core.model import Lock, LockedImage, Object, Secret
 from bootstrap.objects import run_spec
 from bootstrap.settings import registry_endpoint
 from bootstrap.settings.config import Config, MirrorSettings, PipelineSettings, RegistrySettings
-from bootstrap.settings.registry_endpoint import Place
+from bootstrap.settings.registry_endpoint import RegistryEndpoint
 from bootstrap.steps import credentials, manifest_catalog
 from bootstrap.steps.manifest_step import render
 from tests.unit.step_world import StepWorld, make
@@ -35,21 +35,23 @@ LOGS_IN = Lock({"go-echo": LockedImage("go-echo", "mirror.example/go-echo", "sha
 )
 def test_only_a_cluster_of_the_users_pulls_from_the_mirror(config: Config, elsewhere: bool) -> None:
     assert config.elsewhere is elsewhere
-    assert (registry_endpoint.place(config).host == "mirror.example:5000") is elsewhere
+    assert (registry_endpoint.choose_endpoint(config).host == "mirror.example:5000") is elsewhere
 
 
 def test_where_what_is_built_goes() -> None:
-    assert run_spec.image(Config()) == "registry.tekton.internal:5000/demo/go-echo"
-    assert run_spec.image(THERE) == "mirror.example:5000/tekton-bootstrap/demo/go-echo"
+    assert run_spec.get_image(Config()) == "registry.tekton.internal:5000/demo/go-echo"
+    assert run_spec.get_image(THERE) == "mirror.example:5000/tekton-bootstrap/demo/go-echo"
     mine = PipelineSettings(image="mirror.example:5000/team/shop")
-    assert run_spec.image(replace(THERE, pipeline=mine)) == "mirror.example:5000/team/shop"
+    assert run_spec.get_image(replace(THERE, pipeline=mine)) == "mirror.example:5000/team/shop"
 
 
 def test_buildkit_looks_for_base_images_where_they_are() -> None:
-    text = registry_endpoint.buildkit(Place("mirror.example:5000", "team/set"), "/ca.crt")
+    text = registry_endpoint.render_buildkit_config(RegistryEndpoint("mirror.example:5000", "team/set"), "/ca.crt")
     assert 'mirrors = ["mirror.example:5000/team/set"]' in text
     assert '[registry."mirror.example:5000"]\n  ca = ["/ca.crt"]' in text
-    assert "http = true" in registry_endpoint.buildkit(Place("mirror.example", plain=True), "/ca.crt")
+    assert "http = true" in registry_endpoint.render_buildkit_config(
+        RegistryEndpoint("mirror.example", plain=True), "/ca.crt"
+    )
 
 
 def world_of(home: Path, config: Config = THERE) -> StepWorld:

@@ -84,7 +84,7 @@ def test_what_is_watched(webhook: WebhookSettings, url: str, branches: str, repo
 def test_every_trigger_has_the_same_gates_in_the_same_order() -> None:
     triggers = rendered(Config(), "EventListener")["spec"]["triggers"]
     gates = ["signed", "noted", "arrived", "buildable", "watched"]
-    assert [delivery_trace.gates_of(trigger) for trigger in triggers] == [["heard", *gates], ["own", *gates], gates]
+    assert [delivery_trace.list_gates(trigger) for trigger in triggers] == [["heard", *gates], ["own", *gates], gates]
     signed = [each for trigger in triggers for each in trigger["interceptors"] if each["name"] == "signed"]
     hosts = [each["ref"]["name"] for each in signed]
     assert hosts == ["github", "signature", "gitlab"]
@@ -181,8 +181,8 @@ def test_a_run_that_takes_too_long_has_time_left_to_be_told(minutes: int) -> Non
 
 def test_the_run_in_the_file_is_that_of_the_defaults() -> None:
     [written], [filled] = (load_manifests(PROJECT / run_spec.MANIFEST) for _ in range(2))
-    run_spec.fill(filled, Config(), run_spec.repository(Config()), "main")
-    assert drift.drift(filled, written) == ""
+    run_spec.fill(filled, Config(), run_spec.get_repository(Config()), "main")
+    assert drift.find_drift(filled, written) == ""
 
 
 def test_every_parameter_of_the_template_is_bound_and_used() -> None:
@@ -207,7 +207,7 @@ def test_every_parameter_of_the_template_is_bound_and_used() -> None:
 def test_a_run_again_is_of_the_repository_that_was_pushed_to() -> None:
     world = cast(World, SimpleNamespace(project=PROJECT, config=Config()))
     for given, wanted in (("http://example.org/app.git", "http://example.org/app.git"), ("", constants.GIT_URL)):
-        run = follow_run.compose(world, "main", "f" * 40, repository=given)
+        run = follow_run.compose_run(world, "main", "f" * 40, repository=given)
         assert {each["name"]: each["value"] for each in run["spec"]["params"]}["REPO"] == wanted
 
 

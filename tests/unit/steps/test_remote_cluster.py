@@ -120,16 +120,16 @@ def test_no_step_is_of_an_engine(world: StepWorld) -> None:
 def test_addresses_are_those_of_a_node(world: StepWorld) -> None:
     inside = [{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "10.0.0.7"}]
     node = {"kind": "Node", "metadata": {"name": "n1"}, "status": {"addresses": inside}}
-    assert clone.node_address(world.open(), constants.GIT_NODE_PORT) == ""
+    assert clone.find_node_address(world.open(), constants.GIT_NODE_PORT) == ""
     world.kube.put(node)
-    assert clone.address(world.open()) == "http://10.0.0.7:30300/go-echo.git"
+    assert clone.find_address(world.open()) == "http://10.0.0.7:30300/go-echo.git"
     inside.append({"type": "ExternalIP", "address": "2001:db8::7"})
-    assert clone.node_address(world.open(), constants.APP_NODE_PORT) == "[2001:db8::7]:30880"
-    assert status.endpoints(world.open())["registry"] == ADDRESS
+    assert clone.find_node_address(world.open(), constants.APP_NODE_PORT) == "[2001:db8::7]:30880"
+    assert status.list_endpoints(world.open())["registry"] == ADDRESS
 
 
 def test_doctor_does_not_ask_for_an_engine(world: StepWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine_checks, "network", lambda *_, **__: [])
+    monkeypatch.setattr(machine_checks, "examine_network", lambda *_, **__: [])
     shell = cast(Any, type("Shell", (), {"which": staticmethod(lambda _: None)}))
     for config, asked in ((CONFIG, False), (replace(CONFIG, context=""), True)):
         found = machine_checks.examine(shell, cast(Any, world.engine), config, world.paths, cold=False)

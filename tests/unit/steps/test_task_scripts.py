@@ -147,7 +147,7 @@ def test_a_locked_repository_is_opened_by_its_own_login(clone: Clone, tmp_path: 
         address = host.url("locked/app")
         assert clone.run("main", address, folder).code == 1
         given = address.replace("//", f"//{USER}:{quote(PASSWORD)}@")
-        for name, contents in git_logins.files(git_logins.parse(given), str(folder)).items():
+        for name, contents in git_logins.render_files(git_logins.parse(given), str(folder)).items():
             (folder / name).write_text(contents)
         ended = clone.run("main", address, folder)
     assert ended.code == 0, ended.text
@@ -205,7 +205,7 @@ def test_submodules_come_with_it_by_relative_addresses_and_with_logins(clone: Cl
     with git_host(repositories) as host:
         locked = host.url("locked/inner")
         given = locked.replace("//", f"//{USER}:{quote(PASSWORD)}@")
-        for name, contents in git_logins.files(git_logins.parse(given), str(logins)).items():
+        for name, contents in git_logins.render_files(git_logins.parse(given), str(logins)).items():
             (logins / name).write_text(contents)
         for bare, address in ((shared, locked), (app, "../shared.git")):
             work = tmp_path / "work" / bare.folder.stem

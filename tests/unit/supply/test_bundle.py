@@ -394,11 +394,11 @@ def test_one_that_does_not_fit(tmp_path: Path, file: Path, given: dict[str, Any]
 
 def test_where_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert bundle.target_of("", "amd64") == Path("tekton-bootstrap-amd64.tar")
-    assert bundle.target_of(str(tmp_path), "arm64") == tmp_path / "tekton-bootstrap-arm64.tar"
-    assert bundle.target_of("x.tar", "amd64") == Path("x.tar")
+    assert bundle.resolve_target("", "amd64") == Path("tekton-bootstrap-amd64.tar")
+    assert bundle.resolve_target(str(tmp_path), "arm64") == tmp_path / "tekton-bootstrap-arm64.tar"
+    assert bundle.resolve_target("x.tar", "amd64") == Path("x.tar")
     with pytest.raises(UsageError, match="there is no folder"):
-        bundle.target_of("nowhere/x.tar", "amd64")
+        bundle.resolve_target("nowhere/x.tar", "amd64")
 
 
 def test_description_survives(layouts: dict[str, Path]) -> None:

@@ -373,4 +373,4 @@ def test_a_failing_part_is_told_to_the_others(project: Path) -> None:
     made.binary("go-pause", "pause").parent.mkdir(parents=True)  # without the program in it
     with pytest.raises(FileNotFoundError):
         made.build(["engine:pause"], FakeLine("images"))
-    assert cancel.requested
+    assert cancel.is_requested

@@ -144,7 +144,9 @@ def test_half_a_certificate_is_replaced(identity: Identity, folder: Path, lost: 
 
 def test_an_interrupted_renewal_is_done_again(identity: Identity, folder: Path) -> None:
     first = identity.certificate("registry")
-    (folder / "registry.key").write_bytes(pki.issue(identity.authority(), "registry", (), module._now()).key)
+    (folder / "registry.key").write_bytes(
+        pki.issue_certificate(identity.authority(), "registry", (), module._now()).key
+    )
     second = identity.certificate("registry")
     assert second.certificate != first.certificate
     assert pki.is_current(second, identity.authority().certificate, (), module._now())
@@ -159,14 +161,14 @@ def test_a_lost_authority_takes_its_certificates_with_it(identity: Identity, fol
 def test_threads_that_ask_at_once_get_the_same(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     meet = threading.Barrier(8)
     found: list[object] = []
-    make = pki.new_authority
+    make = pki.make_authority
 
     def slow(name: str, now: datetime.datetime) -> pki.KeyPair:
         pair = make(name, now)
         threading.Event().wait(0.05)
         return pair
 
-    monkeypatch.setattr(pki, "new_authority", slow)
+    monkeypatch.setattr(pki, "make_authority", slow)
 
     def ask() -> None:
         meet.wait(5)

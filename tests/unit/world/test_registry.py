@@ -114,16 +114,16 @@ def test_no_answer_is_not_taken_for_an_absent_image(identity: Identity, server: 
 
 
 def test_it_serves_as_it_should(identity: Identity, server: Server) -> None:
-    assert door(identity, server.port).refusal(pki.der(server.pair.certificate)) == ""
+    assert door(identity, server.port).refusal(pki.to_der(server.pair.certificate)) == ""
 
 
 def test_why_it_does_not(identity: Identity, server: Server, tmp_path: Path) -> None:
-    shown = pki.der(server.pair.certificate)
+    shown = pki.to_der(server.pair.certificate)
     assert door(identity, server.port, word="wrong").refusal(shown) == "it answers 401 to our password"
-    other = pki.issue(identity.authority(), "registry", ("127.0.0.1",), NOW)
-    assert door(identity, server.port).refusal(pki.der(other.certificate)).startswith("it shows another certificate")
+    other = pki.issue_certificate(identity.authority(), "registry", ("127.0.0.1",), NOW)
+    assert door(identity, server.port).refusal(pki.to_der(other.certificate)).startswith("it shows another certificate")
     stranger = tmp_path / "stranger.crt"
-    stranger.write_bytes(pki.new_authority("demo", NOW).certificate)
+    stranger.write_bytes(pki.make_authority("demo", NOW).certificate)
     assert "CERTIFICATE_VERIFY_FAILED" in door(identity, server.port, ca=stranger).refusal(shown)
     assert door(identity, 1).refusal(shown).startswith("it does not answer")
     server.status = 503

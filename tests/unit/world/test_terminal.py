@@ -239,7 +239,7 @@ def test_faults_are_grouped_by_file() -> None:
     ],
 )
 def test_other_errors(error: BaseException, lines: list[str]) -> None:
-    assert list(terminal_layout.error(error)) == lines
+    assert list(terminal_layout.format_error(error)) == lines
 
 
 def test_a_table_is_aligned_and_its_header_optional() -> None:
