@@ -86,31 +86,55 @@ class KindCluster:
         return verdict
 
     def apply(self, world: World) -> None:
-        nodes = self._born(world)
-        foreign = self._foreign(world, nodes) if nodes else None
+        """Start the nodes that are stopped, or make the cluster; then write what nodes and kubeconfigs must hold.
+
+        Raises StepError for a cluster of others, and for one in use that does not tell what it was made from.
+        """
+        since, nodes = datetime.now(UTC), self._born(world)
+        foreign = self._foreign(world, nodes)
         if foreign:
             raise StepError(foreign.why, hint=foreign.hint)
-        since, born = datetime.now(UTC), [node for node in nodes if node.state != "created"]
-        stopped = [node.name for node in born if node.state != "running"]
+        started = self._start_stopped(world, nodes)
+        if not self._keep_finished(world, nodes):
+            self._create(world)
+            started = []
+        trust(world, self._nodes(world))
+        self._write_kubeconfigs(world)
+        if started:
+            await_pods(world, started, since)
+
+    @staticmethod
+    def _start_stopped(world: World, nodes: Sequence[Container]) -> list[str]:
+        """The names of the nodes that it started; one that never ran is left, it may not even be able to."""
+        stopped = [node.name for node in nodes if node.state not in ("running", "created")]
         if stopped:
             world.engine.start(*stopped, limit=120)
-        held = self._ask(world, born)
-        if nodes and (len(born) < len(nodes) or not self._mark(world, held)):
-            self._replace(world, held)
-            nodes, stopped = [], []
+        return stopped
+
+    def _keep_finished(self, world: World, nodes: Sequence[Container]) -> bool:
+        """Whether the nodes are a finished cluster; one that never was is deleted.
+
+        The certificates of a `ca_file` that is no longer set are removed from its nodes.
+        """
+        ran = [node for node in nodes if node.state != "created"]
+        held = self._ask(world, ran)
         if not nodes:
-            self._create(world)
-            nodes = self._nodes(world)
-        for name, each in held.items() if nodes else ():
-            if OTHERS in each.trust and not world.config.ca_file:  # there was one
+            return False
+        if len(ran) < len(nodes) or not self._mark(world, held):
+            self._replace(world, held)
+            return False
+        for name, each in held.items():
+            if OTHERS in each.trust and not world.config.ca_file:
                 world.engine.exec(name, "rm", "-rf", OTHERS)
-        trust(world, nodes)
+        return True
+
+    @staticmethod
+    def _write_kubeconfigs(world: World) -> None:
+        """Our copy, and the context in the user's file if it does not lead to the cluster."""
         world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
         if not _known_to_user(world):
             world.kind.export(world.config.name)
         remember_kubeconfig(world)
-        if stopped:
-            await_pods(world, stopped, since)
 
     def undo(self, world: World) -> None:
         nodes = self._born(world)
