@@ -356,7 +356,7 @@ def test_wrong_bytes_never_become_an_image(tmp_path: Path, ready: Path, host: Ho
 
 def test_an_unknown_authority_is_explained(tmp_path: Path, project: Path, host: Host, built: list[str]) -> None:
     world = world_of(tmp_path, project, replace(settings(host), ca_file=""))
-    with pytest.raises(PreconditionError, match="no authority that we know") as failure:
+    with pytest.raises(PreconditionError, match="no CA that we know") as failure:
         lock(world)
     assert failure.value.hint == "set upstream.ca_file"
 
