@@ -98,7 +98,8 @@ def test_engine_that_is_down_is_a_precondition(paths: Paths) -> None:
         subject.containers()
 
 
-def test_ensure_raises_what_check_found(paths: Paths) -> None:
+def test_ensure_raises_what_check_found(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
     subject = DockerEngine(FakeShell(), paths, "docker")
     with pytest.raises(PreconditionError) as raised:
         subject.ensure(print)
