@@ -27,8 +27,10 @@ QUICK, SLOW = ("style", "unit"), ("go", "integration", "e2e", "e2e-others")
 OTHERS = "test_9_*.py"
 """End-to-end tests that bring up environments of their own: from another supply, in another cluster or engine."""
 QUICK_WIDTH = 2
-ROOMY = 12.0
-"""GiB of memory. An environment takes about 4."""
+LANE_CORES, LANE_MEMORY = 2, 4.0
+"""What a slow lane has to itself: processors, and GiB of memory. An environment that comes up takes two processors; when
+two came up on two, etcd gave up its requests after 7 s ("etcdserver: request timed out"), and its tests failed.
+"""
 MOST_WORKERS = 16
 BIN = "TEKTON_BOOTSTRAP_TEST_BIN"
 
@@ -92,12 +94,14 @@ def _run_slow(world: World, names: Sequence[str], keep: bool) -> list[Result]:
         for name, (part, program) in PROGRAMS.items():
             (Path(folder) / name).symlink_to(source.binary(part, program))
         lanes = slow_lanes(source, folder, keep)
-        return run_lanes(world, [each for each in lanes if each.name in names], slow_width(host.memory_gib()))
+        return run_lanes(
+            world, [each for each in lanes if each.name in names], slow_width(host.cores(), host.memory_gib())
+        )
 
 
-def slow_width(memory: float) -> int:
-    """memory: GiB. Two environments and an API server at the same time, where there is room for them."""
-    return 3 if memory >= ROOMY else 1
+def slow_width(cores: int, memory: float) -> int:
+    """How many slow lanes the machine can run at the same time, 1 to 3. memory: GiB."""
+    return max(1, min(3, cores // LANE_CORES, int(memory // LANE_MEMORY)))
 
 
 def provide(world: World) -> Source:

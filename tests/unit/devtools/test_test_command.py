@@ -151,9 +151,11 @@ def test_evidence_of_an_earlier_run_is_gone(tmp_path: Path) -> None:
     assert not old.exists()
 
 
-@pytest.mark.parametrize(("memory", "width"), [(7.8, 1), (15.6, 3)])
-def test_environments_are_side_by_side_where_memory_allows(memory: float, width: int) -> None:
-    assert test_command.slow_width(memory) == width
+@pytest.mark.parametrize(
+    ("cores", "memory", "width"), [(1, 1.0, 1), (2, 23.0, 1), (4, 7.8, 1), (4, 15.6, 2), (16, 64, 3)]
+)
+def test_environments_are_side_by_side_where_the_machine_allows(cores: int, memory: float, width: int) -> None:
+    assert test_command.slow_width(cores, memory) == width
 
 
 def test_files_of_the_python_tests_that_go_tests_read_are_there() -> None:
