@@ -28,8 +28,8 @@ OTHERS = "test_9_*.py"
 """End-to-end tests that bring up environments of their own: from another supply, in another cluster or engine."""
 QUICK_WIDTH = 2
 LANE_CORES, LANE_MEMORY = 2, 4.0
-"""What a slow lane has to itself: processors, and GiB of memory. An environment that comes up takes two processors; when
-two came up on two, etcd gave up its requests after 7 s ("etcdserver: request timed out"), and its tests failed.
+"""What a slow lane has to itself: processors, and GiB of memory. An environment that comes up takes two processors;
+when two came up on two, etcd gave up its requests ("etcdserver: request timed out"), and their tests failed.
 """
 MOST_WORKERS = 16
 BIN = "TEKTON_BOOTSTRAP_TEST_BIN"
