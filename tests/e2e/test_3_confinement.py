@@ -112,7 +112,7 @@ def deployer(world: World, tmp_path_factory: pytest.TempPathFactory) -> Kube:
         ("get", "", "secrets", constants.DEMO, False),
         ("create", "", "pods", constants.DEMO, False),
         ("create", "", "pods/exec", constants.DEMO, False),
-        ("get", "", "pods/log", constants.DEMO, False),
+        ("get", "", "pods/log", constants.DEMO, True),
         ("create", "", "serviceaccounts/token", constants.DEMO, False),
         ("get", "apps", "deployments", constants.RUNS, False),
         ("patch", "apps", "deployments", constants.GIT, False),
