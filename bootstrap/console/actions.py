@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from bootstrap.commands import follow_run, runs
 from bootstrap.core.errors import NotFound, UsageError
-from bootstrap.incluster.rollout import LAST_GOOD
+from bootstrap.incluster import rollout
 from bootstrap.objects.readiness import at
 from bootstrap.settings.validators import InvalidSetting, revision
 from bootstrap.world import World
@@ -47,25 +47,14 @@ def roll_back(world: World, image: str) -> None:
     """
     target, settings = world.config.target, world.config.pipeline
     deployment = world.target.get("apps/v1", "Deployment", settings.deployment, target.namespace)
-    containers = at(deployment, "spec", "template", "spec", "containers") or []
-    indexes = [index for index, each in enumerate(containers) if each.get("name") == settings.container]
-    if deployment is None or not indexes:
+    if deployment is None or rollout.find_container(deployment, settings.container) is None:
         raise NotFound(f"there is no Deployment {target.namespace}/{settings.deployment} with {settings.container}")
     sets = world.target.list("apps/v1", "ReplicaSet", target.namespace)
     if image not in _collect_images(sets, str(at(deployment, "metadata", "uid")), settings.container):
         raise NotFound(f"{settings.deployment} never ran {image}")
-    pointer = f"/spec/template/spec/containers/{indexes[0]}"
-    annotations = at(deployment, "metadata", "annotations") or {}
-    key = LAST_GOOD.replace("~", "~0").replace("/", "~1")
-    last_good = f"{settings.container}={image}"
-    if annotations:
-        annotate: dict[str, object] = {"op": "add", "path": f"/metadata/annotations/{key}", "value": last_good}
-    else:
-        annotate = {"op": "add", "path": "/metadata/annotations", "value": {LAST_GOOD: last_good}}
-    patch: list[dict[str, object]] = [
-        {"op": "test", "path": f"{pointer}/name", "value": settings.container},
-        {"op": "replace", "path": f"{pointer}/image", "value": image},
-        annotate,
+    patch = [
+        *rollout.set_image(deployment, settings.container, image),
+        rollout.add_note(deployment, settings.container, image),
     ]
     world.target.patch("apps/v1", "Deployment", settings.deployment, target.namespace, patch=patch)
 

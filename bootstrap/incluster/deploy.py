@@ -252,7 +252,7 @@ def stop(*_: object) -> None:
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """0 once the image serves; 1 with the reason on stderr."""
+    """0 once the image serves; 1 otherwise, with the reason as the last line of stdout."""
 
     def say(text: str) -> None:
         print(text, flush=True)  # noqa: T201  the task's log

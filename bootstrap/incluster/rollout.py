@@ -82,18 +82,21 @@ def set_image(deployment: Object, container: str, image: str, instead_of: str = 
     return [*tests, {"op": "replace", "path": f"{path}/image", "value": image}]
 
 
+def add_note(deployment: Object, container: str, image: str) -> Object:
+    """The operation of a JSON patch that notes the image as the last good one of the container."""
+    good, key = f"{container}={image}", LAST_GOOD.replace("~", "~0").replace("/", "~1")
+    if deployment["metadata"].get("annotations"):
+        return {"op": "add", "path": f"/metadata/annotations/{key}", "value": good}
+    return {"op": "add", "path": "/metadata/annotations", "value": {LAST_GOOD: good}}
+
+
 def note_good(deployment: Object, container: str, image: str) -> list[Object]:
     """A JSON patch that notes the image as the last good one, if the container still has it."""
-    at = find_container(deployment, container)
-    path, good = f"/spec/template/spec/containers/{at}", f"{container}={image}"
-    key = LAST_GOOD.replace("~", "~0").replace("/", "~1")
-    has_annotations = bool(deployment["metadata"].get("annotations"))
-    note = {"op": "add", "path": f"/metadata/annotations/{key}", "value": good}
-    first = {"op": "add", "path": "/metadata/annotations", "value": {LAST_GOOD: good}}
+    path = f"/spec/template/spec/containers/{find_container(deployment, container)}"
     return [
         {"op": "test", "path": f"{path}/name", "value": container},
         {"op": "test", "path": f"{path}/image", "value": image},
-        note if has_annotations else first,
+        add_note(deployment, container, image),
     ]
 
 
