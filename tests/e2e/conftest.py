@@ -86,15 +86,16 @@ def enclosure() -> Iterator[Enclosure]:
 
 @pytest.fixture(scope="session")
 def kept(product: Product) -> Iterator[Kept]:
-    """A mirror that is empty until `filled`."""
+    """A mirror that is empty until `filled`, which whatever test may be the first to ask for."""
     with registries.secured(product.folder / "here") as server:
         yield Kept(variables(server), server.data)
 
 
 @pytest.fixture(scope="session")
 def filled(product: Product, kept: Kept) -> Filled:
+    plan = product.run("mirror", "--plan", env=kept.given)
     answer = product.run("mirror", "--json", env=kept.given, limit=900)
-    return Filled(kept.given, kept.data, json.loads(answer.last))
+    return Filled(kept.given, kept.data, plan.text, json.loads(answer.last))
 
 
 @pytest.fixture(scope="module")

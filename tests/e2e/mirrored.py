@@ -23,8 +23,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Filled(Kept):
-    """said: by the command that filled it."""
+    """plan: what `mirror --plan` told before. said: by the command that filled it."""
 
+    plan: str
     said: Mapping[str, Any]
 
 

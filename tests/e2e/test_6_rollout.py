@@ -36,7 +36,7 @@ def _await_image(world: World, changed_from: str) -> str:
     return _image(world)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hanging(product: Product, repository: Repository) -> str:
     """A branch whose version runs, and never gets ready."""
     repository.push("hanging", "Never ready", "main.go", "\nfunc init() { time.Sleep(time.Hour) }\n")

@@ -160,7 +160,7 @@ def test_bad_repositories_do_not_stop_a_good_one_and_are_told_by_an_event(place:
     asked = len(place.host.asked)
     code, said = place.polled(bad[2])
     assert (code, len(place.host.asked)) == (1, asked)
-    assert "left alone for 120 s" in said
+    assert "its server asks for a pause of 120 s" in said
 
 
 def test_a_state_that_does_not_fit_is_told(place: Place) -> None:
