@@ -117,7 +117,7 @@ def _resolve_settings(config: Config, shell: Shell, identity: Identity, verb: st
 
 
 def _make_engine(config: Config, paths: Paths, shell: Shell) -> Engine:
-    from bootstrap.world.engine.client import DockerEngine
+    from bootstrap.world.engine.docker import DockerEngine
 
     return DockerEngine(shell, paths, config.engine)
 

@@ -122,11 +122,11 @@ def _write_bundle(world: World, file: Path, folder: Path) -> None:
             line.cause(f"saving {name}")
             archive = folder / f"{name}.tar"
             unproved = image + UNPROVED
-            world.engine.tag(image, unproved)
+            world.engine.tag_image(image, unproved)
             try:
-                world.engine.save(unproved, archive)
+                world.engine.save_image(unproved, archive)
             finally:
-                world.engine.image_remove(unproved)
+                world.engine.remove_images(unproved)
             writer.add(f"{ENGINE}{name}.tar", archive)
             bill(name, image.rpartition(":")[2], functools.partial(sbom.of_archive, archive))
             archive.unlink()

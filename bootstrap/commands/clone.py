@@ -52,10 +52,10 @@ def find_node_address(world: World, node_port: int) -> str:
         host = found.get("ExternalIP") or found.get("InternalIP") or ""
         return f"{f'[{host}]' if ':' in host else host}:{node_port}" if host else ""
     node = constants.control_plane(world.cluster)
-    mapped = world.engine.port(node, node_port)
+    mapped = world.engine.find_port(node, node_port)
     if mapped:
         return f"127.0.0.1:{mapped}"
-    container = world.engine.container(node)
+    container = world.engine.find_container(node)
     addresses = [address for address in container.networks.values() if address] if container else []
     return f"{addresses[0]}:{node_port}" if addresses else ""
 

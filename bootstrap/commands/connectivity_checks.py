@@ -111,7 +111,7 @@ def _list_node_checks(world: World) -> Iterator[ConnectionCheck]:
     if world.config.elsewhere:
         return
     fix = "invoke up, which gives the nodes the CA and the password again"
-    for node in world.engine.containers(label=f"{KIND_LABEL}={world.cluster}", running=True):
+    for node in world.engine.list_containers(label=f"{KIND_LABEL}={world.cluster}", running=True):
         found = f"pulled {constants.REGISTRY}/{PROOF}"
         yield ConnectionCheck(f"{node.name} -> registry", partial(_try_pull, world, node.name), found, fix)
 

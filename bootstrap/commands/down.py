@@ -40,8 +40,8 @@ def _purge(world: World, alone: bool) -> str:
     if others:
         world.report.warn(f"caches and engine stay, for they are also those of {', '.join(others)}")
         return ""
-    if not world.engine.managed and isinstance(world.engine.check(), Ready):
-        world.engine.images_remove()
+    if not world.engine.is_managed and isinstance(world.engine.check(), Ready):
+        world.engine.remove_own_images()
     world.engine.purge()
     world.paths.purge()
     return ", and so are the caches"

@@ -71,7 +71,7 @@ def _examine_local_cluster(shell: Shell, engine: Engine, config: Config, paths: 
             judge.judge_kernel(
                 platform.release(), host.cgroup_version(), _has_overlayfs(), host.filesystem(paths.state)
             ),
-            judge.judge_capabilities(runc_filter.missing_here(), managed=engine.managed),
+            judge.judge_capabilities(runc_filter.missing_here(), managed=engine.is_managed),
             *(
                 judge.judge_inotify(name, _read_sysctl(f"fs/inotify/{name}"), wanted)
                 for name, wanted in INOTIFY.items()
@@ -129,10 +129,10 @@ def examine_engine(engine: Engine) -> Finding:
 
 def examine_engine_machine(engine: Engine) -> list[Finding]:
     """Where the user's Docker runs: with Docker Desktop, colima or podman machine that is not this machine."""
-    if engine.managed:
+    if engine.is_managed:
         return []
     try:
-        found = engine.machine()
+        found = engine.read_machine()
     except BootstrapError:
         return []  # `engine_of` says why
     return [
@@ -204,9 +204,9 @@ def _get_root(url: str) -> str:
 
 def _list_own_ports(engine: Engine, name: str) -> set[int]:
     try:
-        clusters = engine.containers(label=f"io.x-k8s.kind.cluster={name}", running=True)
-        registries = engine.containers(name=constants.registry_container(name), running=True)
-        return {port for box in (*clusters, *registries) for port in engine.ports(box.name).values()}
+        clusters = engine.list_containers(label=f"io.x-k8s.kind.cluster={name}", running=True)
+        registries = engine.list_containers(name=constants.registry_container(name), running=True)
+        return {port for box in (*clusters, *registries) for port in engine.list_ports(box.name).values()}
     except BootstrapError:
         return set()
 

@@ -205,7 +205,7 @@ def list_wanted(world: World) -> list[MirrorItem]:
         digest = str(oci_layout.manifest_of(layout)["digest"])
         found.append(MirrorItem(seed_name(seed, digest), oci_layout.size_of(layout), layout, digest=digest))
     for image in (lock.node_image, lock.registry_image):
-        found.append(MirrorItem(engine_name(image), world.engine.image_size(image), engine_image=image))
+        found.append(MirrorItem(engine_name(image), world.engine.read_image_size(image), engine_image=image))
     return list({item.name: item for item in found}.values())
 
 
@@ -234,7 +234,7 @@ def _push_image(world: World, registry: MirrorRegistry, item: MirrorItem) -> Non
         return
     with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=world.paths.cache) as folder:
         archive = Path(folder) / "image.tar"
-        world.engine.save(item.engine_image, archive)
+        world.engine.save_image(item.engine_image, archive)
         oci_layout.from_engine_archive(archive, Path(folder) / "layout", packed=False)
         archive.unlink()
         registry.push(Path(folder) / "layout", item.name)

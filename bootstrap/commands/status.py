@@ -95,7 +95,7 @@ def list_endpoints(world: World) -> dict[str, str]:
 def _find_registry(world: World) -> str:
     if world.config.elsewhere:
         return choose_endpoint(world.config).root
-    port = world.engine.port(constants.registry_container(world.config.name), 5000)
+    port = world.engine.find_port(constants.registry_container(world.config.name), 5000)
     return f"127.0.0.1:{port} ({constants.REGISTRY} in the cluster)" if port else ""
 
 

@@ -261,7 +261,7 @@ class Bench:
                 folder = self._folder / "serial"
                 bench_baseline.write_files(world, folder)
                 environ = bench_baseline.make_environ(world, source, folder)
-                world.engine.network_create(constants.network(world.config.name))
+                world.engine.create_network(constants.network(world.config.name))
                 return self._measure_command(["bash", SCRIPT], environ, lambda line: world.report.line(f"  {line}"))
         finally:  # it names everything as the product does
             down = [sys.executable, "-m", "invoke", "down", "--name", world.config.name]

@@ -78,7 +78,7 @@ def make_environ(world: World, source: Source, folder: Path) -> dict[str, str]:
     password = world.identity.password("registry", settings.password)
     login = world.identity.docker_config(settings.username, password, (f"127.0.0.1:{port}", constants.REGISTRY))
     return {
-        **world.engine.environ(),
+        **world.engine.make_environ(),
         "NAME": world.config.name,
         "FOLDER": str(folder),
         "LABEL": constants.SELECTOR,

@@ -19,7 +19,7 @@ from bootstrap.core.paths import Paths
 from bootstrap.core.wait import until
 from bootstrap.steps.registry import free_port
 from bootstrap.world import World, apt, probe
-from bootstrap.world.engine.client import DockerEngine
+from bootstrap.world.engine.docker import DockerEngine
 from bootstrap.world.shell import running
 
 LIMIT = 900.0
@@ -93,7 +93,7 @@ def _measure_skopeo(world: World, address: str, folder: Path) -> float:
         source = f"oci:{item.layout}"
         if item.layout is None:
             archive = folder / "image.tar"
-            world.engine.save(item.engine_image, archive)
+            world.engine.save_image(item.engine_image, archive)
             source = f"docker-archive:{archive}"
         target = f"docker://{address}/skopeo/{item.name}"
         words = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", source, target]

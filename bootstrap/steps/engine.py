@@ -22,13 +22,13 @@ class EngineStep:
         verdict = world.engine.check()
         if not isinstance(verdict, Ready) or not self.network:
             return verdict
-        there = world.engine.network_exists(constants.network(world.config.name))
+        there = world.engine.has_network(constants.network(world.config.name))
         return verdict if there else Pending("its network is missing")
 
     def apply(self, world: World) -> None:
         world.engine.ensure(world.report.step(self.name).cause)
         if self.network:
-            world.engine.network_create(constants.network(world.config.name))
+            world.engine.create_network(constants.network(world.config.name))
 
     def undo(self, world: World) -> None:
-        world.engine.network_remove(constants.network(world.config.name))
+        world.engine.remove_network(constants.network(world.config.name))

@@ -51,7 +51,7 @@ class ExistingCluster:
             return
         container = constants.registry_container(world.config.name)
         for network in self._unconnected(world, nodes):
-            world.engine.network_connect(network, container, alias=constants.REGISTRY_HOST)
+            world.engine.connect_network(network, container, alias=constants.REGISTRY_HOST)
         trust(world, nodes)
 
     def undo(self, world: World) -> None:
@@ -61,12 +61,12 @@ class ExistingCluster:
 
     @staticmethod
     def _nodes(world: World) -> list[Container]:
-        return world.engine.containers(label=f"{KIND_LABEL}={world.cluster}", running=True)
+        return world.engine.list_containers(label=f"{KIND_LABEL}={world.cluster}", running=True)
 
     @staticmethod
     def _unconnected(world: World, nodes: list[Container]) -> set[str]:
         """Networks of the nodes that the registry is not on."""
-        registry = world.engine.container(constants.registry_container(world.config.name))
+        registry = world.engine.find_container(constants.registry_container(world.config.name))
         connected = set(registry.networks) if registry else set()
         return {network for node in nodes for network in node.networks} - connected
 

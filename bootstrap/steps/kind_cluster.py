@@ -108,7 +108,7 @@ class KindCluster:
         """The names of the nodes that it started; one that never ran is left, it may not even be able to."""
         stopped = [node.name for node in nodes if node.state not in ("running", "created")]
         if stopped:
-            world.engine.start(*stopped, limit=120)
+            world.engine.start_containers(*stopped, limit=120)
         return stopped
 
     def _keep_finished(self, world: World, nodes: Sequence[Container]) -> bool:
@@ -143,7 +143,7 @@ class KindCluster:
         try:
             delete(world)
         except (PreconditionError, UsageError):  # kind went with the caches, or with the bundle
-            world.engine.nodes_remove([node.name for node in nodes])
+            world.engine.remove_nodes([node.name for node in nodes])
             world.report.warn(f"context {world.context} stays: kubectl config delete-context {world.context}")
 
     def _create(self, world: World) -> None:
@@ -200,13 +200,13 @@ class KindCluster:
 
     @staticmethod
     def _nodes(world: World) -> list[Container]:
-        return world.engine.containers(label=f"{KIND_LABEL}={world.config.name}")
+        return world.engine.list_containers(label=f"{KIND_LABEL}={world.config.name}")
 
     def _born(self, world: World) -> list[Container]:
         """The nodes, with those that the engine still made for a command that was ended. Raises TimedOut."""
 
         def look() -> Verdict:
-            count = world.engine.unborn(f"{KIND_LABEL}={world.config.name}")
+            count = world.engine.count_unfinished_containers(f"{KIND_LABEL}={world.config.name}")
             return Pending(f"Docker still makes {count} nodes for a command that was ended") if count else Ready()
 
         def say(verdict: Pending | Unknown) -> None:

@@ -87,7 +87,7 @@ def _git_answers(world: World) -> Verdict:
         except ApiError as error:
             return Pending(f"the git server does not answer yet: {error.message}")
         return Ready()
-    port = world.engine.port(constants.control_plane(world.cluster), constants.GIT_NODE_PORT)
+    port = world.engine.find_port(constants.control_plane(world.cluster), constants.GIT_NODE_PORT)
     if port and probe.ask_here(port, "/healthz", 2) != OK:
         return Pending(f"the git server does not answer on port {port} yet")
     return Ready()

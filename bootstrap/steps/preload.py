@@ -20,7 +20,7 @@ class PreloadStep:
 
     def check(self, world: World) -> Verdict:
         lock = world.images.lock()
-        nodes = world.engine.containers(label=f"{KIND_LABEL}={world.cluster}")
+        nodes = world.engine.list_containers(label=f"{KIND_LABEL}={world.cluster}")
         inside = all(image.in_node for image in lock.images.values())
         if inside and nodes and all(node.image == lock.node_image for node in nodes):
             return Ready(f"{len(lock.images)} images in the nodes from the start")

@@ -30,7 +30,7 @@ class RegistryStep:
     limit: float = 60
 
     def check(self, world: World) -> Verdict:
-        container = world.engine.container(constants.registry_container(world.config.name))
+        container = world.engine.find_container(constants.registry_container(world.config.name))
         if container is None:
             return Pending("the container is missing")
         if _is_foreign(container):
@@ -58,11 +58,11 @@ class RegistryStep:
     def apply(self, world: World) -> None:
         """What its volume holds survives every change; the port does when it is still free."""
         name = constants.registry_container(world.config.name)
-        container = world.engine.container(name)
+        container = world.engine.find_container(name)
         if container is not None and _is_foreign(container):
             return  # `check` says why
         if container is None or _unfit(world, container):
-            world.engine.container_remove(name)
+            world.engine.remove_container(name)
             self._create(world, name, _published(container) if container else 0)
             container = None
         if container is None or not container.is_up or self._refusal(world):
@@ -73,14 +73,14 @@ class RegistryStep:
 
     def undo(self, world: World) -> None:
         container = constants.registry_container(world.config.name)
-        world.engine.container_remove(container)
-        world.engine.volume_remove(container)
+        world.engine.remove_container(container)
+        world.engine.remove_volume(container)
 
     def _create(self, world: World, container: str, before: int) -> None:
         """before: the port that it had, 0 for none."""
         port = world.config.registry.port or free_port(before)
-        world.engine.volume_create(container)
-        world.engine.container_create(
+        world.engine.create_volume(container)
+        world.engine.create_container(
             ContainerSpec(
                 name=container,
                 image=world.images.lock().registry_image,
@@ -107,12 +107,12 @@ class RegistryStep:
 
     def _restart(self, world: World, container: str) -> None:
         try:
-            world.engine.restart(container, grace=2)
+            world.engine.restart_container(container, grace=2)
         except CommandError:  # somebody took its port, or removed its network
-            world.engine.container_remove(container)
+            world.engine.remove_container(container)
             self._create(world, container, 0)
             self._configure(world, container)
-            world.engine.start(container)
+            world.engine.start_containers(container)
 
     @staticmethod
     def _refusal(world: World) -> str:

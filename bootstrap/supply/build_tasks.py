@@ -73,7 +73,7 @@ class Workshop:
 
         def make(say: Say) -> None:
             with self._store.locked(f"engine-{self._prefix}{name}", lambda: say("another command builds it")):
-                if self._engine.image_exists(self.tag(name)):
+                if self._engine.has_image(self.tag(name)):
                     return
                 folder = self._store.scratch(f"engine-{self._prefix}{name}")
                 try:
@@ -82,7 +82,7 @@ class Workshop:
                     shutil.rmtree(folder, ignore_errors=True)
                 self._drop_older(name)
 
-        return Task(f"engine:{name}", name, cost, needs, lambda: self._engine.image_exists(self.tag(name)), make)
+        return Task(f"engine:{name}", name, cost, needs, lambda: self._engine.has_image(self.tag(name)), make)
 
     def exported(self, name: str) -> Task:
         """A task that turns an image of the engine into an OCI layout of the store."""
@@ -90,7 +90,7 @@ class Workshop:
         def export(folder: Path, say: Say) -> None:
             say("packing")
             archive = folder / "engine.tar"
-            self._engine.save(self.tag(name), archive, limit=600)
+            self._engine.save_image(self.tag(name), archive, limit=600)
             oci_layout.from_engine_archive(archive, folder)
             archive.unlink()
 
@@ -102,7 +102,7 @@ class Workshop:
 
     def _build(self, name: str, folder: Path, arguments: list[str], say: Say) -> None:
         try:
-            self._engine.build(folder, self.tag(name), arguments=arguments, on_progress=say)
+            self._engine.build_image(folder, self.tag(name), arguments=arguments, on_progress=say)
         except CommandError as error:
             message = f"the image {name} could not be built"
             raise CommandError(message, code=error.code, evidence=error.evidence) from None
@@ -110,8 +110,8 @@ class Workshop:
     def _drop_older(self, name: str) -> None:
         """Keep as many as the store does; the engine refuses to remove what a container is made from."""
         repository = self.tag(name).rpartition(":")[0]
-        names = [f"{repository}:{tag}" for tag in self._engine.image_tags(repository)]
+        names = [f"{repository}:{tag}" for tag in self._engine.list_image_tags(repository)]
         older = [each for each in names if each != self.tag(name)][KEEP - 1 :]
         if older:
             with contextlib.suppress(CommandError, PreconditionError):  # they cost space, and go with the next build
-                self._engine.image_remove(*older)
+                self._engine.remove_images(*older)

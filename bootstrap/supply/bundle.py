@@ -35,7 +35,7 @@ class Bundle:
     def check(self) -> Verdict:
         if not self.kept():
             return Pending(f"{self._file.name} is not unpacked yet")
-        absent = [image for image in self._in_engine.values() if not self._engine.image_exists(image)]
+        absent = [image for image in self._in_engine.values() if not self._engine.has_image(image)]
         if absent:
             return Pending(f"{absent[0]} is not in the engine yet")
         return Ready(f"{len(self._said.images)} images, from {self._file.name}")
@@ -58,16 +58,16 @@ class Bundle:
         finally:
             for name in self._loaded:
                 with contextlib.suppress(CommandError, PreconditionError):  # it would hide an error from before
-                    self._engine.image_remove(self._in_engine[name] + UNPROVED)
+                    self._engine.remove_images(self._in_engine[name] + UNPROVED)
 
     def _load_images(self, line: StepLine) -> None:
         """Of what the engine holds now only what was loaded by this command counts as proved."""
         for name, image in self._in_engine.items():
-            if not self._engine.image_exists(image):
+            if not self._engine.has_image(image):
                 if name not in self._loaded:  # the store had the rest from before
                     line.cause(f"loading {name}")
                     bundle_file.load_again(self._file, name, self._sum(f"{ENGINE}{name}.tar"), self._load)
-                self._engine.tag(image + UNPROVED, image)
+                self._engine.tag_image(image + UNPROVED, image)
 
     def lock(self) -> Lock:
         said = self._said
@@ -121,11 +121,11 @@ class Bundle:
 
     def _load(self, name: str, archive: IO[bytes]) -> None:
         """By a name that nothing uses; the engine checks each layer by the image's own digests as well."""
-        if self._engine.image_exists(self._in_engine[name]):  # of a supply that made the same
+        if self._engine.has_image(self._in_engine[name]):  # of a supply that made the same
             while archive.read(oci_layout.CHUNK):
                 pass
         else:
-            self._engine.load(archive)
+            self._engine.load_images(archive)
             self._loaded.add(name)
 
     def _sum(self, member: str) -> str:

@@ -86,7 +86,7 @@ class Mirror:
     def check(self) -> Verdict:
         if not self.kept():
             return Pending("not all of the mirror's images are here yet")
-        absent = [name for name in self._in_engine if not self._engine.image_exists(name)]
+        absent = [name for name in self._in_engine if not self._engine.has_image(name)]
         if absent:
             return Pending(f"{absent[0]} is not in the engine yet")
         return Ready(f"{len(self._said.images)} images, from {self._address}")
@@ -105,7 +105,7 @@ class Mirror:
             self._fetch_environment(registry, line)
             self._fetch_layouts(registry, line)
             for name, archive in self._in_engine.items():
-                if not self._engine.image_exists(name):
+                if not self._engine.has_image(name):
                     line.cause(f"fetching {engine_name(name)}")
                     self._load(registry, name, archive)
 
@@ -224,9 +224,9 @@ def load_image(
     """ "NAME@DIGEST" of a registry into the engine, as `name`. archive: a file to be used on the way."""
     try:
         reference = registry.pull_archive(source, archive, platform)
-        engine.load(archive)
-        engine.tag(reference, name)
-        engine.image_remove(reference)
+        engine.load_images(archive)
+        engine.tag_image(reference, name)
+        engine.remove_images(reference)
     finally:
         archive.unlink(missing_ok=True)
 

@@ -120,7 +120,7 @@ class World:
         """The environment's registry, as this machine reaches it. Raises PreconditionError if it does not run."""
         from bootstrap.world.registry.environment import Registry
 
-        port = self.engine.port(constants.registry_container(self.config.name), 5000)
+        port = self.engine.find_port(constants.registry_container(self.config.name), 5000)
         if port is None:
             raise PreconditionError("the registry does not run", hint="invoke up")
         address = f"127.0.0.1:{port}"

@@ -72,7 +72,7 @@ class Kind:
         limit: float,
         hear: Callable[[str], None] | None = None,
     ) -> str:
-        environ = {**self._engine.environ(), **self._proxy, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network}
+        environ = {**self._engine.make_environ(), **self._proxy, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self._network}
         argv = [str(self._program), *arguments]
         return self._shell.run(argv, env=environ, stdin=stdin, limit=limit, on_line=hear).stdout
 

@@ -15,7 +15,7 @@ def docker(
     world: World, *words: str, stdin: str | bytes | IO[bytes] | None = None, limit: float = 60, check: bool = True
 ) -> Output:
     """Run `docker WORD...` against the engine of `world`. Raises as `Shell.run`."""
-    environ = world.engine.environ()
+    environ = world.engine.make_environ()
     program = shutil.which("docker", path=environ.get("PATH")) or "docker"
     return world.shell.run([program, *words], env=environ, stdin=stdin, limit=limit, check=check)
 

@@ -69,7 +69,7 @@ def _on_host(world: World, before: Footprint, kubeconfigs: Iterable[Path]) -> It
 
 def _of_engine(world: World) -> list[str]:
     """What an engine that has ended forgot: bridges under the prefix that its names have."""
-    if not world.engine.managed or isinstance(world.engine.check(), Ready):
+    if not world.engine.is_managed or isinstance(world.engine.check(), Ready):
         return []
     prefix = EngineNetwork.of(world.paths.state / "engine").prefix
     return [f"bridge {link}" for link in links() if link.startswith(prefix)]

@@ -24,7 +24,7 @@ def cluster(product: Product, name: str) -> Iterator[None]:
     config = kind_config.render(
         kind_config.parse(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
     )
-    environ = world.engine.environ() | {
+    environ = world.engine.make_environ() | {
         "KIND_EXPERIMENTAL_DOCKER_NETWORK": name,
         "KUBECONFIG": str(product.kubeconfig),
     }

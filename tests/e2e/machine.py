@@ -41,7 +41,7 @@ class Machine:
 
     def starts(self) -> dict[str, str]:
         """Since when each container runs."""
-        containers = self.world.engine.containers(label=f"{KIND_LABEL}={self.name}")
+        containers = self.world.engine.list_containers(label=f"{KIND_LABEL}={self.name}")
         known = [constants.registry_container(self.name), *(each.name for each in containers)]
         found = {each: inspect(self.world, "container", each) for each in known}
         return {each: document["State"]["StartedAt"] for each, document in found.items() if document}

@@ -185,7 +185,7 @@ def _logs(world: World) -> Iterator[tuple[str, str]]:
 
 
 def _containers_of_the_engine(world: World) -> Iterator[tuple[str, str]]:
-    for container in world.engine.containers():
+    for container in world.engine.list_containers():
         if container.name.startswith(f"{world.config.name}-"):
             yield f"container {container.name}", json.dumps(inspect(world, "container", container.name))
 

@@ -22,7 +22,7 @@ IMAGE = "e2e/pause:1"
 
 def _ask(world: World, user: str = "", password: str = "") -> int:
     """HTTP status of its root, over TLS that the environment's CA vouches for."""
-    port = world.engine.port(constants.registry_container(world.config.name), 5000)
+    port = world.engine.find_port(constants.registry_container(world.config.name), 5000)
     login = base64.b64encode(f"{user}:{password}".encode()).decode()
     request = urllib.request.Request(
         f"https://127.0.0.1:{port}/v2/", headers={"Authorization": f"Basic {login}"} if user else {}

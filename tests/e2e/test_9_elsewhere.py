@@ -80,7 +80,7 @@ class Far:
         image, kept = self.world.images.lock().registry_image, f"{self._filled.data}:/var/lib/registry"
         docker(self.world, "create", f"--name={box}", f"--network={self.name}", f"--volume={kept}", image)
         engine.copy_into(box, "/etc", tar_of("registry", files))
-        engine.start(box)
+        engine.start_containers(box)
         address = self._address(box)
         assert address in likely
         self.registry, self.ca = f"{address}:{PORT}", identity.ca_file

@@ -102,7 +102,7 @@ def saved(world: World, image: str, folder: Path) -> Path:
     """An image of the engine as a layout."""
     folder.mkdir(parents=True)
     archive = folder / "image.tar"
-    world.engine.save(image, archive)
+    world.engine.save_image(image, archive)
     oci_layout.from_engine_archive(archive, folder, packed=False)
     archive.unlink()
     return folder

@@ -71,36 +71,36 @@ def settings(port: int, folder: str, **more: Any) -> MirrorSettings:
 class Engine:
     """Two images of its own; what is saved is an archive as docker writes it, what is loaded is there."""
 
-    managed = False
+    is_managed = False
 
     def __init__(self) -> None:
         self.present = {NODE, REGISTRY}
         self.saved: list[str] = []
         self.loaded: list[Path] = []
 
-    def image_size(self, reference: str) -> int:
+    def read_image_size(self, reference: str) -> int:
         assert reference in self.present
         return 1000
 
-    def image_exists(self, reference: str) -> bool:
+    def has_image(self, reference: str) -> bool:
         return reference in self.present
 
-    def save(self, image: str, archive: Path, *, limit: float = 900) -> None:
+    def save_image(self, image: str, archive: Path, *, limit: float = 900) -> None:
         assert image in self.present
         self.saved.append(image)
         archive.write_bytes(docker_archive(image))
 
-    def load(self, archive: Path, *, limit: float = 900) -> None:
+    def load_images(self, archive: Path, *, limit: float = 900) -> None:
         self.loaded.append(archive)
         with tarfile.open(archive) as tar:
             manifest = json.loads(cast(Any, tar.extractfile("manifest.json")).read())
         self.present |= set(manifest[0]["RepoTags"])
 
-    def tag(self, image: str, name: str) -> None:
+    def tag_image(self, image: str, name: str) -> None:
         assert image in self.present
         self.present.add(name)
 
-    def image_remove(self, *references: str) -> None:
+    def remove_images(self, *references: str) -> None:
         assert self.present.issuperset(references)
         self.present.difference_update(references)
 

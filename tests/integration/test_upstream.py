@@ -124,11 +124,13 @@ class Builder(Engine):
         super().__init__()
         self.present.clear()
 
-    def build(self, folder: Path, name: str, *, arguments: Sequence[str], on_progress: Callable[[str], None]) -> None:
+    def build_image(
+        self, folder: Path, name: str, *, arguments: Sequence[str], on_progress: Callable[[str], None]
+    ) -> None:
         assert (folder / "Dockerfile").is_file()
         self.present.add(name)
 
-    def image_tags(self, repository: str) -> list[str]:
+    def list_image_tags(self, repository: str) -> list[str]:
         return [name.rpartition(":")[2] for name in self.present if name.rpartition(":")[0] == repository]
 
 

@@ -96,7 +96,7 @@ class FakeKube:
 
 
 class FakeEngine:
-    def port(self, container: str, port: int) -> int | None:
+    def find_port(self, container: str, port: int) -> int | None:
         return {30300: 40300, 30880: 40880, 5000: 45000}[port]
 
 

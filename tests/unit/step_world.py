@@ -70,7 +70,7 @@ class FakeEngine:
     commands: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=lambda: Ready("Docker 29"))
     executed: Callable[[Box, Sequence[str]], str] = lambda box, words: _cat(box, words)
-    managed: bool = False
+    is_managed: bool = False
     calls: list[str] = field(default_factory=list)
     specs: list[ContainerSpec] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ class FakeEngine:
     def check(self) -> Verdict:
         return self.verdict
 
-    def machine(self) -> EngineMachine:
+    def read_machine(self) -> EngineMachine:
         return EngineMachine("Debian GNU/Linux 12", 2, 15.0, rootless=False, cgroups=2)
 
     def ensure(self, on_cause: Callable[[str], None]) -> None:
@@ -97,13 +97,13 @@ class FakeEngine:
     def purge(self) -> None:
         self.calls.append("purge")
 
-    def images_remove(self) -> None:
-        self.calls.append("images_remove")
+    def remove_own_images(self) -> None:
+        self.calls.append("remove_own_images")
 
-    def container(self, name: str) -> Container | None:
+    def find_container(self, name: str) -> Container | None:
         return self.boxes[name].seen if name in self.boxes else None
 
-    def containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
+    def list_containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
         assert label
         assert not name
         key, _, value = label.partition("=")
@@ -111,33 +111,33 @@ class FakeEngine:
             box.seen for box in self.boxes.values() if box.labels.get(key) == value and (box.running or not running)
         ]
 
-    def unborn(self, label: str) -> int:
+    def count_unfinished_containers(self, label: str) -> int:
         count = sum("=".join(each) == label for box in self.births for each in box.labels.items())
         if self.births:
             self.add(self.births.pop())
         return count
 
-    def port(self, name: str, container_port: int) -> int | None:
+    def find_port(self, name: str, container_port: int) -> int | None:
         box = self.boxes.get(name)
         return box.ports.get(container_port) if box and box.running else None
 
-    def network_create(self, name: str) -> None:
+    def create_network(self, name: str) -> None:
         self.networks.add(name)
 
-    def network_remove(self, name: str) -> None:
+    def remove_network(self, name: str) -> None:
         self.networks.discard(name)
 
-    def network_exists(self, name: str) -> bool:
+    def has_network(self, name: str) -> bool:
         return name in self.networks
 
-    def container_remove(self, name: str) -> None:
+    def remove_container(self, name: str) -> None:
         if name in self.boxes and self.boxes[name].labels.get(constants.MANAGED_BY):
             del self.boxes[name]
 
-    def volume_remove(self, name: str) -> None:
+    def remove_volume(self, name: str) -> None:
         self.volumes.discard(name)
 
-    def container_create(self, spec: ContainerSpec) -> None:
+    def create_container(self, spec: ContainerSpec) -> None:
         self.commands.append(f"create {spec}")
         assert spec.name not in self.boxes, "the name is in use"
         labels = {**LABELS, **spec.labels}
@@ -145,7 +145,7 @@ class FakeEngine:
         self.add(Box(spec.name, spec.image, labels, networks, dict(spec.ports), running=False))
         self.specs.append(spec)
 
-    def start(self, *containers: str, limit: float = 60) -> None:
+    def start_containers(self, *containers: str, limit: float = 60) -> None:
         self.commands.append(" ".join(("start", *containers)))
         for name in containers:
             if self.boxes[name].taken:
@@ -153,8 +153,8 @@ class FakeEngine:
             self.boxes[name].running = True
             self.boxes[name].starts += 1
 
-    def restart(self, container: str, *, grace: int) -> None:
-        self.start(container)
+    def restart_container(self, container: str, *, grace: int) -> None:
+        self.start_containers(container)
 
     def copy_into(self, container: str, folder: str, archive: bytes) -> None:
         self.commands.append(f"copy into {container}:{folder}")
@@ -168,12 +168,12 @@ class FakeEngine:
         self.commands.append(" ".join(("exec", container, *command)))
         return self.executed(self.boxes[container], command)
 
-    def nodes_remove(self, names: Sequence[str]) -> None:
+    def remove_nodes(self, names: Sequence[str]) -> None:
         self.commands.append(" ".join(("remove", *names)))
         for name in names:
             del self.boxes[name]
 
-    def volume_create(self, name: str) -> None:
+    def create_volume(self, name: str) -> None:
         self.volumes.add(name)
 
 
@@ -359,7 +359,7 @@ class StepWorld:
         return replace(self, kube=kube)
 
     def registry(self) -> FakeRegistry:
-        if self.engine.port(f"{self.config.name}-registry", 5000) is None:
+        if self.engine.find_port(f"{self.config.name}-registry", 5000) is None:
             raise PreconditionError("the registry does not run")
         return self.served
 

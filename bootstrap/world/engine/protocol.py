@@ -1,4 +1,4 @@
-"""What the program asks of a container engine. `client.DockerEngine` is the implementation for Docker.
+"""What the program asks of a container engine. `docker.DockerEngine` is the implementation for Docker.
 
 Another engine (podman, nerdctl) is a second class with these methods. Nothing outside `world/engine/` knows which one
 it talks to, runs a client of an engine, or reads what such a client prints.
@@ -85,7 +85,7 @@ class Engine(Protocol):
         """Which engine it is: "docker" (the user's) or "managed" (the private one); or why there is none."""
 
     @property
-    def managed(self) -> bool:
+    def is_managed(self) -> bool:
         """Whether it is the private one. False where there is none."""
 
     def check(self) -> Verdict:
@@ -113,33 +113,33 @@ class Engine(Protocol):
     def purge(self) -> None:
         """Remove the private engine with all it holds, if there is one. The user's is left alone."""
 
-    def environ(self) -> dict[str, str]:
+    def make_environ(self) -> dict[str, str]:
         """Variables for programs that talk to the engine themselves (kind); "" removes a name, as in `Shell.run`."""
 
-    def machine(self) -> EngineMachine:
+    def read_machine(self) -> EngineMachine:
         """Where containers run, which need not be this machine."""
 
     # -- containers --------------------------------------------------------------------------------------
 
-    def containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
+    def list_containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
         """Containers with `label` ("key" or "key=value") and exactly `name`; stopped ones too unless `running`.
 
-        Without those that are `unborn`.
+        Without those of `count_unfinished_containers`.
         """
 
-    def unborn(self, label: str) -> int:
+    def count_unfinished_containers(self, label: str) -> int:
         """How many containers with `label` the engine lists and is still making, also for a client that is gone."""
 
-    def container(self, name: str) -> Container | None:
+    def find_container(self, name: str) -> Container | None:
         """The container of that name, whoever made it; None if there is none."""
 
-    def port(self, name: str, container_port: int) -> int | None:
+    def find_port(self, name: str, container_port: int) -> int | None:
         """The port of this machine that leads to TCP `container_port`; None if none does, or it does not run."""
 
-    def ports(self, name: str) -> dict[int, int]:
+    def list_ports(self, name: str) -> dict[int, int]:
         """Published TCP ports of a running container: port inside -> port of this machine."""
 
-    def container_create(self, spec: ContainerSpec) -> None:
+    def create_container(self, spec: ContainerSpec) -> None:
         """Make a container with our label; it does not run yet.
 
         It starts with the engine again unless it was stopped, has no capabilities, and cannot get new privileges.
@@ -148,10 +148,10 @@ class Engine(Protocol):
     def copy_into(self, container: str, folder: str, archive: bytes) -> None:
         """Unpack a tar archive below `folder`, which exists, of a container that runs or not. Owners are kept."""
 
-    def start(self, *containers: str, limit: float = 60) -> None:
+    def start_containers(self, *containers: str, limit: float = 60) -> None:
         """Start containers. Nothing becomes of one that runs."""
 
-    def restart(self, container: str, *, grace: int) -> None:
+    def restart_container(self, container: str, *, grace: int) -> None:
         """End the container if it runs, by force after `grace` seconds, and start it.
 
         Raises CommandError if it does not start: its port is taken, or its network is gone.
@@ -163,10 +163,10 @@ class Engine(Protocol):
         Raises CommandError if it cannot be run, or ends with another code than 0 (its code; evidence: its stderr).
         """
 
-    def container_remove(self, name: str) -> None:
+    def remove_container(self, name: str) -> None:
         """End and remove the container, with its anonymous volumes, if it is there and has our label."""
 
-    def nodes_remove(self, names: Sequence[str]) -> None:
+    def remove_nodes(self, names: Sequence[str]) -> None:
         """End and remove nodes of a cluster, with their anonymous volumes.
 
         Nodes have kind's labels and not ours, so the caller must know that they are ours.
@@ -174,39 +174,39 @@ class Engine(Protocol):
 
     # -- networks and volumes ----------------------------------------------------------------------------
 
-    def network_create(self, name: str) -> None:
+    def create_network(self, name: str) -> None:
         """Make the bridge network `name` with our label; fine if it is there and ours.
 
         Raises PreconditionError for a network of that name that somebody else made.
         """
 
-    def network_exists(self, name: str) -> bool:
+    def has_network(self, name: str) -> bool:
         """Whether there is a network of that name, whoever made it."""
 
-    def network_connect(self, network: str, container: str, *, alias: str) -> None:
+    def connect_network(self, network: str, container: str, *, alias: str) -> None:
         """Attach a container to one more network, where it is known as `alias` as well."""
 
-    def network_remove(self, name: str) -> None:
+    def remove_network(self, name: str) -> None:
         """Remove the network if it is there and ours; what is still attached is detached, not removed."""
 
-    def volume_create(self, name: str) -> None:
+    def create_volume(self, name: str) -> None:
         """Make the volume `name` with our label; fine if it is there."""
 
-    def volume_remove(self, name: str) -> None:
+    def remove_volume(self, name: str) -> None:
         """Remove the volume with its data if it is there and ours."""
 
     # -- images ------------------------------------------------------------------------------------------
 
-    def image_exists(self, reference: str) -> bool:
+    def has_image(self, reference: str) -> bool:
         """Whether the engine holds an image of that name."""
 
-    def image_size(self, reference: str) -> int:
+    def read_image_size(self, reference: str) -> int:
         """Bytes that an image takes in the engine, unpacked; 0 if it is not there."""
 
-    def image_tags(self, repository: str) -> list[str]:
+    def list_image_tags(self, repository: str) -> list[str]:
         """Tags of the images that the engine holds of a repository, that of the newest image first."""
 
-    def build(
+    def build_image(
         self, folder: Path, name: str, *, arguments: Sequence[str] = (), on_progress: Callable[[str], None]
     ) -> None:
         """Build the image `name`, with our label, from a folder with a Dockerfile. Its steps use the host's network.
@@ -215,20 +215,20 @@ class Engine(Protocol):
         Raises CommandError with the builder's last lines as evidence; TimedOut after half an hour.
         """
 
-    def load(self, archive: Path | IO[bytes], *, limit: float = 900) -> None:
+    def load_images(self, archive: Path | IO[bytes], *, limit: float = 900) -> None:
         """Take in the images of an archive as `save` writes it, or crane, by the names that stand in it."""
 
-    def save(self, image: str, archive: Path, *, limit: float = 900) -> None:
+    def save_image(self, image: str, archive: Path, *, limit: float = 900) -> None:
         """Write an image to an archive: a tar file with a manifest.json; newer engines add an OCI layout."""
 
-    def tag(self, image: str, name: str) -> None:
+    def tag_image(self, image: str, name: str) -> None:
         """Give an image a further name; an image that had that name loses it."""
 
-    def image_remove(self, *references: str) -> None:
+    def remove_images(self, *references: str) -> None:
         """Take these names away. An image that has no name left is deleted.
 
         Raises CommandError if one is not there, or a container is made from it; the others are gone all the same.
         """
 
-    def images_remove(self) -> None:
+    def remove_own_images(self) -> None:
         """Remove the images that carry our label, as far as no container is made from them."""

@@ -217,9 +217,9 @@ class Idle:
     """An engine that holds nothing."""
 
     choice: str | Failed = "managed"
-    managed: bool = True
+    is_managed: bool = True
 
-    def containers(self, **_: object) -> list[object]:
+    def list_containers(self, **_: object) -> list[object]:
         return []
 
 
@@ -264,7 +264,7 @@ def test_a_machine_in_order_may_go_on(machine: Callable[..., str]) -> None:
 
 
 def test_a_missing_engine_is_named_before_work(machine: Callable[..., str]) -> None:
-    engine = Idle(Failed("no Docker answers", "start Docker"), managed=False)
+    engine = Idle(Failed("no Docker answers", "start Docker"), is_managed=False)
     assert machine(engine=engine, cold=False) == "engine: no Docker answers  ->  start Docker"
 
 

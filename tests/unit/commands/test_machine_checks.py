@@ -16,7 +16,7 @@ from bootstrap.settings.config import Config
 from bootstrap.supply import rootfs
 from bootstrap.world import host
 from bootstrap.world.engine import runc_filter
-from bootstrap.world.engine.client import DockerEngine
+from bootstrap.world.engine.docker import DockerEngine
 from bootstrap.world.engine.protocol import Engine, EngineMachine
 from tests.unit.fake_shell import FakeShell
 from tests.unit.step_world import FakeEngine, make
@@ -99,13 +99,13 @@ INFO = """{"OperatingSystem": "Docker Desktop", "NCPU": 4, "MemTotal": 858993459
 
 def test_what_docker_says_of_it(tmp_path: Path) -> None:
     shell = FakeShell({"docker version": "27.0\n", "docker info": INFO}, {"docker": "/docker"})
-    found = DockerEngine(shell, paths(tmp_path), "docker").machine()
+    found = DockerEngine(shell, paths(tmp_path), "docker").read_machine()
     assert found == EngineMachine("Docker Desktop", 4, 8.0, rootless=True, cgroups=2)
 
 
 def test_an_engine_that_does_not_answer_is_told_once() -> None:
     class Silent(FakeEngine):
-        def machine(self) -> EngineMachine:
+        def read_machine(self) -> EngineMachine:
             raise CommandError("docker info failed", code=1)
 
     assert machine_checks.examine_engine_machine(cast(Engine, Silent())) == []

@@ -424,10 +424,10 @@ def caches(world: StepWorld) -> Path:
 
 def test_purge_takes_caches_and_the_private_engine(world: StepWorld, graph: Graph) -> None:
     caches(world)
-    world.engine.managed = True
+    world.engine.is_managed = True
     assert down.down(world.open(), purge=True) == 0
     assert world.engine.calls[-1] == "purge"
-    assert "images_remove" not in world.engine.calls, "they go with the engine"
+    assert "remove_own_images" not in world.engine.calls, "they go with the engine"
     assert not world.paths.cache.exists()
     assert not world.paths.state.exists()
     assert printed(world)[0].startswith("environment demo is gone, and so are the caches (")
@@ -435,7 +435,7 @@ def test_purge_takes_caches_and_the_private_engine(world: StepWorld, graph: Grap
 
 def test_purge_takes_our_images_out_of_the_users_docker(world: StepWorld, graph: Graph) -> None:
     assert down.down(world.open(), purge=True) == 0
-    assert "images_remove" in world.engine.calls
+    assert "remove_own_images" in world.engine.calls
 
 
 def test_purge_leaves_what_another_environment_lives_on(world: StepWorld, graph: Graph) -> None:

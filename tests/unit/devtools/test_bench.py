@@ -113,7 +113,7 @@ class Supply:
 
 
 class Engine:
-    def environ(self) -> dict[str, str]:
+    def make_environ(self) -> dict[str, str]:
         return {"DOCKER_HOST": "unix:///somewhere"}
 
 

@@ -105,7 +105,7 @@ def test_what_builds_start_from_trusts_them(tmp_path: Path, company: str) -> Non
     world = make(tmp_path)
     world.served = Registry()
     step = RegistryStep()
-    world.engine.network_create(constants.network("demo"))
+    world.engine.create_network(constants.network("demo"))
     step.apply(world.open())
     assert isinstance(step.check(world.open()), Ready)
     plain = world.served.held["library/golang:1"]

@@ -234,9 +234,9 @@ def test_what_has_been_used_is_never_taken_for_half_made(
 def test_nodes_that_a_look_missed_are_not_deleted_when_kind_meets_them(running: StepWorld) -> None:
     """The engine answered with no container once; kind then finds the cluster."""
     used_volume(running)
-    seen = running.engine.containers
+    seen = running.engine.list_containers
     answers = [list[Any]()]
-    running.engine.containers = lambda **words: answers.pop() if answers else seen(**words)  # type: ignore[method-assign]
+    running.engine.list_containers = lambda **words: answers.pop() if answers else seen(**words)  # type: ignore[method-assign]
     exist = 'node(s) already exist for a cluster with the name "demo"'
     running.kind.error = CommandError("kind create failed with code 1", code=1, evidence=exist)
     running.kind.create = lambda *words: _raise(running.kind.error)

@@ -92,21 +92,21 @@ class Engine:
         self.loaded: list[str] = []
         self.broken = False
 
-    def image_exists(self, reference: str) -> bool:
+    def has_image(self, reference: str) -> bool:
         return reference in self.present
 
-    def load(self, archive: IO[bytes], *, limit: float = 900) -> None:
+    def load_images(self, archive: IO[bytes], *, limit: float = 900) -> None:
         if self.broken:
             raise CommandError("docker load failed", code=1, evidence="no space left on device")
         name = archive.read().decode(errors="replace")
         self.loaded.append(name)
         self.present.add(name)
 
-    def tag(self, image: str, name: str) -> None:
+    def tag_image(self, image: str, name: str) -> None:
         assert image in self.present
         self.present.add(name)
 
-    def image_remove(self, *references: str) -> None:
+    def remove_images(self, *references: str) -> None:
         for reference in references:
             if reference not in self.present:
                 raise CommandError("docker image failed", code=1, evidence=f"No such image: {reference}")

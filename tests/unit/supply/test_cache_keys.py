@@ -47,10 +47,12 @@ class FakeEngine:
     fails: bool = False
     stays: bool = False
 
-    def image_exists(self, reference: str) -> bool:
+    def has_image(self, reference: str) -> bool:
         return reference in self.images
 
-    def build(self, folder: Path, name: str, *, arguments: Sequence[str], on_progress: Callable[[str], None]) -> None:
+    def build_image(
+        self, folder: Path, name: str, *, arguments: Sequence[str], on_progress: Callable[[str], None]
+    ) -> None:
         self.builds.append((folder, name))
         self.built(folder)
         on_progress("step 1/2")
@@ -58,11 +60,11 @@ class FakeEngine:
             raise CommandError("docker build failed with code 1", code=1, evidence="apt-get: not found")
         self.images.add(name)
 
-    def image_tags(self, repository: str) -> list[str]:
+    def list_image_tags(self, repository: str) -> list[str]:
         assert ":" not in repository
         return self.tags
 
-    def image_remove(self, *references: str) -> None:
+    def remove_images(self, *references: str) -> None:
         self.removed += references
         if self.stays:
             raise CommandError("docker image failed with code 1", code=1, evidence="image is being used")

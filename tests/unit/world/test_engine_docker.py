@@ -13,7 +13,7 @@ import pytest
 from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.core.model import Failed, Ready
 from bootstrap.core.paths import Paths
-from bootstrap.world.engine.client import DockerEngine, Machine, choose
+from bootstrap.world.engine.docker import DockerEngine, Machine, choose
 from bootstrap.world.engine.protocol import Container, ContainerSpec, Engine
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
@@ -95,7 +95,7 @@ def test_engine_that_is_down_is_a_precondition(paths: Paths) -> None:
     down = Output(1, "", "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?")
     subject, _ = engine(paths, {"docker ps": down})
     with pytest.raises(PreconditionError, match="does not answer"):
-        subject.containers()
+        subject.list_containers()
 
 
 def test_ensure_raises_what_check_found(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,15 +109,15 @@ def test_ensure_raises_what_check_found(paths: Paths, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("stderr", ["Error: No such network: x", "Error response from daemon: network x not found"])
 def test_what_is_absent_is_no_failure(paths: Paths, stderr: str) -> None:
     subject, _ = engine(paths, {"docker inspect": Output(1, "[]", stderr)})
-    assert not subject.network_exists("x")
-    assert not subject.image_exists("x")
-    assert subject.container("x") is None
-    assert subject.image_size("x") == 0
+    assert not subject.has_network("x")
+    assert not subject.has_image("x")
+    assert subject.find_container("x") is None
+    assert subject.read_image_size("x") == 0
 
 
 def test_other_failure_of_inspect_is_raised(paths: Paths) -> None:
     with pytest.raises(CommandError):
-        engine(paths, {"docker inspect": Output(1, "", "permission denied")})[0].network_exists("x")
+        engine(paths, {"docker inspect": Output(1, "", "permission denied")})[0].has_network("x")
 
 
 def inspected(**document: object) -> str:
@@ -131,8 +131,8 @@ def test_ports_are_those_published_over_tcp(paths: Paths) -> None:
         "80/tcp": None,
     }
     subject, _ = engine(paths, {"docker inspect": inspected(NetworkSettings={"Ports": published})})
-    assert subject.ports("registry") == {5000: 32768}
-    assert subject.port("registry", 80) is None
+    assert subject.list_ports("registry") == {5000: 32768}
+    assert subject.find_port("registry", 80) is None
 
 
 def test_a_container_is_read_in_full(paths: Paths) -> None:
@@ -146,7 +146,7 @@ def test_a_container_is_read_in_full(paths: Paths) -> None:
         },
         "NetworkSettings": {"Networks": {"one": {"IPAddress": "10.0.0.2"}, "two": {"IPAddress": ""}}},
     }
-    found = engine(paths, {"docker inspect": inspected(**document)})[0].container("demo-registry")
+    found = engine(paths, {"docker inspect": inspected(**document)})[0].find_container("demo-registry")
     assert found == Container(
         id="abc",
         name="demo-registry",
@@ -160,7 +160,7 @@ def test_a_container_is_read_in_full(paths: Paths) -> None:
 
 
 def test_the_size_of_an_image(paths: Paths) -> None:
-    assert engine(paths, {"docker inspect": inspected(Size=1000)})[0].image_size("node:1") == 1000
+    assert engine(paths, {"docker inspect": inspected(Size=1000)})[0].read_image_size("node:1") == 1000
 
 
 def test_containers_are_listed_by_exact_name(paths: Paths) -> None:
@@ -171,14 +171,14 @@ def test_containers_are_listed_by_exact_name(paths: Paths) -> None:
         "State": {"Status": "exited", "ExitCode": 137},
     }
     subject, shell = engine(paths, {"docker ps": "abc\n", "docker inspect": json.dumps([document])})
-    [found] = subject.containers(name="demo-registry", label="a=b")
+    [found] = subject.list_containers(name="demo-registry", label="a=b")
     assert (found.name, found.state, found.exit_code) == ("demo-registry", "exited", 137)
     assert "--filter label=a=b --filter name=^/?demo-registry$" in shell.ran[1]
 
 
 def test_a_container_that_vanished_meanwhile_is_left_out(paths: Paths) -> None:
     gone = Output(1, "[]", "Error: No such container: abc")
-    assert engine(paths, {"docker ps": "abc\n", "docker inspect": gone})[0].containers() == []
+    assert engine(paths, {"docker ps": "abc\n", "docker inspect": gone})[0].list_containers() == []
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_failed_look_is_not_an_engine_without_containers(
 ) -> None:
     subject, _ = engine(paths, {"docker ps": "abc\n", "docker inspect": Output(1, "[]", stderr)})
     with pytest.raises(error, match=words):
-        subject.containers()
+        subject.list_containers()
 
 
 @pytest.mark.parametrize(
@@ -213,21 +213,21 @@ def test_what_is_listed_and_not_known_is_still_being_made(paths: Paths, listed: 
             shell.answers = answers | {"docker ps": listed.pop(0)}
 
     shell.on_run = once_more
-    assert subject.unborn("a=b") == count
+    assert subject.count_unfinished_containers("a=b") == count
 
 
 def test_foreign_network_is_neither_adopted_nor_removed(paths: Paths) -> None:
     subject, shell = engine(paths, {"docker inspect": inspected(Labels={}, Containers={})})
     with pytest.raises(PreconditionError, match="is not ours"):
-        subject.network_create("net")
-    subject.network_remove("net")
+        subject.create_network("net")
+    subject.remove_network("net")
     assert not [command for command in shell.ran if command.startswith("docker network")]
 
 
 def test_network_is_made_with_our_label(paths: Paths) -> None:
     absent = Output(1, "[]", "No such network")
     subject, shell = engine(paths, {"docker inspect": absent, "docker network create": "id"})
-    subject.network_create("net")
+    subject.create_network("net")
     label = "--label=app.kubernetes.io/managed-by=tekton-bootstrap"
     assert shell.ran[-1] == f"docker network create --driver=bridge {label} net"
 
@@ -235,18 +235,18 @@ def test_network_is_made_with_our_label(paths: Paths) -> None:
 def test_our_network_is_detached_then_removed(paths: Paths) -> None:
     answers = {"docker inspect": inspected(Labels=OURS, Containers={"abc": {}}), "docker network": ""}
     subject, shell = engine(paths, dict(answers))
-    subject.network_remove("net")
+    subject.remove_network("net")
     assert shell.ran[-2:] == ["docker network disconnect --force net abc", "docker network rm net"]
 
 
 def test_only_our_container_and_volume_are_removed(paths: Paths) -> None:
     foreign, _shell = engine(paths, {"docker inspect": inspected(Config={"Labels": {}}, Labels={})})
-    foreign.container_remove("box")
-    foreign.volume_remove("data")
+    foreign.remove_container("box")
+    foreign.remove_volume("data")
     mine = inspected(Config={"Labels": OURS}, Labels=OURS)
     ours, shell = engine(paths, {"docker inspect": mine, "docker rm --force": "", "docker volume rm": ""})
-    ours.container_remove("box")
-    ours.volume_remove("data")
+    ours.remove_container("box")
+    ours.remove_volume("data")
     assert "docker rm --force --volumes box" in shell.ran
     assert "docker volume rm data" in shell.ran
 
@@ -265,7 +265,7 @@ SPEC = ContainerSpec(
 
 def test_a_container_is_made_with_our_label_and_few_rights(paths: Paths) -> None:
     subject, shell = engine(paths, {"docker create": "id"})
-    subject.container_create(SPEC)
+    subject.create_container(SPEC)
     assert shell.ran[-1].split() == [
         "docker",
         "create",
@@ -285,21 +285,21 @@ def test_a_container_is_made_with_our_label_and_few_rights(paths: Paths) -> None
 
 
 def archived(subject: DockerEngine) -> None:
-    subject.load(Path("a.tar"))
-    subject.save("image:1", Path("b.tar"))
+    subject.load_images(Path("a.tar"))
+    subject.save_image("image:1", Path("b.tar"))
 
 
 @pytest.mark.parametrize(
     ("act", "lines"),
     [
-        (lambda it: it.start("a", "b"), ["start a b"]),
-        (lambda it: it.restart("a", grace=2), ["restart --time=2 a"]),
+        (lambda it: it.start_containers("a", "b"), ["start a b"]),
+        (lambda it: it.restart_container("a", grace=2), ["restart --time=2 a"]),
         (lambda it: it.copy_into("a", "/etc", b"tar"), ["cp - a:/etc"]),
-        (lambda it: it.nodes_remove(["a", "b"]), ["rm --force --volumes a b"]),
-        (lambda it: it.network_connect("net", "a", alias="other"), ["network connect --alias=other net a"]),
+        (lambda it: it.remove_nodes(["a", "b"]), ["rm --force --volumes a b"]),
+        (lambda it: it.connect_network("net", "a", alias="other"), ["network connect --alias=other net a"]),
         (archived, ["load --quiet --input a.tar", "save --output b.tar image:1"]),
-        (lambda it: it.tag("a:1", "a:2"), ["tag a:1 a:2"]),
-        (lambda it: it.image_remove("a:1", "a:2"), ["image rm a:1 a:2"]),
+        (lambda it: it.tag_image("a:1", "a:2"), ["tag a:1 a:2"]),
+        (lambda it: it.remove_images("a:1", "a:2"), ["image rm a:1 a:2"]),
     ],
 )
 def test_what_docker_is_told(paths: Paths, act: Callable[[DockerEngine], object], lines: list[str]) -> None:
@@ -316,22 +316,22 @@ def test_a_command_in_a_container_answers_what_it_printed(paths: Paths) -> None:
 
 def test_a_volume_that_is_there_is_not_made_again(paths: Paths) -> None:
     subject, shell = engine(paths, {"docker inspect": inspected(Name="data")})
-    subject.volume_create("data")
+    subject.create_volume("data")
     absent, again = engine(paths, {"docker inspect": Output(1, "[]", "no such volume"), "docker volume create": ""})
-    absent.volume_create("data")
+    absent.create_volume("data")
     assert not [each for each in shell.ran if "volume create" in each]
     assert again.ran[-1] == "docker volume create --label=app.kubernetes.io/managed-by=tekton-bootstrap data"
 
 
 def test_tags_are_told_as_the_engine_orders_them(paths: Paths) -> None:
     subject, _ = engine(paths, {"docker image ls": "newest\nolder\n"})
-    assert subject.image_tags("tekton-bootstrap/pause") == ["newest", "older"]
+    assert subject.list_image_tags("tekton-bootstrap/pause") == ["newest", "older"]
 
 
 def test_a_build_is_told_step_by_step(paths: Paths) -> None:
     subject, shell = engine(paths, {"docker build": "Step 1/2 : FROM scratch\n ---> abc\nStep 2/2 : RUN make\n"})
     said: list[str] = []
-    subject.build(Path("/context"), "image:1", arguments=["BASE=base:1"], on_progress=said.append)
+    subject.build_image(Path("/context"), "image:1", arguments=["BASE=base:1"], on_progress=said.append)
     assert said == ["step 1/2", "step 2/2"]
     label = "--label app.kubernetes.io/managed-by=tekton-bootstrap"
     options = f"--force-rm --network=host -t image:1 {label} --build-arg BASE=base:1"
@@ -342,7 +342,7 @@ def test_a_failed_build_shows_the_builders_last_lines(paths: Paths) -> None:
     output = "".join(f"line {number}\n" for number in range(30)) + "apt-get: not found\n"
     subject, _ = engine(paths, {"docker build": Output(1, output, "")})
     with pytest.raises(CommandError) as failure:
-        subject.build(Path("/context"), "image:1", on_progress=print)
+        subject.build_image(Path("/context"), "image:1", on_progress=print)
     assert failure.value.evidence.splitlines()[0] == "line 11"
     assert failure.value.evidence.endswith("apt-get: not found")
 
@@ -350,7 +350,7 @@ def test_a_failed_build_shows_the_builders_last_lines(paths: Paths) -> None:
 def test_the_fake_of_the_steps_is_called_as_the_engine_is() -> None:
     """Methods that it does not have fail the test that calls them."""
     common = [name for name in vars(Engine) if name[0] != "_" and callable(getattr(FakeEngine, name, None))]
-    assert {"exec", "copy_into", "container_create"} <= set(common)
+    assert {"exec", "copy_into", "create_container"} <= set(common)
     for name in common:
         wanted, found = (list(signature(getattr(each, name)).parameters.values()) for each in (Engine, FakeEngine))
         assert [(each.name, each.kind) for each in found] == [(each.name, each.kind) for each in wanted], name

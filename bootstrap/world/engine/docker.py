@@ -81,19 +81,19 @@ class DockerEngine:
         return choose(self._wanted, self._machine())
 
     @property
-    def managed(self) -> bool:
+    def is_managed(self) -> bool:
         return self.choice == "managed"
 
     def check(self) -> Verdict:
         if isinstance(self.choice, Failed):
             return self.choice
-        if self.managed:
+        if self.is_managed:
             return self._managed.check()
         version = self._ambient_version()
         return Ready(f"Docker {version}") if version else Failed("Docker no longer answers", "start Docker")
 
     def ensure(self, on_cause: Callable[[str], None]) -> None:
-        if self.managed:
+        if self.is_managed:
             self._managed.ensure(on_cause)
             return
         verdict = self.check()
@@ -101,26 +101,26 @@ class DockerEngine:
             raise PreconditionError(verdict.why, hint=verdict.hint)
 
     def revive(self, on_cause: Callable[[str], None]) -> bool:
-        if self.managed and self._managed.exists():
+        if self.is_managed and self._managed.exists():
             self._managed.ensure(on_cause)
         return isinstance(self.check(), Ready)
 
     def stop_if_idle(self) -> None:
-        if self.managed:
+        if self.is_managed:
             self._managed.stop_if_idle()
 
     def stop(self) -> None:
-        if self.managed:
+        if self.is_managed:
             self._managed.stop()
 
     def purge(self) -> None:
         if self._managed.exists():
             self._managed.purge()
 
-    def environ(self) -> dict[str, str]:
-        return self._managed.environ() if self.managed else {"DOCKER_BUILDKIT": "0"}
+    def make_environ(self) -> dict[str, str]:
+        return self._managed.environ() if self.is_managed else {"DOCKER_BUILDKIT": "0"}
 
-    def machine(self) -> EngineMachine:
+    def read_machine(self) -> EngineMachine:
         found = json.loads(self._docker("info", "--format", "{{json .}}", limit=15).stdout)
         return EngineMachine(
             system=str(found.get("OperatingSystem") or "unknown"),
@@ -130,7 +130,7 @@ class DockerEngine:
             cgroups=int(found.get("CgroupVersion") or 1),
         )
 
-    def containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
+    def list_containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
         filters = []
         if label:
             filters.append(f"label={label}")
@@ -138,7 +138,7 @@ class DockerEngine:
             filters.append(f"name=^/?{name}$")
         return [_container(document) for document in self._documents(self._ids(filters, running))]
 
-    def unborn(self, label: str) -> int:
+    def count_unfinished_containers(self, label: str) -> int:
         """How many containers with `label` the engine is still making, whoever asked for them being gone or not.
 
         It lists one before it copies the image's part of a volume (of a node: a gigabyte), and knows it by its name,
@@ -149,18 +149,18 @@ class DockerEngine:
         missing = set(ids) - known
         return len(missing & set(self._ids([f"label={label}"]))) if missing else 0
 
-    def container(self, name: str) -> Container | None:
+    def find_container(self, name: str) -> Container | None:
         document = self._inspect("container", name)
         return _container(document) if document is not None else None
 
-    def port(self, name: str, container_port: int) -> int | None:
-        return self.ports(name).get(container_port)
+    def find_port(self, name: str, container_port: int) -> int | None:
+        return self.list_ports(name).get(container_port)
 
-    def ports(self, name: str) -> dict[int, int]:
+    def list_ports(self, name: str) -> dict[int, int]:
         document = self._inspect("container", name) or {}
         return _host_ports((document.get("NetworkSettings") or {}).get("Ports") or {})
 
-    def container_create(self, spec: ContainerSpec) -> None:
+    def create_container(self, spec: ContainerSpec) -> None:
         labels = {**OURS, **spec.labels}
         self._docker(
             "create",
@@ -180,38 +180,38 @@ class DockerEngine:
     def copy_into(self, container: str, folder: str, archive: bytes) -> None:
         self._docker("cp", "-", f"{container}:{folder}", stdin=archive)
 
-    def start(self, *containers: str, limit: float = LIMIT) -> None:
+    def start_containers(self, *containers: str, limit: float = LIMIT) -> None:
         self._docker("start", *containers, limit=limit)
 
-    def restart(self, container: str, *, grace: int) -> None:
+    def restart_container(self, container: str, *, grace: int) -> None:
         self._docker("restart", f"--time={grace}", container)
 
     def exec(self, container: str, *command: str, limit: float = LIMIT) -> str:
         return self._docker("exec", container, *command, limit=limit).stdout
 
-    def container_remove(self, name: str) -> None:
+    def remove_container(self, name: str) -> None:
         existing = self._inspect("container", name)
         if existing is not None and _is_ours(existing["Config"]):
             self._docker("rm", "--force", "--volumes", name)
 
-    def nodes_remove(self, names: Sequence[str]) -> None:
+    def remove_nodes(self, names: Sequence[str]) -> None:
         self._docker("rm", "--force", "--volumes", *names)
 
-    def network_create(self, name: str) -> None:
+    def create_network(self, name: str) -> None:
         existing = self._inspect("network", name)
         if existing is None:
-            options = self._managed.network_options(name) if self.managed else []
+            options = self._managed.network_options(name) if self.is_managed else []
             self._docker("network", "create", "--driver=bridge", f"--label={constants.SELECTOR}", *options, name)
         elif not _is_ours(existing):
             raise PreconditionError(f"Docker network {name} exists and is not ours", hint=f"docker network rm {name}")
 
-    def network_exists(self, name: str) -> bool:
+    def has_network(self, name: str) -> bool:
         return self._inspect("network", name) is not None
 
-    def network_connect(self, network: str, container: str, *, alias: str) -> None:
+    def connect_network(self, network: str, container: str, *, alias: str) -> None:
         self._docker("network", "connect", f"--alias={alias}", network, container)
 
-    def network_remove(self, name: str) -> None:
+    def remove_network(self, name: str) -> None:
         existing = self._inspect("network", name)
         if existing is None or not _is_ours(existing):
             return
@@ -219,26 +219,26 @@ class DockerEngine:
             self._docker("network", "disconnect", "--force", name, container, check=False)
         self._docker("network", "rm", name)
 
-    def volume_create(self, name: str) -> None:
+    def create_volume(self, name: str) -> None:
         if self._inspect("volume", name) is None:
             self._docker("volume", "create", f"--label={constants.SELECTOR}", name)
 
-    def volume_remove(self, name: str) -> None:
+    def remove_volume(self, name: str) -> None:
         existing = self._inspect("volume", name)
         if existing is not None and _is_ours(existing):
             self._docker("volume", "rm", name)
 
-    def image_exists(self, reference: str) -> bool:
+    def has_image(self, reference: str) -> bool:
         return self._inspect("image", reference) is not None
 
-    def image_size(self, reference: str) -> int:
+    def read_image_size(self, reference: str) -> int:
         document = self._inspect("image", reference) or {}
         return int(document.get("Size", 0))
 
-    def image_tags(self, repository: str) -> list[str]:
+    def list_image_tags(self, repository: str) -> list[str]:
         return self._docker("image", "ls", "--format={{.Tag}}", repository).stdout.split()
 
-    def build(
+    def build_image(
         self, folder: Path, name: str, *, arguments: Sequence[str] = (), on_progress: Callable[[str], None]
     ) -> None:
         tail: deque[str] = deque(maxlen=BUILD_TAIL)
@@ -256,22 +256,22 @@ class DockerEngine:
         except CommandError as error:  # the classic builder tells the cause on stdout
             raise CommandError(error.message, code=error.code, evidence="\n".join(tail)) from None
 
-    def load(self, archive: Path | IO[bytes], *, limit: float = ARCHIVE_LIMIT) -> None:
+    def load_images(self, archive: Path | IO[bytes], *, limit: float = ARCHIVE_LIMIT) -> None:
         if isinstance(archive, Path):
             self._docker("load", "--quiet", "--input", str(archive), limit=limit)
         else:
             self._docker("load", "--quiet", stdin=archive, limit=limit)
 
-    def save(self, image: str, archive: Path, *, limit: float = ARCHIVE_LIMIT) -> None:
+    def save_image(self, image: str, archive: Path, *, limit: float = ARCHIVE_LIMIT) -> None:
         self._docker("save", "--output", str(archive), image, limit=limit)
 
-    def tag(self, image: str, name: str) -> None:
+    def tag_image(self, image: str, name: str) -> None:
         self._docker("tag", image, name)
 
-    def image_remove(self, *references: str) -> None:
+    def remove_images(self, *references: str) -> None:
         self._docker("image", "rm", *references)
 
-    def images_remove(self) -> None:
+    def remove_own_images(self) -> None:
         ours = ("--filter", f"label={constants.SELECTOR}")
         found = self._docker("image", "ls", "--quiet", "--all", *ours).stdout.split()
         if found:
@@ -286,11 +286,11 @@ class DockerEngine:
         on_line: Callable[[str], None] | None = None,
     ) -> Output:
         """Run the docker client. Raises PreconditionError if the engine does not answer, else as Shell.run."""
-        program = self._managed.client if self.managed else "docker"
+        program = self._managed.client if self.is_managed else "docker"
         try:
             return self._shell.run(
                 [program, *words],
-                env=self.environ(),
+                env=self.make_environ(),
                 stdin=stdin,
                 limit=limit,
                 check=check,
