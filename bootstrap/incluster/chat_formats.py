@@ -1,9 +1,10 @@
 """The message formats of chat robots: the body that each is sent, and what its answer means. Pure.
 
 Formats, limits and codes after the robots' own documentation: DingTalk "custom robot" (open.dingtalk.com: markdown,
-sign by timestamp and secret, 20 messages a minute), WeCom "group robot" (developer.work.weixin.qq.com, path 91770:
-markdown up to 4096 bytes, 20 a minute), Slack "incoming webhooks" (docs.slack.dev: section texts up to 3000
-characters, HTTP 429 with Retry-After), Feishu "custom bot" (open.feishu.cn: bodies up to 20 KB, sign in the body).
+sign by timestamp and secret, 20 messages a minute, or none for ten minutes), WeCom "group robot"
+(developer.work.weixin.qq.com, path 91770: markdown up to 4096 bytes, 20 a minute), Slack "incoming webhooks"
+(docs.slack.dev: section texts up to 3000 characters, HTTP 429 with Retry-After), Feishu "custom bot" (open.feishu.cn:
+bodies up to 20 KB, sign in the body; its answers had `StatusCode` once and have `code` now).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.text import one_line
 
 ELLIPSIS = "…"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 MARKS = {"succeeded": "✅", "failed": "❌", "cancelled": "⏹", "timed out": "⏰"}
 
 
@@ -53,17 +55,20 @@ class Robot:
 
     escape: removes the meaning that the robot's markup gives to other people's text. body: (headline, text) -> the JSON
     to send. size: how large a body is, in the unit of limit (bytes, or characters at Slack); limit: the largest that
-    the robot accepts. code: the field of the answer that is 0 when the message was accepted, "" if only the HTTP status
-    tells; busy: values of that field that ask to send again later. signed: a secret may be set to sign messages with.
+    the robot accepts. codes: fields of the answer that are 0 when the message was accepted, those that count most
+    first; () if only the HTTP status tells. busy: values of these fields that ask to send again later -> after how many
+    seconds. signed: a secret may be set to sign messages with. show_log: the lines of a log, escaped -> as the robot
+    shows each of them on a line of its own.
     """
 
     escape: Callable[[str], str]
     body: Callable[[str, str], Object]
     limit: int
     size: Callable[[Object], int]
-    code: str = ""
-    busy: frozenset[int] = frozenset()
+    codes: tuple[str, ...] = ()
+    busy: Mapping[int, float] = field(default_factory=dict)
     signed: bool = False
+    show_log: Callable[[Sequence[str]], Sequence[str]] = lambda lines: [f"  {line}" for line in lines]
 
 
 # -- texts -------------------------------------------------------------------------------------------
@@ -97,13 +102,26 @@ def escape_plain(text: str) -> str:
     return text.replace("<", "(").replace(">", ")")
 
 
+def quote_lines(lines: Sequence[str]) -> list[str]:
+    """Lines as a quotation in the markdown of DingTalk, where a single newline is a blank.
+
+    Two blanks end a line. A line that would begin a list, a heading or a rule, or a block of code, gets an escape.
+    """
+    quoted = []
+    for line in lines:
+        bare = line.lstrip(" ")
+        bare = re.sub(r"^([-=])", r"\\\1", re.sub(r"^(\d+)\.", r"\1\.", bare))
+        quoted.append(f"> {NO_BREAK * (len(line) - len(line.lstrip(' ')))}{bare}  ")
+    return ["", *quoted] if quoted else []
+
+
 def format_headline(message: Mapping[str, Any]) -> str:
     """ "✅ go-echo-3f9c2e1 succeeded in 42 s". message: as `notify.compose_message` makes it."""
     status = str(message["status"])
     return f"{MARKS.get(status, '')} {message['pipelineRun']} {status} in {message['durationSeconds']} s".strip()
 
 
-def format_text(message: Mapping[str, Any], escape: Callable[[str], str]) -> str:
+def format_text(message: Mapping[str, Any], robot: Robot) -> str:
     """One line per fact, and the last lines of the log of what failed."""
     commit = str(message["commit"])[:12]
     facts = {
@@ -114,8 +132,8 @@ def format_text(message: Mapping[str, Any], escape: Callable[[str], str]) -> str
         "image": f"{message['image']}@{message['digest']}" if message["digest"] else "",
         "failed task": message["failedTask"],
     }
-    lines = [f"- {name}: {escape(str(value))}" for name, value in facts.items() if value]
-    tail = [f"  {escape(line)}" for line in str(message["logTail"]).splitlines()]
+    lines = [f"- {name}: {robot.escape(str(value))}" for name, value in facts.items() if value]
+    tail = robot.show_log([robot.escape(line) for line in str(message["logTail"]).splitlines()])
     return "\n".join([*lines, *tail])
 
 
@@ -124,23 +142,29 @@ def format_text(message: Mapping[str, Any], escape: Callable[[str], str]) -> str
 MAX_BODY_BYTES = 19_000
 """Bytes of a whole body: below what DingTalk (20,000) and Feishu (20 KB) accept, for the signature is added later."""
 
+BUSY_SECONDS = 1.0
+"""Seconds to leave a robot alone that is busy, or that takes only so many messages at once."""
+MINUTE = 60.0
+"""Seconds to leave a robot alone that was sent too much in this minute."""
+
 ROBOTS: Mapping[str, Robot] = {
     "dingtalk": Robot(
         escape_markdown,
         lambda title, body: {"msgtype": "markdown", "markdown": {"title": title, "text": f"### {title}\n\n{body}"}},
         MAX_BODY_BYTES,
         lambda body: len(encode_body(body)),
-        "errcode",
-        frozenset({-1, 130101, 410100}),
+        ("errcode",),
+        {-1: BUSY_SECONDS, 130101: MINUTE, 410100: MINUTE},
         signed=True,
+        show_log=quote_lines,
     ),
     "wecom": Robot(
         escape_markdown,
         lambda title, body: {"msgtype": "markdown", "markdown": {"content": f"### {title}\n{body}"}},
         4096,
         lambda body: len(body["markdown"]["content"].encode()),
-        "errcode",
-        frozenset({-1, 45009, 45033}),
+        ("errcode",),
+        {-1: BUSY_SECONDS, 45009: MINUTE, 45033: BUSY_SECONDS},
     ),
     "slack": Robot(
         escape_slack,
@@ -156,8 +180,8 @@ ROBOTS: Mapping[str, Robot] = {
         lambda title, body: {"msg_type": "text", "content": {"text": f"{title}\n{body}"}},
         MAX_BODY_BYTES,
         lambda body: len(encode_body(body)),
-        "code",
-        frozenset({9499, 11232}),
+        ("code", "StatusCode"),
+        {9499: BUSY_SECONDS, 11232: BUSY_SECONDS},
         signed=True,
     ),
 }
@@ -170,7 +194,7 @@ MESSAGES_PER_MINUTE = 20
 def build_request(kind: str, url: str, secret: str, message: Mapping[str, Any], now: float) -> tuple[str, Object]:
     """(address, body) of one message. secret: "" for none. now: seconds since the epoch, part of the signature."""
     robot = ROBOTS[kind]
-    body = _fit_body(robot, format_headline(message), format_text(message, robot.escape))
+    body = _fit_body(robot, format_headline(message), format_text(message, robot))
     if secret and kind == "dingtalk":
         stamp = str(round(now * 1000))
         sign = quote(_sign(secret.encode(), f"{stamp}\n{secret}".encode()), safe="")
@@ -204,17 +228,23 @@ def judge_answer(kind: str, answer: RobotAnswer) -> SendResult:
     if not 200 <= answer.status < 300:
         return SendResult(f"HTTP {answer.status}")
     robot = ROBOTS.get(kind)
-    if robot is None or not robot.code:
+    if robot is None or not robot.codes:
         return SendResult()
     try:
         parsed = json.loads(answer.body)
-        code = int(parsed[robot.code])
-    except (ValueError, TypeError, KeyError):
+        codes = {name: int(parsed[name]) for name in robot.codes if name in parsed}
+    except (ValueError, TypeError):
+        codes = {}
+    if not codes:
         return SendResult("its answer was not understood")
-    if code == 0:
+    refusal = next(((name, code) for name, code in codes.items() if code), None)
+    if refusal is None:
         return SendResult()
-    said = one_line(str(parsed.get("errmsg") or parsed.get("msg") or ""))[:120]
-    return SendResult(f"{robot.code} {code} {said}".strip(), busy=code in robot.busy)
+    name, code = refusal
+    texts = ("StatusMessage",) if name == "StatusCode" else ("errmsg", "msg")
+    said = one_line(next((str(parsed[each]) for each in texts if parsed.get(each)), ""))[:120]
+    after = robot.busy.get(code)
+    return SendResult(f"{name} {code} {said}".strip(), busy=after is not None, after=after or BUSY_SECONDS)
 
 
 def _sign(key: bytes, signed: bytes) -> str:

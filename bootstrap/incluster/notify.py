@@ -33,7 +33,7 @@ from bootstrap.incluster import chat_formats
 from bootstrap.incluster.chat_formats import RobotAnswer
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.kube_api import Api
-from bootstrap.incluster.rate_limit import PATIENCE, RateLimit
+from bootstrap.incluster.rate_limit import RateLimit
 from bootstrap.incluster.retry_after import parse_retry_after
 from bootstrap.incluster.text import clean, one_line
 
@@ -51,6 +51,8 @@ ATTEMPTS = 3
 ANSWER_BYTES = 10_000
 REQUEST_SECONDS = 10.0
 """Of one request: the run is over, and nobody should wait long for an address that does not answer."""
+SENDING_SECONDS = 80.0
+"""Seconds in which an attempt may begin: long enough for a second one when the minute of a robot's limit is over."""
 LIMIT_SECONDS = 90.0
 """Seconds of all attempts together. Tekton gives the task two minutes, and fails the run when they are over."""
 
@@ -210,14 +212,18 @@ class Channel:
 
 
 def send_message(channel: Channel, message: Object) -> str:
-    """POST the message, again while the server is busy. Answers "sent", "failed: REASON" or "held back: REASON"."""
+    """POST the message, again while the server is busy. Answers "sent", "failed: REASON" or "held back: REASON".
+
+    A message that may have arrived is not sent again: nobody wants it twice.
+    """
     if _split_url(channel.url).scheme not in ("http", "https") or not _split_url(channel.url).hostname:
         return "failed: the address is not an http or https address"
     result = chat_formats.SendResult("nothing was sent")
+    end = channel.clock() + SENDING_SECONDS
     for attempt in range(ATTEMPTS):
         if attempt:
             pause = max(result.after, float(attempt))
-            if pause > PATIENCE:
+            if channel.clock() + pause > end:
                 return f"failed: {result.why}, and it asks for a pause of {pause:g} s"
             channel.sleep(pause)
         why = channel.turn()
@@ -238,7 +244,18 @@ def _try_send(channel: Channel, message: Object) -> chat_formats.SendResult:
     try:
         return chat_formats.judge_answer(channel.kind, channel.post(url, chat_formats.encode_body(body)))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return chat_formats.SendResult(describe_error(error), busy=True)
+        return chat_formats.SendResult(describe_error(error), busy=_is_unsent(error))
+
+
+def _is_unsent(error: BaseException) -> bool:
+    """Whether an attempt ended before the message was sent.
+
+    `urllib.request` wraps in a URLError what happens before it waits for the answer. A connection that was reset or
+    closed by then may have carried the message.
+    """
+    if not isinstance(error, urllib.error.URLError):
+        return False
+    return isinstance(error.reason, ConnectionRefusedError) or not isinstance(error.reason, ConnectionError)
 
 
 def describe_error(error: BaseException) -> str:

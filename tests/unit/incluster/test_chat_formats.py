@@ -105,6 +105,20 @@ def test_feishu_is_signed_in_the_body() -> None:
     assert "sign" not in body_of("feishu")
 
 
+def test_dingtalk_is_given_a_log_whose_lines_stay_lines() -> None:
+    """Its markdown shows a single newline as a blank, and what stands below a list's item as a part of that item."""
+    log = "./main.go:31:7: unexpected name\n  - not a list\n1. no item\n===="
+    lines = body_of("dingtalk", logTail=log)["markdown"]["text"].split("\n")
+    start = lines.index("- failed task: build-image")
+    assert lines[start + 1 :] == [
+        "",
+        "> ./main.go:31:7: unexpected name  ",
+        "> \N{NO-BREAK SPACE}\N{NO-BREAK SPACE}\\- not a list  ",
+        "> 1\\. no item  ",
+        "> \\====  ",
+    ]
+
+
 def told(**body: Any) -> RobotAnswer:
     return RobotAnswer(200, json.dumps(body).encode())
 
@@ -116,21 +130,34 @@ def told(**body: Any) -> RobotAnswer:
         (
             "dingtalk",
             told(errcode=130101, errmsg="send too fast"),
-            SendResult("errcode 130101 send too fast", busy=True),
+            SendResult("errcode 130101 send too fast", busy=True, after=60.0),
         ),
         ("dingtalk", told(errcode=310000, errmsg="sign not match"), SendResult("errcode 310000 sign not match")),
         (
             "wecom",
             told(errcode=45009, errmsg="api freq out of limit"),
-            SendResult("errcode 45009 api freq out of limit", busy=True),
+            SendResult("errcode 45009 api freq out of limit", busy=True, after=60.0),
         ),
         ("wecom", told(errcode=-1), SendResult("errcode -1", busy=True)),
         ("wecom", told(errcode=45033), SendResult("errcode 45033", busy=True)),
-        ("dingtalk", told(errcode=410100), SendResult("errcode 410100", busy=True)),
+        ("dingtalk", told(errcode=410100), SendResult("errcode 410100", busy=True, after=60.0)),
         ("wecom", told(errcode=93000, errmsg="invalid webhook url"), SendResult("errcode 93000 invalid webhook url")),
         ("feishu", told(code=0, msg="success"), SendResult()),
         ("feishu", told(code=11232, msg="frequency limited"), SendResult("code 11232 frequency limited", busy=True)),
         ("feishu", told(code=19021, msg="sign match fail"), SendResult("code 19021 sign match fail")),
+        ("feishu", told(StatusCode=0, StatusMessage="success", Extra=None), SendResult()),
+        ("feishu", told(StatusCode=0, StatusMessage="success", code=0, msg="success"), SendResult()),
+        (
+            "feishu",
+            told(StatusCode=0, StatusMessage="success", code=19024, msg="Key Words Not Found"),
+            SendResult("code 19024 Key Words Not Found"),
+        ),
+        (
+            "feishu",
+            told(StatusCode=19001, StatusMessage="param invalid"),
+            SendResult("StatusCode 19001 param invalid"),
+        ),
+        ("feishu", told(data={}), SendResult("its answer was not understood")),
         ("slack", RobotAnswer(200, b"ok"), SendResult()),
         ("slack", RobotAnswer(404, b"no_service"), SendResult("HTTP 404")),
         ("slack", RobotAnswer(429, b"", 30.0), SendResult("HTTP 429", busy=True, after=30.0)),

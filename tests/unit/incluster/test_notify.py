@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import time
@@ -188,7 +189,7 @@ def test_without_a_log_the_tasks_own_message_is_sent() -> None:
 
 
 def test_a_fault_of_the_other_side_is_tried_again() -> None:
-    outcome, slept = tell(Api([CLONED]), Receiver(503, TimeoutError(), 200))
+    outcome, slept = tell(Api([CLONED]), Receiver(503, urllib.error.URLError(TimeoutError()), 200))
     assert outcome == "sent"
     assert slept == [1, 2]
 
@@ -196,6 +197,22 @@ def test_a_fault_of_the_other_side_is_tried_again() -> None:
 def test_three_times_and_no_more() -> None:
     refused = urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
     assert tell(Api([CLONED]), Receiver(refused, refused, refused))[0] == "failed: Connection refused"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "Connection reset by peer"),
+        http.client.RemoteDisconnected("closed"),
+        TimeoutError("timed out"),
+        urllib.error.URLError(BrokenPipeError(32, "Broken pipe")),
+        http.client.BadStatusLine("SSH-2.0"),
+    ],
+)
+def test_what_may_have_arrived_is_not_sent_again(error: Exception) -> None:
+    outcome, slept = tell(Api([CLONED]), Receiver(error))
+    assert outcome == f"failed: {notify.describe_error(error)}"
+    assert slept == []
 
 
 @pytest.mark.parametrize("status", [302, 400, 404])
@@ -286,13 +303,13 @@ def test_a_robot_that_refuses_with_200_is_a_failure() -> None:
 def test_a_busy_robot_is_told_again() -> None:
     receiver = Receiver(wecom(45009), RobotAnswer(429, retry_after=7.0), wecom(0))
     outcome, slept = tell(Api([CLONED]), receiver, NOTIFY_KIND="wecom")
-    assert (outcome, slept) == ("sent", [1.0, 7.0])
+    assert (outcome, slept) == ("sent", [60.0, 7.0])
     assert receiver.sent[0]["msgtype"] == "markdown"
 
 
 def test_a_robot_that_wants_to_be_left_alone_for_long_is() -> None:
-    outcome, slept = tell(Api([CLONED]), Receiver(RobotAnswer(429, retry_after=60.0)), NOTIFY_KIND="slack")
-    assert (outcome, slept) == ("failed: HTTP 429, and it asks for a pause of 60 s", [])
+    outcome, slept = tell(Api([CLONED]), Receiver(RobotAnswer(429, retry_after=90.0)), NOTIFY_KIND="slack")
+    assert (outcome, slept) == ("failed: HTTP 429, and it asks for a pause of 90 s", [])
 
 
 @pytest.mark.timeout(10)
@@ -330,7 +347,9 @@ def to(url: str, kind: str, secret: str = "") -> tuple[str, list[float]]:
     slept: list[float] = []
 
     def way(kind: str, url: str) -> Channel:
-        return Channel(kind, url, secret, notify.make_poster(""), lambda: "", slept.append, time.time)
+        return Channel(
+            kind, url, secret, notify.make_poster(""), lambda: "", slept.append, lambda: time.time() + sum(slept)
+        )
 
     environ = ENVIRON | {"NOTIFY_KIND": kind, "NOTIFY_URL": url}
     return notify.notify(environ, Api([CLONED, BROKEN], "错\n" * 9000), way, NOW), slept
@@ -341,10 +360,12 @@ def test_each_robot_takes_what_it_is_sent_also_when_it_was_busy(robots: tuple[st
     address, told = robots
     secret = SECRET if kind in ("dingtalk", "feishu") else ""
     assert to(f"{address}/{kind}/robot?token=a", kind, secret) == ("sent", [])
-    assert to(f"{address}/{kind}/robot?token=b&busy=2", kind, secret) == ("sent", [1.0, 2.0])
+    pauses = [60.0] if kind in ("dingtalk", "wecom") else [1.0, 2.0]
+    busy = len(pauses)
+    assert to(f"{address}/{kind}/robot?token=b&busy={busy}", kind, secret) == ("sent", pauses)
     assert "go-echo-x failed in 62 s" in str(told.told[-1])
     assert to(f"{address}/{kind}/robot?token=c&busy=9", kind, secret)[0].startswith("failed: ")
-    assert len(told.told) == 1 + 3 + 3
+    assert len(told.told) == 1 + 2 * (1 + busy)
 
 
 @pytest.mark.parametrize(
