@@ -71,7 +71,7 @@ def _examine_local_cluster(shell: Shell, engine: Engine, config: Config, paths: 
             judge.judge_kernel(
                 platform.release(), host.cgroup_version(), _has_overlayfs(), host.filesystem(paths.state)
             ),
-            judge.judge_capabilities(runc_filter.missing_here(), managed=engine.is_managed),
+            judge.judge_capabilities(runc_filter.read_missing_capabilities(), managed=engine.is_managed),
             *(
                 judge.judge_inotify(name, _read_sysctl(f"fs/inotify/{name}"), wanted)
                 for name, wanted in INOTIFY.items()

@@ -207,7 +207,7 @@ class Source:
         files = map(self._keys.tree, ("images/node", *NODE_MANIFESTS))
         made = [task.removeprefix("layout:") for task in PRELOADED]
         keys = map(self._keys.of, (*made, "base", "go-kubernetes", "go-containerd", "tekton", "go-tools"))
-        dropped = ",".join(sorted(runc_filter.missing_here()))
+        dropped = ",".join(sorted(runc_filter.read_missing_capabilities()))
         return *files, *keys, repr(self._versions["aliases"]), dropped, REPOSITORY
 
     def _locked(self, name: str, layout: Path) -> LockedImage:
@@ -287,7 +287,7 @@ class Source:
             (folder / "manifests" / Path(source).name).write_text(text)
         say("packing the images that it starts from")
         oci_layout.archive(self._node_images(lock), folder / "images.tar")
-        dropped = ",".join(sorted(runc_filter.missing_here()))
+        dropped = ",".join(sorted(runc_filter.read_missing_capabilities()))
         return [f"BASE={self._workshop.tag('base')}", f"VERSION={self.kubernetes()}", f"DROP_CAPABILITIES={dropped}"]
 
     def _node_images(self, lock: Lock) -> Iterable[tuple[Path, list[str]]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from bootstrap.core import constants
 from bootstrap.core.model import Ready
 from bootstrap.world import World, host
-from bootstrap.world.engine.network import EngineNetwork, links
+from bootstrap.world.engine.network import EngineNetwork, list_links
 from bootstrap.world.file_locks import engine_held
 from tests.e2e.docker_client import docker, inspect
 
@@ -71,8 +71,8 @@ def _of_engine(world: World) -> list[str]:
     """What an engine that has ended forgot: bridges under the prefix that its names have."""
     if not world.engine.is_managed or isinstance(world.engine.check(), Ready):
         return []
-    prefix = EngineNetwork.of(world.paths.state / "engine").prefix
-    return [f"bridge {link}" for link in links() if link.startswith(prefix)]
+    prefix = EngineNetwork.open(world.paths.state / "engine").prefix
+    return [f"bridge {link}" for link in list_links() if link.startswith(prefix)]
 
 
 def _containers(world: World) -> list[str]:

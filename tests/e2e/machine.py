@@ -60,5 +60,5 @@ class Machine:
         self.kill_engine()
         dockerd = Dockerd(self.world.shell, self.world.paths.state / "engine", self.world.paths.run)
         dockerd.kill_leftovers()
-        dockerd.network().down(self.world.shell)
+        dockerd.open_network().remove(self.world.shell)
         shutil.rmtree(self.world.paths.run)

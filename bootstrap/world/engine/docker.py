@@ -1,7 +1,7 @@
 """The container engine Docker, by its client: the user's, or a private one that we install and run.
 
-Which of the two is decided once, when first used; see `choose`. Nobody else calls `docker`; what its methods answer and
-raise stands at `protocol.Engine`.
+Which of the two is decided once, when first used; see `choose_engine`. Nobody else calls `docker`. What its methods
+answer and raise stands at `protocol.Engine`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ INSTALL = "install Docker (https://docs.docker.com/engine/install/), or run as r
 
 
 @dataclass(frozen=True)
-class Machine:
+class ChoiceFacts:
     """What the choice of an engine depends on.
 
     docker_host: $DOCKER_HOST or "". private_host: the private engine's. private_exists: it ran here before.
-    docker_version: of the Docker that answers the ambient client, "" for none; asked only when it matters.
+    can_manage: whether a private engine can be installed here. docker_version: asks for the version of the Docker that
+    the plain client reaches, "" for none; called only when it matters.
     """
 
     docker_host: str
@@ -51,8 +52,8 @@ class Machine:
     docker_version: Callable[[], str]
 
 
-def choose(wanted: str, machine: Machine) -> str | Failed:
-    """Name the engine: "docker" or "managed"; or say why there is none.
+def choose_engine(wanted: str, machine: ChoiceFacts) -> str | Failed:
+    """Name the engine: "docker" or "managed"; or say why there is none. wanted: the setting, auto, docker or managed.
 
     A private engine made earlier stays the choice of `auto`, also once a Docker of the user's appears:
     the environments are in it. An explicit DOCKER_HOST outweighs that.
@@ -69,7 +70,10 @@ def choose(wanted: str, machine: Machine) -> str | Failed:
 
 
 class DockerEngine:
-    """wanted: auto, docker or managed. Constructing it has no effect; the choice is made when first used."""
+    """The `Engine` that docker's client drives. wanted: auto, docker or managed.
+
+    Constructing it has no effect; the choice is made when first used. Errors: those that `Engine` names.
+    """
 
     def __init__(self, shell: Shell, paths: Paths, wanted: str) -> None:
         self._shell = shell
@@ -78,21 +82,25 @@ class DockerEngine:
 
     @cached_property
     def choice(self) -> str | Failed:
-        return choose(self._wanted, self._machine())
+        """ "docker" or "managed", or why there is none; asked of the machine once."""
+        return choose_engine(self._wanted, self._read_choice_facts())
 
     @property
     def is_managed(self) -> bool:
+        """Whether it is the private one."""
         return self.choice == "managed"
 
     def check(self) -> Verdict:
+        """Whether it answers, with its version."""
         if isinstance(self.choice, Failed):
             return self.choice
         if self.is_managed:
             return self._managed.check()
-        version = self._ambient_version()
+        version = self._read_ambient_version()
         return Ready(f"Docker {version}") if version else Failed("Docker no longer answers", "start Docker")
 
     def ensure(self, on_cause: Callable[[str], None]) -> None:
+        """Install and start the private engine, or look at the user's. Raises PreconditionError, CommandError."""
         if self.is_managed:
             self._managed.ensure(on_cause)
             return
@@ -101,26 +109,32 @@ class DockerEngine:
             raise PreconditionError(verdict.why, hint=verdict.hint)
 
     def revive(self, on_cause: Callable[[str], None]) -> bool:
+        """Start a private engine that was used before; whether any engine answers."""
         if self.is_managed and self._managed.exists():
             self._managed.ensure(on_cause)
         return isinstance(self.check(), Ready)
 
     def stop_if_idle(self) -> None:
+        """End the private engine if no container runs in it."""
         if self.is_managed:
             self._managed.stop_if_idle()
 
     def stop(self) -> None:
+        """End the private engine and its containers."""
         if self.is_managed:
             self._managed.stop()
 
     def purge(self) -> None:
+        """Remove the private engine with all it holds, also where it is not the choice."""
         if self._managed.exists():
             self._managed.purge()
 
     def make_environ(self) -> dict[str, str]:
-        return self._managed.environ() if self.is_managed else {"DOCKER_BUILDKIT": "0"}
+        """Variables for programs that talk to Docker themselves; "" removes a name."""
+        return self._managed.make_environ() if self.is_managed else {"DOCKER_BUILDKIT": "0"}
 
     def read_machine(self) -> EngineMachine:
+        """The machine as `docker info` describes it."""
         found = json.loads(self._docker("info", "--format", "{{json .}}", limit=15).stdout)
         return EngineMachine(
             system=str(found.get("OperatingSystem") or "unknown"),
@@ -131,36 +145,41 @@ class DockerEngine:
         )
 
     def list_containers(self, *, label: str = "", name: str = "", running: bool = False) -> list[Container]:
+        """Containers by label and exact name."""
         filters = []
         if label:
             filters.append(f"label={label}")
         if name:
             filters.append(f"name=^/?{name}$")
-        return [_container(document) for document in self._documents(self._ids(filters, running))]
+        return [_read_container(document) for document in self._inspect_containers(self._list_ids(filters, running))]
 
     def count_unfinished_containers(self, label: str) -> int:
-        """How many containers with `label` the engine is still making, whoever asked for them being gone or not.
+        """How many containers with `label` Docker lists and is still making, also for a client that is gone.
 
         It lists one before it copies the image's part of a volume (of a node: a gigabyte), and knows it by its name,
         also to remove it, only afterwards (moby 20.10, daemon/create.go: setHostConfig before Register).
         """
-        ids = self._ids([f"label={label}"])
-        known = {document["Id"] for document in self._documents(ids)}
+        ids = self._list_ids([f"label={label}"])
+        known = {document["Id"] for document in self._inspect_containers(ids)}
         missing = set(ids) - known
-        return len(missing & set(self._ids([f"label={label}"]))) if missing else 0
+        return len(missing & set(self._list_ids([f"label={label}"]))) if missing else 0
 
     def find_container(self, name: str) -> Container | None:
+        """The container of that name; None if there is none."""
         document = self._inspect("container", name)
-        return _container(document) if document is not None else None
+        return _read_container(document) if document is not None else None
 
     def find_port(self, name: str, container_port: int) -> int | None:
+        """The port of this machine that leads to TCP `container_port`; None if none does."""
         return self.list_ports(name).get(container_port)
 
     def list_ports(self, name: str) -> dict[int, int]:
+        """Published TCP ports: port inside -> port of this machine; empty while it does not run."""
         document = self._inspect("container", name) or {}
-        return _host_ports((document.get("NetworkSettings") or {}).get("Ports") or {})
+        return _read_host_ports((document.get("NetworkSettings") or {}).get("Ports") or {})
 
     def create_container(self, spec: ContainerSpec) -> None:
+        """Make a container with our label; it does not run yet."""
         labels = {**OURS, **spec.labels}
         self._docker(
             "create",
@@ -178,40 +197,50 @@ class DockerEngine:
         )
 
     def copy_into(self, container: str, folder: str, archive: bytes) -> None:
+        """Unpack a tar archive below `folder` of a container."""
         self._docker("cp", "-", f"{container}:{folder}", stdin=archive)
 
     def start_containers(self, *containers: str, limit: float = LIMIT) -> None:
+        """Start containers; nothing becomes of one that runs."""
         self._docker("start", *containers, limit=limit)
 
     def restart_container(self, container: str, *, grace: int) -> None:
+        """End the container, by force after `grace` seconds, and start it."""
         self._docker("restart", f"--time={grace}", container)
 
     def exec(self, container: str, *command: str, limit: float = LIMIT) -> str:
+        """Run a command in a running container; its stdout."""
         return self._docker("exec", container, *command, limit=limit).stdout
 
     def remove_container(self, name: str) -> None:
+        """End and remove a container of ours with its anonymous volumes."""
         existing = self._inspect("container", name)
         if existing is not None and _is_ours(existing["Config"]):
             self._docker("rm", "--force", "--volumes", name)
 
     def remove_nodes(self, names: Sequence[str]) -> None:
+        """End and remove nodes of a cluster with their anonymous volumes, whatever their labels."""
         self._docker("rm", "--force", "--volumes", *names)
 
     def create_network(self, name: str) -> None:
+        """Make a bridge network with our label. Raises PreconditionError for one that somebody else made."""
         existing = self._inspect("network", name)
         if existing is None:
-            options = self._managed.network_options(name) if self.is_managed else []
+            options = self._managed.make_network_options(name) if self.is_managed else []
             self._docker("network", "create", "--driver=bridge", f"--label={constants.SELECTOR}", *options, name)
         elif not _is_ours(existing):
             raise PreconditionError(f"Docker network {name} exists and is not ours", hint=f"docker network rm {name}")
 
     def has_network(self, name: str) -> bool:
+        """Whether there is a network of that name."""
         return self._inspect("network", name) is not None
 
     def connect_network(self, network: str, container: str, *, alias: str) -> None:
+        """Attach a container to a network, where it is known as `alias` as well."""
         self._docker("network", "connect", f"--alias={alias}", network, container)
 
     def remove_network(self, name: str) -> None:
+        """Detach what is on a network of ours, and remove it."""
         existing = self._inspect("network", name)
         if existing is None or not _is_ours(existing):
             return
@@ -220,32 +249,38 @@ class DockerEngine:
         self._docker("network", "rm", name)
 
     def create_volume(self, name: str) -> None:
+        """Make a volume with our label; fine if it is there."""
         if self._inspect("volume", name) is None:
             self._docker("volume", "create", f"--label={constants.SELECTOR}", name)
 
     def remove_volume(self, name: str) -> None:
+        """Remove a volume of ours with its data."""
         existing = self._inspect("volume", name)
         if existing is not None and _is_ours(existing):
             self._docker("volume", "rm", name)
 
     def has_image(self, reference: str) -> bool:
+        """Whether Docker holds an image of that name."""
         return self._inspect("image", reference) is not None
 
     def read_image_size(self, reference: str) -> int:
+        """Bytes that an image takes, unpacked; 0 if it is not there."""
         document = self._inspect("image", reference) or {}
         return int(document.get("Size", 0))
 
     def list_image_tags(self, repository: str) -> list[str]:
+        """Tags of a repository's images, that of the newest image first."""
         return self._docker("image", "ls", "--format={{.Tag}}", repository).stdout.split()
 
     def build_image(
         self, folder: Path, name: str, *, arguments: Sequence[str] = (), on_progress: Callable[[str], None]
     ) -> None:
+        """Build an image from a folder with a Dockerfile. Raises CommandError with the last BUILD_TAIL lines."""
         tail: deque[str] = deque(maxlen=BUILD_TAIL)
 
         def hear(line: str) -> None:
             tail.append(line)
-            progress = messages.build_progress(line)
+            progress = messages.read_build_progress(line)
             if progress:
                 on_progress(progress)
 
@@ -257,21 +292,26 @@ class DockerEngine:
             raise CommandError(error.message, code=error.code, evidence="\n".join(tail)) from None
 
     def load_images(self, archive: Path | IO[bytes], *, limit: float = ARCHIVE_LIMIT) -> None:
+        """Take in the images of an archive, by the names that stand in it."""
         if isinstance(archive, Path):
             self._docker("load", "--quiet", "--input", str(archive), limit=limit)
         else:
             self._docker("load", "--quiet", stdin=archive, limit=limit)
 
     def save_image(self, image: str, archive: Path, *, limit: float = ARCHIVE_LIMIT) -> None:
+        """Write an image to an archive."""
         self._docker("save", "--output", str(archive), image, limit=limit)
 
     def tag_image(self, image: str, name: str) -> None:
+        """Give an image a further name."""
         self._docker("tag", image, name)
 
     def remove_images(self, *references: str) -> None:
+        """Take names away; an image without one is deleted. Raises CommandError for one that is not there or in use."""
         self._docker("image", "rm", *references)
 
     def remove_own_images(self) -> None:
+        """Remove the images that carry our label, as far as no container is made from them."""
         ours = ("--filter", f"label={constants.SELECTOR}")
         found = self._docker("image", "ls", "--quiet", "--all", *ours).stdout.split()
         if found:
@@ -314,30 +354,30 @@ class DockerEngine:
             raise
         return found[0]
 
-    def _ids(self, filters: Sequence[str], running: bool = False) -> list[str]:
+    def _list_ids(self, filters: Sequence[str], running: bool = False) -> list[str]:
         words = [word for text in filters for word in ("--filter", text)]
         return self._docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)), *words).stdout.split()
 
-    def _documents(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+    def _inspect_containers(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         if not ids:
             return []
         # One that ended in between makes the code 1; the others are listed all the same.
         output = self._docker("inspect", "--type=container", *ids, check=False)
         if output.code and not all(messages.is_absent(line) for line in output.stderr.splitlines()):
-            raise _complaint("docker inspect", output)
+            raise _make_error("docker inspect", output)
         found: list[dict[str, Any]] = json.loads(output.stdout or "[]")
         return found
 
-    def _machine(self) -> Machine:
-        return Machine(
+    def _read_choice_facts(self) -> ChoiceFacts:
+        return ChoiceFacts(
             docker_host=os.environ.get("DOCKER_HOST", ""),
             private_host=self._managed.host,
             private_exists=self._managed.exists(),
             can_manage=host.is_root() and host.has_apt(),
-            docker_version=self._ambient_version,
+            docker_version=self._read_ambient_version,
         )
 
-    def _ambient_version(self) -> str:
+    def _read_ambient_version(self) -> str:
         """Version of the Docker that the plain client reaches: DOCKER_HOST, context, or the default socket."""
         if not self._shell.which("docker"):
             return ""
@@ -345,7 +385,7 @@ class DockerEngine:
         return self._shell.run(words, limit=15, check=False).stdout.strip()
 
 
-def _container(document: Mapping[str, Any]) -> Container:
+def _read_container(document: Mapping[str, Any]) -> Container:
     networks = (document.get("NetworkSettings") or {}).get("Networks") or {}
     bindings = (document.get("HostConfig") or {}).get("PortBindings") or {}
     return Container(
@@ -356,11 +396,11 @@ def _container(document: Mapping[str, Any]) -> Container:
         exit_code=document["State"]["ExitCode"],
         labels=document["Config"]["Labels"] or {},
         networks={name: str(network.get("IPAddress") or "") for name, network in networks.items()},
-        wants_ports=_host_ports(bindings),
+        wants_ports=_read_host_ports(bindings),
     )
 
 
-def _host_ports(bindings: Mapping[str, Sequence[Mapping[str, str]] | None]) -> dict[int, int]:
+def _read_host_ports(bindings: Mapping[str, Sequence[Mapping[str, str]] | None]) -> dict[int, int]:
     """Of {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "41000"}]} the ports of TCP: {5000: 41000}; 0 for none."""
     return {
         int(inside.removesuffix("/tcp")): int(found[0]["HostPort"] or 0)
@@ -375,7 +415,7 @@ def _is_ours(document: Mapping[str, Any]) -> bool:
     return labels.get(constants.MANAGED_BY) == PRODUCT
 
 
-def _complaint(what: str, output: Output) -> CommandError | PreconditionError:
+def _make_error(what: str, output: Output) -> CommandError | PreconditionError:
     """The error for a docker client that was run with `check=False`."""
     if messages.is_unreachable(output.stderr):
         return PreconditionError("Docker does not answer", hint="invoke doctor")

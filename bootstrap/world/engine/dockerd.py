@@ -34,7 +34,10 @@ INHERITED = {"PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 
 class Dockerd:
-    """folder: what lasts (settings, data root, log). run: what a restart of the machine clears (socket, pid file)."""
+    """The dockerd of one folder.
+
+    folder: what lasts (settings, data root, log). run: what a restart of the machine clears (socket, pid file).
+    """
 
     def __init__(self, shell: Shell, folder: Path, run: Path) -> None:
         self._shell = shell
@@ -50,42 +53,44 @@ class Dockerd:
 
     @property
     def host(self) -> str:
+        """Its DOCKER_HOST."""
         return f"unix://{self.socket}"
 
-    def network(self) -> EngineNetwork:
+    def open_network(self) -> EngineNetwork:
+        """Its network. The block of addresses is chosen at the first call. Raises PreconditionError if none is free."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return EngineNetwork.of(self.folder)
+        return EngineNetwork.open(self.folder)
 
-    def pid(self) -> int | None:
-        """Of the running process, recognised by the settings file in its command line."""
+    def find_pid(self) -> int | None:
+        """The running process, recognised by the settings file in its command line; None if there is none."""
         for pid, argv in host.processes():
             if Path(argv[0]).name == "dockerd" and str(self.config_file) in argv:
                 return pid
         return None
 
     def start(self, client: str) -> None:
-        """Back once dockerd has said that it is ready; `client` becomes the docker of our bin folder.
+        """Start dockerd; back once it has said that it is ready. `client` becomes the docker of our bin folder.
 
-        dockerd speaks systemd's notify protocol, so nothing has to ask again and again.
+        dockerd speaks systemd's notify protocol (sd_notify(3)), so nothing has to ask again and again.
         Raises CommandError with the end of its log.
         """
-        self._forget_stale_files()
+        self._remove_stale_files()
         self._write_files(client)
         notify = self.run / "notify.sock"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
             listener.bind(str(notify))
-            self._shell.run(self._command(), env={**_without_strangers(), "NOTIFY_SOCKET": str(notify)})
-            if not self._said_ready(listener):
+            self._shell.run(self._make_command(), env={**_make_environ(), "NOTIFY_SOCKET": str(notify)})
+            if not self._wait_until_ready(listener):
                 evidence = "\n".join(self.log.read_text().splitlines()[-10:]) if self.log.exists() else ""
                 hint = f"less {self.log}"
                 raise CommandError("the private Docker did not start", code=1, hint=hint, evidence=evidence)
 
     def stop(self) -> None:
         """End the process, not its containers; fine if it does not run. Raises TimedOut."""
-        pid = self.pid()
+        pid = self.find_pid()
         if pid:
-            end(pid)
+            end_process(pid)
 
     def kill_leftovers(self) -> None:
         """End what outlived a dockerd that was killed: first each container's init, and all in it with it."""
@@ -99,9 +104,12 @@ class Dockerd:
             for point in host.mounts_below(folder):
                 self._shell.run(["umount", "--lazy", str(point)], check=False)
 
-    def settings(self, runtime: Path | None) -> dict[str, Any]:
-        """daemon.json; it stands in for /etc/docker/daemon.json, which is the user's. runtime: None for plain runc."""
-        network = self.network()
+    def make_settings(self, runtime: Path | None) -> dict[str, Any]:
+        """The contents of daemon.json. It is used in place of /etc/docker/daemon.json, which is the user's.
+
+        runtime: the program that runs containers, None for plain runc. Keys: dockerd(8), daemon configuration file.
+        """
+        network = self.open_network()
         settings: dict[str, Any] = {
             "data-root": str(self.data),
             "exec-root": str(self.exec_root),
@@ -121,19 +129,19 @@ class Dockerd:
             settings |= {"runtimes": {"filtered": {"path": str(runtime)}}, "default-runtime": "filtered"}
         return settings
 
-    def _command(self) -> list[str]:
+    def _make_command(self) -> list[str]:
         """All settings are in the file but for two that dockerd 20.10 reads from arguments only.
 
         Should the machine's own containerd run, dockerd uses it: under names of our own.
         """
         dockerd = self._shell.which("dockerd") or "/usr/sbin/dockerd"
-        name = f"{PRODUCT}-{self.network().prefix}"
+        name = f"{PRODUCT}-{self.open_network().prefix}"
         names = [f"--containerd-namespace={name}", f"--containerd-plugins-namespace={name}-plugins"]
         detached = ["--start", "--background", "--pidfile", str(self.pid_file), "--output", str(self.log)]
         arguments = ["--config-file", str(self.config_file), *names]
         return ["start-stop-daemon", *detached, "--startas", dockerd, "--", *arguments]
 
-    def _said_ready(self, listener: socket.socket) -> bool:
+    def _wait_until_ready(self, listener: socket.socket) -> bool:
         """False some seconds after dockerd has ended, or after START_LIMIT."""
         listener.settimeout(1)
         absent = 0
@@ -142,12 +150,12 @@ class Dockerd:
                 if b"READY=1" in listener.recv(4096):
                     return True
             except TimeoutError:
-                absent = 0 if self.pid() else absent + 1
+                absent = 0 if self.find_pid() else absent + 1
             if absent == PATIENCE:
                 return False
         return False
 
-    def _forget_stale_files(self) -> None:
+    def _remove_stale_files(self) -> None:
         """dockerd believes a pid in these files as soon as any process has it; ours does not run now."""
         for file in (self.pid_file, self.exec_root / "containerd/containerd.pid", self.socket):
             file.unlink(missing_ok=True)
@@ -159,8 +167,8 @@ class Dockerd:
         link = self.bin / "docker"
         link.unlink(missing_ok=True)
         link.symlink_to(client)
-        runtime = self._write_runtime() if runc_filter.missing_here() else None
-        self.config_file.write_text(json.dumps(self.settings(runtime), indent=1))
+        runtime = self._write_runtime() if runc_filter.read_missing_capabilities() else None
+        self.config_file.write_text(json.dumps(self.make_settings(runtime), indent=1))
 
     def _write_runtime(self) -> Path:
         """Our runtime with an interpreter that stays: the system's, or the one behind a virtual environment."""
@@ -172,10 +180,11 @@ class Dockerd:
         return target
 
 
-def end(pid: int) -> None:
-    """Back as soon as the process has ended, also where its parent does not reap it. Raises TimedOut.
+def end_process(pid: int) -> None:
+    """End a process: SIGTERM, then SIGKILL after STOP_LIMIT seconds. Raises TimedOut.
 
-    Process 1 of a virtual machine or a container may take seconds for that, or never do it.
+    Back as soon as it has ended, also where its parent does not reap it: process 1 of a virtual machine or a container
+    may take seconds for that, or never do it.
     """
     with contextlib.suppress(ProcessLookupError):
         process = os.pidfd_open(pid)
@@ -189,6 +198,6 @@ def end(pid: int) -> None:
         raise TimedOut(f"process {pid} (dockerd) did not end, also when it was killed")
 
 
-def _without_strangers() -> dict[str, str]:
+def _make_environ() -> dict[str, str]:
     """A shell environment that removes all but what dockerd needs."""
     return {name: "" for name in os.environ if name not in INHERITED and not name.lower().endswith("_proxy")}

@@ -24,7 +24,7 @@ PROGRAMS = {"dockerd": "docker.io", "iptables": "iptables", "ip": "iproute2"}
 
 
 class ManagedEngine:
-    """Nothing happens before a method is called."""
+    """A Docker of this product's own. Constructing it has no effect."""
 
     def __init__(self, shell: Shell, paths: Paths) -> None:
         self._shell = shell
@@ -46,8 +46,8 @@ class ManagedEngine:
         """Whether it ever ran here and was not purged."""
         return self._dockerd.data.exists()
 
-    def environ(self) -> dict[str, str]:
-        """For child programs; "" removes a name. Our client comes first in PATH, and it has its own logins."""
+    def make_environ(self) -> dict[str, str]:
+        """Variables for child programs; "" removes a name. Our client comes first in PATH, and has its own logins."""
         return {
             "DOCKER_HOST": self.host,
             "DOCKER_CONFIG": str(self._folder / "client"),
@@ -60,34 +60,36 @@ class ManagedEngine:
         }
 
     def check(self) -> Verdict:
+        """Ready when its programs, dockerd and network are there and it answers; else Pending with what is missing."""
         missing = [program for program in PROGRAMS if not self._shell.which(program)]
         if missing:
             return Pending(f"Docker is not installed (no {', '.join(missing)})")
-        if not self._dockerd.pid():
+        if not self._dockerd.find_pid():
             return Pending("the private Docker is not running")
-        version = self._version()
+        version = self._read_version()
         if not version:
             return Pending("the private Docker does not answer yet")
-        if not self._dockerd.network().complete(self._shell):
+        if not self._dockerd.open_network().is_complete(self._shell):
             return Pending("the private Docker's bridge or packet rules are missing")
         return Ready(f"Docker {version}, private to this product")
 
     def ensure(self, on_cause: Callable[[str], None]) -> None:
-        """Install what is missing and start dockerd; back when it answers. May be called at any state, and twice.
+        """Install what is missing and start dockerd; back when it answers. May be called in any state, and twice.
 
-        Raises PreconditionError (cannot install) or CommandError (does not start; evidence: its log).
+        on_cause: hears what is being done. Raises PreconditionError (it cannot be installed), CommandError (it does not
+        start; evidence: its log).
         """
-        with self._lock(on_cause):
+        with self._hold_lock(on_cause):
             self._install(on_cause)
-            self._dockerd.network().up(self._shell)
-            if not self._dockerd.pid():
+            self._dockerd.open_network().create(self._shell)
+            if not self._dockerd.find_pid():
                 on_cause("starting the private Docker")
                 self._dockerd.start(self.client)
 
     def stop_if_idle(self) -> None:
-        """As `stop`, if no container runs. It stays when it cannot be asked."""
+        """Do as `stop` does if no container runs. It is left running when it cannot be asked."""
         if self._answers() and not self._docker("ps", "--quiet").split():
-            self._end()
+            self._stop_daemon()
 
     def stop(self) -> None:
         """End dockerd and every container of it, and what packets to them needed; images, volumes, networks and stopped
@@ -98,11 +100,11 @@ class ManagedEngine:
         running = self._docker("ps", "--quiet").split()
         if running:
             self._docker("stop", "--time", "10", *running, limit=120)
-        self._end()
+        self._stop_daemon()
 
-    def _end(self) -> None:
+    def _stop_daemon(self) -> None:
         self._dockerd.stop()
-        self._dockerd.network().down(self._shell)
+        self._dockerd.open_network().remove(self._shell)
 
     def purge(self) -> None:
         """Remove dockerd's processes, containers, images, networks and folders. The package stays installed."""
@@ -113,32 +115,32 @@ class ManagedEngine:
         self._dockerd.stop()
         self._dockerd.kill_leftovers()
         if self._folder.exists():
-            self._dockerd.network().down(self._shell)
+            self._dockerd.open_network().remove(self._shell)
         for folder in (self._folder, self._dockerd.run):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def network_options(self, name: str) -> list[str]:
+    def make_network_options(self, name: str) -> list[str]:
         """Options of `docker network create` that put the network's bridge under our packet rules."""
-        bridge = self._dockerd.network().bridge_for(name)
+        bridge = self._dockerd.open_network().name_bridge(name)
         return [
             f"--opt=com.docker.network.bridge.name={bridge}",
             f"--opt=com.docker.network.driver.mtu={host.mtu()}",
         ]
 
     def _docker(self, *words: str, limit: float = 30) -> str:
-        return self._shell.run([self.client, *words], env=self.environ(), limit=limit).stdout
+        return self._shell.run([self.client, *words], env=self.make_environ(), limit=limit).stdout
 
-    def _version(self) -> str:
+    def _read_version(self) -> str:
         try:
             return self._docker("version", "--format", "{{.Server.Version}}", limit=10).strip().partition("+")[0]
         except BootstrapError:
             return ""
 
     def _answers(self) -> bool:
-        return bool(self._dockerd.pid() and self._version())
+        return bool(self._dockerd.find_pid() and self._read_version())
 
     @contextlib.contextmanager
-    def _lock(self, on_cause: Callable[[str], None]) -> Iterator[None]:
+    def _hold_lock(self, on_cause: Callable[[str], None]) -> Iterator[None]:
         """Two commands may want the engine at once; the second waits for the first."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as file:
@@ -162,9 +164,9 @@ class ManagedEngine:
             hint = f"apt-get install {' '.join(packages)}"
             raise PreconditionError("Docker could not be installed", hint=hint, evidence=error.evidence) from None
         if "docker.io" in packages:
-            self._leave_service_off()
+            self._disable_service()
 
-    def _leave_service_off(self) -> None:
+    def _disable_service(self) -> None:
         """The package enables its service for the next boot; nobody asked for that one."""
         if self._shell.which("systemctl") and Path("/run/systemd/system").exists():
             units = ("docker.service", "docker.socket", "containerd.service")

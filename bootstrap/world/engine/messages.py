@@ -39,8 +39,8 @@ def is_name_in_use(stderr: str) -> bool:
     return NAME_IN_USE in stderr
 
 
-def build_progress(line: str) -> str:
-    """What a build does now: "Step 3/9 : RUN make" -> "step 3/9"; "" for a line that tells nothing of it."""
+def read_build_progress(line: str) -> str:
+    """What a build does now: "Step 3/9 : RUN make" -> "step 3/9"; "" for a line that says nothing of it."""
     return line.split(" : ")[0].lower()[:PROGRESS_WIDTH] if line.startswith(PROGRESS) else ""
 
 

@@ -27,21 +27,21 @@ CAPABILITIES = """
 """Names by bit, as in linux/capability.h."""
 
 
-def missing(bounding: int, last: int) -> frozenset[str]:
+def find_missing_capabilities(bounding: int, last: int) -> frozenset[str]:
     """Names of the capabilities up to bit `last` that are not in the set `bounding`."""
     return frozenset(name for bit, name in enumerate(CAPABILITIES[: last + 1]) if not bounding >> bit & 1)
 
 
-def missing_here(proc: Path = Path("/proc")) -> frozenset[str]:
-    """What the kernel knows but this process may not pass on (CapBnd)."""
+def read_missing_capabilities(proc: Path = Path("/proc")) -> frozenset[str]:
+    """Names of the capabilities that the kernel knows and this process may not pass on (CapBnd in /proc/PID/status)."""
     status = (proc / "self/status").read_text()
     bounding = next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:"))
     last = int((proc / "sys/kernel/cap_last_cap").read_text())
-    return missing(int(bounding, 16), last)
+    return find_missing_capabilities(int(bounding, 16), last)
 
 
-def filtered(process: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
-    """The same OCI process with `without` taken out of each of its capability sets."""
+def filter_process(process: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
+    """The same OCI process (runtime-spec, config.md) with `without` taken out of each of its capability sets."""
     sets = process.get("capabilities")
     if not sets:
         return process
@@ -49,15 +49,15 @@ def filtered(process: dict[str, Any], without: frozenset[str]) -> dict[str, Any]
     return {**process, "capabilities": kept}
 
 
-def rewrite(file: Path, without: frozenset[str], *, key: str = "") -> None:
+def rewrite_file(file: Path, without: frozenset[str], *, key: str = "") -> None:
     """Filter the OCI process in `file`: the whole document, or its member `key`."""
     before = json.loads(file.read_text())
-    after = {**before, key: filtered(before.get(key) or {}, without)} if key else filtered(before, without)
+    after = {**before, key: filter_process(before.get(key) or {}, without)} if key else filter_process(before, without)
     if after != before:
         file.write_text(json.dumps(after))
 
 
-def option(argv: Sequence[str], *names: str) -> str:
+def find_option(argv: Sequence[str], *names: str) -> str:
     """The value of the first of `names` in argv, written `--name value` or `--name=value`; "" without one."""
     for index, word in enumerate(argv):
         head, equals, value = word.partition("=")
@@ -66,20 +66,21 @@ def option(argv: Sequence[str], *names: str) -> str:
     return ""
 
 
-def prepare(argv: Sequence[str], without: frozenset[str]) -> None:
-    """Rewrite the file that runc is about to read, if this is a create, run or exec."""
+def prepare_file(argv: Sequence[str], without: frozenset[str]) -> None:
+    """Rewrite the file that runc is about to read, if its arguments `argv` are those of create, run or exec."""
     if "exec" in argv:
-        process = option(argv, "--process", "-p")
+        process = find_option(argv, "--process", "-p")
         if process:
-            rewrite(Path(process), without)
+            rewrite_file(Path(process), without)
     elif "create" in argv or "run" in argv:
-        bundle = option(argv, "--bundle", "-b") or "."
-        rewrite(Path(bundle) / "config.json", without, key="process")
+        bundle = find_option(argv, "--bundle", "-b") or "."
+        rewrite_file(Path(bundle) / "config.json", without, key="process")
 
 
 def main() -> None:
+    """Prepare the file for this machine, then become runc with the same arguments."""
     runc = shutil.which("runc") or "/usr/sbin/runc"
-    prepare(sys.argv[1:], missing_here())
+    prepare_file(sys.argv[1:], read_missing_capabilities())
     os.execv(runc, [runc, *sys.argv[1:]])  # noqa: S606 - becoming runc is the whole point
 
 

@@ -36,7 +36,7 @@ def mac(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(host, name, no_such_file)
     monkeypatch.setattr(host, "memory_gib", lambda measure=host.memory_gib: measure(tmp_path))
     monkeypatch.setattr(host, "listener", lambda port, look=host.listener: look(port, tmp_path))
-    monkeypatch.setattr(runc_filter, "missing_here", no_such_file)
+    monkeypatch.setattr(runc_filter, "read_missing_capabilities", no_such_file)
     monkeypatch.setattr(machine_checks, "examine_network", lambda *_, **__: [])
 
 

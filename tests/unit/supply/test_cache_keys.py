@@ -80,7 +80,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "ca.crt").write_text("CA")
     monkeypatch.setattr(rootfs, "CA_BUNDLE", tmp_path / "ca.crt")
     monkeypatch.setattr(rootfs, "machine_sources", lambda: ("bookworm", ["deb http://mirror bookworm main"]))
-    monkeypatch.setattr(runc_filter, "missing_here", lambda: frozenset({"CAP_SYS_RESOURCE"}))
+    monkeypatch.setattr(runc_filter, "read_missing_capabilities", lambda: frozenset({"CAP_SYS_RESOURCE"}))
     return project
 
 

@@ -13,14 +13,14 @@ import pytest
 from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.core.model import Failed, Ready
 from bootstrap.core.paths import Paths
-from bootstrap.world.engine.docker import DockerEngine, Machine, choose
+from bootstrap.world.engine.docker import ChoiceFacts, DockerEngine, choose_engine
 from bootstrap.world.engine.protocol import Container, ContainerSpec, Engine
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
 from tests.unit.step_world import FakeEngine
 
 OURS = {"app.kubernetes.io/managed-by": "tekton-bootstrap"}
-BARE = Machine(
+BARE = ChoiceFacts(
     docker_host="",
     private_host="unix:///run/x/docker.sock",
     private_exists=False,
@@ -29,7 +29,7 @@ BARE = Machine(
 )
 
 
-def with_docker(machine: Machine) -> Machine:
+def with_docker(machine: ChoiceFacts) -> ChoiceFacts:
     return replace(machine, docker_version=lambda: "28.0")
 
 
@@ -45,8 +45,8 @@ def with_docker(machine: Machine) -> Machine:
         ("managed", with_docker(BARE), "managed"),
     ],
 )
-def test_choice(wanted: str, machine: Machine, choice: str) -> None:
-    assert choose(wanted, machine) == choice
+def test_choice(wanted: str, machine: ChoiceFacts, choice: str) -> None:
+    assert choose_engine(wanted, machine) == choice
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_choice(wanted: str, machine: Machine, choice: str) -> None:
         ("managed", replace(BARE, can_manage=False), "a private Docker needs root on Debian or Ubuntu"),
     ],
 )
-def test_no_engine_says_why_and_what_to_do(wanted: str, machine: Machine, why: str) -> None:
-    choice = choose(wanted, machine)
+def test_no_engine_says_why_and_what_to_do(wanted: str, machine: ChoiceFacts, why: str) -> None:
+    choice = choose_engine(wanted, machine)
     assert isinstance(choice, Failed)
     assert choice.why == why
     assert choice.hint
@@ -69,7 +69,7 @@ def test_managed_is_chosen_without_asking_docker() -> None:
     def asked() -> str:
         raise AssertionError("docker was asked")
 
-    assert choose("managed", replace(BARE, docker_version=asked)) == "managed"
+    assert choose_engine("managed", replace(BARE, docker_version=asked)) == "managed"
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def paths(tmp_path: Path) -> Paths:
 @pytest.fixture(autouse=True)
 def fixed_network(monkeypatch: pytest.MonkeyPatch) -> None:
     fixed = EngineNetwork("tb123456", IPv4Network("10.213.0.0/16"))
-    monkeypatch.setattr(EngineNetwork, "of", staticmethod(lambda folder: fixed))
+    monkeypatch.setattr(EngineNetwork, "open", staticmethod(lambda folder: fixed))
     monkeypatch.setattr(host, "mtu", lambda: 1450)
 
 
@@ -50,15 +50,15 @@ def test_only_a_dockerd_with_our_settings_is_ours(paths: Paths, monkeypatch: pyt
     mine = subject(paths, FakeShell())
     settings = str(mine.config_file)
     running(monkeypatch, (1, ["/usr/bin/dockerd", "-H", "fd://"]), (2, ["vim", settings]))
-    assert mine.pid() is None
+    assert mine.find_pid() is None
     running(monkeypatch, (3, ["/usr/sbin/dockerd", "--config-file", settings]))
-    assert mine.pid() == 3
+    assert mine.find_pid() == 3
 
 
 def test_stale_files_go_before_a_start(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pid that another process has by now would keep dockerd from starting."""
     running(monkeypatch)
-    monkeypatch.setattr(runc_filter, "missing_here", frozenset)
+    monkeypatch.setattr(runc_filter, "read_missing_capabilities", frozenset)
     monkeypatch.setattr(dockerd, "PATIENCE", 1)
     monkeypatch.setattr(dockerd, "START_LIMIT", 1)
     shell = FakeShell({"start-stop-daemon --start": ""}, ALL)
@@ -74,7 +74,7 @@ def test_stale_files_go_before_a_start(paths: Paths, monkeypatch: pytest.MonkeyP
 
 def test_start_is_over_when_dockerd_says_so(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     running(monkeypatch)
-    monkeypatch.setattr(runc_filter, "missing_here", frozenset)
+    monkeypatch.setattr(runc_filter, "read_missing_capabilities", frozenset)
     monkeypatch.setenv("INVOKE_GIT_PASSWORD", "hush")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
     shell = FakeShell({"start-stop-daemon --start": ""}, ALL, on_run=say_ready)
@@ -92,7 +92,7 @@ def say_ready(environ: Mapping[str, str]) -> None:
 
 def test_settings_share_nothing_with_another_docker(paths: Paths) -> None:
     mine = subject(paths, FakeShell())
-    settings = mine.settings(None)
+    settings = mine.make_settings(None)
     assert settings["iptables"] is False
     assert settings["bridge"] == "tb123456-0"
     assert settings["default-address-pools"] == [{"base": "10.213.128.0/17", "size": 24}]
@@ -104,7 +104,7 @@ def test_settings_share_nothing_with_another_docker(paths: Paths) -> None:
 
 
 def test_filtering_runtime_is_set_only_where_asked(paths: Paths) -> None:
-    settings = subject(paths, FakeShell()).settings(Path("/x/runtime-filter"))
+    settings = subject(paths, FakeShell()).make_settings(Path("/x/runtime-filter"))
     assert settings["runtimes"] == {"filtered": {"path": "/x/runtime-filter"}}
     assert settings["default-runtime"] == "filtered"
 
@@ -149,7 +149,7 @@ def test_looking_creates_nothing(paths: Paths, monkeypatch: pytest.MonkeyPatch) 
     running(monkeypatch)
     managed = ManagedEngine(FakeShell(programs=ALL), paths)
     managed.check()
-    managed.environ()
+    managed.make_environ()
     assert not managed.exists()
     assert not paths.state.exists()
 
@@ -164,13 +164,13 @@ def test_an_engine_that_ends_takes_bridge_and_rules_with_it(
 ) -> None:
     settings = str(subject(paths, FakeShell()).config_file)
     running(monkeypatch, (3, ["/usr/sbin/dockerd", "--config-file", settings]))
-    monkeypatch.setattr(network, "links", lambda: ["lo", "eth0", "tb123456-0", "tb999999-0"])
+    monkeypatch.setattr(network, "list_links", lambda: ["lo", "eth0", "tb123456-0", "tb999999-0"])
     shell = FakeShell(programs=ALL)
     managed = ManagedEngine(shell, paths)
     answers: dict[str, str | Output] = {f"{managed.client} version": version, f"{managed.client} ps": ""}
     shell.answers = answers | {"iptables -w": "", "ip link delete": ""}
     ended: list[int] = []
-    monkeypatch.setattr(dockerd, "end", ended.append)
+    monkeypatch.setattr(dockerd, "end_process", ended.append)
     managed.stop()
     assert ended == [3]
     assert len([each for each in shell.ran if " -D " in each]) == (3 if gone else 0)
@@ -191,14 +191,14 @@ def test_a_process_that_nobody_reaps_has_ended(
     ) as child:
         assert child.stdout
         child.stdout.readline()
-        dockerd.end(child.pid)
+        dockerd.end_process(child.pid)
         os.kill(child.pid, 0)  # it is still in the table
         assert child.wait(5) == -number
-    dockerd.end(child.pid)
+    dockerd.end_process(child.pid)
 
 
 def test_environ_leads_children_to_the_private_engine_only(paths: Paths) -> None:
-    environ = ManagedEngine(FakeShell(), paths).environ()
+    environ = ManagedEngine(FakeShell(), paths).make_environ()
     assert environ["DOCKER_HOST"] == f"unix://{paths.run}/docker.sock"
     assert environ["DOCKER_CONTEXT"] == ""
     assert environ["PATH"].startswith(f"{paths.state}/engine/bin:")

@@ -32,8 +32,8 @@ def test_why_docker_failed(stderr: str, unreachable: bool, absent: bool) -> None
     ],
 )
 def test_what_a_build_does(line: str, progress: str) -> None:
-    assert messages.build_progress(line) == progress
+    assert messages.read_build_progress(line) == progress
 
 
 def test_a_long_step_is_cut() -> None:
-    assert len(messages.build_progress("#5 [2/4] RUN " + "x" * 100)) == messages.PROGRESS_WIDTH
+    assert len(messages.read_build_progress("#5 [2/4] RUN " + "x" * 100)) == messages.PROGRESS_WIDTH
