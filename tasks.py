@@ -358,4 +358,5 @@ def typed() -> tuple[list[Flow], list[Fault]]:
     return [FLOWS[each.name](None, **each.as_kwargs) for each in found], faults
 
 
+main.mask_tracebacks()
 main.guard(*typed())

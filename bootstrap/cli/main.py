@@ -6,12 +6,15 @@ import functools
 import os
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 from bootstrap.core.errors import BootstrapError, Fault, Interrupted, UsageError
+from bootstrap.core.masking import mask_known
 from bootstrap.core.paths import PROJECT, Paths
 from bootstrap.settings import config as settings
 
@@ -57,6 +60,19 @@ class Flow:
         except UsageError as error:
             found += error.faults
         return found
+
+
+def mask_tracebacks() -> None:
+    """Have whatever no code catches, in any thread, printed without secrets."""
+
+    def write(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        sys.stderr.write(mask_known("".join(traceback.format_exception(kind, error, trace))))
+
+    def write_of_thread(failure: threading.ExceptHookArgs) -> None:
+        if failure.exc_type is not SystemExit:
+            write(failure.exc_type, failure.exc_value, failure.exc_traceback)
+
+    sys.excepthook, threading.excepthook = write, write_of_thread
 
 
 def guard(flows: Sequence[Flow], faults: Sequence[Fault]) -> None:
@@ -110,5 +126,6 @@ def _unforeseen(error: Exception) -> BootstrapError:
         return BootstrapError(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
     descriptor, file = tempfile.mkstemp(prefix="tekton-bootstrap-", suffix=".txt")  # mode 0600
     with os.fdopen(descriptor, "w") as report:
-        report.write("".join(traceback.format_exception(error)))
-    return BootstrapError(f"a fault of this program: {type(error).__name__}: {error}", hint=f"report it with {file}")
+        report.write(mask_known("".join(traceback.format_exception(error))))
+    words = mask_known(f"a fault of this program: {type(error).__name__}: {error}")
+    return BootstrapError(words, hint=f"report it with {file}")

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from bootstrap.core.masking import mask_secrets
 from bootstrap.core.model import Secret
 from bootstrap.core.text import clean_except_colours
 from bootstrap.incluster.text import clean
 
-MASK = "***"
-MIN_SECRET_CHARACTERS = 4
-"""A shorter secret is not masked: it would be found within ordinary words."""
-
 KEEP_SECONDS = 10.0
 """How long the known secrets are kept until they are asked for again."""
-
-_PATTERNS = (
-    re.compile(r"(?<=://)[^/\s@]+(?=@)"),  # credentials in an address
-    re.compile(r"""(?i)(?<=authorization)(["']?\s*[:=]\s*["']?(?:basic|bearer)\s+)[^\s"']+"""),
-    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"),  # a token of a ServiceAccount
-)
-
-
-def mask_secrets(text: str, secrets: Iterable[Secret]) -> str:
-    """Replace the given secrets, and whatever looks like a credential, by MASK.
-
-    Credentials are recognized in URLs (user:password@), after "Authorization:", and as ServiceAccount tokens.
-    """
-    for secret in sorted({each.reveal() for each in secrets}, key=len, reverse=True):
-        if len(secret) >= MIN_SECRET_CHARACTERS:
-            text = text.replace(secret, MASK)
-    for pattern in _PATTERNS:
-        text = pattern.sub(lambda match: (match[1] if match.re.groups else "") + MASK, text)
-    return text
 
 
 def sanitize(value: Any, secrets: Iterable[Secret]) -> Any:

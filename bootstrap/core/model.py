@@ -10,13 +10,22 @@ Object = dict[str, Any]
 """A Kubernetes object as parsed YAML or JSON."""
 
 
+_known: set[str] = set()
+"""The text of each Secret of this process. The only global state: a fault that nobody foresaw has no World at hand."""
+
+
 class Secret:
-    """A text that must not be shown. str(), repr() and f-strings are masked; `reveal()` is the text."""
+    """A text that must not be shown. str(), repr() and f-strings are masked; `reveal()` is the text.
+
+    Every one that is made is remembered, so that whatever is printed later can be masked (`list_known_secrets`).
+    """
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
         self._text = text
+        if text:
+            _known.add(text)
 
     def reveal(self) -> str:
         """The text itself."""
@@ -36,6 +45,11 @@ class Secret:
 
     def __bool__(self) -> bool:
         return bool(self._text)
+
+
+def list_known_secrets() -> list[Secret]:
+    """Every secret that this process has come to know."""
+    return [Secret(each) for each in tuple(_known)]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,10 +211,10 @@ def _find_entry(document: Mapping[str, Any], list_: str, name: str, what: str, s
 
 
 def _decode(data: object, source: str) -> str:
-    """The PEM text of base64 data, "" for none. Raises PreconditionError."""
+    """The PEM text of base64 data, "" for none; its lines may be broken, as for kubectl. Raises PreconditionError."""
     if not data:
         return ""
     try:
-        return base64.b64decode(str(data), validate=True).decode()
+        return base64.b64decode(re.sub(r"[\r\n]", "", str(data)), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         raise PreconditionError(f"{source}: certificate-authority-data is not base64 of a PEM text") from None

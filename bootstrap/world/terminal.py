@@ -2,7 +2,8 @@
 
 With a terminal the steps under way are redrawn in place below what is done. Without one (a pipe, a CI log,
 TERM=dumb) the same facts come as one line per change, never with carriage returns. Results go to stdout,
-warnings and errors to stderr. Foreign text (logs, messages of programs) is stripped of control characters.
+warnings and errors to stderr. Foreign text (logs, messages of programs) is stripped of control characters, and what
+steps, warnings and errors say of secrets; results are not, for some are asked for because of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bootstrap.core import terminal_layout
+from bootstrap.core.masking import mask_known
 from bootstrap.core.model import Secret
 from bootstrap.incluster.text import clean, one_line
 
@@ -130,14 +132,14 @@ class TerminalReport:
         with self._lock:
             # What is redrawn and stderr share a terminal: past rich, the two would overwrite each other.
             console = self._out if self._live and self._err.is_terminal else self._err
-            console.print(Text(f"warning: {one_line(text)}", "yellow"), soft_wrap=True)
+            console.print(Text(mask_known(f"warning: {one_line(text)}"), "yellow"), soft_wrap=True)
 
     def error(self, error: BaseException) -> None:
         with self._lock:
             self._open.clear()
             self.close()
             for index, line in enumerate(terminal_layout.format_error(error)):
-                self._err.print(Text(line, "" if index else "bold red"), soft_wrap=True)
+                self._err.print(Text(mask_known(line), "" if index else "bold red"), soft_wrap=True)
 
     def table(self, columns: list[str], rows: list[list[str]]) -> None:
         lines = terminal_layout.format_table(columns, rows)
@@ -192,15 +194,15 @@ class _Line:
         self._said: dict[str, tuple[str, float]] = {}
 
     def cause(self, text: str) -> None:
-        self._cause = text
-        self._say("cause", text, CAUSE_PAUSE)
+        self._cause = mask_known(text)
+        self._say("cause", self._cause, CAUSE_PAUSE)
 
     def progress(self, text: str) -> None:
-        self._progress = text
-        self._say("progress", text, PROGRESS_PAUSE)
+        self._progress = mask_known(text)
+        self._say("progress", self._progress, PROGRESS_PAUSE)
 
     def log(self, text: str) -> None:
-        for line in clean(text).expandtabs().splitlines():
+        for line in mask_known(clean(text)).expandtabs().splitlines():
             self._report.show("", Text(f"{'':7}{one_line(self.name)} | {line}", "dim"))
 
     def ready(self, text: str, *, changed: bool) -> None:
@@ -228,7 +230,7 @@ class _Line:
 
     def _end(self, mark: str, text: str, *, flush: bool = True) -> None:
         self._report.forget(self)
-        self._report.show(mark, self._row(mark, text), flush=flush)
+        self._report.show(mark, self._row(mark, mask_known(text)), flush=flush)
 
     def _say(self, what: str, text: str, pause: float) -> None:
         """A line of its own where nothing is redrawn; not twice the same, and not too often."""

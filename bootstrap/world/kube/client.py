@@ -177,7 +177,8 @@ def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
         tls = _plain_tls(plain)
     except (OSError, ValueError):  # ssl.SSLError is the first; the library says more about it
         return _load_any(kubeconfig, context, stamp)
-    authorization = {"authorization": f"Bearer {plain.token.reveal()}"} if plain.token else {}
+    token = plain.token.reveal()
+    authorization = {"authorization": _make_header(f"Bearer {token}", str(kubeconfig))} if token.strip() else {}
     http = Http(plain.server.rstrip("/"), make_pool(tls), lambda: authorization)
     return _Link(stamp, http, Discovery(http), tls, "")
 
@@ -215,12 +216,26 @@ def _load_any(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
     direct = is_loopback(settings.host) or is_exempt(urlsplit(settings.host).hostname or "")
     proxy = "" if direct else settings.proxy or ""
     pool = make_pool(tls, server_name=settings.tls_server_name or "", proxy=proxy)
-    http = Http(settings.host.rstrip("/"), pool, lambda: _authorization(settings))
+    http = Http(settings.host.rstrip("/"), pool, lambda: _authorization(settings, kubeconfig, context))
     return _Link(stamp, http, Discovery(http), tls, settings.tls_server_name or "")
 
 
-def _authorization(settings: Any) -> dict[str, str]:
-    return {each["key"]: each["value"] for each in settings.auth_settings().values() if each["value"]}
+def _authorization(settings: Any, kubeconfig: Path, context: str) -> dict[str, str]:
+    """The headers that log in, trimmed as client-go trims what it reads from a tokenFile.
+
+    Raises PreconditionError for a login that no header can hold.
+    """
+    Secret(settings.password or "")
+    given = {each["key"]: each["value"] for each in settings.auth_settings().values() if each["value"]}
+    return {key: _make_header(str(value), f"context {context} of {kubeconfig}") for key, value in given.items()}
+
+
+def _make_header(value: str, source: str) -> str:
+    scheme, _, login = value.strip().partition(" ")
+    login = Secret(login.strip()).reveal()  # from here on it is masked wherever it shows
+    if not (login.isascii() and login.isprintable()):
+        raise PreconditionError(f"{source}: its token holds characters that no HTTP header can have")
+    return f"{scheme} {login}"
 
 
 def _tls(settings: Any) -> ssl.SSLContext:

@@ -8,6 +8,8 @@ import inspect
 import os
 import re
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +33,7 @@ from bootstrap.core.errors import (
     TimedOut,
     UsageError,
 )
+from bootstrap.core.model import Secret
 from bootstrap.core.paths import Paths
 from bootstrap.settings.config import Config
 from tests.unit.fakes import FakeReport
@@ -117,6 +120,24 @@ def test_a_fault_of_ours_is_one_line_and_a_file_for_its_owner(
     assert told(report).hint == f"report it with {file}"
     assert file.stat().st_mode & 0o777 == 0o600
     assert "Traceback" in file.read_text()
+
+
+def test_a_fault_of_ours_shows_no_secret(
+    report: FakeReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = Secret("t0ken-of-test-main").reveal()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    error = ValueError(f"Invalid header value b'Bearer {token}\\n'")
+    assert code_of(raising(error)) == 1
+    assert told(report).message == "a fault of this program: ValueError: Invalid header value b'Bearer ***\\n'"
+    [file] = tmp_path.iterdir()
+    assert token not in file.read_text()
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    main.mask_tracebacks()
+    sys.excepthook(ValueError, error, None)
+    threading.excepthook(threading.ExceptHookArgs((ValueError, error, None, None)))
+    assert capsys.readouterr().err == "ValueError: Invalid header value b'Bearer ***\\n'\n" * 2
 
 
 def test_a_task_keeps_the_signature_that_invoke_reads(report: FakeReport) -> None:

@@ -324,3 +324,23 @@ def test_a_watch_that_is_forbidden_says_so(script: Script, kube: Kube) -> None:
     script.on(watch, status(403, "Forbidden", "pods is forbidden"))
     with pytest.raises(ApiError, match="pods is forbidden"):
         next(kube.watch("v1", "Pod", "n", seconds=1.5))
+
+
+def test_a_token_file_is_trimmed_as_by_kubectl(script: Script, tmp_path: Path) -> None:
+    script.on("GET /version", VERSION)
+    with serving(script, tmp_path) as kubeconfig:
+        (tmp_path / "token").write_text("t0ken-of-a-file\n")
+        kubeconfig.write_text(kubeconfig.read_text().replace("token: s3cret", f"tokenFile: {tmp_path / 'token'}"))
+        assert Kube(kubeconfig, "test").version() == "v1.36.3"
+    assert {each.headers["authorization"] for each in script.seen("GET /version")} == {"Bearer t0ken-of-a-file"}
+
+
+@pytest.mark.parametrize("token", ["two\\nlines", "unseen\\u200b"])
+def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(
+    script: Script, tmp_path: Path, token: str
+) -> None:
+    with serving(script, tmp_path) as kubeconfig:
+        kubeconfig.write_text(kubeconfig.read_text().replace("token: s3cret", f'token: "{token}"'))
+        with pytest.raises(PreconditionError, match="holds characters that no HTTP header can have") as caught:
+            Kube(kubeconfig, "test").version()
+    assert token[:3] not in caught.value.message
