@@ -31,7 +31,7 @@ import yaml
 from bootstrap.core import pki
 from bootstrap.core.model import Object
 from bootstrap.objects.image_refs import LOCAL
-from bootstrap.steps.registry import free_port
+from bootstrap.steps.registry import find_free_port
 from bootstrap.supply import oci_layout, tekton_build
 from bootstrap.supply.tekton_releases import DASHBOARD
 from bootstrap.world.probe import ask_here
@@ -174,7 +174,7 @@ def host(crane: Path) -> Iterator[Host]:
 @contextlib.contextmanager
 def _registry(crane: Path, folder: Path) -> Iterator[int]:
     """go-containerregistry's, on a port of this machine."""
-    port = free_port()
+    port = find_free_port()
     words = [str(crane), "registry", "serve", f"--address=127.0.0.1:{port}", f"--disk={folder}"]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

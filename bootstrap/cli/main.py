@@ -50,13 +50,13 @@ class Flow:
         if self.verb != "up" or config.context:
             return found
         from bootstrap.settings import kind_config
-        from bootstrap.steps.kind_cluster import configuration
+        from bootstrap.steps.kind_cluster import make_configuration
 
         try:
             if found:
                 kind_config.load(PROJECT / config.cluster.config)
             else:  # only good settings can contradict the file
-                configuration(config, PROJECT)
+                make_configuration(config, PROJECT)
         except UsageError as error:
             found += error.faults
         return found

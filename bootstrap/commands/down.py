@@ -54,7 +54,7 @@ def _undo(world: World, *, engine: bool) -> list[BootstrapError]:
     """
     if world.config.elsewhere and not isinstance(world.images.check(), Ready):
         world.images.provide(world.report.step("images"))  # what is to go is rendered first, as for `up`
-    todo = graph.steps(world)
+    todo = graph.list_steps(world)
     outside = {"engine", "images", "registry", "cluster"}
     inside = {step.name for step in todo} - outside
     wanted = (outside if engine else set()) | (inside if world.config.context else set())

@@ -15,7 +15,7 @@ from bootstrap.objects import image_refs, image_rewrite
 from bootstrap.objects.image_refs import parse_reference
 from bootstrap.objects.manifests import get_part, sort_by_need
 from bootstrap.objects.patches import apply_patches
-from bootstrap.steps.tekton import shell_images
+from bootstrap.steps.tekton import make_shell_image_patches
 from bootstrap.supply import oci_layout
 from bootstrap.supply.build_cache import key_of
 from bootstrap.supply.mirror import load_image, side_by_side, tag_of
@@ -79,7 +79,7 @@ def has_own_images(folder: Path) -> bool:
 def download(world: World, folder: Path) -> None:
     """Tekton's manifests into `folder`, images by logical name, in files that `kubectl apply` takes in their order."""
     parts: dict[str, list[object]] = {}
-    for each in sort_by_need(apply_patches(world.images.tekton(), shell_images())):
+    for each in sort_by_need(apply_patches(world.images.tekton(), make_shell_image_patches())):
         parts.setdefault(get_part(each) or "tekton-pipelines", []).append(each)
     folder.mkdir(parents=True, exist_ok=True)
     for name, objects in parts.items():

@@ -11,7 +11,7 @@ from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.objects.readiness import at, judge
-from bootstrap.steps.cleanup import variables
+from bootstrap.steps.cleanup import make_variables
 from bootstrap.world import World
 
 START_LIMIT = 60.0
@@ -29,7 +29,7 @@ def cleanup(world: World, *, dry_run: bool = False) -> int:
 
     Raises PreconditionError where there is no cleanup, or no volume for the archive that is wanted.
     """
-    environ = variables(world.config) | ({"DRY_RUN": "on"} if dry_run else {})
+    environ = make_variables(world.config) | ({"DRY_RUN": "on"} if dry_run else {})
     writes = environ["DRY_RUN"] == "off"
     return run_now(world, "cleanup", environ, mount=environ["ARCHIVE"] if writes else "")
 

@@ -11,13 +11,13 @@ from bootstrap.core.errors import BootstrapError, PreconditionError
 from bootstrap.core.model import Failed, Pending, Ready, Unknown, Verdict
 from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.steps import graph
-from bootstrap.steps.reconcile import Outcome, look
+from bootstrap.steps.reconcile import Outcome, check_steps
 from bootstrap.world import World
 
 
 def status(world: World, *, as_json: bool = False) -> int:
     """Check every step; 0 only if all are Ready."""
-    outcomes = look(graph.steps(world), world, world.clock)
+    outcomes = check_steps(graph.list_steps(world), world, world.clock)
     ready = all(isinstance(outcome.verdict, Ready) for outcome in outcomes)
     if as_json:
         world.report.json(make_document(world, outcomes))

@@ -16,9 +16,8 @@ from bootstrap.core.model import Ready
 from bootstrap.core.text import format_duration
 from bootstrap.objects import apply_plan
 from bootstrap.steps import graph
-from bootstrap.steps.kind_cluster import configuration
-from bootstrap.steps.reconcile import Outcome, Step, below, converge, look
-from bootstrap.steps.reconcile import plans as plans_of
+from bootstrap.steps.kind_cluster import make_configuration
+from bootstrap.steps.reconcile import Outcome, Step, check_steps, converge, find_needed_steps, plan_steps
 from bootstrap.world import World
 from bootstrap.world.file_locks import engine_in_use, environment_lock
 
@@ -30,8 +29,8 @@ def up(world: World, *, dry_run: bool = False) -> int:
     """Bring every step to Ready; answers the exit code. After an interruption the next call goes on."""
     start = world.clock.now()
     if not world.config.context:
-        configuration(world.config, world.project)  # its faults are told before anything is touched
-    todo = graph.steps(world)
+        make_configuration(world.config, world.project)  # its faults are told before anything is touched
+    todo = graph.list_steps(world)
     if dry_run:
         return _show_dry_run(world, todo)
     if world.supply_why.startswith("auto"):
@@ -63,9 +62,9 @@ def _bring_all(world: World, todo: Sequence[Step[World]]) -> list[Outcome]:
     bring = partial(converge, world=world, clock=world.clock, report=world.report, cancel=world.cancel)
     if not (world.config.context or world.kubeconfig.exists()):
         return bring(todo)
-    foundation = bring(below(todo, "cluster"))
+    foundation = bring(find_needed_steps(todo, "cluster"))
     if not any(outcome.changed for outcome in foundation):
-        found = look(todo, world, world.clock, foundation)
+        found = check_steps(todo, world, world.clock, foundation)
         if all(isinstance(outcome.verdict, Ready) for outcome in found):
             return found  # as nearly always, and then a plan would only cost time
     _review_plans(world, todo)
@@ -92,7 +91,7 @@ def read_last_up(world: World) -> dict[str, Any]:
 
 def _show_dry_run(world: World, todo: Sequence[Step[World]]) -> int:
     """Print what `up` would do; answers the exit code. Raises StepError for what it would refuse."""
-    outcomes = look(todo, world, world.clock)
+    outcomes = check_steps(todo, world, world.clock)
     rows = [[outcome.name, name_verdict(outcome.verdict), outcome.verdict.why] for outcome in outcomes]
     world.report.table(["step", "now", "why"], rows)
     changes = [outcome.name for outcome in outcomes if not isinstance(outcome.verdict, Ready)]
@@ -106,7 +105,7 @@ def _review_plans(world: World, todo: Sequence[Step[World]]) -> None:
     """Print what changes in an existing environment. Raises StepError if any of it cannot be done."""
     if not world.kube.list("v1", "Namespace", labels=constants.SELECTOR):
         return
-    found = plans_of(todo, world)
+    found = plan_steps(todo, world)
     if any(plan.there and plan.does for plan in found) or any(plan.refusals for plan in found):
         told = apply_plan.make_rows(found)
         world.report.line("plan")

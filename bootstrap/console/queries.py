@@ -139,7 +139,7 @@ class Queries:
         kept = self._cache.get("polls", lambda: world.kube.get("v1", "ConfigMap", poller.STATE, constants.RUNS))
         data = at(kept, "data") or {}
         rows = []
-        for url in poller.repositories(world.config):
+        for url in poller.list_repositories(world.config):
             state, _ = poll_state.load_state(data.get(poll_state.make_key(url)))
             rows.append({"repository": url, "branches": dict(state.branches), "why": state.why, "seen": state.seen})
         return {"minutes": world.config.poll.minutes, "rows": rows}

@@ -108,9 +108,9 @@ def forward_tekton_dashboard(world: World) -> Iterator[str]:
 def _check_steps(world: World) -> list[Outcome]:
     """Check every step. The modules that this needs are imported by the first call."""
     from bootstrap.steps import graph
-    from bootstrap.steps.reconcile import look
+    from bootstrap.steps.reconcile import check_steps
 
-    return look(graph.steps(world), world, world.clock)
+    return check_steps(graph.list_steps(world), world, world.clock)
 
 
 def _open_socket(world: World, port: int) -> socket.socket:

@@ -11,13 +11,13 @@ from bootstrap.core import constants
 from bootstrap.core.model import Object
 from bootstrap.objects.manifests import CRD, TRIGGERS, get_part, sort_by_need
 from bootstrap.steps import manifest_catalog, tekton
-from bootstrap.steps.cleanup import cleanup
-from bootstrap.steps.credentials import credentials
-from bootstrap.steps.kind_cluster import configuration
-from bootstrap.steps.listener import listener
-from bootstrap.steps.node_trust import CERTS, hosts_toml
-from bootstrap.steps.poller import poller
-from bootstrap.steps.registry import free_port
+from bootstrap.steps.cleanup import make_cleanup_step
+from bootstrap.steps.credentials import make_credentials
+from bootstrap.steps.kind_cluster import make_configuration
+from bootstrap.steps.listener import make_listener_step
+from bootstrap.steps.node_trust import CERTS, make_hosts_toml
+from bootstrap.steps.poller import make_poller_step
+from bootstrap.steps.registry import find_free_port
 from bootstrap.supply.source import Source
 from bootstrap.world import World
 
@@ -26,22 +26,22 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 def collect_objects(world: World) -> dict[str, Sequence[Object]]:
     """Name of a file -> what it holds, in the order to apply: what a kind needs is in an earlier file."""
-    release = sort_by_need(tekton.objects(world))
+    release = sort_by_need(tekton.render_objects(world))
     triggers = [each for each in release if get_part(each) == TRIGGERS]
     pipelines = [each for each in release if each not in triggers]
     return {
-        "namespaces": manifest_catalog.namespaces().objects(world),
-        "credentials": credentials(world),
+        "namespaces": manifest_catalog.make_namespaces_step().objects(world),
+        "credentials": make_credentials(world),
         "tekton-pipelines": pipelines,
         "tekton-triggers-kinds": [each for each in triggers if each["kind"] == CRD],
         "tekton-triggers": [each for each in triggers if each["kind"] != CRD],
-        "builder": sort_by_need(manifest_catalog.builder(world).objects(world)),
-        "git": sort_by_need(manifest_catalog.git_objects(world)),
-        "demo": sort_by_need(manifest_catalog.demo_objects(world)),
-        "pipeline": sort_by_need(manifest_catalog.pipeline().objects(world)),
-        "listener": sort_by_need(listener().objects(world)),
-        "poller": sort_by_need(poller().objects(world)),
-        "cleanup": sort_by_need(cleanup().objects(world)),
+        "builder": sort_by_need(manifest_catalog.make_builder_step(world).objects(world)),
+        "git": sort_by_need(manifest_catalog.render_git(world)),
+        "demo": sort_by_need(manifest_catalog.render_demo(world)),
+        "pipeline": sort_by_need(manifest_catalog.make_pipeline_step().objects(world)),
+        "listener": sort_by_need(make_listener_step().objects(world)),
+        "poller": sort_by_need(make_poller_step().objects(world)),
+        "cleanup": sort_by_need(make_cleanup_step().objects(world)),
     }
 
 
@@ -52,9 +52,9 @@ def collect_files(world: World) -> dict[str, bytes]:
     pair = identity.certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
     return {
         "kind.yaml": yaml.safe_dump(
-            configuration(world.config, world.project, world.images.lock().node_image)
+            make_configuration(world.config, world.project, world.images.lock().node_image)
         ).encode(),
-        "certs/hosts.toml": hosts_toml(world).encode(),
+        "certs/hosts.toml": make_hosts_toml(world).encode(),
         "certs/ca.crt": identity.authority().certificate,
         "registry/htpasswd": identity.htpasswd(settings.username, password),
         "registry/tls.crt": pair.certificate,
@@ -74,7 +74,7 @@ def write_files(world: World, folder: Path) -> None:
 
 def make_environ(world: World, source: Source, folder: Path) -> dict[str, str]:
     """The script's variables."""
-    settings, lock, port = world.config.registry, world.images.lock(), free_port()
+    settings, lock, port = world.config.registry, world.images.lock(), find_free_port()
     password = world.identity.password("registry", settings.password)
     login = world.identity.docker_config(settings.username, password, (f"127.0.0.1:{port}", constants.REGISTRY))
     return {

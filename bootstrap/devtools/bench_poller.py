@@ -20,7 +20,7 @@ from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.incluster import poll as agent
 from bootstrap.incluster.kube_api import Api
-from bootstrap.steps.registry import free_port
+from bootstrap.steps.registry import find_free_port
 from bootstrap.world import World, probe
 from bootstrap.world.shell import running
 
@@ -130,7 +130,7 @@ def _fill_repository(world: World, repository: Path, commits: int) -> None:
 
 @contextlib.contextmanager
 def _run_git_server(world: World, program: Path, root: Path, login: Path) -> Iterator[str]:
-    port = free_port()
+    port = find_free_port()
     environ = {"PORT": str(port), "GIT_PROJECT_ROOT": str(root), "CREDENTIALS_DIR": str(login), "WEBHOOK_URL": ""}
 
     def listens() -> Verdict:

@@ -17,7 +17,7 @@ from bootstrap.core.errors import BootstrapError, CommandError
 from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.core.paths import Paths
 from bootstrap.core.wait import until
-from bootstrap.steps.registry import free_port
+from bootstrap.steps.registry import find_free_port
 from bootstrap.world import World, apt, probe
 from bootstrap.world.engine.docker import DockerEngine
 from bootstrap.world.shell import running
@@ -62,7 +62,7 @@ def measure_mirror(world: World, folder: Path, times: int, invoke: Invoke) -> Me
 def run_registry(world: World, folder: Path) -> Iterator[tuple[str, list[str]]]:
     """An empty registry of go-containerregistry's on this machine: its address, and the lines that it logs."""
     folder.mkdir(parents=True)
-    port, heard = free_port(), list[str]()
+    port, heard = find_free_port(), list[str]()
     crane = str(world.images.tool("crane"))
     argv = [crane, "registry", "serve", f"--address=127.0.0.1:{port}", f"--disk={folder}"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from bootstrap.core.model import Lock, Object, Ready, Verdict
 from bootstrap.objects.patches import Patch, Select, apply_patches, put
 from bootstrap.settings.config import Config
-from bootstrap.steps.last_job import last_failure
+from bootstrap.steps.last_job import describe_last_failure
 from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.world import World
 
@@ -18,23 +18,30 @@ ARCHIVE = "/archive"
 CONTAINER = ("spec", "jobTemplate", "spec", "template", "spec", "containers", NAME)
 
 
-def cleanup() -> ManifestStep:
+def make_cleanup_step() -> ManifestStep:
+    """The step `cleanup`."""
     return ManifestStep(
         NAME,
-        lambda world: objects(world.images.lock(), world.project, world.config),
+        lambda world: render_objects(world.images.lock(), world.project, world.config),
         needs=("tekton",),
         limit=60,
-        prove=_told,
+        prove=_describe_cleanup,
     )
 
 
-def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
-    """manifests/cleanup with the settings put in; without `cleanup.archive` no volume is made."""
+def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
+    """The objects of manifests/cleanup with the settings in them, images by the digests of `lock`.
+
+    Without `cleanup.archive` there is no volume. Raises what `manifest_step.render` raises.
+    """
     cron, settings = Select("CronJob"), config.cleanup
     patches = [
         Patch(cron, put("spec", "suspend", value=settings.hours == 0)),
         Patch(cron, put("spec", "schedule", value=f"23 */{settings.hours or 1} * * *")),
-        *(Patch(cron, put(*CONTAINER, "env", key, "value", value=value)) for key, value in variables(config).items()),
+        *(
+            Patch(cron, put(*CONTAINER, "env", key, "value", value=value))
+            for key, value in make_variables(config).items()
+        ),
     ]
     wanted = render(lock, project / FOLDER, patches=patches)
     if settings.archive == "on":
@@ -42,8 +49,8 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     return [each for each in apply_patches(wanted, [Patch(cron, _unmount)]) if each["kind"] != "PersistentVolumeClaim"]
 
 
-def variables(config: Config) -> dict[str, str]:
-    """What the program is told; see bootstrap.incluster.cleanup."""
+def make_variables(config: Config) -> dict[str, str]:
+    """The environment variables of the cleanup program, name -> value; `bootstrap.incluster.cleanup` reads them."""
     settings = config.cleanup
     return {
         "KEEP": str(settings.keep),
@@ -60,10 +67,10 @@ def _unmount(cron: Object) -> None:
     del container["volumeMounts"], pod["volumes"]
 
 
-def _told(world: World) -> Verdict:
-    """Ready in any case: an environment with too many runs works. But a cleanup that failed is said."""
+def _describe_cleanup(world: World) -> Verdict:
+    """Ready in any case, because an environment with too many runs works; the text names a cleanup that failed."""
     settings = world.config.cleanup
     does = "only looks" if settings.dry_run == "on" else "deletes old runs"
     when = f"every {settings.hours} h" if settings.hours else "by invoke cleanup only"
-    failed = last_failure(world, NAME)
+    failed = describe_last_failure(world, NAME)
     return Ready(f"{does} {when}" + (f"; {failed}" if failed else ""))

@@ -1,4 +1,4 @@
-"""The secrets that the environment lives on: git, registry, BuildKit's mutual TLS, webhooks, notifications."""
+"""The Secrets of the environment: for git, registry, BuildKit's mutual TLS, webhooks and notifications."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bootstrap.core.paths import PRODUCT
 from bootstrap.objects.manifests import is_ours
 from bootstrap.settings import git_logins
 from bootstrap.settings.registry_endpoint import choose_endpoint
-from bootstrap.steps.trusted_cas import authorities
+from bootstrap.steps.trusted_cas import read_trusted_cas
 from bootstrap.world import World
 
 BUILDKIT = f"buildkitd.{constants.BUILD}.svc.cluster.local"
@@ -22,12 +22,18 @@ BUILDKIT = f"buildkitd.{constants.BUILD}.svc.cluster.local"
 
 @dataclass(frozen=True)
 class CredentialsStep:
+    """The Secrets, and the ConfigMaps with the certificates that pods trust.
+
+    Objects that others made are left alone.
+    """
+
     name: str = "credentials"
     needs: tuple[str, ...] = ("namespaces", "registry")
     limit: float = 30
 
     def check(self, world: World) -> Verdict:
-        stale = _stale(world)
+        """Ready when every object is there with the wanted contents; Failed when somebody else made one of them."""
+        stale = _list_stale(world)
         foreign = [wanted for wanted, live in stale if live is not None and not is_ours(live)]
         if foreign:
             meta = foreign[0]["metadata"]
@@ -39,32 +45,34 @@ class CredentialsStep:
         return Ready("git-auth, docker-auth, buildkit (mutual TLS)")
 
     def apply(self, world: World) -> None:
-        world.kube.apply([wanted for wanted, live in _stale(world) if live is None or is_ours(live)])
+        """Write the objects that are missing or differ. Raises ApiError."""
+        world.kube.apply([wanted for wanted, live in _list_stale(world) if live is None or is_ours(live)])
 
     def undo(self, world: World) -> None:
-        for wanted in credentials(world):
-            live = _live(world, wanted)
+        """Delete the objects that carry our label."""
+        for wanted in make_credentials(world):
+            live = _read_live(world, wanted)
             if live is not None and is_ours(live):
                 meta = wanted["metadata"]
                 world.kube.delete("v1", wanted["kind"], meta["name"], meta["namespace"])
 
 
-def _stale(world: World) -> list[tuple[Object, Object | None]]:
-    """What the cluster lacks or holds with other contents, as (wanted, what is there).
+def _list_stale(world: World) -> list[tuple[Object, Object | None]]:
+    """The objects that are missing or have other contents, each as (wanted, live); live is None where it is missing.
 
     Secrets carry no digest annotation: a digest of a password is a way to guess it.
     """
-    pairs = [(wanted, _live(world, wanted)) for wanted in credentials(world)]
-    return [(wanted, live) for wanted, live in pairs if not holds(live, wanted)]
+    pairs = [(wanted, _read_live(world, wanted)) for wanted in make_credentials(world)]
+    return [(wanted, live) for wanted, live in pairs if not is_current(live, wanted)]
 
 
-def _live(world: World, wanted: Object) -> Object | None:
+def _read_live(world: World, wanted: Object) -> Object | None:
     meta = wanted["metadata"]
     return world.kube.get("v1", wanted["kind"], meta["name"], meta["namespace"])
 
 
-def holds(live: Object | None, wanted: Object) -> bool:
-    """Whether the live object has the wanted data and annotations."""
+def is_current(live: Object | None, wanted: Object) -> bool:
+    """Whether the live object has the wanted data and annotations. live: None if there is no such object."""
     if live is None:
         return False
     annotations = live["metadata"].get("annotations") or {}
@@ -72,17 +80,17 @@ def holds(live: Object | None, wanted: Object) -> bool:
     return bool(live.get("data", {}) == wanted["data"] and wanted_annotations.items() <= annotations.items())
 
 
-def credentials(world: World) -> list[Object]:
-    """All of them, as objects to apply."""
+def make_credentials(world: World) -> list[Object]:
+    """All Secrets and ConfigMaps of this step, as objects to apply."""
     config, identity = world.config, world.identity
     # A repository elsewhere has credentials of its own; the environment's server then keeps a random password.
     own = identity.own_git_password(config.git)
     server_login = {"username": config.git.username, "password": own.reveal()}
     clone_login = server_login | ({"password": config.git.password.reveal()} if config.git.url else {})
     where = choose_endpoint(config)
-    pushes = registry_login(world)
+    pushes = read_registry_login(world)
     pushes_to = {"tekton.dev/docker-0": f"https://{where.host}"} if pushes["password"] else {}
-    ca, trusted = identity.authority().certificate.decode(), authorities(world)
+    ca, trusted = identity.authority().certificate.decode(), read_trusted_cas(world)
     server = identity.certificate("buildkit-server", (BUILDKIT, "buildkitd", "127.0.0.1", "localhost"))
     client = identity.certificate("buildkit-client")
     parts = urlsplit(config.git.url or constants.GIT_URL)
@@ -93,15 +101,15 @@ def credentials(world: World) -> list[Object]:
     if config.notify.secret:
         notification["secret"] = config.notify.secret.reveal()
     found = [
-        basic_auth("git-auth", clone_login, hosts),
-        basic_auth("docker-auth", pushes, pushes_to),
-        secret("git-server", constants.GIT, server_login),
-        secret("buildkit-server", constants.BUILD, _tls(ca, server.certificate, server.key)),
-        secret("buildkit-client", constants.RUNS, _tls(ca, client.certificate, client.key)),
-        secret("webhook", constants.RUNS, hook),
-        secret("webhook", constants.GIT, hook),
-        secret("notify", constants.RUNS, notification),
-        secret(
+        make_basic_auth("git-auth", clone_login, hosts),
+        make_basic_auth("docker-auth", pushes, pushes_to),
+        make_secret("git-server", constants.GIT, server_login),
+        make_secret("buildkit-server", constants.BUILD, _make_tls_data(ca, server.certificate, server.key)),
+        make_secret("buildkit-client", constants.RUNS, _make_tls_data(ca, client.certificate, client.key)),
+        make_secret("webhook", constants.RUNS, hook),
+        make_secret("webhook", constants.GIT, hook),
+        make_secret("notify", constants.RUNS, notification),
+        make_secret(
             git_logins.SECRET, constants.RUNS, git_logins.render_files(git_logins.parse(config.git.logins.reveal()))
         ),
     ]
@@ -110,50 +118,59 @@ def credentials(world: World) -> list[Object]:
             {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": _meta("environment-ca", namespace),
+                "metadata": _make_metadata("environment-ca", namespace),
                 "data": {"ca.crt": trusted},
             }
         )
-    return found + pull_secrets(world, (constants.RUNS, constants.BUILD, constants.GIT))
+    return found + make_pull_secrets(world, (constants.RUNS, constants.BUILD, constants.GIT))
 
 
-def registry_login(world: World) -> dict[str, str]:
-    """Who pulls and pushes where the images are: {"username", "password"}, both "" for nobody in particular."""
+def read_registry_login(world: World) -> dict[str, str]:
+    """The login for pulling and pushing: {"username": ..., "password": ...}, both "" where the registry needs none."""
     where = choose_endpoint(world.config)
     password = world.identity.password("registry", Secret("")) if where.password is None else where.password
     return {"username": where.username, "password": password.reveal()}
 
 
-def pull_secrets(world: World, namespaces: Iterable[str]) -> list[Object]:
-    """A Secret in each, for pods to log in by; none where the nodes see to that."""
+def make_pull_secrets(world: World, namespaces: Iterable[str]) -> list[Object]:
+    """A Secret for pulling images in each of the namespaces; [] where the lock wants none because the nodes log in."""
     name = world.images.lock().pull_secret
     if not name:
         return []
-    login = registry_login(world)
+    login = read_registry_login(world)
     auth = b64encode(f"{login['username']}:{login['password']}".encode()).decode()
     document = json.dumps({"auths": {choose_endpoint(world.config).host: login | {"auth": auth}}})
-    found = [secret(name, each, {".dockerconfigjson": document}) for each in namespaces]
+    found = [make_secret(name, each, {".dockerconfigjson": document}) for each in namespaces]
     return [each | {"type": "kubernetes.io/dockerconfigjson"} for each in found]
 
 
-def _tls(ca: str, certificate: bytes, key: bytes) -> dict[str, str]:
+def _make_tls_data(ca: str, certificate: bytes, key: bytes) -> dict[str, str]:
     return {"ca.crt": ca, "tls.crt": certificate.decode(), "tls.key": key.decode()}
 
 
-def _meta(name: str, namespace: str, annotations: Mapping[str, str] | None = None) -> Object:
+def _make_metadata(name: str, namespace: str, annotations: Mapping[str, str] | None = None) -> Object:
     meta: Object = {"name": name, "namespace": namespace, "labels": {constants.MANAGED_BY: PRODUCT}}
     return meta | ({"annotations": dict(annotations)} if annotations else {})
 
 
-def secret(name: str, namespace: str, data: Mapping[str, str]) -> Object:
-    """An Opaque Secret; data in the clear."""
+def make_secret(name: str, namespace: str, data: Mapping[str, str]) -> Object:
+    """An Opaque Secret. data: key -> value in plain text, which is encoded here."""
     encoded = {key: b64encode(value.encode()).decode() for key, value in data.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": _meta(name, namespace), "type": "Opaque", "data": encoded}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _make_metadata(name, namespace),
+        "type": "Opaque",
+        "data": encoded,
+    }
 
 
-def basic_auth(name: str, data: Mapping[str, str], annotations: Mapping[str, str]) -> Object:
-    """A kubernetes.io/basic-auth Secret for Tekton; the annotations name the hosts it is used for."""
-    found = secret(name, constants.RUNS, data)
+def make_basic_auth(name: str, data: Mapping[str, str], annotations: Mapping[str, str]) -> Object:
+    """A kubernetes.io/basic-auth Secret in the namespace of the runs.
+
+    annotations: `tekton.dev/git-N` or `tekton.dev/docker-N` -> the host that Tekton uses it for.
+    """
+    found = make_secret(name, constants.RUNS, data)
     found["type"] = "kubernetes.io/basic-auth"
-    found["metadata"] = _meta(name, constants.RUNS, annotations)
+    found["metadata"] = _make_metadata(name, constants.RUNS, annotations)
     return found

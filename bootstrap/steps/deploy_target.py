@@ -1,4 +1,4 @@
-"""The kubeconfig that the pipeline deploys with: minted for one namespace, nothing else, and short-lived."""
+"""The kubeconfig that the pipeline deploys with: its token is for one ServiceAccount of one namespace, and expires."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.objects import kubeconfig
 from bootstrap.objects.manifests import is_ours
 from bootstrap.objects.readiness import at
-from bootstrap.steps.credentials import secret
+from bootstrap.steps.credentials import make_secret
 from bootstrap.world import World
 
 SECRET = "target-kubeconfig"  # noqa: S105  the name of an object
@@ -27,16 +27,19 @@ RENEW_AT = 1 / 3
 
 @dataclass(frozen=True)
 class TargetStep:
+    """The Secret with the kubeconfig of the deployment target. Its token is renewed when little of its life is left."""
+
     name: str = "target"
     needs: tuple[str, ...] = ("namespaces", "demo")
     limit: float = 30
 
     def check(self, world: World) -> Verdict:
+        """Ready when the kubeconfig leads to the target of the settings and its token is valid for long enough."""
         live = world.kube.get("v1", "Secret", SECRET, constants.RUNS)
         if live is None:
             return Pending("the kubeconfig of the target is missing")
-        found = contents(live)
-        if found.server != server(world) or found.namespace != world.config.target.namespace:
+        found = read_contents(live)
+        if found.server != find_server(world) or found.namespace != world.config.target.namespace:
             return Pending("the target has changed")
         account = world.target.get("v1", "ServiceAccount", ACCOUNT, found.namespace)
         if found.account != at(account, "metadata", "uid"):
@@ -47,12 +50,14 @@ class TargetStep:
         return Ready(f"may deploy to namespace {found.namespace}, for {left / 86400:.0f} days")
 
     def apply(self, world: World) -> None:
+        """Request a token from the target's API server, and write the Secret. Raises ApiError."""
         target = world.config.target
         token = world.target.token(target.namespace, ACCOUNT, target.token_hours * 3600)
-        document = kubeconfig.make_with_token(server(world), _authority(world), token, namespace=target.namespace)
-        world.kube.apply([secret(SECRET, constants.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
+        document = kubeconfig.make_with_token(find_server(world), _find_ca(world), token, namespace=target.namespace)
+        world.kube.apply([make_secret(SECRET, constants.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
 
     def undo(self, world: World) -> None:
+        """Delete the Secret, if it carries our label."""
         live = world.kube.get("v1", "Secret", SECRET, constants.RUNS)
         if live is not None and is_ours(live):
             world.kube.delete("v1", "Secret", SECRET, constants.RUNS)
@@ -60,7 +65,10 @@ class TargetStep:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a minted kubeconfig says. issued, expires: seconds since the epoch. account: uid of its ServiceAccount."""
+    """What the kubeconfig in the Secret says.
+
+    issued, expires: seconds since the epoch. account: uid of its ServiceAccount.
+    """
 
     server: str
     namespace: str
@@ -69,12 +77,12 @@ class Contents:
     expires: float
 
 
-def contents(live: Object) -> Contents:
-    """Read the Secret; a damaged one answers empty fields, so that it is minted again."""
+def read_contents(live: Object) -> Contents:
+    """What the Secret's kubeconfig says. For a damaged Secret all fields are empty, so that it is written anew."""
     try:
         document = yaml.safe_load(base64.b64decode(live["data"]["kubeconfig"]))
         link = document["contexts"][0]["context"]
-        claims = _claims(document["users"][0]["user"]["token"])
+        claims = _parse_claims(document["users"][0]["user"]["token"])
         return Contents(
             server=document["clusters"][0]["cluster"]["server"],
             namespace=link["namespace"],
@@ -86,14 +94,14 @@ def contents(live: Object) -> Contents:
         return Contents("", "", "", 0, 0)
 
 
-def _claims(token: str) -> Any:
+def _parse_claims(token: str) -> Any:
     """The claims of a JSON web token, unverified: we minted it."""
     payload = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
 
-def _authority(world: World) -> str:
-    """The CA that vouches for the target's API server; a kubeconfig may name a file of this machine instead."""
+def _find_ca(world: World) -> str:
+    """The CA of the target's API server in PEM. Where the kubeconfig holds none, the cluster's own ConfigMap has it."""
     found = kubeconfig.read_access(world.target.kubeconfig.read_text(), world.target.context)
     if found.ca:
         return found.ca
@@ -101,8 +109,8 @@ def _authority(world: World) -> str:
     return str(at(published, "data", "ca.crt") or "")
 
 
-def server(world: World) -> str:
-    """The target's API server as a pod of this environment reaches it."""
+def find_server(world: World) -> str:
+    """The URL of the target's API server as a pod of this environment reaches it."""
     target = world.config.target
     if target.server:
         return target.server

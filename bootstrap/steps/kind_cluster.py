@@ -1,4 +1,4 @@
-"""The cluster: a kind cluster of our own."""
+"""The environment's own cluster, which kind makes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ from bootstrap.objects import kubeconfig
 from bootstrap.objects.readiness import judge
 from bootstrap.settings import kind_config
 from bootstrap.settings.config import Config
-from bootstrap.steps.image_unpack import unpack
+from bootstrap.steps.image_unpack import start_unpacking
 from bootstrap.steps.node_restart import await_pods
-from bootstrap.steps.node_trust import KIND_LABEL, MARK, OTHERS, Held, files_of, trust, trusts
-from bootstrap.steps.registry import tar_of
+from bootstrap.steps.node_trust import (
+    KIND_LABEL,
+    MARK,
+    OTHERS,
+    NodeFiles,
+    judge_trust,
+    read_node_files,
+    write_trust_files,
+)
+from bootstrap.steps.registry import make_tar
 from bootstrap.world import World
 from bootstrap.world.engine.protocol import Container
 from bootstrap.world.kind import INSTALLING_CNI, nodes_exist
@@ -36,8 +44,11 @@ KUBECONFIGS = "kubeconfigs"
 """
 
 
-def configuration(config: Config, project: Path, node_image: str = "") -> Object:
-    """What kind is given: the user's file and our needs. Raises UsageError with every fault of that file."""
+def make_configuration(config: Config, project: Path, node_image: str = "") -> Object:
+    """The configuration that kind is given: the user's file, with what an environment needs put in.
+
+    node_image: reference of the nodes' image, "" for kind's own choice. Raises UsageError with all faults of the file.
+    """
     return kind_config.render(
         kind_config.load(project / config.cluster.config),
         name=config.name,
@@ -51,37 +62,40 @@ def configuration(config: Config, project: Path, node_image: str = "") -> Object
     )
 
 
-def made_from(world: World) -> str:
-    """The digest of what a running cluster cannot change.
+def compute_fixed_digest(world: World) -> str:
+    """The SHA-256, in hex, of the settings that cannot change while the cluster exists.
 
-    Of the node image only the Kubernetes version counts: other images reach a running cluster through
-    the registry, see `PreloadStep`.
+    Of the node image only the Kubernetes version counts: other images reach a running cluster through the registry,
+    see `PreloadStep`.
     """
-    lasting = yaml.safe_dump(configuration(world.config, world.project, world.images.kubernetes()), sort_keys=True)
+    lasting = yaml.safe_dump(make_configuration(world.config, world.project, world.images.kubernetes()), sort_keys=True)
     return hashlib.sha256(lasting.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class KindCluster:
+    """The kind cluster of the environment: its nodes, what is written on them, and the user's kubeconfig."""
+
     name: str = "cluster"
     needs: tuple[str, ...] = ("engine", "images")
     limit: float = 180
 
     def check(self, world: World) -> Verdict:
-        nodes = self._nodes(world)
+        """Ready when all nodes run, were made from these settings, and the user's kubeconfig leads to them."""
+        nodes = self._list_nodes(world)
         if not nodes:
             return Pending("there is no cluster yet")
-        foreign = self._foreign(world, nodes)
+        foreign = self._find_foreign(world, nodes)
         if foreign:
             return foreign
         stopped = [node.name for node in nodes if node.state != "running"]
         if stopped:
             return Pending(f"{', '.join(stopped)} is stopped")
-        verdict = self._matches(world, nodes)
+        verdict = self._judge_nodes(world, nodes)
         if not isinstance(verdict, Ready):
             return verdict
-        verdict = self._api(world, len(nodes))
-        if isinstance(verdict, Ready) and not _known_to_user(world):
+        verdict = self._judge_api(world, len(nodes))
+        if isinstance(verdict, Ready) and not _is_known_to_user(world):
             return Pending(f"your kubeconfig does not lead to {world.context}")
         return verdict
 
@@ -90,37 +104,40 @@ class KindCluster:
 
         Raises StepError for a cluster of others, and for one in use that does not tell what it was made from.
         """
-        since, nodes = datetime.now(UTC), self._born(world)
-        foreign = self._foreign(world, nodes)
+        since, nodes = datetime.now(UTC), self._await_nodes(world)
+        foreign = self._find_foreign(world, nodes)
         if foreign:
             raise StepError(foreign.why, hint=foreign.hint)
         started = self._start_stopped(world, nodes)
         if not self._keep_finished(world, nodes):
             self._create(world)
             started = []
-        trust(world, self._nodes(world))
+        write_trust_files(world, self._list_nodes(world))
         self._write_kubeconfigs(world)
         if started:
             await_pods(world, started, since)
 
     @staticmethod
     def _start_stopped(world: World, nodes: Sequence[Container]) -> list[str]:
-        """The names of the nodes that it started; one that never ran is left, it may not even be able to."""
+        """The names of the nodes that were started.
+
+        A node that never ran is left as it is, because it may not even start.
+        """
         stopped = [node.name for node in nodes if node.state not in ("running", "created")]
         if stopped:
             world.engine.start_containers(*stopped, limit=120)
         return stopped
 
     def _keep_finished(self, world: World, nodes: Sequence[Container]) -> bool:
-        """Whether the nodes are a finished cluster; one that never was is deleted.
+        """Whether the nodes are a finished cluster. A cluster that was never finished is deleted.
 
         The certificates of a `ca_file` that is no longer set are removed from its nodes.
         """
         ran = [node for node in nodes if node.state != "created"]
-        held = self._ask(world, ran)
+        held = self._read_files(world, ran)
         if not nodes:
             return False
-        if len(ran) < len(nodes) or not self._mark(world, held):
+        if len(ran) < len(nodes) or not self._get_mark(world, held):
             self._replace(world, held)
             return False
         for name, each in held.items():
@@ -132,58 +149,64 @@ class KindCluster:
     def _write_kubeconfigs(world: World) -> None:
         """Our copy, and the context in the user's file if it does not lead to the cluster."""
         world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
-        if not _known_to_user(world):
+        if not _is_known_to_user(world):
             world.kind.export(world.config.name)
         remember_kubeconfig(world)
 
     def undo(self, world: World) -> None:
-        nodes = self._born(world)
-        if not nodes or self._foreign(world, nodes):
+        """Delete the cluster, and its context in the user's kubeconfig files.
+
+        A cluster that others made is left alone.
+        """
+        nodes = self._await_nodes(world)
+        if not nodes or self._find_foreign(world, nodes):
             return
         try:
-            delete(world)
+            delete_cluster(world)
         except (PreconditionError, UsageError):  # kind went with the caches, or with the bundle
             world.engine.remove_nodes([node.name for node in nodes])
             world.report.warn(f"context {world.context} stays: kubectl config delete-context {world.context}")
 
     def _create(self, world: World) -> None:
-        """A node in the way is one that the engine still made for a command that was killed."""
+        """Make the cluster; if nodes are in the way that the engine still made for a killed command, replace them."""
         try:
-            self._make(world)
+            self._make_cluster(world)
         except CommandError as error:
-            nodes = self._born(world)
-            if not nodes_exist(error.evidence) or not nodes or self._foreign(world, nodes):
+            nodes = self._await_nodes(world)
+            if not nodes_exist(error.evidence) or not nodes or self._find_foreign(world, nodes):
                 raise
-            self._replace(world, self._ask(world, [node for node in nodes if node.state == "running"]))
-            self._make(world)
+            self._replace(world, self._read_files(world, [node for node in nodes if node.state == "running"]))
+            self._make_cluster(world)
 
     @staticmethod
-    def _ask(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
-        """What the nodes hold. Raises StepError if one of them does not tell: then nothing may be deleted."""
+    def _read_files(world: World, nodes: Sequence[Container]) -> dict[str, NodeFiles]:
+        """What the nodes hold. Raises StepError if one of them does not answer, because then nothing may be deleted."""
         try:
-            return files_of(world, nodes)
+            return read_node_files(world, nodes)
         except (CommandError, TimedOut) as error:
             why = f"cluster: a node does not tell what it was made from, so nothing is changed: {error.message}"
             hint = f"invoke doctor; then invoke up again, or invoke down --name {world.config.name} to delete it all"
             raise StepError(why, hint=hint, evidence=error.evidence) from None
 
     @staticmethod
-    def _replace(world: World, held: Mapping[str, Held]) -> None:
-        """Delete a cluster that was never finished. Raises StepError if it may have been: it may hold commits."""
-        verdict = _unfinished(world, held)
+    def _replace(world: World, held: Mapping[str, NodeFiles]) -> None:
+        """Delete a cluster that was never finished. Raises StepError if it may hold data, such as commits."""
+        verdict = _judge_unmarked(world, held)
         if isinstance(verdict, Failed):
             raise StepError(f"cluster: {verdict.why}", hint=verdict.hint)
-        delete(world)
+        delete_cluster(world)
 
-    def _make(self, world: World) -> None:
+    def _make_cluster(self, world: World) -> None:
         node_image = world.images.lock().node_image
-        text = yaml.safe_dump(configuration(world.config, world.project, node_image), sort_keys=True)
+        text = yaml.safe_dump(make_configuration(world.config, world.project, node_image), sort_keys=True)
         line = world.report.step(self.name)
 
         def hear(phase: str) -> None:
             line.cause(phase)
             if phase == INSTALLING_CNI:
-                unpack(world, [node for node in self._nodes(world) if node.labels.get(ROLE_LABEL) == "worker"])
+                start_unpacking(
+                    world, [node for node in self._list_nodes(world) if node.labels.get(ROLE_LABEL) == "worker"]
+                )
 
         try:
             world.kind.create(world.config.name, text, node_image, hear)
@@ -195,15 +218,15 @@ class KindCluster:
                 evidence=error.evidence,
             ) from None
         folder, _, file = MARK.rpartition("/")
-        archive = tar_of(".", {file: made_from(world).encode()}, mode=0o644)
+        archive = make_tar(".", {file: compute_fixed_digest(world).encode()}, mode=0o644)
         world.engine.copy_into(constants.control_plane(world.config.name), folder, archive)
 
     @staticmethod
-    def _nodes(world: World) -> list[Container]:
+    def _list_nodes(world: World) -> list[Container]:
         return world.engine.list_containers(label=f"{KIND_LABEL}={world.config.name}")
 
-    def _born(self, world: World) -> list[Container]:
-        """The nodes, with those that the engine still made for a command that was ended. Raises TimedOut."""
+    def _await_nodes(self, world: World) -> list[Container]:
+        """The nodes, once the engine makes none any more for a command that was ended. Raises TimedOut."""
 
         def look() -> Verdict:
             count = world.engine.count_unfinished_containers(f"{KIND_LABEL}={world.config.name}")
@@ -213,11 +236,11 @@ class KindCluster:
             world.report.step(self.name).cause(verdict.why)
 
         wait.until(look, clock=world.clock, limit=BIRTH_LIMIT, what="Docker, which makes nodes,", on_change=say)
-        return self._nodes(world)
+        return self._list_nodes(world)
 
     @staticmethod
-    def _foreign(world: World, nodes: Sequence[Container]) -> Failed | None:
-        """A cluster of that name of which a node does not hang on our network is somebody else's."""
+    def _find_foreign(world: World, nodes: Sequence[Container]) -> Failed | None:
+        """Failed if a node is not on our network: then somebody else made this cluster. None if it is ours."""
         if all(constants.network(world.config.name) in node.networks for node in nodes):
             return None
         return Failed(
@@ -225,27 +248,27 @@ class KindCluster:
             hint="invoke up --name another, or invoke up --context kind-" + world.config.name,
         )
 
-    def _matches(self, world: World, nodes: Sequence[Container]) -> Verdict:
+    def _judge_nodes(self, world: World, nodes: Sequence[Container]) -> Verdict:
         """Whether what the nodes hold is what the settings say."""
-        files = files_of(world, nodes)
-        mark = self._mark(world, files)
+        files = read_node_files(world, nodes)
+        mark = self._get_mark(world, files)
         if not mark:
-            return _unfinished(world, files)
+            return _judge_unmarked(world, files)
         hint = f"invoke down --name {world.config.name}, then invoke up"
-        if mark != made_from(world):
-            return Failed(f"{_other(world)}, which cannot change in place", hint=hint)
-        expected = len(configuration(world.config, world.project)["nodes"])
+        if mark != compute_fixed_digest(world):
+            return Failed(f"{_explain_mismatch(world)}, which cannot change in place", hint=hint)
+        expected = len(make_configuration(world.config, world.project)["nodes"])
         if len(nodes) < expected:
             return Failed(f"{expected - len(nodes)} of its {expected} nodes were removed", hint=hint)
-        return trusts(world, files)
+        return judge_trust(world, files)
 
     @staticmethod
-    def _mark(world: World, files: Mapping[str, Held]) -> str:
+    def _get_mark(world: World, files: Mapping[str, NodeFiles]) -> str:
         first = files.get(constants.control_plane(world.config.name))
         return first.mark if first else ""
 
     @staticmethod
-    def _api(world: World, count: int) -> Verdict:
+    def _judge_api(world: World, count: int) -> Verdict:
         try:
             nodes = world.kube.list("v1", "Node")
             version = world.kube.version()
@@ -260,8 +283,8 @@ class KindCluster:
         return Ready(f"kind {world.config.name}, {count} nodes, Kubernetes {version.removeprefix('v')}")
 
 
-def _unfinished(world: World, held: Mapping[str, Held]) -> Pending | Failed:
-    """Of a cluster without its mark: whether it was never finished, or lost the mark and has been in use."""
+def _judge_unmarked(world: World, held: Mapping[str, NodeFiles]) -> Pending | Failed:
+    """For a cluster without its mark: Pending if it was never finished, Failed if it has been in use."""
     why = ""
     if any(each.volumes for each in held.values()):
         why = "a node has volumes with data"
@@ -279,8 +302,8 @@ def _unfinished(world: World, held: Mapping[str, Held]) -> Pending | Failed:
     )
 
 
-def _other(world: World) -> str:
-    """What it was made from, in place of what is wanted."""
+def _explain_mismatch(world: World) -> str:
+    """How the cluster differs from the wanted one."""
     wanted = world.images.kubernetes()
     try:
         runs = world.kube.version()
@@ -291,26 +314,26 @@ def _other(world: World) -> str:
     return "it was made from other settings (kind-config.yaml, ports, versions)"
 
 
-def delete(world: World) -> None:
-    """Delete the nodes, and the context in every file that it was written to."""
-    for file in _kubeconfigs(world) or [""]:
+def delete_cluster(world: World) -> None:
+    """Delete the nodes, and the context in every kubeconfig file that it was written to."""
+    for file in _list_kubeconfigs(world) or [""]:
         world.kind.delete(world.config.name, file)
 
 
 def remember_kubeconfig(world: World) -> None:
-    """Keep in mind which of the user's files has the context now."""
-    file, known = str(kubeconfig.locate(world.context).absolute()), _kubeconfigs(world)
+    """Note in the environment's folder which of the user's kubeconfig files has the context now."""
+    file, known = str(kubeconfig.locate(world.context).absolute()), _list_kubeconfigs(world)
     if file not in known:
         world.identity.write(KUBECONFIGS, "\n".join([*known, file]).encode())
 
 
-def _kubeconfigs(world: World) -> list[str]:
+def _list_kubeconfigs(world: World) -> list[str]:
     path = world.identity.folder / KUBECONFIGS
     known = path.read_text().splitlines() if path.exists() else []
     return [file for file in known if Path(file).exists()]
 
 
-def _known_to_user(world: World) -> bool:
+def _is_known_to_user(world: World) -> bool:
     """Whether the user's own kubeconfig leads to this cluster; they may have deleted the context."""
     try:
         theirs = kubeconfig.locate(world.context).read_text()

@@ -22,63 +22,72 @@ HOSTS = ("github", "gitea", "gitlab")
 REPLICAS = ("spec", "resources", "kubernetesResource", "replicas")
 
 
-def listener() -> ManifestStep:
-    """Without the pipeline among its needs: nobody sends before `up` has ended, so both are made at once."""
+def make_listener_step() -> ManifestStep:
+    """The step `listener`.
+
+    It does not need the step `pipeline`: no event arrives before `up` has ended, so both are applied at once.
+    """
     return ManifestStep(
         "listener",
-        lambda world: objects(world.images.lock(), world.project, world.config),
+        lambda world: render_objects(world.images.lock(), world.project, world.config),
         needs=("tekton", "credentials"),
         limit=90,
         prepare=certify_interceptors,
-        prove=_serves,
+        prove=_judge_listener,
     )
 
 
-def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
-    """manifests/listener with the settings put in."""
+def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
+    """The objects of manifests/listener with the settings in them, images by the digests of `lock`.
+
+    Raises what `manifest_step.render` raises.
+    """
     listener, template = Select("EventListener"), Select("TriggerTemplate")
-    condition = watched(config)
+    condition = make_watch_condition(config)
     patches = [
-        *(Patch(listener, put(*_gate(host, "watched"), value=condition)) for host in HOSTS),
+        *(Patch(listener, put(*_get_filter_path(host, "watched"), value=condition)) for host in HOSTS),
         Patch(listener, put(*REPLICAS, value=config.webhook.replicas)),
-        Patch(template, put("spec", "resourcetemplates", 0, "spec", value=_run_spec(project, config))),
+        Patch(template, put("spec", "resourcetemplates", 0, "spec", value=_make_run_spec(project, config))),
         Patch(template, delivery_trace.name_runs),
         Patch(listener, delivery_trace.leave_notes),
     ]
     if config.webhook.debug == "on":
-        patches += _debug(project)
+        patches += _make_debug_patches(project)
     return render(lock, project / FOLDER, patches=patches)
 
 
-def _gate(trigger: str, interceptor: str) -> tuple[str, ...]:
+def _get_filter_path(trigger: str, interceptor: str) -> tuple[str, ...]:
     return ("spec", "triggers", trigger, "interceptors", interceptor, "params", "filter", "value")
 
 
-def watched(config: Config) -> str:
-    """The condition, in CEL, that an event is of a branch and a repository of the settings."""
+def make_watch_condition(config: Config) -> str:
+    """A condition in CEL, true for an event of a watched branch and repository.
+
+    The settings are `webhook.branches` and `webhook.repositories`, by default the repository of the settings.
+    """
     settings, event = config.webhook, "extensions.event"
     branch = (
-        f"{event}.ref.matches({_literal(f'^refs/heads/(?:{branch_patterns.build_branch_regex(settings.branches)})$')})"
+        f"{event}.ref.matches({_quote(f'^refs/heads/(?:{branch_patterns.build_branch_regex(settings.branches)})$')})"
     )
     wanted = settings.repositories or (run_spec.get_repository(config),)
     bare = [each.rstrip("/").removesuffix(".git") for each in wanted if "://" in each]
     addresses = [address for each in bare for address in (f"{each}.git", each)]
     lists = {"url": addresses, "name": [each for each in wanted if "://" not in each]}
-    repository = " || ".join(f"{event}.{key} in {_literals(values)}" for key, values in lists.items() if values)
+    repository = " || ".join(f"{event}.{key} in {_quote_all(values)}" for key, values in lists.items() if values)
     return f"{branch} && ({repository})"
 
 
-def _literal(text: str) -> str:
-    """A text in CEL: its strings are written as in JSON."""
+def _quote(text: str) -> str:
+    """A text as a literal of CEL, whose strings are written as in JSON."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def _literals(texts: Iterable[str]) -> str:
-    return f"[{', '.join(map(_literal, texts))}]"
+def _quote_all(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quote, texts))}]"
 
 
-def _debug(project: Path) -> list[Patch]:
-    """What it takes to print each event."""
+def _make_debug_patches(project: Path) -> list[Patch]:
+    """Patches for `webhook.debug`: a TaskRun that prints each event, and the right to create it."""
     [run] = manifests.load(project / FOLDER / "debug")
 
     def print_first(template: Object) -> None:
@@ -90,15 +99,15 @@ def _debug(project: Path) -> list[Patch]:
     return [Patch(Select("TriggerTemplate"), print_first), Patch(Select("Role", "starter"), may_print)]
 
 
-def _run_spec(project: Path, config: Config) -> Object:
+def _make_run_spec(project: Path, config: Config) -> Object:
     [run] = manifests.load(project / run_spec.MANIFEST)
     run_spec.fill(run, config, "$(tt.params.repository)", "$(tt.params.commit)")
     spec: Object = run["spec"]
     return spec
 
 
-def _serves(world: World) -> Verdict:
-    """Tekton makes the Deployment some time after the EventListener."""
+def _judge_listener(world: World) -> Verdict:
+    """Whether the listener's Deployment is ready; Tekton makes it some time after the EventListener."""
     verdict = judge(world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS))
     if not isinstance(verdict, Ready):
         return verdict

@@ -1,4 +1,4 @@
-"""The steps that are manifests and little else: a folder, what it needs, how long it may take."""
+"""The steps that consist of manifests and little else: the folder, what the step needs, and its limit."""
 
 from __future__ import annotations
 
@@ -20,58 +20,62 @@ from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at, judge, label
 from bootstrap.settings import registry_endpoint
-from bootstrap.steps.credentials import pull_secrets
+from bootstrap.steps.credentials import make_pull_secrets
 from bootstrap.steps.manifest_step import Keep, Key, ManifestStep, render
-from bootstrap.steps.trusted_cas import authorities
+from bootstrap.steps.trusted_cas import read_trusted_cas
 from bootstrap.world import World, probe
 
 OK = 200
 APP = f"demo/{constants.DEMO_APP}"
-AUTHORITIES = "/etc/buildkit/trust/ca.crt"
+CA_CERTIFICATES = "/etc/buildkit/trust/ca.crt"
 TRUSTING = ("spec", "template", "metadata", "annotations", "tekton-bootstrap.dev/trusts")
-"""BuildKit reads authorities when it starts, so other ones make another pod."""
+"""BuildKit reads the certificates when it starts, so other ones need a new pod."""
 WEBHOOK_URL = ("spec", "template", "spec", "containers", "git-server", "env", "WEBHOOK_URL", "value")
 
 
-def namespaces() -> ManifestStep:
-    """The first that touches the cluster: a registry that refuses us, or lacks an image, is found before."""
-    return ManifestStep("namespaces", lambda world: _folder(world, "namespaces"), needs=("preload",), limit=30)
+def make_namespaces_step() -> ManifestStep:
+    """The step `namespaces`, the first that changes the cluster.
+
+    It needs `preload`, so that a registry that refuses us or lacks an image is found before.
+    """
+    return ManifestStep("namespaces", lambda world: _render_folder(world, "namespaces"), needs=("preload",), limit=30)
 
 
-def builder(world: World) -> ManifestStep:
+def make_builder_step(world: World) -> ManifestStep:
+    """The step `builder`: BuildKit, with its cache limit, its trusted certificates and the proxy of the settings."""
     keep = world.config.pipeline.cache_gigabytes * 1000
     buildkitd = Select("Deployment", "buildkitd")
     configuration = registry_endpoint.render_buildkit_config(
-        registry_endpoint.choose_endpoint(world.config), AUTHORITIES
+        registry_endpoint.choose_endpoint(world.config), CA_CERTIFICATES
     )
     patches = [
         Patch(Select("ConfigMap", "buildkitd"), put("data", "buildkitd.toml", value=configuration)),
-        Patch(buildkitd, functools.partial(_cache_limit, megabytes=keep)),
-        Patch(buildkitd, put(*TRUSTING, value=_short_digest(authorities(world)))),
+        Patch(buildkitd, functools.partial(_set_cache_limit, megabytes=keep)),
+        Patch(buildkitd, put(*TRUSTING, value=_compute_short_digest(read_trusted_cas(world)))),
         *proxy_env.make_patches(world.config.proxy, buildkitd),
     ]
     return ManifestStep(
         "builder",
-        lambda world: _folder(world, "builder", patches),
+        lambda world: _render_folder(world, "builder", patches),
         needs=("credentials", "preload"),
         limit=180,
-        at_rest=functools.partial(_no_run_in, task="build-image"),
+        at_rest=functools.partial(_judge_use_by_runs, task="build-image"),
     )
 
 
-def git() -> ManifestStep:
-    """The git server, whose repository begins with the demo's source."""
+def make_git_step() -> ManifestStep:
+    """The step `git`: the git server, whose repository begins with the demo's source."""
     return ManifestStep(
         "git",
-        git_objects,
+        render_git,
         needs=("credentials", "preload"),
         limit=180,
-        prove=_git_answers,
-        at_rest=functools.partial(_no_run_in, task="git-clone"),
+        prove=_judge_git_server,
+        at_rest=functools.partial(_judge_use_by_runs, task="git-clone"),
     )
 
 
-def _no_run_in(world: World, task: str) -> Verdict:
+def _judge_use_by_runs(world: World, task: str) -> Verdict:
     """Ready when no run is in this task of the pipeline, which would fail if the server it talks to were restarted."""
     for each in world.kube.list("tekton.dev/v1", "TaskRun", constants.RUNS, labels=f"tekton.dev/pipelineTask={task}"):
         if not at(each, "status", "completionTime"):
@@ -79,8 +83,8 @@ def _no_run_in(world: World, task: str) -> Verdict:
     return Ready()
 
 
-def _git_answers(world: World) -> Verdict:
-    """Asked where the user will push to: that port leads to the pod a moment later than the pod is ready."""
+def _judge_git_server(world: World) -> Verdict:
+    """Whether the git server answers at the address that the user pushes to; the pod is ready a moment earlier."""
     if world.config.elsewhere:
         try:
             world.kube.proxy_get(constants.GIT, "git", 80, "/healthz")
@@ -93,117 +97,131 @@ def _git_answers(world: World) -> Verdict:
     return Ready()
 
 
-def pipeline() -> ManifestStep:
-    return ManifestStep("pipeline", pipeline_objects, needs=("tekton", "credentials"), limit=120, prove=_names_found)
+def make_pipeline_step() -> ManifestStep:
+    """The step `pipeline`: the Pipeline and its Tasks."""
+    return ManifestStep("pipeline", render_pipeline, needs=("tekton", "credentials"), limit=120, prove=_judge_dns)
 
 
-def _names_found(world: World) -> Verdict:
-    """A run's first task looks for the git server by name, and a busy machine may still start the DNS of a new cluster.
+def _judge_dns(world: World) -> Verdict:
+    """Whether the cluster's DNS is ready: a run's first task looks for the git server by name.
 
-    That of a cluster of the user's is theirs, whatever it is called.
+    In a cluster of the user DNS may be called anything, so it is not checked there.
     """
     dns = None if world.config.context else world.kube.get("apps/v1", "Deployment", "coredns", "kube-system")
     verdict = judge(dns) if dns else Ready()
     return Ready() if isinstance(verdict, Ready) else verdict
 
 
-def pipeline_objects(world: World) -> list[Object]:
-    """Without `deploy`: the API server of a target is reached as its kubeconfig says."""
+def render_pipeline(world: World) -> list[Object]:
+    """The objects of manifests/pipeline.
+
+    The Task `deploy` gets no proxy: the API server of the target is reached as its kubeconfig says.
+    """
     outside = [Select("Task", name) for name in ("git-clone", "build-image", "notify")]
-    return _folder(world, "pipeline", proxy_env.make_patches(world.config.proxy, *outside))
+    return _render_folder(world, "pipeline", proxy_env.make_patches(world.config.proxy, *outside))
 
 
-def demo() -> OnTarget:
-    """The application, in the cluster and namespace that the pipeline deploys to."""
+def make_demo_step() -> OnTarget:
+    """The step `demo`: the application, in the cluster and namespace that the pipeline deploys to."""
     image = Keep(
         Select("Deployment", constants.DEMO_APP),
         ("spec", "template", "spec", "containers", constants.DEMO_APP, "image"),
     )
-    return OnTarget(ManifestStep("demo", demo_objects, needs=("namespaces", "preload"), limit=180, keep=(image,)))
+    return OnTarget(ManifestStep("demo", render_demo, needs=("namespaces", "preload"), limit=180, keep=(image,)))
 
 
 @dataclass(frozen=True)
 class OnTarget:
-    """A step whose objects live in the target cluster; see `World.target`."""
+    """A manifest step whose objects live in the target cluster, see `World.target`."""
 
     step: ManifestStep
 
     @property
     def name(self) -> str:
+        """That of the step."""
         return self.step.name
 
     @property
     def needs(self) -> tuple[str, ...]:
+        """Those of the step."""
         return self.step.needs
 
     @property
     def limit(self) -> float:
+        """That of the step, in seconds."""
         return self.step.limit
 
     def check(self, world: World) -> Verdict:
-        return self.step.check(self._there(world))
+        """As `ManifestStep.check`, in the target cluster."""
+        return self.step.check(self._get_target_world(world))
 
     def plan(self, world: World) -> Plan:
-        return self.step.plan(self._there(world))
+        """As `ManifestStep.plan`, in the target cluster."""
+        return self.step.plan(self._get_target_world(world))
 
-    def keys(self, world: World) -> list[Key]:
-        return self.step.keys(world)
+    def list_keys(self, world: World) -> list[Key]:
+        """As `ManifestStep.list_keys`."""
+        return self.step.list_keys(world)
 
     def apply(self, world: World) -> None:
-        self.step.apply(self._there(world))
+        """As `ManifestStep.apply`, in the target cluster."""
+        self.step.apply(self._get_target_world(world))
 
     def undo(self, world: World) -> None:
-        self.step.undo(self._there(world))
+        """As `ManifestStep.undo`, in the target cluster."""
+        self.step.undo(self._get_target_world(world))
 
     @staticmethod
-    def _there(world: World) -> World:
+    def _get_target_world(world: World) -> World:
         return world.with_kube(world.target)
 
 
-def _folder(world: World, name: str, patches: Sequence[Patch] = ()) -> list[Object]:
+def _render_folder(world: World, name: str, patches: Sequence[Patch] = ()) -> list[Object]:
     return render(world.images.lock(), world.project / "manifests" / name, patches=patches)
 
 
-def _short_digest(text: str) -> str:
+def _compute_short_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _cache_limit(deployment: Object, *, megabytes: int) -> None:
+def _set_cache_limit(deployment: Object, *, megabytes: int) -> None:
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     flag = "--oci-worker-gc-keepstorage="
     [index] = [i for i, argument in enumerate(arguments) if argument.startswith(flag)]
     arguments[index] = f"{flag}{megabytes}"
 
 
-def demo_objects(world: World) -> list[Object]:
+def render_demo(world: World) -> list[Object]:
+    """The application's objects: its namespace, a Secret for pulling, and its manifests, in `target.namespace`."""
     namespace, replicas = world.config.target.namespace, world.config.app.replicas
     patches = [
         Patch(Select("Deployment", constants.DEMO_APP), put("spec", "replicas", value=replicas)),
         Patch(Select(), functools.partial(_move, namespace=namespace)),
     ]
-    space = [each for each in _folder(world, "namespaces") if each["metadata"]["name"] == constants.DEMO]
+    space = [each for each in _render_folder(world, "namespaces") if each["metadata"]["name"] == constants.DEMO]
     folders = (world.project / APP / "deploy", world.project / "manifests/demo")
-    login = pull_secrets(world, [constants.DEMO])
+    login = make_pull_secrets(world, [constants.DEMO])
     return render(world.images.lock(), space, login, *folders, patches=patches)
 
 
 def _move(obj: Object, *, namespace: str) -> None:
-    """Into the target's namespace; a Namespace is renamed to it."""
+    """Move an object into the target's namespace; a Namespace is renamed to it."""
     obj["metadata"]["name" if obj["kind"] == "Namespace" else "namespace"] = namespace
     for subject in obj.get("subjects", ()):
         subject["namespace"] = namespace
 
 
-def git_objects(world: World) -> list[Object]:
-    packed = b64encode(source_archive(world.project / APP)).decode()
+def render_git(world: World) -> list[Object]:
+    """The objects of manifests/git. The demo's source is in the ConfigMap `seed`, as a tar.gz."""
+    packed = b64encode(pack_source(world.project / APP)).decode()
     patches = [Patch(Select("ConfigMap", "seed"), put("binaryData", "source.tar.gz", value=packed))]
     if world.config.git.webhook == "off":
         patches.append(Patch(Select("Deployment", "git"), put(*WEBHOOK_URL, value="")))
-    return _folder(world, "git", patches)
+    return _render_folder(world, "git", patches)
 
 
-def source_archive(folder: Path) -> bytes:
-    """The demo's source as a tar.gz, the same bytes for the same files."""
+def pack_source(folder: Path) -> bytes:
+    """The files below `folder` as a tar.gz; the same files give the same bytes."""
     buffer = io.BytesIO()
     with gzip.GzipFile("", "wb", mtime=0, fileobj=buffer) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""What nodes of a kind cluster, ours or the user's, hold of us: where the registry is, whom to trust, how to log in."""
+"""Files on nodes of a kind cluster, ours or the user's: the registry's address, CA and login, and further CAs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bootstrap.core import constants
 from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.settings.ca_file import read
-from bootstrap.steps.registry import tar_of
+from bootstrap.steps.registry import make_tar
 from bootstrap.world import World
 from bootstrap.world.engine.protocol import Container
 
@@ -45,11 +45,11 @@ done
 
 
 @dataclass(frozen=True)
-class Held:
+class NodeFiles:
     """What a node holds of ours.
 
-    mark: see MARK, "" if there is no such file. volumes: whether there is data of pods.
-    trust: the files of `trusted`, one after the other.
+    mark: content of the file MARK, "" if there is none. volumes: whether pods have written data there.
+    trust: content of the files of `make_trust_files`, one after the other.
     """
 
     mark: str
@@ -57,16 +57,16 @@ class Held:
     trust: str
 
 
-def files_of(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
-    """What each of the nodes holds, by its name; all are asked at the same time, each takes a fifth of a second.
+def read_node_files(world: World, nodes: Sequence[Container]) -> dict[str, NodeFiles]:
+    """What each of the nodes holds, by the node's name. They are asked at the same time, which takes 0.2 s.
 
-    Raises CommandError, TimedOut if one of them cannot be asked: that says nothing about what it holds.
+    Raises CommandError, TimedOut if a node cannot be asked: that says nothing about what it holds.
     """
 
-    def look(node: Container) -> Held:
-        words = ("sh", "-c", LOOK, "sh", MARK, VOLUMES, *trusted(world))
+    def look(node: Container) -> NodeFiles:
+        words = ("sh", "-c", LOOK, "sh", MARK, VOLUMES, *make_trust_files(world))
         mark, volumes, trust = world.engine.exec(node.name, *words).split("\n", 2)
-        return Held(mark.strip(), volumes == "volumes", trust)
+        return NodeFiles(mark.strip(), volumes == "volumes", trust)
 
     if not nodes:
         return {}
@@ -74,23 +74,29 @@ def files_of(world: World, nodes: Sequence[Container]) -> dict[str, Held]:
         return dict(zip([node.name for node in nodes], pool.map(look, nodes), strict=True))
 
 
-def trusts(world: World, files: Mapping[str, Held]) -> Verdict:
-    """Whether every node trusts the registry and knows the password."""
-    untrusting = [name for name, held in files.items() if held.trust != "".join(trusted(world).values())]
+def judge_trust(world: World, files: Mapping[str, NodeFiles]) -> Verdict:
+    """Ready when every node has the registry's CA and password, and the CAs of `ca_file`."""
+    untrusting = [name for name, held in files.items() if held.trust != "".join(make_trust_files(world).values())]
     return Pending(f"{untrusting[0]} does not trust the registry yet") if untrusting else Ready()
 
 
-def trust(world: World, nodes: Sequence[Container]) -> None:
-    """Make it so. containerd reads these files at each pull; nothing has to be restarted."""
+def write_trust_files(world: World, nodes: Sequence[Container]) -> None:
+    """Write the files of `make_trust_files` to the nodes.
+
+    containerd reads them at each pull, so nothing is restarted.
+    """
     parent, _, folder = HOSTS.rpartition("/")
-    files = {path.removeprefix(f"{HOSTS}/"): text.encode() for path, text in trusted(world).items() if text}
+    files = {path.removeprefix(f"{HOSTS}/"): text.encode() for path, text in make_trust_files(world).items() if text}
     for node in nodes:
-        world.engine.copy_into(node.name, parent, tar_of(folder, files))
+        world.engine.copy_into(node.name, parent, make_tar(folder, files))
 
 
-def trusted(world: World) -> dict[str, str]:
-    """Path on a node -> text. Of a cluster of the user's only what the registry needs."""
-    own = {f"{CERTS}/hosts.toml": hosts_toml(world), f"{CERTS}/ca.crt": world.identity.authority().certificate.decode()}
+def make_trust_files(world: World) -> dict[str, str]:
+    """The files for a node, path -> text. A cluster of the user gets only those of the registry."""
+    own = {
+        f"{CERTS}/hosts.toml": make_hosts_toml(world),
+        f"{CERTS}/ca.crt": world.identity.authority().certificate.decode(),
+    }
     if world.config.context:
         return own
     company = read("ca_file", world.config.ca_file) if world.config.ca_file else ""
@@ -98,8 +104,8 @@ def trusted(world: World) -> dict[str, str]:
     return own | {f"{OTHERS}/hosts.toml": told, f"{OTHERS}/ca.crt": company}
 
 
-def hosts_toml(world: World) -> str:
-    """containerd's entry for the registry: our CA, and the password, so that pods need no pull secret.
+def make_hosts_toml(world: World) -> str:
+    """containerd's entry for the registry: our CA, and the password, so that pods need no Secret for pulling.
 
     Format: containerd docs/hosts.md.
     """

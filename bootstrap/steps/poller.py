@@ -15,7 +15,7 @@ from bootstrap.objects import manifests, proxy_env, run_spec
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at
 from bootstrap.settings.config import Config
-from bootstrap.steps.last_job import last_failure
+from bootstrap.steps.last_job import describe_last_failure
 from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.world import World
 
@@ -23,21 +23,28 @@ NAME, STATE = "poller", "poller-state"
 FOLDER = "manifests/poller"
 
 
-def poller() -> ManifestStep:
+def make_poller_step() -> ManifestStep:
+    """The step `poller`."""
     return ManifestStep(
         NAME,
-        lambda world: objects(world.images.lock(), world.project, world.config),
+        lambda world: render_objects(world.images.lock(), world.project, world.config),
         needs=("tekton", "credentials"),
         limit=60,
-        prove=_went_well,
+        prove=_describe_poll,
     )
 
 
-def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
-    """manifests/poller with the settings put in. With `poll.minutes` 0 the CronJob only waits for `invoke poll`."""
+def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
+    """The objects of manifests/poller with the settings in them, images by the digests of `lock`.
+
+    With `poll.minutes` 0 the CronJob is suspended, and only `invoke poll` starts its Job. Raises what
+    `manifest_step.render` raises, and UsageError for `poll.template`.
+    """
     cron, minutes = Select("CronJob"), config.poll.minutes
     patches = [
-        Patch(Select("ConfigMap", NAME), put("data", "settings.json", value=json.dumps(settings(project, config)))),
+        Patch(
+            Select("ConfigMap", NAME), put("data", "settings.json", value=json.dumps(make_settings(project, config)))
+        ),
         Patch(cron, put("spec", "suspend", value=minutes == 0)),
         Patch(cron, put("spec", "schedule", value=f"*/{minutes or 1} * * * *")),
         *proxy_env.make_patches(config.proxy, cron),
@@ -45,20 +52,20 @@ def objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     return render(lock, project / FOLDER, patches=patches)
 
 
-def settings(project: Path, config: Config) -> Mapping[str, object]:
-    """What the program is given; see bootstrap.incluster.poll."""
+def make_settings(project: Path, config: Config) -> Mapping[str, object]:
+    """The poller program's settings.json as a document; `bootstrap.incluster.poll` reads it."""
     parts = urlsplit(run_spec.get_repository(config))
     return {
-        "repositories": repositories(config),
+        "repositories": list_repositories(config),
         "branches": list(config.poll.branches),
         "first": config.poll.first,
         "credentialsFor": f"{parts.scheme}://{parts.netloc}",
-        "run": template(project, config),
+        "run": read_template(project, config),
     }
 
 
-def template(project: Path, config: Config) -> Object:
-    """The run that the program fills in. Raises UsageError for a file that does not hold one."""
+def read_template(project: Path, config: Config) -> Object:
+    """The PipelineRun that the program fills in. Raises UsageError for a file that does not hold one."""
     file = config.poll.template
     if not file:
         [run] = manifests.load(project / run_spec.MANIFEST)
@@ -74,17 +81,20 @@ def template(project: Path, config: Config) -> Object:
     return {**run, "metadata": {**run["metadata"], "namespace": constants.RUNS}}
 
 
-def repositories(config: Config) -> list[str]:
+def list_repositories(config: Config) -> list[str]:
+    """The addresses of the repositories that are polled."""
     return list(config.poll.repositories) or [run_spec.get_repository(config)]
 
 
-def _went_well(world: World) -> Verdict:
-    """Ready in any case: what a repository answers is not the environment's fault. But it is said; and where no
-    repository is to blame, what else ended the last poll."""
-    minutes, wanted = world.config.poll.minutes, repositories(world.config)
+def _describe_poll(world: World) -> Verdict:
+    """Ready in any case, because a repository's answer is not the environment's fault; the text names what failed.
+
+    That is a repository with an error, or else the cause that ended the last poll.
+    """
+    minutes, wanted = world.config.poll.minutes, list_repositories(world.config)
     kept = at(world.kube.get("v1", "ConfigMap", STATE, constants.RUNS) or {}, "data") or {}
     states = {url: poll_state.load_state(kept.get(poll_state.make_key(url))) for url in wanted}
     bad = [f"{url}: {state.why or rubbish}" for url, (state, rubbish) in states.items() if state.why or rubbish]
     when = f"every {minutes} min" if minutes else "only by hand (invoke poll)"
-    wrong = f"{len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else last_failure(world, NAME)
+    wrong = f"{len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else describe_last_failure(world, NAME)
     return Ready(f"asks {when}" + (f"; {wrong}" if wrong else ""))

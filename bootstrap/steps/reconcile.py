@@ -1,4 +1,4 @@
-"""Look, act, look again: runs a graph of steps, those that do not need each other side by side."""
+"""Check, apply, check again: runs a graph of steps, side by side where they do not need each other."""
 
 from __future__ import annotations
 
@@ -28,47 +28,56 @@ _UNSEEN = (ApiError, CommandError, TimedOut)
 
 
 class Step(Protocol[W]):
-    """One part of an environment. Nothing to inherit: anything of this shape is a step.
-
-    name: one word, as shown. needs: names of steps that must be Ready before. limit: seconds that
-    `check` may stay Pending after `apply`.
-    """
+    """One part of an environment. Any class of this shape is a step; there is nothing to inherit."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """One word, which the user sees."""
+        ...
+
     @property
-    def needs(self) -> tuple[str, ...]: ...
+    def needs(self) -> tuple[str, ...]:
+        """The names of the steps that must be Ready before."""
+        ...
+
     @property
-    def limit(self) -> float: ...
+    def limit(self) -> float:
+        """Seconds that `check` may stay Pending after `apply`."""
+        ...
 
     def check(self, world: W) -> Verdict:
-        """Look, change nothing. Absent means Pending. Raises only BootstrapError."""
+        """Whether the part is as wanted; nothing is changed. What is absent is Pending. Raises only BootstrapError."""
         ...
 
     def apply(self, world: W) -> None:
-        """Make it so; may be called on any half-made state, and again."""
+        """Make the part as wanted. May be called on any half-made state, and again. Raises only BootstrapError."""
         ...
 
     def undo(self, world: W) -> None:
-        """Remove what `apply` made, and only that; fine when there is nothing."""
+        """Remove what `apply` made, and only that. Does nothing when there is nothing."""
         ...
 
 
 @runtime_checkable
 class Planner(Protocol[W]):
-    """A step that can say what `apply` would do."""
+    """A step that can tell what `apply` would do."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """That of the step."""
+        ...
 
     def plan(self, world: W) -> Plan:
-        """Look, change nothing. Raises only BootstrapError."""
+        """What `apply` would do; nothing is changed. Raises only BootstrapError."""
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one step. changed: `apply` was called. seconds: check and apply. begun: by the same clock."""
+    """How one step ended.
+
+    seconds: of check and apply together. changed: whether `apply` was called. begun: when, by the clock that was given.
+    """
 
     name: str
     verdict: Verdict
@@ -77,8 +86,8 @@ class Outcome:
     begun: float = 0.0
 
 
-def order(steps: Iterable[Step[W]]) -> list[Step[W]]:
-    """The steps, each after all it needs. Raises ValueError for an unknown need, CycleError for a cycle."""
+def sort_steps(steps: Iterable[Step[W]]) -> list[Step[W]]:
+    """The steps, each after all that it needs. Raises ValueError for an unknown need, CycleError for a cycle."""
     by_name = {step.name: step for step in steps}
     for step in by_name.values():
         unknown = set(step.needs) - set(by_name)
@@ -88,14 +97,15 @@ def order(steps: Iterable[Step[W]]) -> list[Step[W]]:
     return [by_name[name] for name in graph.static_order()]
 
 
-def look(steps: Sequence[Step[W]], world: W, clock: Clock, done: Sequence[Outcome] = ()) -> list[Outcome]:
+def check_steps(steps: Sequence[Step[W]], world: W, clock: Clock, done: Sequence[Outcome] = ()) -> list[Outcome]:
     """Check every step, side by side where they do not need each other, and change nothing.
 
-    What needs a step that is not Ready is Unknown, unasked. done: what is known to be Ready. Raises Interrupted.
+    A step that needs one that is not Ready is Unknown, and is not asked. done: outcomes known to be Ready.
+    Raises Interrupted.
     """
-    by_name = {step.name: step for step in order(steps)}
+    by_name = {step.name: step for step in sort_steps(steps)}
     outcomes = {outcome.name: outcome for outcome in done}
-    graph = _graph_without(by_name, outcomes)
+    graph = _make_graph(by_name, outcomes)
     workers: Workers[Outcome] = Workers("look")
     while graph.is_active():
         for name in graph.get_ready():
@@ -104,7 +114,7 @@ def look(steps: Sequence[Step[W]], world: W, clock: Clock, done: Sequence[Outcom
                 outcomes[name] = Outcome(name, Unknown(f"needs {missing[0]}"), 0.0)
                 graph.done(name)
             else:
-                workers.start(name, partial(_looked, by_name[name], world, clock))
+                workers.start(name, partial(_time_check, by_name[name], world, clock))
         if workers.busy:
             name, result = workers.take_result()
             if isinstance(result, BaseException):
@@ -114,8 +124,8 @@ def look(steps: Sequence[Step[W]], world: W, clock: Clock, done: Sequence[Outcom
     return [outcomes[step.name] for step in steps]
 
 
-def _graph_without(by_name: Mapping[str, Step[W]], done: Collection[str]) -> TopologicalSorter[str]:
-    """The steps that are left, each after those of its needs that are left; prepared."""
+def _make_graph(by_name: Mapping[str, Step[W]], done: Collection[str]) -> TopologicalSorter[str]:
+    """The graph of the steps that are left, with those of their needs that are left; prepared."""
     graph: TopologicalSorter[str] = TopologicalSorter(
         {name: set(step.needs) - set(done) for name, step in by_name.items() if name not in done}
     )
@@ -123,12 +133,12 @@ def _graph_without(by_name: Mapping[str, Step[W]], done: Collection[str]) -> Top
     return graph
 
 
-def plans(steps: Sequence[Step[W]], world: W) -> list[Plan]:
-    """What each step that can say so would do, whatever it needs; all are asked side by side. Raises Interrupted."""
+def plan_steps(steps: Sequence[Step[W]], world: W) -> list[Plan]:
+    """The plans of the steps that can plan, whatever they need; all are asked side by side. Raises Interrupted."""
     asked = [step for step in steps if isinstance(step, Planner)]
     workers: Workers[Plan] = Workers("plan")
     for step in asked:
-        workers.start(step.name, partial(_planned, step, world))
+        workers.start(step.name, partial(_plan_step, step, world))
     found: dict[str, Plan] = {}
     while workers.busy:
         name, result = workers.take_result()
@@ -138,7 +148,7 @@ def plans(steps: Sequence[Step[W]], world: W) -> list[Plan]:
     return [found[step.name] for step in asked]
 
 
-def _planned(step: Planner[W], world: W) -> Plan:
+def _plan_step(step: Planner[W], world: W) -> Plan:
     try:
         return step.plan(world)
     except Interrupted:
@@ -147,8 +157,8 @@ def _planned(step: Planner[W], world: W) -> Plan:
         return Plan(step.name, unknown=error.message)
 
 
-def below(steps: Sequence[Step[W]], name: str) -> list[Step[W]]:
-    """The step of that name and all that it needs, in the given order."""
+def find_needed_steps(steps: Sequence[Step[W]], name: str) -> list[Step[W]]:
+    """The step of that name and all that it needs, in the given order. Raises KeyError."""
     by_name = {step.name: step for step in steps}
     found: set[str] = set()
     todo = [name]
@@ -168,22 +178,22 @@ def converge(
     cancel: Cancel | None = None,
     done: Sequence[Outcome] = (),
 ) -> list[Outcome]:
-    """Bring every step to Ready, each as soon as what it needs is.
+    """Bring every step to Ready, each as soon as what it needs is Ready.
 
-    The first failure lets the steps already running end, starts no new one, and is raised.
-    cancel: the switch that the world's shell and clock listen to; an interruption of this thread flips it.
-    done: what was brought to Ready before, by this command.
+    After the first failure no step is started; those that run may end, and then the failure is raised.
+    cancel: the switch that the world's shell and clock listen to; an interruption of this thread requests it.
+    done: outcomes that this command has brought to Ready before.
     Raises StepError, Interrupted, or the BootstrapError of the step itself (TimedOut, PreconditionError...).
     """
-    by_name = {step.name: step for step in order(steps)}
+    by_name = {step.name: step for step in sort_steps(steps)}
     outcomes = {outcome.name: outcome for outcome in done}
-    graph = _graph_without(by_name, outcomes)
+    graph = _make_graph(by_name, outcomes)
     failure: BaseException | None = None
     workers: Workers[Outcome] = Workers("step")
     try:
         while graph.is_active() and not (failure and not workers.busy):
             for name in () if failure else graph.get_ready():
-                workers.start(name, partial(_bring, by_name[name], world, clock, report))
+                workers.start(name, partial(_bring_to_ready, by_name[name], world, clock, report))
             name, result = workers.take_result()
             if isinstance(result, Outcome):
                 outcomes[name] = result
@@ -191,7 +201,7 @@ def converge(
             else:
                 failure = failure or result
     except KeyboardInterrupt:
-        raise _stopped(workers, cancel or Cancel()) from None
+        raise _stop_workers(workers, cancel or Cancel()) from None
     if failure:
         raise failure
     return [outcomes[step.name] for step in steps]
@@ -200,9 +210,9 @@ def converge(
 def dismantle(steps: Sequence[Step[W]], wanted: Collection[str], world: W, report: Report) -> list[BootstrapError]:
     """Undo those of the steps that are `wanted`, each after all that need it, the others side by side.
 
-    What fails is warned of, kept from nothing else, and answered. Raises Interrupted.
+    A failure is shown as a warning, does not keep other steps from being undone, and is returned. Raises Interrupted.
     """
-    by_name = {step.name: step for step in order(steps)}
+    by_name = {step.name: step for step in sort_steps(steps)}
     graph: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(by_name, ()))
     for step in by_name.values():
         for need in step.needs:
@@ -212,7 +222,7 @@ def dismantle(steps: Sequence[Step[W]], wanted: Collection[str], world: W, repor
     workers: Workers[None] = Workers("undo")
     while graph.is_active():
         for name in graph.get_ready():
-            workers.start(name, partial(by_name[name].undo if name in wanted else _nothing, world))
+            workers.start(name, partial(by_name[name].undo if name in wanted else _do_nothing, world))
         name, error = workers.take_result()
         if isinstance(error, BootstrapError) and not isinstance(error, Interrupted):
             report.warn(f"{name}: {error.message}")
@@ -223,12 +233,12 @@ def dismantle(steps: Sequence[Step[W]], wanted: Collection[str], world: W, repor
     return failures
 
 
-def _nothing(_: object) -> None:
-    """What a step that stays needs no undoing."""
+def _do_nothing(_: object) -> None:
+    """The undo of a step that stays."""
 
 
-def _stopped(workers: Workers[Outcome], cancel: Cancel) -> Interrupted:
-    """Stop what runs, wait a little for it. A second interruption is not waited through."""
+def _stop_workers(workers: Workers[Outcome], cancel: Cancel) -> Interrupted:
+    """Request the end of what runs, and wait STOP_LIMIT seconds for it. A second interruption ends the wait."""
     running = ", ".join(sorted(workers.busy))
     cancel.request()
     end = time.monotonic() + STOP_LIMIT
@@ -241,12 +251,12 @@ def _stopped(workers: Workers[Outcome], cancel: Cancel) -> Interrupted:
     return Interrupted(what, hint="invoke up goes on from here · invoke down removes it")
 
 
-def _looked(step: Step[W], world: W, clock: Clock) -> Outcome:
+def _time_check(step: Step[W], world: W, clock: Clock) -> Outcome:
     start = clock.now()
-    return Outcome(step.name, _check(step, world), clock.now() - start)
+    return Outcome(step.name, _check_step(step, world), clock.now() - start)
 
 
-def _check(step: Step[W], world: W) -> Verdict:
+def _check_step(step: Step[W], world: W) -> Verdict:
     try:
         return step.check(world)
     except Interrupted:
@@ -255,11 +265,11 @@ def _check(step: Step[W], world: W) -> Verdict:
         return Unknown(error.message)
 
 
-def _bring(step: Step[W], world: W, clock: Clock, report: Report) -> Outcome:
+def _bring_to_ready(step: Step[W], world: W, clock: Clock, report: Report) -> Outcome:
     start = clock.now()
     line = report.step(step.name)
     try:
-        ready, changed = _made_ready(step, world, clock, line)
+        ready, changed = _make_ready(step, world, clock, line)
     except Interrupted as error:
         line.skipped(error.message)
         raise
@@ -270,15 +280,15 @@ def _bring(step: Step[W], world: W, clock: Clock, report: Report) -> Outcome:
     return Outcome(step.name, ready, clock.now() - start, changed, start)
 
 
-def _made_ready(step: Step[W], world: W, clock: Clock, line: StepLine) -> tuple[Ready, bool]:
+def _make_ready(step: Step[W], world: W, clock: Clock, line: StepLine) -> tuple[Ready, bool]:
     """The Ready verdict, and whether `apply` was called on the way."""
-    verdict = _glance(step, world)
+    verdict = _check_while_starting(step, world)
     if isinstance(verdict, Ready):
         return verdict, False
     line.cause(verdict.why)
     step.apply(world)
     verdict = wait.until(
-        lambda: _glance(step, world),
+        lambda: _check_while_starting(step, world),
         clock=clock,
         limit=step.limit,
         what=step.name,
@@ -289,8 +299,8 @@ def _made_ready(step: Step[W], world: W, clock: Clock, line: StepLine) -> tuple[
     return verdict, True
 
 
-def _glance(step: Step[W], world: W) -> Verdict:
-    """A check on the way up: an API or program that does not answer is Unknown; what is really wrong is raised."""
+def _check_while_starting(step: Step[W], world: W) -> Verdict:
+    """A check during `up`: an API or program that does not answer is Unknown, any other error is raised."""
     try:
         return step.check(world)
     except _UNSEEN as error:

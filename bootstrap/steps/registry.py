@@ -1,4 +1,4 @@
-"""The environment's registry: a container beside the nodes, with TLS and passwords."""
+"""The environment's registry: a container beside the nodes, with TLS and a password."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ PROOF = "bootstrap/pause:proof"
 
 @dataclass(frozen=True)
 class RegistryStep:
+    """The registry's container and volume, its certificate and login, and the images that builds start from."""
+
     name: str = "registry"
     needs: tuple[str, ...] = ("engine", "images")
     limit: float = 60
 
     def check(self, world: World) -> Verdict:
+        """Ready when the registry serves with our certificate and password, and holds what builds start from."""
         container = world.engine.find_container(constants.registry_container(world.config.name))
         if container is None:
             return Pending("the container is missing")
         if _is_foreign(container):
             hint = "invoke up --name another"
             return Failed(f"a container called {container.name} exists that we did not make", hint=hint)
-        unfit = _unfit(world, container)
+        unfit = _find_misfit(world, container)
         if unfit:
             return Pending(unfit)
         if not container.is_up:
             return Pending("the container is stopped")
         registry = world.registry()
-        refusal = registry.refusal(_shown(world))
+        refusal = registry.refusal(_encode_certificate(world))
         if refusal:
             return Pending(refusal)
-        wanted = _trusting(world)
+        wanted = _list_trusting_seeds(world)
         found = registry.digests([*world.images.seeds(), *wanted])
         missing = [seed for seed in (*world.images.seeds(), *wanted) if seed not in found]
         if missing:
@@ -56,29 +59,30 @@ class RegistryStep:
         return Ready(f"{constants.REGISTRY}, push and pull proved")
 
     def apply(self, world: World) -> None:
-        """What its volume holds survives every change; the port does when it is still free."""
+        """Create, configure or restart the container. The volume stays; so does the port, if it is still free."""
         name = constants.registry_container(world.config.name)
         container = world.engine.find_container(name)
         if container is not None and _is_foreign(container):
             return  # `check` says why
-        if container is None or _unfit(world, container):
+        if container is None or _find_misfit(world, container):
             world.engine.remove_container(name)
-            self._create(world, name, _published(container) if container else 0)
+            self._create(world, name, _get_port(container) if container else 0)
             container = None
-        if container is None or not container.is_up or self._refusal(world):
+        if container is None or not container.is_up or self._find_refusal(world):
             self._configure(world, name)
             self._restart(world, name)
             self._wait(world)
         self._seed(world)
 
     def undo(self, world: World) -> None:
+        """Remove the container and its volume."""
         container = constants.registry_container(world.config.name)
         world.engine.remove_container(container)
         world.engine.remove_volume(container)
 
     def _create(self, world: World, container: str, before: int) -> None:
-        """before: the port that it had, 0 for none."""
-        port = world.config.registry.port or free_port(before)
+        """Create the container. before: the port that it had, 0 for none."""
+        port = world.config.registry.port or find_free_port(before)
         world.engine.create_volume(container)
         world.engine.create_container(
             ContainerSpec(
@@ -94,16 +98,16 @@ class RegistryStep:
         )
 
     def _configure(self, world: World, container: str) -> None:
-        """Hand the files in through the engine's API, so that a remote engine works as well."""
+        """Copy the files in through the engine's API, so that a remote engine works as well."""
         settings = world.config.registry
-        pair = _certificate(world)
+        pair = _read_certificate(world)
         password = world.identity.password("registry", settings.password)
         files = {
             "htpasswd": world.identity.htpasswd(settings.username, password),
             "tls.crt": pair.certificate,
             "tls.key": pair.key,
         }
-        world.engine.copy_into(container, "/etc", tar_of("registry", files))
+        world.engine.copy_into(container, "/etc", make_tar("registry", files))
 
     def _restart(self, world: World, container: str) -> None:
         try:
@@ -115,22 +119,22 @@ class RegistryStep:
             world.engine.start_containers(container)
 
     @staticmethod
-    def _refusal(world: World) -> str:
-        """Why the registry does not serve us as it should, or ""."""
+    def _find_refusal(world: World) -> str:
+        """Why the registry does not serve us as it should, "" if it does."""
         try:
-            return world.registry().refusal(_shown(world))
+            return world.registry().refusal(_encode_certificate(world))
         except PreconditionError as error:
             return error.message
 
     def _wait(self, world: World) -> None:
         def probe() -> Verdict:
-            refusal = self._refusal(world)
+            refusal = self._find_refusal(world)
             return Pending(refusal) if refusal else Ready()
 
         wait.until(probe, clock=world.clock, limit=self.limit, what="the registry", every=0.2)
 
     def _seed(self, world: World) -> None:
-        """Push what builds start from; and push a small image and pull it back: the proof that it works."""
+        """Push what builds start from; then push a small image and pull it, which proves that both work."""
         registry = world.registry()
         for repository, layout in {**world.images.seeds(), PROOF: world.images.layouts()["pause"]}.items():
             pushed = registry.push(layout, repository)
@@ -139,24 +143,26 @@ class RegistryStep:
         with tempfile.TemporaryDirectory() as folder:
             registry.pull(PROOF, Path(folder) / "pulled")
             layer = Path(folder) / "layer.tar"
-            for marked, seed in _trusting(world).items():
-                layer.write_bytes(tar_of("etc/ssl/certs", {"ca-certificates.crt": _bundle(world)}, mode=0o644))
+            for marked, seed in _list_trusting_seeds(world).items():
+                layer.write_bytes(
+                    make_tar("etc/ssl/certs", {"ca-certificates.crt": _make_ca_bundle(world)}, mode=0o644)
+                )
                 registry.append(seed, layer, marked)
                 registry.append(seed, layer, seed)
 
 
-def _bundle(world: World) -> bytes:
-    """What builds are to trust: as the base of the images, what this machine does; and `ca_file`."""
+def _make_ca_bundle(world: World) -> bytes:
+    """The certificates that builds trust: those of this machine, as in the base image, and those of `ca_file`."""
     company = ca_file.read("ca_file", world.config.ca_file)
     own = ca_file.read_machine_bundle({})
     return (own if company in own else own + company).encode()
 
 
-def _trusting(world: World) -> dict[str, str]:
-    """Seeds that get a layer with the authorities of `ca_file` -> by a second tag that says which. {} without."""
+def _list_trusting_seeds(world: World) -> dict[str, str]:
+    """The seeds that get a layer with the certificates of `ca_file`, by a second tag that names them; {} without it."""
     if not world.config.ca_file:
         return {}
-    mark = hashlib.sha256(_bundle(world)).hexdigest()[:12]
+    mark = hashlib.sha256(_make_ca_bundle(world)).hexdigest()[:12]
     return {f"{seed}-trusts-{mark}": seed for seed in world.images.seeds()}
 
 
@@ -164,41 +170,41 @@ def _is_foreign(container: Container) -> bool:
     return container.labels.get(constants.MANAGED_BY) != PRODUCT
 
 
-def _unfit(world: World, container: Container) -> str:
-    """Why the container has to be made anew, or ""."""
+def _find_misfit(world: World, container: Container) -> str:
+    """Why the container has to be made anew, "" if it is as wanted."""
     if container.image != world.images.lock().registry_image:
         return "another version runs"
     wanted = world.config.registry.port
-    return "its port has changed" if wanted and wanted != _published(container) else ""
+    return "its port has changed" if wanted and wanted != _get_port(container) else ""
 
 
-def _published(container: Container) -> int:
-    """The port of this machine that it was made with, 0 if there is none."""
+def _get_port(container: Container) -> int:
+    """The port of this machine that the container was made with, 0 if there is none."""
     return container.wants_ports.get(PORT, 0)
 
 
-def _certificate(world: World) -> pki.KeyPair:
+def _read_certificate(world: World) -> pki.KeyPair:
     return world.identity.certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
 
 
-def _shown(world: World) -> bytes:
-    """The certificate that it is to show, in DER."""
-    return pki.to_der(_certificate(world).certificate)
+def _encode_certificate(world: World) -> bytes:
+    """The certificate that the registry has to present, in DER."""
+    return pki.to_der(_read_certificate(world).certificate)
 
 
-def free_port(wanted: int = 0) -> int:
-    """A port of 127.0.0.1 that nothing listens on now: the wanted one if it is."""
+def find_free_port(wanted: int = 0) -> int:
+    """A port of 127.0.0.1 that nothing listens on now; `wanted` if that is one. Raises OSError if there is none."""
     try:
         with socket.create_server(("127.0.0.1", wanted)) as server:
             return int(server.getsockname()[1])
     except OSError:
         if not wanted:
             raise
-        return free_port()
+        return find_free_port()
 
 
-def tar_of(folder: str, files: Mapping[str, bytes], mode: int = 0o600) -> bytes:
-    """A tar archive of root's files below `folder`, for `Engine.copy_into`. Names may lead through further folders."""
+def make_tar(folder: str, files: Mapping[str, bytes], mode: int = 0o600) -> bytes:
+    """A tar archive of root's files below `folder`, for `Engine.copy_into`. files: path below it -> content."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path in dict.fromkeys([folder, *(f"{folder}/{name}".rpartition("/")[0] for name in files)]):

@@ -1,7 +1,7 @@
-"""A cluster that may be anywhere: pods pull straight from the mirror, so nothing of it has to be an engine's.
+"""A remote cluster: its pods pull straight from the mirror, so its nodes need not be containers of an engine here.
 
-Three steps take the places of those that a cluster in our own engine has, under the same names: `registry` is the
-mirror, `cluster` is only judged, `preload` is that the mirror serves every image.
+Three steps replace those of a cluster in our own engine, under the same names: `registry` is the mirror, `cluster` only
+checks the cluster, `preload` checks that the mirror serves every image.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootstrap.core.model import Failed, Pending, Ready, Verdict
-from bootstrap.steps.existing_cluster import fits, version_of
+from bootstrap.steps.existing_cluster import judge_fitness, read_version
 from bootstrap.world import World
 
 
 @dataclass(frozen=True)
 class MirrorStep:
-    """What builds start from is in the mirror by the names that Dockerfiles use; putting it there proves a push."""
+    """What builds start from is in the mirror under the names that Dockerfiles use. Tagging it there proves a push."""
 
     name: str = "registry"
     needs: tuple[str, ...] = ("images",)
     limit: float = 60
 
     def check(self, world: World) -> Verdict:
+        """Ready when the mirror has every seed of the lock, by its digest."""
         seeds = world.images.lock().seeds
         with world.mirror().login(ambient=False) as registry:
             found = registry.digests(seeds)
@@ -31,13 +32,17 @@ class MirrorStep:
         return Ready(f"{world.mirror().address}, for pods and for what is built")
 
     def apply(self, world: World) -> None:
+        """Tag the seeds in the mirror.
+
+        Raises PreconditionError for a registry without TLS that is not meant to be so.
+        """
         with world.mirror().login(ambient=False) as registry:
             registry.refuse_plain()
             for seed, source in world.images.lock().seeds.items():
                 registry.alias(source, seed)
 
     def undo(self, world: World) -> None:
-        """The mirror is the user's, and other environments come from it."""
+        """Nothing: the mirror is the user's, and other environments pull from it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class ServedStep:
     limit: float = 30
 
     def check(self, world: World) -> Verdict:
+        """Ready when it does; Failed when images are missing, because only `invoke mirror` can add them."""
         mirror = world.mirror()
         wanted = {
             f"{image.reference.removeprefix(mirror.address + '/')}": image.digest
@@ -62,31 +68,36 @@ class ServedStep:
         return Ready(f"{len(wanted)} images served by {mirror.address}")
 
     def apply(self, world: World) -> None:
-        """`invoke mirror` fills it, where images can be built."""
+        """Nothing: `invoke mirror` fills the mirror, where images can be built."""
 
     def undo(self, world: World) -> None:
-        """They are the user's."""
+        """Nothing: the images are the user's."""
 
 
 @dataclass(frozen=True)
-class ClusterElsewhere:
-    """Policies are asked about pods of ours, whose images are known once the mirror has said what it holds."""
+class RemoteCluster:
+    """The cluster of `--context`, which is only checked.
+
+    It needs the images: policies are asked about our pods, whose images are known once the mirror has said what it
+    holds.
+    """
 
     name: str = "cluster"
     needs: tuple[str, ...] = ("images",)
     limit: float = 30
 
     def check(self, world: World) -> Verdict:
-        version = version_of(world)
+        """Ready when the cluster meets the requirements; otherwise the verdict of the first that it does not meet."""
+        version = read_version(world)
         if isinstance(version, Failed):
             return version
-        for verdict in fits(world, version):
+        for verdict in judge_fitness(world, version):
             if not isinstance(verdict, Ready):
                 return verdict
         return Ready(f"{world.context}, Kubernetes {version.removeprefix('v')}")
 
     def apply(self, world: World) -> None:
-        """Nothing: `check` says what it lacks, and only its owner can give it that."""
+        """Nothing: `check` names what is missing, and only the cluster's owner can provide it."""
 
     def undo(self, world: World) -> None:
-        """It is the user's."""
+        """Nothing: the cluster is the user's."""

@@ -1,4 +1,4 @@
-"""Tekton Pipelines and Triggers: the release's own objects, with our few settings patched in."""
+"""Tekton Pipelines and Triggers: the objects of the releases, with a few settings patched in."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.manifests import is_ours
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at
-from bootstrap.steps.credentials import pull_secrets
+from bootstrap.steps.credentials import make_pull_secrets
 from bootstrap.steps.manifest_step import Key, ManifestStep, render
-from bootstrap.steps.trusted_cas import authorities
+from bootstrap.steps.trusted_cas import read_trusted_cas
 from bootstrap.supply.build_catalog import PIPELINE, TRIGGERS
 from bootstrap.supply.golang import module_version
 from bootstrap.supply.tekton_releases import is_dashboard
@@ -24,10 +24,10 @@ from bootstrap.world import World
 
 CONTROLLER = Select("Deployment", "tekton-pipelines-controller")
 SHELL_IMAGE = "image.local/toolbox"
-"""What a step with `script:` gets its script placed by; the release names a public image there."""
+"""The image that writes the `script:` of a step into its pod; the release names a public image there."""
 RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
 BOUNDS = "default:\n  requests: {cpu: 10m, memory: 32Mi}\n  limits: {cpu: '2', memory: 512Mi}\n"
-"""For containers of a run that name none themselves: Tekton's own init containers, mostly."""
+"""For containers of a run that name no resources themselves: mostly Tekton's own init containers."""
 INTERCEPTORS_API = "triggers.tekton.dev/v1alpha1"
 INTERCEPTOR_CERTIFICATES = "tekton-triggers-core-interceptors-certs"
 FLAGS = {
@@ -39,23 +39,25 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class Versions:
-    """As in go.mod: "v1.9.0", "v0.35.0"; "" for what is not there."""
+    """Versions of Tekton as in go.mod: "v1.9.0", "v0.35.0"; "" for what is not installed."""
 
     pipelines: str
     triggers: str
 
-    def told(self) -> dict[str, str]:
+    def to_mapping(self) -> dict[str, str]:
+        """By the names that users read: "Pipelines", "Triggers"."""
         return {"Pipelines": self.pipelines, "Triggers": self.triggers}
 
 
-def versions(world: World) -> Versions:
+def read_versions(world: World) -> Versions:
+    """The versions that this checkout installs, from images/tekton/go.mod. Raises KeyError."""
     go_mod = world.project / "images/tekton/go.mod"
     return Versions(module_version(go_mod, PIPELINE), module_version(go_mod, TRIGGERS))
 
 
 @dataclass(frozen=True)
 class TektonStep:
-    """Ours; or, on a cluster of the user's, the one that is there, which is used as it is and never changed."""
+    """Tekton. In a cluster of the user that has one already, that one is used as it is and never changed."""
 
     step: ManifestStep
     name: str = "tekton"
@@ -63,28 +65,33 @@ class TektonStep:
     limit: float = 240
 
     def check(self, world: World) -> Verdict:
-        found = theirs(world)
+        """Ready when Tekton works in the wanted version; with one that others installed, when its version and flags
+        fit.
+        """
+        found = find_foreign_versions(world)
         if not found:
-            return self._ours(world)
+            return self._check_ours(world)
         flags = world.kube.get("v1", "ConfigMap", "feature-flags", constants.TEKTON) or {}
-        verdict = cluster_requirements.check_installed(versions(world).told(), found.told(), at(flags, "data") or {})
-        return _proved(world, found, " of the cluster") if isinstance(verdict, Ready) else verdict
+        verdict = cluster_requirements.check_installed(
+            read_versions(world).to_mapping(), found.to_mapping(), at(flags, "data") or {}
+        )
+        return _prove(world, found, " of the cluster") if isinstance(verdict, Ready) else verdict
 
-    def _ours(self, world: World) -> Verdict:
+    def _check_ours(self, world: World) -> Verdict:
         verdict = self.step.check(world)
         if isinstance(verdict, Ready):
             return verdict
-        found, wanted = running(world).told(), versions(world).told()
+        found, wanted = read_installed_versions(world).to_mapping(), read_versions(world).to_mapping()
         moves = ", ".join(apply_plan.describe_versions(found, wanted))
         return cluster_requirements.refuse_older(found, wanted) or (
             Pending(f"{moves}: {verdict.why}") if moves else verdict
         )
 
     def plan(self, world: World) -> Plan:
-        """The versions are known also when the images of the wanted one are not built yet."""
-        if theirs(world):
+        """What `apply` would do. The versions are known even if the images of the wanted version are not built yet."""
+        if find_foreign_versions(world):
             return Plan(self.name)
-        found, wanted = running(world).told(), versions(world).told()
+        found, wanted = read_installed_versions(world).to_mapping(), read_versions(world).to_mapping()
         older = cluster_requirements.refuse_older(found, wanted)
         moves = apply_plan.describe_versions(found, wanted)
         told = Plan(self.name, versions=moves, refusals=(older,) if older else (), there=bool(moves))
@@ -95,75 +102,94 @@ class TektonStep:
         except BootstrapError as error:
             return replace(told, unknown=error.message)
 
-    def keys(self, world: World) -> list[Key]:
-        return self.step.keys(world)
+    def list_keys(self, world: World) -> list[Key]:
+        """As `ManifestStep.list_keys`."""
+        return self.step.list_keys(world)
 
     def apply(self, world: World) -> None:
-        """Raises StepError when what runs is newer than what is wanted."""
-        if theirs(world):
+        """Apply our Tekton, unless others installed one.
+
+        Raises StepError if the installed version is newer than the wanted one.
+        """
+        if find_foreign_versions(world):
             return
-        older = cluster_requirements.refuse_older(running(world).told(), versions(world).told())
+        older = cluster_requirements.refuse_older(
+            read_installed_versions(world).to_mapping(), read_versions(world).to_mapping()
+        )
         if older:
             raise StepError(older.why, hint=older.hint)
         self.step.apply(world)
 
     def undo(self, world: World) -> None:
-        if not theirs(world):
+        """Delete Tekton, unless others installed it."""
+        if not find_foreign_versions(world):
             self.step.undo(world)
 
 
-def tekton() -> TektonStep:
-    return TektonStep(ManifestStep("tekton", objects, prove=lambda world: _proved(world, versions(world))))
+def make_tekton_step() -> TektonStep:
+    """The step `tekton`."""
+    return TektonStep(ManifestStep("tekton", render_objects, prove=lambda world: _prove(world, read_versions(world))))
 
 
-def theirs(world: World) -> Versions | None:
-    """The versions of a Tekton that somebody else installed. In a cluster of our own there is none: nobody is asked."""
+def find_foreign_versions(world: World) -> Versions | None:
+    """The versions of a Tekton that somebody else installed, None if there is none.
+
+    A cluster of our own has none, so it is not asked.
+    """
     if not world.config.context:
         return None
-    there = _informed(world)
+    there = _read_info(world)
     if all(each is None or is_ours(each) for each in there):
         return None
-    return _said(there)
+    return _parse_info(there)
 
 
-def running(world: World) -> Versions:
-    """What is in the cluster, whoever installed it."""
-    return _said(_informed(world))
+def read_installed_versions(world: World) -> Versions:
+    """The versions that the cluster has, whoever installed them."""
+    return _parse_info(_read_info(world))
 
 
-def _informed(world: World) -> list[Object | None]:
+def _read_info(world: World) -> list[Object | None]:
     """The ConfigMaps in which a release says its version."""
     return [world.kube.get("v1", "ConfigMap", name, constants.TEKTON) for name in ("pipelines-info", "triggers-info")]
 
 
-def _said(there: Iterable[Object | None]) -> Versions:
+def _parse_info(there: Iterable[Object | None]) -> Versions:
     return Versions(*(str(at(each or {}, "data", "version") or "") for each in there))
 
 
-def _proved(world: World, found: Versions, whose: str = "") -> Verdict:
-    verdict = admits(world)
+def _prove(world: World, found: Versions, whose: str = "") -> Verdict:
+    verdict = judge_admission(world)
     if not isinstance(verdict, Ready):
         return verdict
     return Ready(f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}{whose}, dry runs accepted")
 
 
-def objects(world: World) -> list[Object]:
-    """The release's objects as we apply them."""
-    found = versions(world)
+def render_objects(world: World) -> list[Object]:
+    """The objects of the releases as they are applied. Raises what `manifest_step.render` raises.
+
+    Autoscalers are left out, because they need a metrics server.
+    """
+    found = read_versions(world)
     wanted = [each for each in world.images.tekton() if each["kind"] != "HorizontalPodAutoscaler"]
     wanted = [each for each in wanted if not is_dashboard(each)]
     for each in wanted:
         _set_version(each, found)
     spaces = [each["metadata"]["name"] for each in wanted if each["kind"] == "Namespace"]
-    return render(world.images.lock(), wanted, pull_secrets(world, spaces), patches=patches(found, authorities(world)))
+    return render(
+        world.images.lock(),
+        wanted,
+        make_pull_secrets(world, spaces),
+        patches=make_patches(found, read_trusted_cas(world)),
+    )
 
 
-def patches(found: Versions, ca: str) -> list[Patch]:
-    """What is changed in the release. An autoscaler is left out beside: it needs a metrics server."""
+def make_patches(found: Versions, ca: str) -> list[Patch]:
+    """What is changed in the releases. found: the versions that the objects are to name. ca: certificates in PEM."""
     flags = [Patch(Select("ConfigMap", "feature-flags"), put("data", key, value=value)) for key, value in FLAGS.items()]
     return [
-        *shell_images(),
-        Patch(CONTROLLER, _more_requests),
+        *make_shell_image_patches(),
+        Patch(CONTROLLER, _raise_request_limit),
         *flags,
         Patch(
             Select("ConfigMap", "config-defaults"), put("data", "default-container-resource-requirements", value=BOUNDS)
@@ -171,22 +197,24 @@ def patches(found: Versions, ca: str) -> list[Patch]:
         Patch(Select("ConfigMap", "config-registry-cert"), put("data", "cert", value=ca)),
         Patch(Select("ConfigMap", "pipelines-info"), put("data", "version", value=found.pipelines)),
         Patch(Select("ConfigMap", "triggers-info"), put("data", "version", value=found.triggers)),
-        Patch(Select("Deployment"), _bounded),
-        Patch(Select("Deployment"), _probed_often),
+        Patch(Select("Deployment"), _set_resources),
+        Patch(Select("Deployment"), _shorten_probes),
     ]
 
 
-def shell_images() -> list[Patch]:
-    """The release names public images there, by fixed digests."""
+def make_shell_image_patches() -> list[Patch]:
+    """Patches that replace the public images which the release names by fixed digests in the controller's arguments."""
     return [
-        Patch(CONTROLLER, _argument("-shell-image", SHELL_IMAGE)),
-        Patch(CONTROLLER, _argument("-shell-image-win", SHELL_IMAGE)),  # never pulled; but every image is in the lock
+        Patch(CONTROLLER, _set_argument("-shell-image", SHELL_IMAGE)),
+        Patch(
+            CONTROLLER, _set_argument("-shell-image-win", SHELL_IMAGE)
+        ),  # never pulled; but every image is in the lock
     ]
 
 
-def _argument(flag: str, value: str) -> Callable[[Object], None]:
+def _set_argument(flag: str, value: str) -> Callable[[Object], None]:
     def edit(deployment: Object) -> None:
-        arguments = _container(deployment)["args"]
+        arguments = _get_container(deployment)["args"]
         if flag not in arguments:
             raise LookupError(f"no argument {flag}")
         arguments[arguments.index(flag) + 1] = value
@@ -194,31 +222,32 @@ def _argument(flag: str, value: str) -> Callable[[Object], None]:
     return edit
 
 
-def _more_requests(deployment: Object) -> None:
-    """The controller's client is held at 5 requests a second by default, which a single run already meets."""
-    _container(deployment)["args"] += ["-kube-api-qps", "50", "-kube-api-burst", "100"]
+def _raise_request_limit(deployment: Object) -> None:
+    """Set the limits of the controller's client: by default 5 requests a second, which a single run already reaches."""
+    _get_container(deployment)["args"] += ["-kube-api-qps", "50", "-kube-api-burst", "100"]
 
 
-def _bounded(deployment: Object) -> None:
-    _container(deployment)["resources"] = RESOURCES
+def _set_resources(deployment: Object) -> None:
+    _get_container(deployment)["resources"] = RESOURCES
 
 
-def _probed_often(deployment: Object) -> None:
-    """The release looks every 10 seconds at first after 5, which makes up half of the time that Tekton takes to start.
+def _shorten_probes(deployment: Object) -> None:
+    """Let the readiness probe start at once and come every 2 s.
 
-    It still takes half a minute of failures until a pod is passed over.
+    The release's first probe comes after 5 s and the next ones every 10 s, which is half of the time that Tekton takes
+    to start. It still takes half a minute of failures until a pod counts as not ready.
     """
-    probe = _container(deployment).get("readinessProbe")
+    probe = _get_container(deployment).get("readinessProbe")
     if probe:
         probe |= {"initialDelaySeconds": 0, "periodSeconds": 2, "failureThreshold": 15}
 
 
-def _container(deployment: Object) -> Any:
+def _get_container(deployment: Object) -> Any:
     return deployment["spec"]["template"]["spec"]["containers"][0]
 
 
 def _set_version(obj: Object, found: Versions) -> None:
-    """The module's YAML says "devel" where a release says its version; other tools read it from there."""
+    """Write the version where the module's YAML has "devel" and a release its version; other tools read it there."""
     template = (obj.get("spec") or {}).get("template") or {}
     for labels in (obj["metadata"].get("labels") or {}, (template.get("metadata") or {}).get("labels") or {}):
         for key, value in labels.items():
@@ -228,10 +257,10 @@ def _set_version(obj: Object, found: Versions) -> None:
 
 
 def certify_interceptors(world: World) -> None:
-    """Put the authority of Triggers' own interceptors into their objects, where a listener looks for it.
+    """Write the CA of Triggers' own interceptors into their objects, where a listener looks for it. Raises ApiError.
 
-    Their program does that itself, but when Tekton's webhook does not answer yet, it is a minute before it tries
-    again; meanwhile no listener starts (Triggers v0.35, pkg/adapter and pkg/interceptors/server).
+    Their program does that itself; but when Tekton's webhook does not answer yet, it tries again only after a minute,
+    and until then no listener starts (Triggers v0.35, pkg/adapter and pkg/interceptors/server).
     """
     secret = world.kube.get("v1", "Secret", INTERCEPTOR_CERTIFICATES, constants.TEKTON) or {}
     authority = at(secret, "data", "ca-cert.pem")
@@ -243,7 +272,7 @@ def certify_interceptors(world: World) -> None:
             world.kube.patch(INTERCEPTORS_API, "ClusterInterceptor", each["metadata"]["name"], patch=patch)
 
 
-def admits(world: World) -> Verdict:
+def judge_admission(world: World) -> Verdict:
     """Ready when server-side dry runs of the kinds that we create pass Tekton's webhooks."""
     for probe in PROBES:
         try:

@@ -1,4 +1,4 @@
-"""Tekton Dashboard, where the supply has it: its release's own objects, held to reading."""
+"""Tekton Dashboard, where the supply has it: the objects of its release, with rights only to read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bootstrap.core.model import Object, Ready, Verdict
 from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.patches import Patch, Select
 from bootstrap.steps.manifest_step import Key, ManifestStep, render
-from bootstrap.steps.tekton import theirs
+from bootstrap.steps.tekton import find_foreign_versions
 from bootstrap.supply.tekton_releases import DASHBOARD, is_dashboard
 from bootstrap.world import World
 
@@ -29,11 +29,11 @@ RESTRICTED: Object = {
 
 @dataclass(frozen=True)
 class DashboardStep:
-    """Nothing where the supply does not have it, and beside a Tekton that is not ours."""
+    """Tekton Dashboard. It does nothing if the supply does not have it, or others installed the cluster's Tekton."""
 
     step: ManifestStep = field(
         default_factory=lambda: ManifestStep(
-            DASHBOARD, lambda world: objects(world), prove=lambda _: Ready("read-only")
+            DASHBOARD, lambda world: render_objects(world), prove=lambda _: Ready("read-only")
         )
     )
     name: str = "dashboard"
@@ -41,50 +41,56 @@ class DashboardStep:
     limit: float = 180
 
     def check(self, world: World) -> Verdict:
-        if not wanted(world):
+        """As `ManifestStep.check`; Ready where there is to be none."""
+        if not is_wanted(world):
             return Ready(f"none: supply {world.config.supply} does not have it")
         return self.step.check(world)
 
     def plan(self, world: World) -> Plan:
-        return self.step.plan(world) if wanted(world) else Plan(self.name)
+        """As `ManifestStep.plan`; an empty plan where there is to be none."""
+        return self.step.plan(world) if is_wanted(world) else Plan(self.name)
 
-    def keys(self, world: World) -> list[Key]:
-        return self.step.keys(world) if wanted(world) else []
+    def list_keys(self, world: World) -> list[Key]:
+        """As `ManifestStep.list_keys`; [] where there is to be none."""
+        return self.step.list_keys(world) if is_wanted(world) else []
 
     def apply(self, world: World) -> None:
+        """As `ManifestStep.apply`."""
         self.step.apply(world)
 
     def undo(self, world: World) -> None:
-        if wanted(world):
+        """As `ManifestStep.undo`; nothing where there is to be none."""
+        if is_wanted(world):
             self.step.undo(world)
 
 
-def wanted(world: World) -> bool:
-    return DASHBOARD in world.images.lock().images and theirs(world) is None
+def is_wanted(world: World) -> bool:
+    """Whether the lock has the image of Tekton Dashboard, and the cluster's Tekton is ours."""
+    return DASHBOARD in world.images.lock().images and find_foreign_versions(world) is None
 
 
-def objects(world: World) -> list[Object]:
-    """Its objects as we apply them. Raises BootstrapError for a release that wants all rights."""
+def render_objects(world: World) -> list[Object]:
+    """The objects of the release as they are applied. Raises BootstrapError for a release that wants all rights."""
     given = [each for each in world.images.tekton() if is_dashboard(each) and each["kind"] != "Namespace"]
     for each in given:
         if str((each.get("roleRef") or {}).get("name")) == "cluster-admin":
             raise BootstrapError(f"the release of Tekton Dashboard wants cluster-admin ({each['metadata']['name']})")
     deployment = Select("Deployment", DASHBOARD, constants.TEKTON)
-    patches = [Patch(deployment, _confined)]
+    patches = [Patch(deployment, _confine)]
     roles = [each["kind"] for each in given if each["kind"] in ("Role", "ClusterRole")]
-    patches += [Patch(Select(kind), _reading) for kind in sorted(set(roles))]
+    patches += [Patch(Select(kind), _restrict_to_reading) for kind in sorted(set(roles))]
     return render(world.images.lock(), given, patches=patches)
 
 
-def _confined(deployment: Object) -> None:
+def _confine(deployment: Object) -> None:
     container: Any = deployment["spec"]["template"]["spec"]["containers"][0]
     container["securityContext"] = RESTRICTED
     container["resources"] = RESOURCES
     container["args"] = [word for word in container.get("args", []) if not word.startswith("--read-only")] + [READ_ONLY]
 
 
-def _reading(role: Object) -> None:
-    """Without any right to change something, and without Secrets."""
+def _restrict_to_reading(role: Object) -> None:
+    """Remove every right to change something, and all rights on Secrets."""
     rules = []
     for rule in role.get("rules") or []:
         verbs = [verb for verb in rule.get("verbs", []) if verb in READS]

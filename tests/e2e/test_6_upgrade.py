@@ -87,7 +87,7 @@ def grow_older(world: World) -> None:
 
     def rolled() -> Verdict:
         found = [judge(world.kube.get("apps/v1", "Deployment", name, constants.TEKTON)) for name in WORKLOADS]
-        return next((each for each in found if not isinstance(each, Ready)), tekton.admits(world))
+        return next((each for each in found if not isinstance(each, Ready)), tekton.judge_admission(world))
 
     _until(world, rolled, "the older version")
 
@@ -117,7 +117,7 @@ def older(product: Product, world: World) -> Iterator[str]:
 
 
 def test_another_version_takes_over_and_the_run_goes_on(product: Product, world: World, older: str) -> None:
-    wanted = tekton.versions(world).pipelines
+    wanted = tekton.read_versions(world).pipelines
     assert stored(world) == ["v1alpha1", OLD]
     plan = [
         f"version  Pipelines v1.2.3 -> {wanted}",
@@ -136,7 +136,7 @@ def test_another_version_takes_over_and_the_run_goes_on(product: Product, world:
     assert answer.out.index(plan[0]) < answer.out.index("ok   tekton")
     assert stored(world) == ["v1alpha1"]
     assert world.kube.get("v1", "ConfigMap", "old", constants.GIT) is None
-    assert tekton.running(world) == tekton.versions(world)
+    assert tekton.read_installed_versions(world) == tekton.read_versions(world)
     _until(world, lambda: over(world, older), "the run in flight")
     assert product.run("up", "--dry-run").last == "nothing to do"
 
@@ -148,7 +148,7 @@ def test_an_older_version_is_refused(product: Product, world: World) -> None:
             answer = product.run(*words, code=1)
             assert "nothing was changed: Pipelines v99.0.0 runs here" in answer.err
             assert "next: " in answer.err
-        assert tekton.running(world).pipelines == "v99.0.0"
+        assert tekton.read_installed_versions(world).pipelines == "v99.0.0"
     finally:
-        set_version(world, tekton.versions(world).pipelines)
+        set_version(world, tekton.read_versions(world).pipelines)
     assert product.run("up", "--dry-run").last == "nothing to do"

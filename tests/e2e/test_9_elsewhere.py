@@ -19,7 +19,7 @@ from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
 from bootstrap.objects.readiness import judge_all
-from bootstrap.steps.registry import tar_of
+from bootstrap.steps.registry import make_tar
 from bootstrap.world.environment_store import Identity
 from bootstrap.world.kube.client import Kube
 from tests.e2e.docker_client import docker, inspect
@@ -79,7 +79,7 @@ class Far:
         files = {"htpasswd": login, "tls.crt": pair.certificate, "tls.key": pair.key}
         image, kept = self.world.images.lock().registry_image, f"{self._filled.data}:/var/lib/registry"
         docker(self.world, "create", f"--name={box}", f"--network={self.name}", f"--volume={kept}", image)
-        engine.copy_into(box, "/etc", tar_of("registry", files))
+        engine.copy_into(box, "/etc", make_tar("registry", files))
         engine.start_containers(box)
         address = self._address(box)
         assert address in likely
@@ -94,7 +94,7 @@ class Far:
         """As an administrator would: the node is told who vouches for the registry, and no password."""
         hosts = f'[host."https://{self.registry}"]\n  ca = "/etc/containerd/certs.d/{self.registry}/ca.crt"\n'
         files = {"hosts.toml": hosts.encode(), "ca.crt": self.ca.read_bytes()}
-        archive = tar_of(self.registry, files, mode=0o644)
+        archive = make_tar(self.registry, files, mode=0o644)
         self.world.engine.copy_into(constants.control_plane(self.name), "/etc/containerd/certs.d", archive)
 
     def rest(self) -> None:

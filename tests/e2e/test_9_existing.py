@@ -88,7 +88,7 @@ def test_a_cluster_with_a_tekton_is_used_and_left_as_it_was(theirs: Theirs) -> N
 
 def install_tekton(world: World, kube: Kube) -> None:
     """As its own release says, and until it serves."""
-    release = manifests.sort_by_need(tekton.objects(world))
+    release = manifests.sort_by_need(tekton.render_objects(world))
 
     def applied() -> Verdict:
         try:

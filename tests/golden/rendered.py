@@ -40,9 +40,9 @@ LISTENERS = {
 }
 """Made with settings; images/tekton/listener_test.go looks at what is expected of them."""
 MADE = {
-    "poller": poller.objects(LOCK, PROJECT, Config()),
-    "cleanup": cleanup.objects(LOCK, PROJECT, Config()),
-    "cleanup-archive": cleanup.objects(LOCK, PROJECT, Config(cleanup=CleanupSettings(archive="on", hours=0))),
+    "poller": poller.render_objects(LOCK, PROJECT, Config()),
+    "cleanup": cleanup.render_objects(LOCK, PROJECT, Config()),
+    "cleanup-archive": cleanup.render_objects(LOCK, PROJECT, Config(cleanup=CleanupSettings(archive="on", hours=0))),
 }
 PARTS = (*FOLDERS, *LISTENERS, *MADE)
 OPENSHIFT = "openshift"
@@ -51,7 +51,7 @@ OPENSHIFT = "openshift"
 
 def rendered(name: str) -> list[Object]:
     if name in LISTENERS:
-        return listener.objects(LOCK, PROJECT, LISTENERS[name])
+        return listener.render_objects(LOCK, PROJECT, LISTENERS[name])
     return MADE[name] if name in MADE else render(LOCK, FOLDERS[name])
 
 

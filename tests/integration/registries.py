@@ -21,7 +21,7 @@ import bcrypt
 import pytest
 
 from bootstrap.core import pki
-from bootstrap.steps.registry import free_port
+from bootstrap.steps.registry import find_free_port
 from bootstrap.world import apt, host
 from bootstrap.world.shell import SystemShell
 from tests.integration.conftest import find_binary
@@ -32,7 +32,7 @@ USER, PASSWORD = "puller", "a-pass-word"
 @contextlib.contextmanager
 def plain(*words: str) -> Iterator[int]:
     """The port of a registry of go-containerregistry's. words: more flags of `crane registry serve`."""
-    port = free_port()
+    port = find_free_port()
     argv = [str(find_binary("crane")), "registry", "serve", f"--address=127.0.0.1:{port}", *words]
     with _running(argv, lambda: _status(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) == 200):
         yield port
@@ -74,7 +74,7 @@ def secured(folder: Path, data: Path | None = None, within: tuple[str, ...] = ()
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    port, data = free_port(), data or folder / "data"
+    port, data = find_free_port(), data or folder / "data"
     config = f"""\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}

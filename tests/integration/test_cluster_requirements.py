@@ -15,7 +15,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Failed, Object, Ready, Verdict
 from bootstrap.objects import cluster_requirements, kubeconfig
 from bootstrap.settings.config import Config, MirrorSettings
-from bootstrap.steps.remote_cluster import ClusterElsewhere
+from bootstrap.steps.remote_cluster import RemoteCluster
 from bootstrap.world.kube.client import Kube
 from tests.integration.control_plane import ControlPlane
 from tests.unit.step_world import make
@@ -46,7 +46,7 @@ def classes(kube: Kube) -> Iterator[Kube]:
 def judged(kube: Kube, home: Path) -> Verdict:
     world = make(home, Config(context="far", supply="mirror", mirror=MirrorSettings(registry="mirror.example")))
     world.kube = cast(Any, kube)
-    return ClusterElsewhere().check(world.open())
+    return RemoteCluster().check(world.open())
 
 
 def test_one_that_fits(classes: Kube, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from bootstrap.core.errors import BootstrapError, NotFound, PreconditionError, U
 from bootstrap.core.model import LockedImage, Pending, Ready, Secret
 from bootstrap.core.paths import PROJECT
 from bootstrap.settings.config import Config, MirrorSettings
-from bootstrap.steps.registry import free_port
+from bootstrap.steps.registry import find_free_port
 from bootstrap.steps.remote_cluster import MirrorStep, ServedStep
 from bootstrap.supply import auto, bundle_file, oci_layout
 from bootstrap.supply.auto import Option
@@ -333,7 +333,7 @@ def test_plain_http_only_if_said(tmp_path: Path, front: Front) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    given = settings(free_port(), "nowhere")
+    given = settings(find_free_port(), "nowhere")
     world = world_of(tmp_path, given)
     with door(world, given).login() as registry, pytest.raises(PreconditionError, match="nothing answers there"):
         registry.digest("pause:1")

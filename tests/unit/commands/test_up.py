@@ -28,7 +28,7 @@ from bootstrap.core.text import format_duration
 from bootstrap.objects.apply_plan import Change, Plan
 from bootstrap.settings.config import ClusterSettings, Config
 from bootstrap.steps import graph as step_graph
-from bootstrap.steps.reconcile import below, order
+from bootstrap.steps.reconcile import find_needed_steps, sort_steps
 from bootstrap.world import World, file_locks
 from tests.unit.step_world import Box, StepWorld, make
 
@@ -76,7 +76,7 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> Graph:
     needs = {"engine": (), "registry": ("engine",), "cluster": ("engine",), "demo": ("cluster", "registry")}
     parts = {name: Part(name, log, above) for name, above in needs.items()}
     asked: list[bool] = []
-    monkeypatch.setattr(step_graph, "steps", lambda world: list(parts.values()))
+    monkeypatch.setattr(step_graph, "list_steps", lambda world: list(parts.values()))
     monkeypatch.setattr(machine_checks, "check_before_up", lambda *_, cold: asked.append(cold))
     return Graph(parts, log, asked)
 
@@ -91,15 +91,15 @@ def printed(world: StepWorld, kind: str = "line") -> list[Any]:
 @pytest.mark.parametrize("config", [Config(), Config(context="kind-theirs")])
 def test_the_graph_is_whole_and_starts_with_the_engine(world: StepWorld, config: Config) -> None:
     world.config = config
-    todo = step_graph.steps(world.open())
+    todo = step_graph.list_steps(world.open())
     assert len({step.name for step in todo}) == len(todo)
-    ordered = [step.name for step in order(todo)]
+    ordered = [step.name for step in sort_steps(todo)]
     assert ordered.index("images") > ordered.index("engine")
     assert all(step.limit > 0 for step in todo)
 
 
 def test_what_does_not_need_each_other_runs_side_by_side(world: StepWorld) -> None:
-    needs = {step.name: step.needs for step in step_graph.steps(world.open())}
+    needs = {step.name: step.needs for step in step_graph.list_steps(world.open())}
     assert "cluster" not in needs["registry"]
     assert "registry" not in needs["cluster"]
     assert not {"tekton", "builder", "git"} & {*needs["tekton"], *needs["builder"], *needs["git"]}
@@ -109,15 +109,18 @@ def test_what_does_not_need_each_other_runs_side_by_side(world: StepWorld) -> No
 def test_nothing_is_put_into_a_cluster_before_its_images_are_served(world: StepWorld, config: Config) -> None:
     """A wrong password, or a mirror that lacks an image, was found beside the making of namespaces."""
     world.config = config
-    todo, ground = step_graph.steps(world.open()), {step.name for step in step_graph.ground(world.open())}
+    todo, ground = (
+        step_graph.list_steps(world.open()),
+        {step.name for step in step_graph.list_cluster_steps(world.open())},
+    )
     for step in todo:
-        assert step.name in ground or "preload" in {each.name for each in below(todo, step.name)}
+        assert step.name in ground or "preload" in {each.name for each in find_needed_steps(todo, step.name)}
 
 
 def test_a_cluster_elsewhere_is_judged_once_the_mirror_has_said_what_it_holds(world: StepWorld) -> None:
     world.config = Config(context="theirs", supply="mirror")
     assert world.config.elsewhere
-    needs = {step.name: step.needs for step in step_graph.steps(world.open())}
+    needs = {step.name: step.needs for step in step_graph.list_steps(world.open())}
     assert "images" in needs["cluster"]
 
 

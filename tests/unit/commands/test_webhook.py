@@ -67,7 +67,7 @@ def kube() -> LogKube:
     found.put(
         *(
             each
-            for each in listener.objects(Lock({"toolbox": TOOLBOX}), PROJECT, Config())
+            for each in listener.render_objects(Lock({"toolbox": TOOLBOX}), PROJECT, Config())
             if each["kind"] == "EventListener"
         )
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from bootstrap.console.serve import forward_tekton_dashboard
 from bootstrap.core.errors import ApiError
 from bootstrap.settings.config import Config, DashboardSettings
-from bootstrap.steps.registry import free_port
+from bootstrap.steps.registry import find_free_port
 from tests.unit.step_world import StepWorld, make
 
 SERVICE = {"kind": "Service", "metadata": {"name": "tekton-dashboard", "namespace": "tekton-pipelines"}}
@@ -27,7 +27,7 @@ def listens(port: int) -> bool:
 
 
 def test_it_is_forwarded_to_its_port_while_the_block_runs(tmp_path: Path) -> None:
-    port = free_port()
+    port = find_free_port()
     world = world_with(tmp_path, port)
     with forward_tekton_dashboard(world.open()) as address:
         assert address == f"http://127.0.0.1:{port}"

@@ -198,7 +198,9 @@ def test_a_run_is_enough_to_tell() -> None:
 
 
 def rendered(kind: str) -> list[Object]:
-    return [each for each in listener.objects(Lock({"toolbox": TOOLBOX}), PROJECT, Config()) if each["kind"] == kind]
+    return [
+        each for each in listener.render_objects(Lock({"toolbox": TOOLBOX}), PROJECT, Config()) if each["kind"] == kind
+    ]
 
 
 def test_every_gate_of_the_listener_leaves_a_note() -> None:

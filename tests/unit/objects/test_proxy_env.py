@@ -103,14 +103,16 @@ def test_who_is_told(tmp_path: Path) -> None:
         world.images.images[name] = LockedImage(name, f"{REPOSITORY}/{name}", "sha256:" + "c" * 64)
     tasks = {
         each["metadata"]["name"]: all(map(told, each["spec"]["steps"]))
-        for each in manifest_catalog.pipeline_objects(world.open())
+        for each in manifest_catalog.render_pipeline(world.open())
         if each["kind"] == "Task"
     }
     wanted = {"git-clone": True, "build-image": True, "notify": True, "deploy": False}
     assert {name: tasks[name] for name in wanted} == wanted
     [buildkitd] = [
-        each for each in manifest_catalog.builder(world.open()).objects(world.open()) if each["kind"] == "Deployment"
+        each
+        for each in manifest_catalog.make_builder_step(world.open()).objects(world.open())
+        if each["kind"] == "Deployment"
     ]
     assert told(buildkitd["spec"]["template"]["spec"]["containers"][0])
-    [cron] = [each for each in poller.objects(LOCK, world.project, config) if each["kind"] == "CronJob"]
+    [cron] = [each for each in poller.render_objects(LOCK, world.project, config) if each["kind"] == "CronJob"]
     assert told(cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0])

@@ -14,8 +14,8 @@ from bootstrap.core.model import LockedImage, Object, Pending, Ready
 from bootstrap.settings import ca_file
 from bootstrap.settings.config import Config, MirrorSettings
 from bootstrap.steps import manifest_catalog
-from bootstrap.steps.credentials import credentials
-from bootstrap.steps.node_trust import OTHERS, trusted
+from bootstrap.steps.credentials import make_credentials
+from bootstrap.steps.node_trust import OTHERS, make_trust_files
 from bootstrap.steps.registry import RegistryStep
 from bootstrap.world.environment_store import _now
 from tests.unit.step_world import FakeRegistry, make
@@ -63,12 +63,12 @@ def test_the_cluster_is_told(tmp_path: Path, company: str) -> None:
     world = make(tmp_path, Config(ca_file=company))
     own, further = world.identity.authority().certificate.decode(), Path(company).read_text()
     for namespace in (constants.RUNS, constants.BUILD):
-        assert certificates(credentials(world.open()), namespace) == own + further
-    server = next(each for each in credentials(world.open()) if each["metadata"]["name"] == "buildkit-server")
+        assert certificates(make_credentials(world.open()), namespace) == own + further
+    server = next(each for each in make_credentials(world.open()) if each["metadata"]["name"] == "buildkit-server")
     assert b64decode(server["data"]["ca.crt"]).decode() == own, "who may be a client is the environment's affair alone"
     mirror = MirrorSettings(registry="mirror.example", ca_file=company)
     world.config = Config(context="far", supply="mirror", mirror=mirror)
-    assert certificates(credentials(world.open()), constants.RUNS) == own + further
+    assert certificates(make_credentials(world.open()), constants.RUNS) == own + further
 
 
 def test_other_authorities_make_another_pod_of_buildkits(tmp_path: Path, company: str) -> None:
@@ -76,7 +76,7 @@ def test_other_authorities_make_another_pod_of_buildkits(tmp_path: Path, company
     world.images.images["buildkit"] = LockedImage("buildkit", f"{constants.REPOSITORY}/buildkit", "sha256:" + "c" * 64)
 
     def template() -> Object:
-        found = manifest_catalog.builder(world.open()).objects(world.open())
+        found = manifest_catalog.make_builder_step(world.open()).objects(world.open())
         [one] = [each["spec"]["template"] for each in found if each["kind"] == "Deployment"]
         return dict(one)
 
@@ -88,11 +88,11 @@ def test_other_authorities_make_another_pod_of_buildkits(tmp_path: Path, company
 
 def test_nodes_are_told_but_not_those_of_the_users(tmp_path: Path, company: str) -> None:
     world = make(tmp_path, Config(ca_file=company))
-    assert trusted(world.open())[f"{OTHERS}/ca.crt"] == Path(company).read_text()
+    assert make_trust_files(world.open())[f"{OTHERS}/ca.crt"] == Path(company).read_text()
     world.config = Config()
-    assert trusted(world.open())[f"{OTHERS}/hosts.toml"] == ""
+    assert make_trust_files(world.open())[f"{OTHERS}/hosts.toml"] == ""
     world.config = Config(ca_file=company, context="kind-theirs")
-    assert not any(path.startswith(OTHERS) for path in trusted(world.open()))
+    assert not any(path.startswith(OTHERS) for path in make_trust_files(world.open()))
 
 
 class Registry(FakeRegistry):

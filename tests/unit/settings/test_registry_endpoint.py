@@ -66,7 +66,7 @@ def secret_of(found: list[Object], name: str, namespace: str) -> dict[str, str]:
 
 
 def test_pods_and_pushes_log_in_to_the_mirror(tmp_path: Path) -> None:
-    found = credentials.credentials(world_of(tmp_path).open())
+    found = credentials.make_credentials(world_of(tmp_path).open())
     for namespace in (constants.RUNS, constants.BUILD, constants.GIT):
         data = json.loads(secret_of(found, constants.PULL_SECRET, namespace)[".dockerconfigjson"])
         assert data["auths"]["mirror.example:5000"]["password"] == "hush"
@@ -78,7 +78,7 @@ def test_pods_and_pushes_log_in_to_the_mirror(tmp_path: Path) -> None:
 def test_a_mirror_that_asks_nobody_needs_no_login(tmp_path: Path) -> None:
     world = world_of(tmp_path, replace(THERE, mirror=MirrorSettings(registry="mirror.example")))
     world.images.pull_secret = ""
-    found = credentials.credentials(world.open())
+    found = credentials.make_credentials(world.open())
     assert constants.PULL_SECRET not in {each["metadata"]["name"] for each in found}
     [push] = [each for each in found if each["metadata"]["name"] == "docker-auth"]
     assert "annotations" not in push["metadata"]
@@ -86,7 +86,7 @@ def test_a_mirror_that_asks_nobody_needs_no_login(tmp_path: Path) -> None:
 
 def test_the_environments_own_registry_keeps_its_random_password(tmp_path: Path) -> None:
     world = world_of(tmp_path, Config(registry=RegistrySettings(username="me")))
-    login = credentials.registry_login(world.open())
+    login = credentials.read_registry_login(world.open())
     assert login == {"username": "me", "password": world.identity.password("registry", Secret("")).reveal()}
 
 
@@ -114,7 +114,7 @@ def test_the_application_logs_in_where_it_is_deployed(tmp_path: Path) -> None:
     config = replace(THERE, target=replace(THERE.target, namespace="shop"))
     world = world_of(tmp_path, config)
     world.images.images["go-echo"] = LockedImage("go-echo", "mirror.example:5000/x/go-echo", "sha256:" + "c" * 64)
-    found = manifest_catalog.demo_objects(world.open())
+    found = manifest_catalog.render_demo(world.open())
     assert secret_of(found, constants.PULL_SECRET, "shop")
     [app] = [each for each in found if each["kind"] == "Deployment"]
     assert app["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": constants.PULL_SECRET}]

@@ -24,7 +24,7 @@ def config(**settings: Any) -> Config:
 
 
 def cron(**settings: Any) -> Object:
-    [found] = [each for each in cleanup.objects(LOCK, PROJECT, config(**settings)) if each["kind"] == "CronJob"]
+    [found] = [each for each in cleanup.render_objects(LOCK, PROJECT, config(**settings)) if each["kind"] == "CronJob"]
     return found
 
 
@@ -49,7 +49,7 @@ def test_when(settings: dict[str, int], schedule: str, *, suspended: bool) -> No
 def test_what_the_program_is_told() -> None:
     wanted = {"KEEP": "5", "DAYS": "7", "EXCLUDE": "a in (b)", "ARCHIVE": "/archive", "DRY_RUN": "on"}
     settings = {"keep": 5, "days": 7, "exclude": "a in (b)", "archive": "on", "dry_run": "on"}
-    assert cleanup.variables(config(**settings)) == wanted
+    assert cleanup.make_variables(config(**settings)) == wanted
     assert environ(container_of(cron(**settings)["spec"]["jobTemplate"])) == wanted | {"NAMESPACE": "cicd"}
 
 
@@ -159,10 +159,13 @@ GOOD, BAD, BUSY = job("cleanup-1", "1", "Complete"), job("cleanup-2", "2", "Fail
 def test_status(tmp_path: Path, objects: list[Object], settings: dict[str, Any], said: str) -> None:
     world = make(tmp_path, config(**settings))
     world.kube.put(*objects)
-    assert cleanup.cleanup().prove(world.open()) == Ready(said)
+    assert cleanup.make_cleanup_step().prove(world.open()) == Ready(said)
 
 
 def test_status_of_one_that_left_no_word(tmp_path: Path) -> None:
     world = make(tmp_path)
     world.kube.put(BAD)
-    assert "cleanup-2 failed: Job cicd/cleanup-2: BackoffLimitExceeded" in cleanup.cleanup().prove(world.open()).why
+    assert (
+        "cleanup-2 failed: Job cicd/cleanup-2: BackoffLimitExceeded"
+        in cleanup.make_cleanup_step().prove(world.open()).why
+    )

@@ -13,7 +13,7 @@ from bootstrap.core import constants, pki
 from bootstrap.core.model import Failed, Object, Pending, Ready, Secret, Verdict
 from bootstrap.objects.manifests import is_ours
 from bootstrap.settings.config import Config, GitSettings, NotifySettings
-from bootstrap.steps.credentials import BUILDKIT, CredentialsStep, credentials, holds
+from bootstrap.steps.credentials import BUILDKIT, CredentialsStep, is_current, make_credentials
 from bootstrap.steps.engine import EngineStep
 from bootstrap.steps.images import ImagesStep
 from bootstrap.world.environment_store import _now
@@ -160,13 +160,13 @@ def test_undo_takes_all_of_them_and_may_be_done_twice(applied: StepWorld) -> Non
 
 
 def test_labels_and_defaults_of_the_cluster_are_no_difference(world: StepWorld) -> None:
-    wanted = credentials(world.open())[0]
+    wanted = make_credentials(world.open())[0]
     live = copy.deepcopy(wanted)
     live["metadata"] |= {"uid": "1", "annotations": {**live["metadata"]["annotations"], "theirs": "too"}}
-    assert holds(live, wanted)
+    assert is_current(live, wanted)
     live["metadata"]["annotations"] = None
-    assert not holds(live, wanted)
-    assert not holds(None, wanted)
+    assert not is_current(live, wanted)
+    assert not is_current(None, wanted)
 
 
 # -- two steps that are little more than a call -----------------------------------------------------

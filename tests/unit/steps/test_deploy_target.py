@@ -15,7 +15,7 @@ import yaml
 from bootstrap.core import constants
 from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.settings.config import Config, TargetSettings
-from bootstrap.steps.deploy_target import SAME_CLUSTER, TargetStep, contents, server
+from bootstrap.steps.deploy_target import SAME_CLUSTER, TargetStep, find_server, read_contents
 from tests.unit.step_world import FakeKube, StepWorld, make
 
 STEP = TargetStep()
@@ -126,7 +126,7 @@ def test_another_namespace_or_address_is_another_target(world: StepWorld) -> Non
 def test_a_damaged_one_is_minted_again(world: StepWorld, text: str) -> None:
     data = {"kubeconfig": base64.b64encode(text.encode()).decode()} if text else {}
     live = {"kind": "Secret", "metadata": {"name": "target-kubeconfig", "namespace": constants.RUNS}, "data": data}
-    assert contents(live).expires == 0
+    assert read_contents(live).expires == 0
     world.kube.put(live)
     assert check(world) == Pending("the target has changed")
 
@@ -154,9 +154,9 @@ def test_where_a_pod_reaches_a_second_cluster(
     file = kubeconfig(tmp_path / "second", address, context=context)
     world.other = FakeKube(kubeconfig=file, context=context)
     world.config = Config(target=TargetSettings(kubeconfig=str(file)))
-    assert server(world.open()) == reached
+    assert find_server(world.open()) == reached
     world.config = replace(world.config, target=replace(world.config.target, server="https://by.hand"))
-    assert server(world.open()) == "https://by.hand"
+    assert find_server(world.open()) == "https://by.hand"
 
 
 def test_the_token_of_a_second_cluster_is_minted_there_and_kept_here(world: StepWorld, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from bootstrap.core import constants
 from bootstrap.core.model import LockedImage, Pending, Ready
 from bootstrap.settings.config import Config, GitSettings
-from bootstrap.steps.manifest_catalog import git, git_objects, pipeline
+from bootstrap.steps.manifest_catalog import make_git_step, make_pipeline_step, render_git
 from bootstrap.world import probe
 from tests.unit.step_world import Box, StepWorld, make
 
@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> StepWorld:
 
 
 def environment(world: StepWorld) -> dict[str, str]:
-    [found] = [each for each in git_objects(world.open()) if each["kind"] == "Deployment"]
+    [found] = [each for each in render_git(world.open()) if each["kind"] == "Deployment"]
     [server] = found["spec"]["template"]["spec"]["containers"]
     return {each["name"]: each["value"] for each in server["env"]}
 
@@ -47,10 +47,10 @@ def test_ready_is_when_a_push_would_get_there(
         return answer
 
     monkeypatch.setattr(probe, "ask_here", ask)
-    assert git().prove(world.open()) == Ready(), "without a port of ours there is nothing to ask"
+    assert make_git_step().prove(world.open()) == Ready(), "without a port of ours there is nothing to ask"
     node = constants.control_plane("demo")
     world.engine.add(Box(node, "node", ports={constants.GIT_NODE_PORT: 40000}))
-    assert isinstance(git().prove(world.open()), verdict)
+    assert isinstance(make_git_step().prove(world.open()), verdict)
     assert asked == [(40000, "/healthz")]
 
 
@@ -68,6 +68,6 @@ def test_a_pipeline_is_ready_when_its_first_task_can_find_the_git_server_by_name
     metadata = {"name": "coredns", "namespace": "kube-system", "generation": 1}
     dns = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": 2}}
     world.kube.put(dns | {"status": counts})
-    assert isinstance(pipeline().prove(world.open()), verdict)
+    assert isinstance(make_pipeline_step().prove(world.open()), verdict)
     world.config = Config(context="theirs")
-    assert pipeline().prove(world.open()) == Ready(), "its owner knows what finds names there"
+    assert make_pipeline_step().prove(world.open()) == Ready(), "its owner knows what finds names there"

@@ -10,7 +10,7 @@ import pytest
 from bootstrap.core.paths import PROJECT
 from bootstrap.settings.config import Config
 from bootstrap.steps import graph
-from bootstrap.steps.reconcile import order
+from bootstrap.steps.reconcile import sort_steps
 from tests.unit import step_world
 
 
@@ -24,7 +24,7 @@ def documented_steps() -> dict[str, tuple[str, ...]]:
 
 def test_the_page_shows_every_step_with_its_needs(tmp_path: Path) -> None:
     """Of supply upstream, which has one step more than source."""
-    *steps, last = graph.steps(step_world.make(tmp_path, Config(supply="upstream")).open())
+    *steps, last = graph.list_steps(step_world.make(tmp_path, Config(supply="upstream")).open())
     expected = {step.name: tuple(step.needs) or ("",) for step in steps} | {last.name: ("all others",)}
     assert documented_steps() == expected
     assert list(documented_steps()) == list(expected)
@@ -36,8 +36,8 @@ def test_the_page_shows_every_step_with_its_needs(tmp_path: Path) -> None:
 )
 def test_the_list_can_be_run_as_it_is_read(tmp_path: Path, config: Config) -> None:
     """Each step is listed after all that it needs, so the list is an order in which they can run."""
-    steps = graph.steps(step_world.make(tmp_path, config).open())
-    assert len(order(steps)) == len(steps)
+    steps = graph.list_steps(step_world.make(tmp_path, config).open())
+    assert len(sort_steps(steps)) == len(steps)
     if not config.context:
         seen: set[str] = set()
         for step in steps:

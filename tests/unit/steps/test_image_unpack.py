@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.core.errors import CommandError
-from bootstrap.steps.image_unpack import unpack
+from bootstrap.steps.image_unpack import start_unpacking
 from bootstrap.world.engine.protocol import Container
 from tests.unit.step_world import PAUSE, TOOLBOX, Box, make
 
@@ -30,7 +30,7 @@ def test_every_image_on_every_node(tmp_path: Path, error: Exception | None) -> N
     world.engine.executed = executed
     for node in NODES:
         world.engine.add(Box(node.name, "node", {}, frozenset()))
-    unpack(world.open(), NODES)
+    start_unpacking(world.open(), NODES)
     assert all(all_heard.acquire(timeout=10) for _ in NODES)
     for name, digests, zeroth in heard:
         assert name in {node.name for node in NODES}

@@ -17,9 +17,9 @@ from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, CommandError, Interrupted, PreconditionError, StepError, UsageError
 from bootstrap.core.model import Failed, LockedImage, Object, Pending, Ready, Secret, Verdict
 from bootstrap.settings.config import AppSettings, ClusterSettings, Config
-from bootstrap.steps.kind_cluster import ROLE_LABEL, KindCluster, configuration, made_from
-from bootstrap.steps.node_trust import CERTS, KIND_LABEL, LOOK, MARK, VOLUMES, hosts_toml
-from bootstrap.steps.preload import PreloadStep, _tagged
+from bootstrap.steps.kind_cluster import ROLE_LABEL, KindCluster, compute_fixed_digest, make_configuration
+from bootstrap.steps.node_trust import CERTS, KIND_LABEL, LOOK, MARK, VOLUMES, make_hosts_toml
+from bootstrap.steps.preload import PreloadStep, _make_tag
 from tests.unit.step_world import NODE_IMAGE, PAUSE, TOOLBOX, Box, StepWorld, make
 
 STEP, PRELOAD = KindCluster(), PreloadStep()
@@ -133,7 +133,7 @@ def test_every_node_trusts_the_registry_and_knows_its_password(running: StepWorl
     password = running.identity.password("registry", Secret("")).reveal()
     for name in NODES:
         files = running.engine.boxes[name].files
-        assert files[f"{CERTS}/hosts.toml"] == hosts_toml(running.open())
+        assert files[f"{CERTS}/hosts.toml"] == make_hosts_toml(running.open())
         assert files[f"{CERTS}/ca.crt"] == running.identity.authority().certificate.decode()
     assert password not in "\n".join(running.engine.commands)
 
@@ -397,12 +397,12 @@ def test_another_kubernetes_is_refused_and_another_node_image_is_not(running: St
 
 
 def test_another_kind_config_is_refused(running: StepWorld, tmp_path: Path) -> None:
-    before = made_from(running.open())
+    before = compute_fixed_digest(running.open())
     file = tmp_path / "kind-config.yaml"
     text = (running.project / "kind-config.yaml").read_text()
     file.write_text(f"# a comment changes nothing\n{text}")
     running.project = tmp_path
-    assert made_from(running.open()) == before
+    assert compute_fixed_digest(running.open()) == before
     file.write_text(f"{text}- role: worker\n")
     assert isinstance(check(running), Failed)
 
@@ -411,7 +411,7 @@ def test_a_faulty_kind_config_is_told_before_anything_is_built(world: StepWorld,
     (tmp_path / "kind-config.yaml").write_text("kind: Cluster\nnods: []\n")
     world.project = tmp_path
     with pytest.raises(UsageError) as failure:
-        configuration(world.config, world.project)
+        make_configuration(world.config, world.project)
     assert len(failure.value.faults) >= 1
 
 
@@ -546,7 +546,7 @@ def test_what_older_nodes_lack_is_pushed_to_the_registry(older: StepWorld) -> No
     assert PRELOAD.check(older.open()) == Pending("1 images are not in the nodes")
     PRELOAD.apply(older.open())
     assert set(older.served.held) == {"bootstrap/toolbox:bbbbbbbbbbbb"}
-    older.served.held[_tagged(TOOLBOX)] = TOOLBOX.digest
+    older.served.held[_make_tag(TOOLBOX)] = TOOLBOX.digest
     assert PRELOAD.check(older.open()) == Ready("2 images in the registry")
 
 

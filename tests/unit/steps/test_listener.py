@@ -31,7 +31,7 @@ LOCK = Lock({"toolbox": LockedImage("toolbox", "registry/toolbox", f"sha256:{1:0
 
 
 def rendered(config: Config, kind: str) -> Object:
-    [found] = [each for each in listener.objects(LOCK, PROJECT, config) if each["kind"] == kind]
+    [found] = [each for each in listener.render_objects(LOCK, PROJECT, config) if each["kind"] == kind]
     return found
 
 
@@ -77,7 +77,7 @@ def test_the_listener_in_the_manifest_is_that_of_the_defaults() -> None:
 def test_what_is_watched(webhook: WebhookSettings, url: str, branches: str, repositories: str) -> None:
     config = Config(webhook=webhook, git=GitSettings(url=url))
     wanted = f'extensions.event.ref.matches("^refs/heads/(?:{branches})$") && {repositories}'
-    assert listener.watched(config) == wanted
+    assert listener.make_watch_condition(config) == wanted
     assert [each[-1] for each in filters(config)] == [wanted] * 3
 
 
@@ -98,7 +98,7 @@ def test_every_trigger_has_the_same_gates_in_the_same_order() -> None:
 def test_nothing_of_a_setting_becomes_code() -> None:
     """Neither of CEL nor of the expression, even if it came past the rules."""
     config = Config(webhook=WebhookSettings(branches=('a" || true || "', "(.+)"), repositories=('you/"]',)))
-    assert listener.watched(config) == (
+    assert listener.make_watch_condition(config) == (
         r'extensions.event.ref.matches("^refs/heads/(?:a\"\\ \\|\\|\\ true\\ \\|\\|\\ \"|\\(\\.\\+\\))$")'
         r' && (extensions.event.name in ["you/\"]"])'
     )
@@ -126,7 +126,7 @@ def test_events_are_printed_only_if_asked() -> None:
     def creates(config: Config) -> list[str]:
         [role] = [
             each
-            for each in listener.objects(LOCK, PROJECT, config)
+            for each in listener.render_objects(LOCK, PROJECT, config)
             if (each["kind"], each["metadata"]["name"]) == ("Role", "starter")
         ]
         return [resource for rule in role["rules"] for resource in rule["resources"]]
@@ -223,7 +223,7 @@ class Kube:
 
 
 def proof(deployment: Object | None, config: Config) -> Verdict:
-    step = listener.listener()
+    step = listener.make_listener_step()
     assert isinstance(step, ManifestStep)
     return step.prove(cast(World, SimpleNamespace(kube=Kube(deployment), config=config)))
 

@@ -32,27 +32,27 @@ def config(**settings: Any) -> Config:
     [(0, "*/1 * * * *", True), (1, "*/1 * * * *", False), (59, "*/59 * * * *", False)],
 )
 def test_when(minutes: int, schedule: str, *, suspended: bool) -> None:
-    objects = poller.objects(LOCK, PROJECT, config(minutes=minutes))
+    objects = poller.render_objects(LOCK, PROJECT, config(minutes=minutes))
     [cron] = [each for each in objects if each["kind"] == "CronJob"]
     assert (cron["spec"]["schedule"], cron["spec"]["suspend"]) == (schedule, suspended)
 
 
 def test_the_password_is_for_the_host_of_the_pipeline_only() -> None:
     given = replace(config(repositories=(URL, OTHER)), git=GitSettings(url=URL))
-    made = poller.settings(PROJECT, given)
+    made = poller.make_settings(PROJECT, given)
     assert made["repositories"] == [URL, OTHER]
     assert made["credentialsFor"] == "https://git.test"
-    own = poller.settings(PROJECT, config())
+    own = poller.make_settings(PROJECT, config())
     assert (own["repositories"], own["credentialsFor"]) == ([constants.GIT_URL], "http://git.git.svc.cluster.local")
 
 
 def test_the_run_is_that_of_test_run_unless_a_file_is_named(tmp_path: Path) -> None:
-    own = poller.template(PROJECT, config())
+    own = poller.read_template(PROJECT, config())
     assert (own["spec"]["pipelineRef"], own["metadata"]) == ({"name": "git-cicd"}, {"namespace": "cicd"})
     file = tmp_path / "run.yaml"
     text = (PROJECT / "manifests/test/pipelinerun.yaml").read_text()
     file.write_text(text.replace("name: git-cicd", "name: mine").replace("namespace: cicd", "labels: {team: red}"))
-    mine = poller.template(PROJECT, config(template=str(file)))
+    mine = poller.read_template(PROJECT, config(template=str(file)))
     assert mine["spec"]["pipelineRef"] == {"name": "mine"}
     assert (mine["metadata"]["namespace"], mine["metadata"]["labels"]) == ("cicd", {"team": "red"})
     values = {each["name"]: each["value"] for each in mine["spec"]["params"]}
@@ -72,10 +72,10 @@ def test_a_file_that_holds_no_run_is_refused(tmp_path: Path, text: str, told: st
     file = tmp_path / "run.yaml"
     file.write_text(text)
     with pytest.raises(UsageError) as error:
-        poller.template(PROJECT, config(template=str(file)))
+        poller.read_template(PROJECT, config(template=str(file)))
     assert told in str(error.value) + str(error.value.faults)
     with pytest.raises(UsageError):
-        poller.template(PROJECT, config(template=str(tmp_path / "missing.yaml")))
+        poller.read_template(PROJECT, config(template=str(tmp_path / "missing.yaml")))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_status_says(kept: dict[str, str], said: str) -> None:
     live: Object = {"data": {poll_state.make_key(url): text for url, text in kept.items()}}
     kube = SimpleNamespace(get=lambda *_: live, list=lambda *_, **__: [])
     world = cast(World, SimpleNamespace(config=config(minutes=2, repositories=(URL, OTHER)), kube=kube))
-    assert poller.poller().prove(world) == Ready(said)
+    assert poller.make_poller_step().prove(world) == Ready(said)
 
 
 def test_status_says_of_a_poll_that_died_what_it_died_of() -> None:
@@ -105,4 +105,7 @@ def test_status_says_of_a_poll_that_died_what_it_died_of() -> None:
     job = {"kind": "Job", "metadata": {"name": "poller-1", "namespace": "cicd"}, "status": {"conditions": [ended]}}
     kube = SimpleNamespace(get=lambda *_: None, list=lambda _, kind, *__, **___: [job] if kind == "Job" else [])
     world = cast(World, SimpleNamespace(config=config(minutes=2), kube=kube))
-    assert poller.poller().prove(world).why == "asks every 2 min; poller-1 failed: Job cicd/poller-1: DeadlineExceeded"
+    assert (
+        poller.make_poller_step().prove(world).why
+        == "asks every 2 min; poller-1 failed: Job cicd/poller-1: DeadlineExceeded"
+    )

@@ -25,7 +25,7 @@ API = {"PersistentVolumeClaim": "v1", "ConfigMap": "v1", "Secret": "v1", "Deploy
 class Wanted:
     found: tuple[Key, ...]
 
-    def keys(self, _: World) -> Sequence[Key]:
+    def list_keys(self, _: World) -> Sequence[Key]:
         return self.found
 
 

@@ -16,7 +16,7 @@ from bootstrap.core.errors import ApiError, BootstrapError, Interrupted, Precond
 from bootstrap.core.model import Failed, Pending, Ready, Unknown, Verdict
 from bootstrap.objects.apply_plan import Change, Plan
 from bootstrap.steps import reconcile as module
-from bootstrap.steps.reconcile import below, converge, look, order, plans
+from bootstrap.steps.reconcile import check_steps, converge, find_needed_steps, plan_steps, sort_steps
 from bootstrap.world.shell import SystemShell
 from tests.unit.fakes import FakeClock, FakeReport
 
@@ -70,14 +70,14 @@ def raising(error: BaseException) -> Callable[[World], Verdict | None]:
 
 def test_order_puts_needs_first() -> None:
     steps = [Part("c", ("b",)), Part("a"), Part("b", ("a",))]
-    assert [step.name for step in order(steps)] == ["a", "b", "c"]
+    assert [step.name for step in sort_steps(steps)] == ["a", "b", "c"]
 
 
 def test_order_refuses_what_cannot_be_ordered() -> None:
     with pytest.raises(ValueError, match="step b needs x, which no step is called"):
-        order([Part("b", ("x",))])
+        sort_steps([Part("b", ("x",))])
     with pytest.raises(CycleError):
-        order([Part("a", ("b",)), Part("b", ("a",))])
+        sort_steps([Part("a", ("b",)), Part("b", ("a",))])
 
 
 def test_what_is_absent_is_applied_after_what_it_needs() -> None:
@@ -176,7 +176,7 @@ def test_a_bug_in_a_step_is_raised_as_it_is_and_its_line_ends() -> None:
 
 def test_look_changes_nothing_and_does_not_ask_what_lacks_a_need() -> None:
     world = World(made={"c"})
-    outcomes = look([Part("b", ("a",)), Part("a"), Part("c")], world, FakeClock())
+    outcomes = check_steps([Part("b", ("a",)), Part("a"), Part("c")], world, FakeClock())
     assert [(each.name, each.verdict) for each in outcomes] == [
         ("b", Unknown("needs a")),
         ("a", Pending("absent")),
@@ -193,18 +193,18 @@ def test_a_look_asks_side_by_side_what_does_not_need_each_other() -> None:
             both.wait()
             return super().check(world)
 
-    outcomes = look([Waiting("a"), Waiting("b")], World(), FakeClock())
+    outcomes = check_steps([Waiting("a"), Waiting("b")], World(), FakeClock())
     assert [each.name for each in outcomes] == ["a", "b"]
 
 
 @pytest.mark.parametrize("error", [ApiError("refused", status=0), PreconditionError("no Docker"), TimedOut("slow")])
 def test_look_turns_an_error_into_unknown(error: BootstrapError) -> None:
-    assert look([Part("a", on_check=raising(error))], World(), FakeClock())[0].verdict == Unknown(error.message)
+    assert check_steps([Part("a", on_check=raising(error))], World(), FakeClock())[0].verdict == Unknown(error.message)
 
 
 def test_look_does_not_swallow_an_interruption() -> None:
     with pytest.raises(Interrupted):
-        look([Part("a", on_check=raising(Interrupted("stopped")))], World(), FakeClock())
+        check_steps([Part("a", on_check=raising(Interrupted("stopped")))], World(), FakeClock())
 
 
 def interrupt_when(ready: Callable[[], bool]) -> None:
@@ -267,13 +267,13 @@ def test_a_step_that_does_not_listen_cannot_hold_up_an_interruption(monkeypatch:
 
 def test_below_is_a_step_and_all_that_it_needs() -> None:
     steps = [Part("d", ("c",)), Part("c", ("a", "b")), Part("b", ("a",)), Part("a"), Part("e")]
-    assert [step.name for step in below(steps, "c")] == ["c", "b", "a"]
+    assert [step.name for step in find_needed_steps(steps, "c")] == ["c", "b", "a"]
 
 
 def test_what_was_done_before_is_not_looked_at_again() -> None:
     world = World()
     steps = [Part("a"), Part("b", ("a",)), Part("c", ("a", "b"))]
-    first = converge(below(steps, "a"), world, FakeClock(), FakeReport())
+    first = converge(find_needed_steps(steps, "a"), world, FakeClock(), FakeReport())
     world.log.clear()
     outcomes = converge(steps, world, FakeClock(), FakeReport(), done=first)
     assert [each.name for each in outcomes] == ["a", "b", "c"]
@@ -293,9 +293,9 @@ class Planning(Part):
 def test_plans_are_asked_of_every_step_that_has_one_whatever_it_needs() -> None:
     does = Plan("b", (Change("create", "ConfigMap x"),))
     steps = [Part("a"), Planning("b", ("a",), answer=does), Planning("c", ("b",), answer=ApiError("away", status=0))]
-    assert plans(steps, World()) == [does, Plan("c", unknown="away")]
+    assert plan_steps(steps, World()) == [does, Plan("c", unknown="away")]
 
 
 def test_an_interruption_ends_the_planning() -> None:
     with pytest.raises(Interrupted):
-        plans([Planning("a", answer=Interrupted("stopped"))], World())
+        plan_steps([Planning("a", answer=Interrupted("stopped"))], World())

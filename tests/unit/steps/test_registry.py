@@ -14,7 +14,7 @@ from bootstrap.core import constants
 from bootstrap.core.errors import StepError, TimedOut
 from bootstrap.core.model import Failed, Pending, Ready, Secret, Verdict
 from bootstrap.settings.config import Config, RegistrySettings
-from bootstrap.steps.registry import PROOF, RegistryStep, free_port, tar_of
+from bootstrap.steps.registry import PROOF, RegistryStep, find_free_port, make_tar
 from tests.unit.step_world import REGISTRY_IMAGE, Box, StepWorld, make
 
 NAME = "demo-registry"
@@ -114,7 +114,7 @@ def test_another_version_takes_its_place_on_the_same_port_with_the_same_volume(w
 
 
 def test_another_port_in_the_settings_is_applied(world: StepWorld, running: Box) -> None:
-    port = free_port()
+    port = find_free_port()
     with_settings(world, port=port)
     assert check(world) == Pending("its port has changed")
     STEP.apply(world.open())
@@ -164,15 +164,15 @@ def test_environments_have_their_own(tmp_path: Path) -> None:
 
 
 def test_a_wanted_port_is_taken_if_it_is_free() -> None:
-    port = free_port()
-    assert free_port(port) == port
+    port = find_free_port()
+    assert find_free_port(port) == port
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        assert free_port(taken) != taken
+        assert find_free_port(taken) != taken
 
 
 def test_files_are_handed_in_with_their_modes() -> None:
-    with tarfile.open(fileobj=io.BytesIO(tar_of("registry", {"tls.key": b"k"}))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(make_tar("registry", {"tls.key": b"k"}))) as tar:
         folder, file = tar.getmembers()
     assert (folder.name, folder.isdir(), folder.mode) == ("registry", True, 0o755)
     assert (file.name, file.mode, file.size, file.uid) == ("registry/tls.key", 0o600, 1, 0)

@@ -17,7 +17,7 @@ from bootstrap.core.model import Failed, LockedImage, Pending, Ready
 from bootstrap.objects import cluster_requirements
 from bootstrap.settings.config import Config, MirrorSettings
 from bootstrap.steps import graph
-from bootstrap.steps.remote_cluster import ClusterElsewhere, MirrorStep, ServedStep
+from bootstrap.steps.remote_cluster import MirrorStep, RemoteCluster, ServedStep
 from tests.unit.step_world import PAUSE, FakeKube, StepWorld, make
 from tests.unit.steps.test_existing_cluster import Kube
 
@@ -89,7 +89,7 @@ def test_every_digest_is_served(world: StepWorld, mirror: FakeMirror) -> None:
 
 
 def test_a_cluster_is_judged_without_an_engine(world: StepWorld) -> None:
-    step = ClusterElsewhere()
+    step = RemoteCluster()
     assert step.check(world.open()) == Ready("far, Kubernetes 1.36.3")
     cast(Kube, world.kube).forbidden = frozenset({"secrets"})
     assert isinstance(step.check(world.open()), Failed)
@@ -103,18 +103,18 @@ def test_a_cluster_is_judged_without_an_engine(world: StepWorld) -> None:
 def test_openshift_asks_for_more_rights(world: StepWorld) -> None:
     kube = cast(Kube, world.kube)
     kube.forbidden = frozenset({"securitycontextconstraints"})
-    assert isinstance(ClusterElsewhere().check(world.open()), Ready)
+    assert isinstance(RemoteCluster().check(world.open()), Ready)
     kube.groups = frozenset({"security.openshift.io/v1"})
-    verdict = ClusterElsewhere().check(world.open())
+    verdict = RemoteCluster().check(world.open())
     assert isinstance(verdict, Failed)
     assert "securitycontextconstraints.security.openshift.io" in verdict.why
 
 
 def test_no_step_is_of_an_engine(world: StepWorld) -> None:
-    todo = {step.name: step for step in graph.steps(world.open())}
+    todo = {step.name: step for step in graph.list_steps(world.open())}
     assert "engine" not in todo
     assert {"registry", "cluster", "preload"} <= set(todo)
-    assert "engine" in {step.name for step in graph.steps(make(world.paths.state).open())}
+    assert "engine" in {step.name for step in graph.list_steps(make(world.paths.state).open())}
 
 
 def test_addresses_are_those_of_a_node(world: StepWorld) -> None:
@@ -157,7 +157,7 @@ def test_down_takes_what_is_in_the_cluster_and_asks_no_engine(
         def undo(self, _: object) -> None:
             undone.append(self.name)
 
-    monkeypatch.setattr(graph, "steps", lambda _: [Step("images"), Step("registry"), Step("preload"), Step("git")])
+    monkeypatch.setattr(graph, "list_steps", lambda _: [Step("images"), Step("registry"), Step("preload"), Step("git")])
     cast(Any, world.images).provide = lambda _: asked.append("provide")
     world.images.verdict = Pending("what the mirror holds is not known yet")
     assert down.down(world.open()) == 0

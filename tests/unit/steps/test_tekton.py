@@ -69,7 +69,7 @@ def world(tmp_path: Path) -> StepWorld:
 
 
 def rendered(world: StepWorld) -> dict[tuple[str, str], Object]:
-    return {(each["kind"], each["metadata"]["name"]): each for each in tekton.objects(world.open())}
+    return {(each["kind"], each["metadata"]["name"]): each for each in tekton.render_objects(world.open())}
 
 
 def container(found: Object) -> Any:
@@ -103,7 +103,7 @@ def test_the_controller_trusts_the_registry(world: StepWorld) -> None:
 
 
 def test_the_versions_of_go_mod_take_the_place_of_devel(world: StepWorld) -> None:
-    wanted, found = tekton.versions(world.open()), rendered(world)
+    wanted, found = tekton.read_versions(world.open()), rendered(world)
     assert wanted.pipelines.startswith("v1.")
     assert wanted.triggers.startswith("v0.")
     assert found["ConfigMap", "pipelines-info"]["data"]["version"] == wanted.pipelines
@@ -147,19 +147,19 @@ def test_an_image_that_the_lock_lacks_is_refused(world: StepWorld) -> None:
 
 
 def test_ready_means_that_dry_runs_pass(world: StepWorld) -> None:
-    assert tekton.admits(world.open()) == Ready("dry runs accepted")
+    assert tekton.judge_admission(world.open()) == Ready("dry runs accepted")
     assert [each["kind"] for each in world.kube.created] == ["TaskRun", "EventListener"]
     for kind in ("EventListener", "TaskRun"):
         world.kube.refuse = {kind: ApiError('failed calling webhook "webhook.tekton.dev"', status=500)}
-        verdict = tekton.admits(world.open())
+        verdict = tekton.judge_admission(world.open())
         assert isinstance(verdict, Pending)
         assert verdict.why.startswith(f"{kind} is not admitted yet: failed calling webhook")
 
 
 def test_what_the_user_reads_when_it_is_ready(world: StepWorld) -> None:
-    found = tekton.versions(world.open())
+    found = tekton.read_versions(world.open())
     expected = f"Pipelines {found.pipelines[1:]}, Triggers {found.triggers[1:]}, dry runs accepted"
-    step = tekton.tekton().step
+    step = tekton.make_tekton_step().step
     assert step.prove(world.open()) == Ready(expected)
     world.kube.refuse = {"TaskRun": ApiError("no endpoints available", status=503)}
     assert isinstance(step.prove(world.open()), Pending)
@@ -214,7 +214,7 @@ def lend(world: StepWorld, pipelines: str = "v1.9.0", triggers: str = "v0.35.0",
 def test_a_tekton_that_fits_is_used_and_never_changed(world: StepWorld) -> None:
     lend(world)
     before = dict(world.kube.objects)
-    step = tekton.tekton()
+    step = tekton.make_tekton_step()
     verdict = step.check(world.open())
     assert verdict == Ready("Pipelines 1.9.0, Triggers 0.35.0 of the cluster, dry runs accepted")
     step.apply(world.open())
@@ -225,7 +225,7 @@ def test_a_tekton_that_fits_is_used_and_never_changed(world: StepWorld) -> None:
 def test_a_tekton_that_does_not_fit_is_refused_and_never_changed(world: StepWorld) -> None:
     lend(world, triggers="v0.30.1")
     before = dict(world.kube.objects)
-    step = tekton.tekton()
+    step = tekton.make_tekton_step()
     verdict = step.check(world.open())
     assert isinstance(verdict, Failed)
     assert "Pipelines v1.9.0, Triggers v0.30.1" in verdict.why
@@ -237,7 +237,7 @@ def test_a_tekton_of_ours_is_ours_on_their_cluster_too(world: StepWorld) -> None
     lend(world)
     for each in world.kube.objects.values():
         each["metadata"]["labels"] = {constants.MANAGED_BY: PRODUCT}
-    assert tekton.theirs(world.open()) is None
+    assert tekton.find_foreign_versions(world.open()) is None
 
 
 # -- another version over the one that runs ------------------------------------------------------------
@@ -250,13 +250,13 @@ def install(world: StepWorld, pipelines: str, triggers: str) -> None:
 
 
 def test_the_versions_are_read_from_the_cluster_and_told(world: StepWorld) -> None:
-    step, wanted = tekton.tekton(), tekton.versions(world.open())
+    step, wanted = tekton.make_tekton_step(), tekton.read_versions(world.open())
     assert step.plan(world.open()).versions == ()
     install(world, "v1.2.3", wanted.triggers)
     move = f"Pipelines v1.2.3 -> {wanted.pipelines}"
     plan = step.plan(world.open())
     assert (plan.versions, plan.there, plan.refusals) == ((move,), True, ())
-    verdict = tekton.tekton().check(world.open())
+    verdict = tekton.make_tekton_step().check(world.open())
     assert isinstance(verdict, Pending)
     assert verdict.why.startswith(f"{move}: ")
 
@@ -270,7 +270,7 @@ def test_they_are_told_also_when_the_images_are_not_built(world: StepWorld) -> N
         raise PreconditionError("the images are not built yet")
 
     images.tekton = unbuilt  # type: ignore[method-assign]
-    plan = tekton.tekton().plan(world.open())
+    plan = tekton.make_tekton_step().plan(world.open())
     assert len(plan.versions) == 2
     assert plan.unknown == "the images are not built yet"
 
@@ -278,7 +278,7 @@ def test_they_are_told_also_when_the_images_are_not_built(world: StepWorld) -> N
 def test_an_older_one_is_refused_and_nothing_is_touched(world: StepWorld) -> None:
     install(world, "v99.0.0", "v0.1.0")
     before = copy.deepcopy(world.kube.objects)
-    step = tekton.tekton()
+    step = tekton.make_tekton_step()
     [refusal] = step.plan(world.open()).refusals
     assert "Pipelines v99.0.0 runs here" in refusal.why
     assert step.check(world.open()) == refusal
@@ -289,4 +289,4 @@ def test_an_older_one_is_refused_and_nothing_is_touched(world: StepWorld) -> Non
 
 def test_a_tekton_of_somebody_else_is_in_no_plan(world: StepWorld) -> None:
     lend(world, "v99.0.0")
-    assert tekton.tekton().plan(world.open()) == Plan("tekton")
+    assert tekton.make_tekton_step().plan(world.open()) == Plan("tekton")

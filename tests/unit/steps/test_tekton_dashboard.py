@@ -10,9 +10,9 @@ import pytest
 from bootstrap.core.errors import BootstrapError
 from bootstrap.core.model import LockedImage, Object, Ready
 from bootstrap.settings.config import Config
-from bootstrap.steps.graph import steps
+from bootstrap.steps.graph import list_steps
 from bootstrap.steps.prune import PruneStep
-from bootstrap.steps.tekton_dashboard import DashboardStep, objects
+from bootstrap.steps.tekton_dashboard import DashboardStep, render_objects
 from bootstrap.supply.tekton_releases import DASHBOARD, PART_OF
 from tests.unit.step_world import PAUSE, StepWorld, make
 
@@ -48,7 +48,7 @@ def world_with(tmp_path: Path, given: list[Object]) -> StepWorld:
 
 
 def test_it_may_only_read(tmp_path: Path) -> None:
-    done = {each["kind"]: each for each in objects(world_with(tmp_path, release()).open())}
+    done = {each["kind"]: each for each in render_objects(world_with(tmp_path, release()).open())}
     assert set(done) == {"ClusterRole", "ClusterRoleBinding", "Deployment"}, "its own, and no namespace"
     assert done["ClusterRole"]["rules"] == [
         {"apiGroups": ["tekton.dev"], "resources": ["taskruns"], "verbs": ["get", "list", "watch"]},
@@ -67,7 +67,7 @@ def test_it_may_only_read(tmp_path: Path) -> None:
 def test_a_release_that_wants_everything_is_refused(tmp_path: Path) -> None:
     world = world_with(tmp_path, release(roleRef={"name": "cluster-admin"}))
     with pytest.raises(BootstrapError, match="wants cluster-admin"):
-        objects(world.open())
+        render_objects(world.open())
 
 
 def test_there_is_none_where_the_supply_has_none(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_there_is_none_where_the_supply_has_none(tmp_path: Path) -> None:
 
 def test_what_is_left_over_of_earlier_versions_is_not_the_dashboard(tmp_path: Path) -> None:
     world = world_with(tmp_path, release())
-    [prune] = [each for each in steps(world.open()) if isinstance(each, PruneStep)]
-    [dashboard] = [each for each in prune.parts if isinstance(each, DashboardStep)]
-    kinds = {kind for _, kind, _, _ in dashboard.keys(world.open())}
+    [prune] = [each for each in list_steps(world.open()) if isinstance(each, PruneStep)]
+    [dashboard] = [each for each in prune.steps if isinstance(each, DashboardStep)]
+    kinds = {kind for _, kind, _, _ in dashboard.list_keys(world.open())}
     assert kinds == {"ClusterRole", "ClusterRoleBinding", "Deployment"}
 
 
@@ -89,5 +89,5 @@ def test_what_is_left_over_of_earlier_versions_is_not_the_dashboard(tmp_path: Pa
     ("supply", "there"), [("source", False), ("upstream", True), ("mirror", True), ("bundle", True)]
 )
 def test_it_is_a_step_where_it_can_be(tmp_path: Path, supply: str, there: bool) -> None:
-    names = [step.name for step in steps(make(tmp_path, Config(supply=supply)).open())]
+    names = [step.name for step in list_steps(make(tmp_path, Config(supply=supply)).open())]
     assert ("dashboard" in names) == there

@@ -11,7 +11,7 @@ import pytest
 
 from bootstrap.core.model import Secret
 from bootstrap.settings.config import MirrorSettings
-from bootstrap.steps.registry import free_port
+from bootstrap.steps.registry import find_free_port
 from bootstrap.world.registry.http import RegistryHttp, docker_login
 from tests.unit.fake_shell import FakeShell
 from tests.unit.registry_server import RegistryServer, Said
@@ -84,7 +84,7 @@ def test_plain_http_is_not_tried_unless_it_is_said() -> None:
 
 
 def test_nothing_there() -> None:
-    settings = MirrorSettings(registry=f"127.0.0.1:{free_port()}", plain_http="on")
+    settings = MirrorSettings(registry=f"127.0.0.1:{find_free_port()}", plain_http="on")
     assert "refused" in RegistryHttp(FakeShell({}), settings, 2).manifest("pause:1").cause
 
 
