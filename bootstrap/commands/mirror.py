@@ -133,8 +133,8 @@ def _provide_images(world: World, wish: MirrorRequest) -> None:
 
 def _act_at_registry(world: World, wish: MirrorRequest) -> int:
     door = MirrorRegistry(world.shell, world.clock, world.images.tool("crane"), world.config.mirror)
-    with door.login() as registry:
-        registry.refuse_plain()
+    with door.log_in() as registry:
+        registry.require_tls()
         if wish.check and wish.destination:
             return mirror_manifests.check(world, registry, Path(wish.destination), wish.as_json)
         if wish.check:
@@ -161,7 +161,7 @@ def _pull_images(world: World, registry: MirrorRegistry) -> None:
         line.cause(f"{done} of {len(items)}: {item.name}")
         path = item.name.rpartition(":")[0]
         mirror_manifests.load(
-            world, registry, f"{path}@{registry.digest(item.name)}", f"{registry.address}/{item.name}"
+            world, registry, f"{path}@{registry.read_digest(item.name)}", f"{registry.address}/{item.name}"
         )
     line.ready(f"{len(items)} images in the engine, as {registry.address}/...", changed=True)
 
@@ -172,7 +172,7 @@ def _fill_mirror(world: World, registry: MirrorRegistry, plan: bool, as_json: bo
     todo = [item for item in items if not item.there]
     total = sum(item.size for item in todo)
     if plan:
-        _show_plan(world, items, registry.rate(mirror_manifests.MOMENT) if todo else 0.0, as_json)
+        _show_plan(world, items, registry.measure_push_rate(mirror_manifests.MOMENT) if todo else 0.0, as_json)
         return 0
     line = world.report.step("mirror")
     by_name, moved = {item.name: item for item in todo}, 0
@@ -221,7 +221,7 @@ def _read_digests(world: World, registry: MirrorRegistry, names: Iterable[str]) 
     found = dict.fromkeys(asked, "")
 
     def look(name: str) -> None:
-        found[name] = registry.digest(name)
+        found[name] = registry.read_digest(name)
 
     for _ in side_by_side(asked, look, world.config.mirror.parallel):
         pass
@@ -259,14 +259,14 @@ def _put_environment(world: World, registry: MirrorRegistry) -> bool:
         current = _read_files(registry, _get_name(world), Path(folder) / "current.tar")
         if current == files:
             return False
-        registry.put_files(layer, _get_name(world))
+        registry.push_files(layer, _get_name(world))
     return True
 
 
 def _read_files(registry: MirrorRegistry, name: str, file: Path) -> dict[str, bytes]:
     """The files of the environment's image; {} if there is none."""
     try:
-        registry.get_files(name, file)
+        registry.pull_files(name, file)
     except NotFound:
         return {}
     with tarfile.open(file) as tar:

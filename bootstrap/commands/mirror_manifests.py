@@ -155,7 +155,7 @@ def find_faults(world: World, registry: MirrorRegistry, folder: Path, left: Iter
             wrong[reference] = "not at the mirror, or without a digest"
 
     def look(reference: str) -> None:
-        if not registry.digest(reference.removeprefix(f"{registry.address}/")):
+        if not registry.read_digest(reference.removeprefix(f"{registry.address}/")):
             wrong[reference] = "missing"
 
     for _ in side_by_side(ours, look, world.config.mirror.parallel):
@@ -201,16 +201,18 @@ def _resolve(world: World, registry: MirrorRegistry, reference: str, platforms: 
     parsed = parse_reference(reference)
     if parsed.repository.startswith(f"{registry.address}/"):  # rewritten before
         path = parsed.repository.removeprefix(f"{registry.address}/")
-        digest = registry.digest(f"{path}@{parsed.digest}" if parsed.digest else f"{path}:{parsed.tag or 'latest'}")
+        digest = registry.read_digest(
+            f"{path}@{parsed.digest}" if parsed.digest else f"{path}:{parsed.tag or 'latest'}"
+        )
         if not digest:
             raise NotFound(f"{reference} is not there any more", hint="invoke mirror with the manifests as they were")
         return ManifestImage(reference, f"{path}:{tag_of(digest)}", reference, digest=digest)
-    digest = parsed.digest or registry.look(str(parsed))
+    digest = parsed.digest or registry.resolve_reference(str(parsed))
     source = f"{parsed.repository}@{digest}"
-    reduced = platforms if platforms and "manifests" in registry.document(source) else ()
+    reduced = platforms if platforms and "manifests" in registry.read_foreign_manifest(source) else ()
     tag = key_of(digest, *reduced)[:12] if reduced else tag_of(digest)
     name = f"{_get_path_below(parsed.domain)}/{parsed.path}:{tag}"
-    there = registry.digest(name)
+    there = registry.read_digest(name)
     return ManifestImage(reference, name, source, digest=there if reduced or there == digest else "", reduced=reduced)
 
 
@@ -221,7 +223,7 @@ def _resolve_own(world: World, registry: MirrorRegistry, reference: str) -> Mani
     if locked is None:
         raise UsageError(f"no image is called {name}", hint="invoke images")
     place = f"{name}:{tag_of(locked.digest)}"
-    there = registry.digest(place)
+    there = registry.read_digest(place)
     return ManifestImage(
         reference, place, layout=world.images.layouts()[name], digest=there if there == locked.digest else ""
     )
@@ -245,7 +247,7 @@ def _copy_all(
             registry.push(image.layout, name)
         else:
             registry.copy(image.source, name, image.reduced)
-        digests[name] = registry.digest(name)
+        digests[name] = registry.read_digest(name)
         wanted = image.source.rpartition("@")[2]
         if image.source and not image.reduced and digests[name] != wanted:
             raise CommandError(f"{registry.address} has another image as {name} than was copied", code=1)
@@ -294,7 +296,7 @@ def _show_plan(world: World, registry: MirrorRegistry, found: list[ManifestImage
     for _ in side_by_side(by_reference, weigh, world.config.mirror.parallel):
         pass
     total = sum(sizes.values())
-    rate = registry.rate(MOMENT) if total else 0.0
+    rate = registry.measure_push_rate(MOMENT) if total else 0.0
     if as_json:
         rows = [{"name": e.reference, "bytes": sizes[e.reference], "there": bool(e.digest)} for e in found]
         world.report.json({"images": rows, "bytes": total, "bytes_per_second": round(rate)})
@@ -313,7 +315,7 @@ def estimate(total: int, rate: float) -> str:
 
 def _get_size(registry: MirrorRegistry, source: str, reduced: tuple[str, ...]) -> int:
     """Bytes of an image, or of those of an index that are wanted."""
-    document = registry.document(source)
+    document = registry.read_foreign_manifest(source)
     if "manifests" not in document:
         return sum(int(each["size"]) for each in (document["config"], *document.get("layers", [])))
     repository = source.partition("@")[0]

@@ -46,7 +46,7 @@ class PreloadStep:
         listing = ("ctr", "--namespace=k8s.io", "images", "list", "--quiet")
         there = set(world.engine.exec(node, *listing).split())
         newer = [image for image in world.images.lock().images.values() if image.reference not in there]
-        found = world.registry().digests(map(_make_tag, newer)) if newer else {}
+        found = world.registry().read_digests(map(_make_tag, newer)) if newer else {}
         return [image for image in newer if found.get(_make_tag(image)) != image.digest]
 
 

@@ -45,11 +45,11 @@ class RegistryStep:
         if not container.is_up:
             return Pending("the container is stopped")
         registry = world.registry()
-        refusal = registry.refusal(_encode_certificate(world))
+        refusal = registry.find_fault(_encode_certificate(world))
         if refusal:
             return Pending(refusal)
         wanted = _list_trusting_seeds(world)
-        found = registry.digests([*world.images.seeds(), *wanted])
+        found = registry.read_digests([*world.images.seeds(), *wanted])
         missing = [seed for seed in (*world.images.seeds(), *wanted) if seed not in found]
         if missing:
             return Pending(f"{min(missing)} is missing")
@@ -122,7 +122,7 @@ class RegistryStep:
     def _find_refusal(world: World) -> str:
         """Why the registry does not serve us as it should, "" if it does."""
         try:
-            return world.registry().refusal(_encode_certificate(world))
+            return world.registry().find_fault(_encode_certificate(world))
         except PreconditionError as error:
             return error.message
 
@@ -138,7 +138,7 @@ class RegistryStep:
         registry = world.registry()
         for repository, layout in {**world.images.seeds(), PROOF: world.images.layouts()["pause"]}.items():
             pushed = registry.push(layout, repository)
-            if registry.digest(repository) != pushed:
+            if registry.read_digest(repository) != pushed:
                 raise StepError(f"the registry answers another digest for {repository} than was pushed")
         with tempfile.TemporaryDirectory() as folder:
             registry.pull(PROOF, Path(folder) / "pulled")

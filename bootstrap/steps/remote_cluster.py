@@ -24,8 +24,8 @@ class MirrorStep:
     def check(self, world: World) -> Verdict:
         """Ready when the mirror has every seed of the lock, by its digest."""
         seeds = world.images.lock().seeds
-        with world.mirror().login(ambient=False) as registry:
-            found = registry.digests(seeds)
+        with world.mirror().log_in(ambient=False) as registry:
+            found = registry.read_digests(seeds)
         absent = [seed for seed, source in seeds.items() if found[seed] != source.partition("@")[2]]
         if absent:
             return Pending(f"{absent[0]} is missing")
@@ -36,10 +36,10 @@ class MirrorStep:
 
         Raises PreconditionError for a registry without TLS that is not meant to be so.
         """
-        with world.mirror().login(ambient=False) as registry:
-            registry.refuse_plain()
+        with world.mirror().log_in(ambient=False) as registry:
+            registry.require_tls()
             for seed, source in world.images.lock().seeds.items():
-                registry.alias(source, seed)
+                registry.add_tag(source, seed)
 
     def undo(self, world: World) -> None:
         """Nothing: the mirror is the user's, and other environments pull from it."""
@@ -60,8 +60,8 @@ class ServedStep:
             f"{image.reference.removeprefix(mirror.address + '/')}": image.digest
             for image in world.images.lock().images.values()
         }
-        with mirror.login(ambient=False) as registry:
-            found = registry.digests(wanted)
+        with mirror.log_in(ambient=False) as registry:
+            found = registry.read_digests(wanted)
         absent = [name for name, digest in wanted.items() if found[name] != digest]
         if absent:
             return Failed(f"{mirror.address} lacks {len(absent)} images ({absent[0]})", hint="invoke mirror")

@@ -98,7 +98,7 @@ def mirror_option(shell: Shell, config: Config, project: Path) -> Option:
         return Option(False, "mirror.registry is not set")
     registry = config.mirror.registry
     name = f"{ENVIRONMENT}:{environment_tag(config.architecture, versions(project))}"
-    answer = RegistryHttp(shell, config.mirror, LIMIT).manifest(name)
+    answer = RegistryHttp(shell, config.mirror, LIMIT).find_manifest(name)
     if answer.status == 200:
         return Option(True, f"{registry} has what this checkout needs")
     causes = {

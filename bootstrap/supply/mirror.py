@@ -99,8 +99,8 @@ class Mirror:
     def provide(self, line: StepLine) -> None:
         """Raises PreconditionError for a registry that does not serve, UsageError for a mirror that does not fit."""
         self._source.build(["go-tools"], line)
-        with self._registry(self.tool("crane")).login() as registry:
-            registry.refuse_plain()
+        with self._registry(self.tool("crane")).log_in() as registry:
+            registry.require_tls()
             line.cause(f"asking {registry.address}")
             self._fetch_environment(registry, line)
             self._fetch_layouts(registry, line)
@@ -176,7 +176,7 @@ class Mirror:
 
     def _fetch_environment(self, registry: MirrorRegistry, line: StepLine) -> None:
         name = f"{ENVIRONMENT}:{environment_tag(self._arch, self._versions)}"
-        digest = registry.digest(name)
+        digest = registry.read_digest(name)
         if not digest:
             raise UsageError(
                 f"{registry.address} has no environment for this checkout ({name.partition(':')[2]})",
@@ -185,7 +185,7 @@ class Mirror:
 
         def fetch(folder: Path) -> None:
             layer = folder / "files.tar"
-            registry.get_files(f"{ENVIRONMENT}@{digest}", layer)
+            registry.pull_files(f"{ENVIRONMENT}@{digest}", layer)
             with tarfile.open(layer) as tar:
                 for member in (DESCRIPTION, TEKTON, DIGESTS):
                     source = tar.extractfile(member)

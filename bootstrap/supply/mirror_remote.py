@@ -32,8 +32,8 @@ class Direct(Mirror):
 
     def provide(self, line: StepLine) -> None:
         self._source.build(["go-tools"], line)
-        with self._registry(self.tool("crane")).login(ambient=False) as registry:
-            registry.refuse_plain()
+        with self._registry(self.tool("crane")).log_in(ambient=False) as registry:
+            registry.require_tls()
             line.cause(f"asking {registry.address}")
             self._fetch_environment(registry, line)
 

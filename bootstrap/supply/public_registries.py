@@ -56,7 +56,7 @@ class Publishers:
         door = MirrorRegistry(
             self._shell, self._clock, self._crane(), settings, Advice("upstream", "upstream.registries", login, again)
         )
-        with door.login() as registry:
+        with door.log_in() as registry:
             if copy:
                 self._greet(address, registry)
             yield registry, reference.path
@@ -64,13 +64,13 @@ class Publishers:
     def resolve(self, reference: Reference) -> PublicImage:
         """What is behind it now, for each platform of ours. Raises NotFound, PreconditionError."""
         with self.open(reference) as (registry, path):
-            digest = reference.digest or registry.digest(f"{path}:{reference.tag or 'latest'}")
+            digest = reference.digest or registry.read_digest(f"{path}:{reference.tag or 'latest'}")
             if not digest:
                 raise NotFound(f"{registry.address} does not have {path}:{reference.tag or 'latest'}")
-            top = registry.manifest(f"{path}@{digest}")
+            top = registry.read_manifest(f"{path}@{digest}")
             platforms = {}
             for arch, child in self._platforms(registry, path, digest, top).items():
-                document = top if child == digest else registry.manifest(f"{path}@{child}")
+                document = top if child == digest else registry.read_manifest(f"{path}@{child}")
                 size = sum(int(each["size"]) for each in (document["config"], *document["layers"]))
                 platforms[arch] = Platform(child, size)
         return PublicImage(str(untied(reference)), digest, platforms)
@@ -80,7 +80,7 @@ class Publishers:
         """Architecture -> digest of the image for it, in an index or alone."""
         children = top.get("manifests")
         if not isinstance(children, list):
-            arch = str(registry.config(f"{path}@{digest}").get("architecture"))
+            arch = str(registry.read_config(f"{path}@{digest}").get("architecture"))
             return {arch: digest} if arch in PLATFORMS else {}
         found: dict[str, str] = {}
         for each in children:
@@ -93,5 +93,5 @@ class Publishers:
         """Ask a copy once whether it speaks TLS, before a password goes there."""
         with self._lock:
             if address not in self._greeted:
-                registry.refuse_plain()
+                registry.require_tls()
                 self._greeted.add(address)

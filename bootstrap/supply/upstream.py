@@ -298,7 +298,7 @@ class Upstream:
         say(f"fetching from {image.parsed.domain}")
         files = folder / "files.tar"
         with self._opened(image) as (registry, path):
-            registry.get_files(f"{path}@{self._digest(each.image)}", files)
+            registry.pull_files(f"{path}@{self._digest(each.image)}", files)
         wanted = {f"{each.folder}/{program}": program for program in each.programs}
         with tarfile.open(files) as tar:
             for member in tar:

@@ -49,7 +49,7 @@ def test_it_listens_on_loopback_only(world: World) -> None:
 
 def test_what_is_pushed_can_be_pulled(world: World, tmp_path: Path) -> None:
     pushed = world.registry().push(world.images.layouts()["pause"], IMAGE)
-    assert world.registry().digest(IMAGE) == pushed
+    assert world.registry().read_digest(IMAGE) == pushed
     world.registry().pull(f"{IMAGE.partition(':')[0]}@{pushed}", tmp_path / "pulled")
     assert (tmp_path / "pulled/index.json").exists()
 

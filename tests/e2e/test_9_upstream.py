@@ -193,16 +193,16 @@ def test_an_engine_that_was_killed_comes_back_under_what_runs_in_it(machine: Mac
     assert set(verdicts.values()) <= {"unknown", "ready"}
     assert "ok   engine" in machine.run("up")
     assert (machine.starts(), machine.version()) == (starts, serving)
-    assert world.registry().digest("e2e/kept:1") == kept
+    assert world.registry().read_digest("e2e/kept:1") == kept
 
 
 def test_a_machine_that_was_started_anew_has_it_all_again(machine: Machine) -> None:
     world, serving, starts = machine.world, machine.version(), machine.starts()
-    kept = world.registry().digest("e2e/kept:1")
+    kept = world.registry().read_digest("e2e/kept:1")
     machine.cut_power()
     assert machine.steps(code=1)["engine"] == "pending"
     machine.run("up")
     assert set(machine.steps(code=0).values()) == {"ready"}
     assert not set(machine.starts().values()) & set(starts.values()), "everything was started"
-    assert (machine.version(), world.registry().digest("e2e/kept:1")) == (serving, kept)
+    assert (machine.version(), world.registry().read_digest("e2e/kept:1")) == (serving, kept)
     assert "/version answers" in machine.run("test-run")

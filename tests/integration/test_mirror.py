@@ -177,7 +177,7 @@ def door(world: StepWorld, given: MirrorSettings) -> MirrorRegistry:
 
 def fill(world: StepWorld, given: MirrorSettings) -> dict[str, Any]:
     cast(Any, world).report = FakeReport()
-    with door(world, given).login() as registry:
+    with door(world, given).log_in() as registry:
         assert mirror._fill_mirror(world.open(), registry, plan=False, as_json=True) == 0
     [(kind, document)] = cast(Any, world).report.printed
     assert kind == "json"
@@ -186,7 +186,7 @@ def fill(world: StepWorld, given: MirrorSettings) -> dict[str, Any]:
 
 def check(world: StepWorld, given: MirrorSettings) -> dict[str, str]:
     cast(Any, world).report = FakeReport()
-    with door(world, given).login() as registry:
+    with door(world, given).log_in() as registry:
         code = mirror._check_mirror(world.open(), registry, as_json=True)
     [(_, document)] = cast(Any, world).report.printed
     assert code == (1 if document["wrong"] else 0)
@@ -245,7 +245,7 @@ def test_what_is_missing_or_changed_is_named_and_pushed_again(tmp_path: Path, fr
     fill(world, given)
     images = world.images.lock().images
     kube = f"kube:{images['kube'].digest.partition(':')[2][:12]}"
-    with door(world, given).login() as registry:
+    with door(world, given).log_in() as registry:
         registry.push(world.images.layouts()["pause"], kube)
     assert check(world, given) == {kube: "changed"}
     assert fill(world, given)["pushed"] == 1
@@ -329,23 +329,23 @@ def test_plain_http_only_if_said(tmp_path: Path, front: Front) -> None:
     given = replace(settings(front.port, "plain"), plain_http="off")
     world = world_of(tmp_path, given)
     with pytest.raises(PreconditionError, match="does not speak TLS"):
-        door(world, given).refuse_plain()
+        door(world, given).require_tls()
 
 
 def test_nothing_there(tmp_path: Path) -> None:
     given = settings(find_free_port(), "nowhere")
     world = world_of(tmp_path, given)
-    with door(world, given).login() as registry, pytest.raises(PreconditionError, match="nothing answers there"):
-        registry.digest("pause:1")
+    with door(world, given).log_in() as registry, pytest.raises(PreconditionError, match="nothing answers there"):
+        registry.read_digest("pause:1")
 
 
 def test_an_image_that_is_not_there(tmp_path: Path, front: Front) -> None:
     given = settings(front.port, "empty")
     world = world_of(tmp_path, given)
-    with door(world, given).login() as registry:
-        assert registry.digest("pause:1") == ""
+    with door(world, given).log_in() as registry:
+        assert registry.read_digest("pause:1") == ""
         with pytest.raises(NotFound):
-            registry.get_files("environment:x", tmp_path / "x.tar")
+            registry.pull_files("environment:x", tmp_path / "x.tar")
 
 
 @pytest.mark.parametrize("logs_in", [True, False])
@@ -376,8 +376,8 @@ def test_for_a_cluster_elsewhere_no_image_is_fetched(tmp_path: Path, front: Fron
     step.apply(world.open())
     assert isinstance(step.check(world.open()), Ready)
     assert served.check(world.open()) == Ready(f"3 images served by {root}")
-    with door(world, given).login() as registry:
-        assert registry.digest(SEED) == lock.seeds[SEED].partition("@")[2]
+    with door(world, given).log_in() as registry:
+        assert registry.read_digest(SEED) == lock.seeds[SEED].partition("@")[2]
         registry.push(make_layout(tmp_path, "another", b"another"), f"kube:{own.images['kube'].digest[7:19]}")
     assert isinstance(served.check(world.open()), Ready), "a tag may lead elsewhere: digests are what counts"
 
@@ -395,8 +395,8 @@ def test_pods_know_nothing_of_the_machines_own_login(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     for ambient, logins in ((True, {"Basic bWU6aHVzaA=="}), (False, set[str]())):
         front.logins.clear()
-        with door(world, given).login(ambient=ambient) as registry:
-            assert registry.digest("pause:1") == ""
+        with door(world, given).log_in(ambient=ambient) as registry:
+            assert registry.read_digest("pause:1") == ""
         assert {each for each in front.logins if each} == logins
 
 
@@ -405,8 +405,11 @@ def test_it_waits_as_long_as_the_registry_says_and_then_says_so(tmp_path: Path, 
     given = settings(front.port, "waits")
     world = world_of(tmp_path, given)
     front.on, front.faults, front.retry_after = "waits", [429] * 40, "37"
-    with door(world, given).login() as registry, pytest.raises(PreconditionError, match="too many requests") as failure:
-        registry.digest("pause:1")
+    with (
+        door(world, given).log_in() as registry,
+        pytest.raises(PreconditionError, match="too many requests") as failure,
+    ):
+        registry.read_digest("pause:1")
     assert failure.value.hint
     assert world.clock.slept == [37, 37, 37]
 
@@ -415,8 +418,11 @@ def test_it_does_not_wait_for_hours(tmp_path: Path, front: Front) -> None:
     given = settings(front.port, "hours")
     world = world_of(tmp_path, given)
     front.on, front.faults, front.retry_after = "hours", [429] * 40, "7200"
-    with door(world, given).login() as registry, pytest.raises(PreconditionError, match="wants 2h00m without requests"):
-        registry.digest("pause:1")
+    with (
+        door(world, given).log_in() as registry,
+        pytest.raises(PreconditionError, match="wants 2h00m without requests"),
+    ):
+        registry.read_digest("pause:1")
     assert world.clock.slept == []
 
 
@@ -486,11 +492,11 @@ def test_a_full_disk_of_the_registry(tmp_path: Path, small: Path) -> None:
     with registries.plain(f"--disk={small}") as port, registries.front(port) as front:
         given = settings(front.port, "full")
         world = world_of(tmp_path, given)
-        with door(world, given).login() as registry, pytest.raises(BootstrapError) as caught:
+        with door(world, given).log_in() as registry, pytest.raises(BootstrapError) as caught:
             registry.push(big, "big:1")
         assert caught.value.hint or caught.value.evidence
-        with door(world, given).login() as registry:
-            assert registry.digest("big:1") == "", "half an image is none"
+        with door(world, given).log_in() as registry:
+            assert registry.read_digest("big:1") == "", "half an image is none"
 
 
 def test_a_full_disk_of_this_machine(tmp_path: Path, small: Path, front: Front) -> None:
@@ -520,8 +526,8 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
             ca_file=str(server.ca),
         )
         world = world_of(tmp_path, given)
-        with door(world, given).login() as registry:
-            assert registry.rate(0.2) > 1e5
+        with door(world, given).log_in() as registry:
+            assert registry.measure_push_rate(0.2) > 1e5
             assert not list(server.data.rglob("manifests")), "what is measured with is not kept"
         assert fill(world, given)["pushed"] == 6
         assert check(world, given) == {}
@@ -532,8 +538,8 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
             ({"ca_file": ""}, "is of no CA that we know"),
         ):
             other = replace(given, **cast(Any, wrong))
-            with door(world, other).login() as registry, pytest.raises(PreconditionError, match=said) as caught:
-                registry.digest("pause:1")
+            with door(world, other).log_in() as registry, pytest.raises(PreconditionError, match=said) as caught:
+                registry.read_digest("pause:1")
             assert registries.PASSWORD not in caught.value.evidence
             assert not auto.mirror_option(cast(Any, world).shell, Config(mirror=other), PROJECT).fits
 

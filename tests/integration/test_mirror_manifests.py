@@ -161,8 +161,8 @@ def test_all_platforms_or_those_that_are_wanted(scene: Scene, target: Front) -> 
     registry = MirrorRegistry(
         cast(Any, scene.world).shell, scene.world.clock, cast(Supply, scene.world.images).tool("crane"), scene.given
     )
-    assert platforms(registry.document(whole)) == ["amd64", "arm64"]
-    assert platforms(registry.document(small)) == ["arm64"]
+    assert platforms(registry.read_foreign_manifest(whole)) == ["amd64", "arm64"]
+    assert platforms(registry.read_foreign_manifest(small)) == ["arm64"]
     [bytes_of_tool] = [row["bytes"] for row in plan["images"] if row["name"] == scene.tool]
     assert 5000 < bytes_of_tool < 6000
     assert plan["bytes_per_second"] > 1e5

@@ -223,21 +223,21 @@ class FakeImages:
 
 @dataclass
 class FakeRegistry:
-    """held: "path:tag" -> digest. why_not: answered to `refusal`, one after the other, then ""."""
+    """held: "path:tag" -> digest. why_not: answered by `find_fault`, one after the other, then ""."""
 
     held: dict[str, str] = field(default_factory=dict)
     why_not: list[str] = field(default_factory=list)
     pulled: list[str] = field(default_factory=list)
     lies: bool = False
 
-    def refusal(self, certificate: bytes) -> str:
+    def find_fault(self, certificate: bytes) -> str:
         assert certificate.startswith(b"\x30"), "DER"
         return self.why_not.pop(0) if self.why_not else ""
 
-    def digests(self, repositories: Iterable[str]) -> dict[str, str]:
+    def read_digests(self, repositories: Iterable[str]) -> dict[str, str]:
         return {each: self.held[each] for each in repositories if each in self.held}
 
-    def digest(self, repository: str) -> str:
+    def read_digest(self, repository: str) -> str:
         return "sha256:other" if self.lies else self.held.get(repository, "")
 
     def push(self, layout: Path, repository: str) -> str:

@@ -1,7 +1,7 @@
-"""The door to the environment's registry: crane for contents, plain HTTPS for looks.
+"""The adapter for the environment's registry: crane moves contents, plain HTTPS requests read what is there.
 
-Credentials and CA come from files, never from argv. API: the OCI distribution-spec; looks go over one
-connection, because a check of the whole lock is many of them.
+Credentials and CA come from files, never from argv. API: the OCI distribution-spec. Requests go over one connection,
+because a check of the whole lock is many of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ MANIFESTS = ", ".join(
 
 
 class Registry:
-    """One registry at `address` ("127.0.0.1:5001"). docker_config: folder with config.json; ca: PEM file."""
+    """The environment's registry at `address` ("127.0.0.1:5001").
+
+    docker_config: folder with a config.json that logs in there. ca: PEM file with its CA. What crane moves raises
+    CommandError (evidence: its last lines) and TimedOut after PUSH_LIMIT.
+    """
 
     def __init__(self, shell: Shell, crane: Path, address: str, docker_config: Path, ca: Path) -> None:
         self.address = address
@@ -48,20 +52,23 @@ class Registry:
         }
 
     def push(self, layout: Path, repository: str) -> str:
-        """Push the image of an OCI layout to "path:tag"; answers its digest."""
+        """Push the image of an OCI layout folder as "path:tag". Returns its digest."""
         return self._run("push", str(layout), f"{self.address}/{repository}").rpartition("@")[2]
 
     def pull(self, repository: str, layout: Path) -> None:
-        """Pull "path:tag" or "path@digest" into a layout folder."""
+        """Pull "path:tag" or "path@digest" into an OCI layout folder."""
         self._run("pull", "--format=oci", f"{self.address}/{repository}", str(layout))
 
     def append(self, repository: str, layer: Path, to: str) -> None:
-        """The image "path:tag" with one more layer, a tar file, as "path:tag" `to`."""
+        """Push the image "path:tag" with one more layer, a tar file, as "path:tag" `to`."""
         words = [f"--base={self.address}/{repository}", f"--new_layer={layer}", f"--new_tag={self.address}/{to}"]
         self._run("append", *words)
 
-    def refusal(self, certificate: bytes) -> str:
-        """Why it does not serve us as it should, or "". certificate: the one to be shown, in DER."""
+    def find_fault(self, certificate: bytes) -> str:
+        """Why the registry does not serve us as it should; "" if it does.
+
+        certificate: the one that it has to show, in DER.
+        """
         try:
             host, _, port = self.address.rpartition(":")
             shown = probe.read_certificate(host, int(port), self._tls, LOOK_LIMIT)
@@ -75,12 +82,15 @@ class Registry:
             return f"it answers {status}"
         return "" if shown == certificate else "it shows another certificate than the current one"
 
-    def digest(self, repository: str) -> str:
-        """The digest of "path:tag"; "" if there is no such image. Raises as `digests` does."""
-        return self.digests([repository]).get(repository, "")
+    def read_digest(self, repository: str) -> str:
+        """The digest of "path:tag"; "" if there is no such image. Raises CommandError as `read_digests` does."""
+        return self.read_digests([repository]).get(repository, "")
 
-    def digests(self, repositories: Iterable[str]) -> dict[str, str]:
-        """ "path:tag" -> digest, for those that are there. Raises CommandError if the registry does not answer."""
+    def read_digests(self, repositories: Iterable[str]) -> dict[str, str]:
+        """ "path:tag" -> digest, for those that are there.
+
+        Raises CommandError if the registry does not answer, or refuses.
+        """
         found: dict[str, str] = {}
         try:
             with self._client() as client:

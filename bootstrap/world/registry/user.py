@@ -1,8 +1,8 @@
-"""The door to a registry of the user's, by crane: its credentials, its CA, its retries, and one message per fault.
+"""The adapter for a registry of the user's, by crane: its credentials, its CA, its retries, and one message per fault.
 
-Format and errors: the OCI distribution-spec. crane itself tries again after 408 and 5xx; 429 and what still fails
-then is tried again here. crane shows no headers, so a registry that is busy is asked how long it wants to be left
-alone (Retry-After) by a request of our own.
+Format and errors: the OCI distribution-spec. crane itself tries again after 408 and 5xx; 429 and what still fails then
+is tried again here. crane shows no headers, so a registry that is busy is asked how long it wants to be left alone
+(Retry-After) by a request of our own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bootstrap.core.errors import BootstrapError, CommandError, NotFound, Precon
 from bootstrap.core.text import format_duration
 from bootstrap.settings.config import MirrorSettings
 from bootstrap.world import probe
-from bootstrap.world.registry.http import RegistryHttp, docker_config
+from bootstrap.world.registry.http import RegistryHttp, read_docker_config
 from bootstrap.world.shell import Shell
 
 LIMIT = 1800.0
@@ -64,7 +64,11 @@ CRANE_CAUSES = (
 
 @dataclass(frozen=True)
 class Advice:
-    """What the hints name: the settings' group, the setting with the address, how to log in, how to mend a copy."""
+    """What the hints of errors name.
+
+    group: of the settings. address: the setting with the registry's address. login: how to log in. again: how to repair
+    a copy that is damaged or not complete.
+    """
 
     group: str = "mirror"
     address: str = "mirror.registry"
@@ -73,7 +77,12 @@ class Advice:
 
 
 class MirrorRegistry:
-    """address: HOST[:PORT]/FOLDER, below which everything is. Use as a context: its login is a file for as long."""
+    """A registry of the user's, below `address` (HOST[:PORT]/FOLDER). Use it inside `log_in`.
+
+    Names are relative to the address: "pause:1", "pause@sha256:...". Methods that use crane raise NotFound (nothing of
+    that name is there), PreconditionError (cause and hint) and CommandError (what crane says is not known here).
+    advice: what hints name, by default the settings of the mirror.
+    """
 
     def __init__(
         self, shell: Shell, clock: Clock, crane: Path, settings: MirrorSettings, advice: Advice | None = None
@@ -88,27 +97,29 @@ class MirrorRegistry:
         self._http = RegistryHttp(shell, settings, LOOK_LIMIT)
 
     @contextlib.contextmanager
-    def login(self, *, ambient: bool = True) -> Iterator[MirrorRegistry]:
-        """For the other registries of this machine's user nothing changes: docker's configuration and the machine's
-        authorities hold for them as before. Without `ambient` it is nobody but the user of the settings, which is who
-        pods are.
+    def log_in(self, *, ambient: bool = True) -> Iterator[MirrorRegistry]:
+        """Log in for the time of the block, by a docker configuration of its own in a temporary folder.
+
+        For the other registries of this machine's user nothing changes: docker's configuration and the machine's CAs
+        hold for them as before. Without `ambient` only the user of the settings is logged in, as pods are. Raises
+        PreconditionError if `ca_file` cannot be read.
         """
         with tempfile.TemporaryDirectory(prefix="tekton-bootstrap-") as folder:  # mode 0700
             if self._settings.username or not ambient:
                 pair = f"{self._settings.username}:{self._settings.password.reveal()}"
                 auth = b64encode(pair.encode()).decode() if len(pair) > 1 else ""
-                document = with_login(self._settings.registry, auth, docker_config() if ambient else {})
+                document = add_login(self._settings.registry, auth, read_docker_config() if ambient else {})
                 (Path(folder) / "config.json").write_text(json.dumps(document))
                 self._environ["DOCKER_CONFIG"] = folder
             if self._settings.ca_file:
-                (Path(folder) / "ca.pem").write_bytes(_authorities(Path(self._settings.ca_file)))
+                (Path(folder) / "ca.pem").write_bytes(_read_cas(Path(self._settings.ca_file)))
                 self._environ["SSL_CERT_FILE"] = f"{folder}/ca.pem"
             yield self
 
-    def refuse_plain(self) -> None:
-        """Raise PreconditionError where it speaks plain HTTP and nobody said that it may.
+    def require_tls(self) -> None:
+        """Raise PreconditionError if the registry speaks plain HTTP and the settings do not allow that.
 
-        crane falls back to that by itself for addresses of private networks, with the password.
+        crane falls back to plain HTTP by itself for addresses of private networks, and sends the password.
         """
         if self._settings.plain_http == "on":
             return
@@ -125,79 +136,83 @@ class MirrorRegistry:
         except OSError:
             return  # a proxy may lie between; crane says what is wrong
 
-    def manifest(self, name: str) -> dict[str, Any]:
-        """Of "NAME:TAG" or "NAME@DIGEST": an image's or an index, as it is kept there. Raises NotFound."""
-        found: dict[str, Any] = json.loads(self._run("manifest", self._reference(name), limit=120))
+    def read_manifest(self, name: str) -> dict[str, Any]:
+        """The manifest of an image, or an index, as the registry keeps it. Raises NotFound."""
+        found: dict[str, Any] = json.loads(self._run("manifest", self._make_reference(name), limit=120))
         return found
 
-    def config(self, name: str) -> dict[str, Any]:
-        """An image's configuration. Raises NotFound."""
-        found: dict[str, Any] = json.loads(self._run("config", self._reference(name), limit=120))
+    def read_config(self, name: str) -> dict[str, Any]:
+        """An image's configuration (OCI image-spec, config.md). Raises NotFound."""
+        found: dict[str, Any] = json.loads(self._run("config", self._make_reference(name), limit=120))
         return found
 
-    def digest(self, name: str) -> str:
-        """Of "NAME:TAG" or "NAME@DIGEST"; "" if it is not there."""
+    def read_digest(self, name: str) -> str:
+        """The digest that "NAME:TAG" or "NAME@DIGEST" has there; "" if it is not there."""
         try:
-            return self._run("digest", self._reference(name), limit=120)
+            return self._run("digest", self._make_reference(name), limit=120)
         except NotFound:
             return ""
 
-    def digests(self, wanted: Iterable[str]) -> dict[str, str]:
-        """Of each, in the order of `wanted`."""
+    def read_digests(self, wanted: Iterable[str]) -> dict[str, str]:
+        """Name -> digest, "" for what is not there, in the order of `wanted`. Asks for several at the same time."""
         asked = list(wanted)
         with ThreadPoolExecutor(self._settings.parallel, thread_name_prefix="mirror") as pool:
-            return dict(zip(asked, pool.map(self.digest, asked), strict=True))
+            return dict(zip(asked, pool.map(self.read_digest, asked), strict=True))
 
-    def alias(self, name: str, to: str) -> None:
-        """Another name for an image, in the registry itself: no blob moves."""
-        self._run("copy", self._reference(name), self._reference(to))
+    def add_tag(self, name: str, to: str) -> None:
+        """Give an image a further name `to` in the registry; no blob is sent."""
+        self._run("copy", self._make_reference(name), self._make_reference(to))
 
     def push(self, layout: Path, name: str) -> str:
-        """The image of a layout folder; its digest."""
-        return self._run("push", str(layout), self._reference(name)).rpartition("@")[2]
+        """Push the image of an OCI layout folder. Returns its digest."""
+        return self._run("push", str(layout), self._make_reference(name)).rpartition("@")[2]
 
     def copy(self, source: str, name: str, platforms: Sequence[str] = ()) -> None:
-        """ "HOST/PATH@DIGEST" of another registry. platforms: of an index only these ("linux/amd64"); all, if none."""
+        """Copy "HOST/PATH@DIGEST" from another registry.
+
+        platforms: of an index only these ("linux/amd64"); all, if none.
+        """
         if platforms:
             wanted = ",".join(platforms)
-            self._run("index", "filter", source, f"--platform={wanted}", f"--tag={self._reference(name)}")
+            self._run("index", "filter", source, f"--platform={wanted}", f"--tag={self._make_reference(name)}")
         else:
-            self._run("copy", source, self._reference(name))
+            self._run("copy", source, self._make_reference(name))
 
-    def look(self, reference: str) -> str:
-        """The digest of an image of any registry. Raises NotFound."""
+    def resolve_reference(self, reference: str) -> str:
+        """The digest of an image of any registry, by its full reference. Raises NotFound."""
         return self._run("digest", reference, limit=120)
 
-    def document(self, reference: str) -> dict[str, Any]:
-        """The manifest, or index, of an image of any registry. Raises NotFound."""
+    def read_foreign_manifest(self, reference: str) -> dict[str, Any]:
+        """The manifest, or index, of an image of any registry, by its full reference. Raises NotFound."""
         found: dict[str, Any] = json.loads(self._run("manifest", reference, limit=120))
         return found
 
-    def rate(self, seconds: float) -> float:
-        """Bytes a second that pushing takes, measured; 0 if it cannot be told."""
-        return self._http.rate("pause", seconds)
+    def measure_push_rate(self, seconds: float) -> float:
+        """Bytes a second that pushing reaches, measured for about `seconds`; 0 if the registry refuses the upload."""
+        return self._http.measure_push_rate("pause", seconds)
 
     def pull_layout(self, name: str, layout: Path) -> None:
-        self._run("pull", "--format=oci", self._reference(name), str(layout))
+        """Pull an image into an OCI layout folder. Raises NotFound."""
+        self._run("pull", "--format=oci", self._make_reference(name), str(layout))
 
     def pull_archive(self, name: str, archive: Path, platform: str = "") -> str:
-        """ "NAME@DIGEST" for `docker load`; the reference by which the engine then knows it: crane makes up a tag.
+        """Pull "NAME@DIGEST" into an archive for `docker load`. platform: of an index that one ("linux/arm64").
 
-        platform: of an index that one ("linux/arm64").
+        Returns the reference by which the engine then knows the image: crane makes up the tag. Raises NotFound.
         """
         wanted = [f"--platform={platform}"] if platform else []
-        self._run("pull", *wanted, self._reference(name), str(archive))
-        return f"{self._reference(name).partition('@')[0]}:i-was-a-digest"
+        self._run("pull", *wanted, self._make_reference(name), str(archive))
+        return f"{self._make_reference(name).partition('@')[0]}:i-was-a-digest"
 
-    def put_files(self, layer: Path, name: str) -> str:
-        """A tar file as an image of one layer."""
-        return self._run("append", f"--new_layer={layer}", f"--new_tag={self._reference(name)}").rpartition("@")[2]
+    def push_files(self, layer: Path, name: str) -> str:
+        """Push a tar file as an image of one layer. Returns its digest."""
+        return self._run("append", f"--new_layer={layer}", f"--new_tag={self._make_reference(name)}").rpartition("@")[2]
 
-    def get_files(self, name: str, layer: Path) -> None:
-        """The files of such an image as a tar file."""
-        self._run("export", self._reference(name), str(layer))
+    def pull_files(self, name: str, layer: Path) -> None:
+        """Write the files of an image to a tar file. Raises NotFound."""
+        self._run("export", self._make_reference(name), str(layer))
 
-    def _reference(self, name: str) -> str:
+    def _make_reference(self, name: str) -> str:
         return f"{self.address}/{name}"
 
     def _run(self, *words: str, limit: float = LIMIT) -> str:
@@ -210,22 +225,22 @@ class MirrorRegistry:
                 ).stdout.strip()
             except CommandError as error:
                 if pause is None or not CRANE_BUSY.search(error.evidence):
-                    raise self._explained(error, words[0]) from None
-                self._clock.sleep(self._asked(error.evidence) or pause)
+                    raise self._explain(error, words[0]) from None
+                self._clock.sleep(self._read_wait(error.evidence) or pause)
         raise AssertionError
 
-    def _asked(self, evidence: str) -> float:
+    def _read_wait(self, evidence: str) -> float:
         """Seconds that the registry wants to be left alone, 0 if it names none. Raises PreconditionError for many."""
-        if not CRANE_RATE_LIMITED.search(evidence) or _host(evidence) not in ("", self._settings.registry):
+        if not CRANE_RATE_LIMITED.search(evidence) or _find_host(evidence) not in ("", self._settings.registry):
             return 0.0
-        wanted = self._http.manifest("environment:latest").wait
+        wanted = self._http.find_manifest("environment:latest").wait
         if wanted > LONGEST_PAUSE:
             message = f"{self._settings.registry} answers 429, and wants {format_duration(wanted)} without requests"
             raise PreconditionError(message, hint="the same command then: it goes on where it was")
         return wanted
 
-    def _explained(self, error: CommandError, verb: str) -> BootstrapError:
-        host = _host(error.evidence) or self._settings.registry
+    def _explain(self, error: CommandError, verb: str) -> BootstrapError:
+        host = _find_host(error.evidence) or self._settings.registry
         ours = host == self._settings.registry
         if CRANE_ABSENT.search(error.evidence):
             hint = self._advice.again.rpartition(": ")[2] if ours else "check the reference"
@@ -239,11 +254,11 @@ class MirrorRegistry:
         return CommandError(f"crane {verb} failed at {host}", code=error.code, evidence=error.evidence)
 
 
-def with_login(host: str, auth: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    """docker's configuration `known` with one login more, none for "".
+def add_login(host: str, auth: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """docker's configuration `known` with a login for `host` added.
 
-    Its store of all logins would outweigh that, so it becomes the helper
-    of those hosts that are named.
+    auth: base64 of USER:PASSWORD, "" for no login there. A credsStore of `known` would outweigh that login, so it
+    becomes the credHelper of each host that `known` names.
     """
     auths, helpers = dict(known.get("auths") or {}), dict(known.get("credHelpers") or {})
     if store := known.get("credsStore"):
@@ -252,8 +267,11 @@ def with_login(host: str, auth: str, known: Mapping[str, Any]) -> dict[str, Any]
     return {"auths": auths | ({host: {"auth": auth}} if auth else {}), "credHelpers": helpers}
 
 
-def _authorities(ca_file: Path) -> bytes:
-    """That one, and what the machine's variable names, which it would replace. Raises PreconditionError."""
+def _read_cas(ca_file: Path) -> bytes:
+    """The CA file's text, and that of the machine's SSL_CERT_FILE, which it replaces for crane.
+
+    Raises PreconditionError.
+    """
     files = [ca_file, *map(Path, filter(None, [os.environ.get("SSL_CERT_FILE")]))]
     try:
         return b"\n".join(file.expanduser().read_bytes() for file in files)
@@ -262,7 +280,7 @@ def _authorities(ca_file: Path) -> bytes:
         raise PreconditionError(message, hint="invoke config") from None
 
 
-def _host(evidence: str) -> str:
+def _find_host(evidence: str) -> str:
     """The last registry that crane's complaint names, "" for none."""
     found = CRANE_REGISTRY.findall(evidence)
     return str(found[-1]) if found else ""

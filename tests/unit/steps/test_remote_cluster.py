@@ -35,17 +35,17 @@ class FakeMirror:
     asked_plain: int = 0
 
     @contextlib.contextmanager
-    def login(self, *, ambient: bool) -> Iterator[FakeMirror]:
+    def log_in(self, *, ambient: bool) -> Iterator[FakeMirror]:
         assert not ambient, "pods know nothing of this machine's logins"
         yield self
 
-    def refuse_plain(self) -> None:
+    def require_tls(self) -> None:
         self.asked_plain += 1
 
-    def digests(self, wanted: Iterable[str]) -> dict[str, str]:
+    def read_digests(self, wanted: Iterable[str]) -> dict[str, str]:
         return {each: self.held.get(each, "") for each in wanted}
 
-    def alias(self, name: str, to: str) -> None:
+    def add_tag(self, name: str, to: str) -> None:
         self.held[to] = self.held[name]
 
 

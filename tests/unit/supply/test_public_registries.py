@@ -34,7 +34,7 @@ def test_a_copy_gets_the_login_and_its_own_address() -> None:
     seen: list[object] = []
     shell.on_run = lambda env: seen.append(json.loads((Path(env["DOCKER_CONFIG"]) / "config.json").read_text()))
     with asked.open(parse_reference("golang:1")) as (registry, path):
-        assert registry.digest(f"{path}:1") == DIGEST
+        assert registry.read_digest(f"{path}:1") == DIGEST
     assert shell.ran == ["crane digest copy.test:5000/hub/library/golang:1 --insecure"]
     assert seen == [{"auths": {"copy.test:5000": {"auth": "bWU6aHVzaA=="}}, "credHelpers": {}}]
 
@@ -42,7 +42,7 @@ def test_a_copy_gets_the_login_and_its_own_address() -> None:
 def test_a_public_host_gets_no_login_and_is_never_asked_in_the_clear() -> None:
     asked, shell = made({"crane digest": DIGEST})
     with asked.open(parse_reference("ghcr.io/tektoncd/pipeline/nop:v1")) as (registry, path):
-        registry.digest(f"{path}:v1")
+        registry.read_digest(f"{path}:v1")
     assert shell.ran == ["crane digest ghcr.io/tektoncd/pipeline/nop:v1"]
     assert shell.environs == [{}], "docker's own configuration counts"
 
@@ -53,7 +53,7 @@ def test_what_a_public_host_wants_is_told() -> None:
         pytest.raises(PreconditionError, match="it wants a login") as failure,
         asked.open(parse_reference("ghcr.io/a/b:1")) as (registry, path),
     ):
-        registry.digest(f"{path}:1")
+        registry.read_digest(f"{path}:1")
     assert failure.value.hint == "docker login ghcr.io"
 
 

@@ -96,38 +96,40 @@ def door(
 def test_all_digests_come_over_one_connection(identity: Identity, server: Server) -> None:
     server.images = {"bootstrap/pause:1": PAUSE, "library/golang:1.26": GOLANG}
     registry = door(identity, server.port)
-    found = registry.digests(["bootstrap/pause:1", "bootstrap/none:1", "library/golang:1.26"])
+    found = registry.read_digests(["bootstrap/pause:1", "bootstrap/none:1", "library/golang:1.26"])
     assert found == {"bootstrap/pause:1": PAUSE, "library/golang:1.26": GOLANG}
     assert server.connections == 1
-    assert registry.digest("bootstrap/pause:1") == PAUSE
-    assert registry.digest("bootstrap/none:1") == ""
+    assert registry.read_digest("bootstrap/pause:1") == PAUSE
+    assert registry.read_digest("bootstrap/none:1") == ""
 
 
 def test_no_answer_is_not_taken_for_an_absent_image(identity: Identity, server: Server) -> None:
     with pytest.raises(CommandError, match="answers 401"):
-        door(identity, server.port, word="wrong").digests(["a:1"])
+        door(identity, server.port, word="wrong").read_digests(["a:1"])
     server.status = 500
     with pytest.raises(CommandError, match="answers 500"):
-        door(identity, server.port).digests(["a:1"])
+        door(identity, server.port).read_digests(["a:1"])
     with pytest.raises(CommandError, match="does not answer"):
-        door(identity, 1).digests(["a:1"])
+        door(identity, 1).read_digests(["a:1"])
 
 
 def test_it_serves_as_it_should(identity: Identity, server: Server) -> None:
-    assert door(identity, server.port).refusal(pki.to_der(server.pair.certificate)) == ""
+    assert door(identity, server.port).find_fault(pki.to_der(server.pair.certificate)) == ""
 
 
 def test_why_it_does_not(identity: Identity, server: Server, tmp_path: Path) -> None:
     shown = pki.to_der(server.pair.certificate)
-    assert door(identity, server.port, word="wrong").refusal(shown) == "it answers 401 to our password"
+    assert door(identity, server.port, word="wrong").find_fault(shown) == "it answers 401 to our password"
     other = pki.issue_certificate(identity.authority(), "registry", ("127.0.0.1",), NOW)
-    assert door(identity, server.port).refusal(pki.to_der(other.certificate)).startswith("it shows another certificate")
+    assert (
+        door(identity, server.port).find_fault(pki.to_der(other.certificate)).startswith("it shows another certificate")
+    )
     stranger = tmp_path / "stranger.crt"
     stranger.write_bytes(pki.make_authority("demo", NOW).certificate)
-    assert "CERTIFICATE_VERIFY_FAILED" in door(identity, server.port, ca=stranger).refusal(shown)
-    assert door(identity, 1).refusal(shown).startswith("it does not answer")
+    assert "CERTIFICATE_VERIFY_FAILED" in door(identity, server.port, ca=stranger).find_fault(shown)
+    assert door(identity, 1).find_fault(shown).startswith("it does not answer")
     server.status = 503
-    assert door(identity, server.port).refusal(shown) == "it answers 503"
+    assert door(identity, server.port).find_fault(shown) == "it answers 503"
 
 
 def test_crane_gets_its_secrets_by_files_and_no_proxy(identity: Identity) -> None:

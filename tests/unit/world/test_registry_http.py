@@ -12,7 +12,7 @@ import pytest
 from bootstrap.core.model import Secret
 from bootstrap.settings.config import MirrorSettings
 from bootstrap.steps.registry import find_free_port
-from bootstrap.world.registry.http import RegistryHttp, docker_login
+from bootstrap.world.registry.http import RegistryHttp, read_docker_login
 from tests.unit.fake_shell import FakeShell
 from tests.unit.registry_server import RegistryServer, Said
 
@@ -38,10 +38,10 @@ LOGIN = {"username": "me", "password": Secret("hush")}
 
 def test_a_login_is_given_when_it_is_asked_for() -> None:
     with RegistryServer({MANIFEST: [Said(200)]}, wants=BASIC) as server:
-        assert door(server, **LOGIN).manifest("pause:1").status == 200
+        assert door(server, **LOGIN).find_manifest("pause:1").status == 200
         assert server.authorizations == ["", BASIC]
-        assert door(server, username="me", password=Secret("wrong")).manifest("pause:1").status == 401
-        assert door(server).manifest("pause:1").status == 401
+        assert door(server, username="me", password=Secret("wrong")).find_manifest("pause:1").status == 401
+        assert door(server).find_manifest("pause:1").status == 401
 
 
 def test_a_token_is_fetched_with_the_login() -> None:
@@ -49,7 +49,7 @@ def test_a_token_is_fetched_with_the_login() -> None:
     with RegistryServer({MANIFEST: [Said(200)], "GET /token": tokens}, wants="Bearer abc") as server:
         realm = f"http://{server.address}/token"
         server.challenge = f'Bearer realm="{realm}",service="here",scope="repository:team/pause:pull"'
-        assert door(server, **LOGIN).manifest("pause:1").status == 200
+        assert door(server, **LOGIN).find_manifest("pause:1").status == 200
         assert "GET /token?service=here&scope=repository%3Ateam%2Fpause%3Apull" in server.heard
         assert server.authorizations == ["", BASIC, "Bearer abc"]
 
@@ -58,26 +58,26 @@ def test_a_token_is_fetched_with_the_login() -> None:
 def test_a_token_server_that_tells_nonsense(body: bytes) -> None:
     with RegistryServer({"GET /token": [Said(200, body=body)]}, wants="Bearer abc") as server:
         server.challenge = f'Bearer realm="http://{server.address}/token"'
-        assert door(server, **LOGIN).manifest("pause:1").status == 401
+        assert door(server, **LOGIN).find_manifest("pause:1").status == 401
 
 
 def test_a_password_does_not_follow_to_another_scheme() -> None:
     with RegistryServer(wants="Bearer abc", challenge='Bearer realm="ftp://elsewhere/token"') as server:
-        assert door(server, **LOGIN).manifest("pause:1").status == 401
+        assert door(server, **LOGIN).find_manifest("pause:1").status == 401
         assert BASIC not in server.authorizations
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("7", 7), ("", 0), ("Wed, 21 Oct 1998 07:28:00 GMT", 0), ("-1", 0)])
 def test_how_long_it_wants_to_be_left_alone(text: str, seconds: float) -> None:
     with RegistryServer({MANIFEST: [Said(429, {"Retry-After": text})]}) as server:
-        answer = door(server).manifest("pause:1")
+        answer = door(server).find_manifest("pause:1")
         assert (answer.status, answer.wait) == (429, seconds)
 
 
 def test_plain_http_is_not_tried_unless_it_is_said() -> None:
     with RegistryServer(default=200) as server:
         settings = MirrorSettings(registry=server.address, folder="team")
-        answer = RegistryHttp(FakeShell({}), settings, 2).manifest("pause:1")
+        answer = RegistryHttp(FakeShell({}), settings, 2).find_manifest("pause:1")
         assert answer.status == 0
         assert answer.cause
         assert server.heard == []
@@ -85,14 +85,14 @@ def test_plain_http_is_not_tried_unless_it_is_said() -> None:
 
 def test_nothing_there() -> None:
     settings = MirrorSettings(registry=f"127.0.0.1:{find_free_port()}", plain_http="on")
-    assert "refused" in RegistryHttp(FakeShell({}), settings, 2).manifest("pause:1").cause
+    assert "refused" in RegistryHttp(FakeShell({}), settings, 2).find_manifest("pause:1").cause
 
 
 def test_the_speed_of_an_upload_that_is_given_up() -> None:
     begun = Said(202, {"Location": f"{UPLOADS}1"})
     answers = {f"POST {UPLOADS}": [begun], f"PATCH {UPLOADS}1": [Said(202)], f"DELETE {UPLOADS}1": [Said(204)]}
     with RegistryServer(answers) as server:
-        rate = door(server).rate("pause", 0.3)
+        rate = door(server).measure_push_rate("pause", 0.3)
         assert rate > 1e5
         assert server.received > 1 << 18
         assert server.heard[-1] == f"DELETE {UPLOADS}1"
@@ -101,7 +101,7 @@ def test_the_speed_of_an_upload_that_is_given_up() -> None:
 
 def test_an_upload_that_is_refused_has_no_speed() -> None:
     with RegistryServer(default=403) as server:
-        assert door(server).rate("pause", 0.3) == 0
+        assert door(server).measure_push_rate("pause", 0.3) == 0
 
 
 def config(folder: Path, document: object) -> None:
@@ -113,14 +113,14 @@ def test_logins_of_dockers_own_configuration(tmp_path: Path) -> None:
     config(tmp_path, {"auths": {"a.example": {"auth": auth}}, "credHelpers": {"b.example": "box"}})
     helper = FakeShell({"docker-credential-box get": '{"Username": "bob", "Secret": "boxed"}'})
     for host, user in (("a.example", "ann"), ("b.example", "bob")):
-        login = docker_login(helper, host)
+        login = read_docker_login(helper, host)
         assert login
         assert login.username == user
         assert "boxed" not in repr(login)
-    assert docker_login(helper, "c.example") is None
+    assert read_docker_login(helper, "c.example") is None
 
 
 @pytest.mark.parametrize("document", [[], {}, {"auths": []}, {"auths": {"a.example": {}}}, {"auths": {"a.example": 1}}])
 def test_a_configuration_without_one(tmp_path: Path, document: object) -> None:
     config(tmp_path, document)
-    assert docker_login(FakeShell({}), "a.example") is None
+    assert read_docker_login(FakeShell({}), "a.example") is None
