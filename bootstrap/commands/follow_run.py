@@ -217,7 +217,7 @@ def _find_other_images(pods: list[Object], run: Run) -> str:
 def read_served_commit(world: World) -> str:
     """The commit that /version answers. Raises ApiError; ValueError when it answers something else."""
     target, pipeline = world.config.target, world.config.pipeline
-    answer = world.target.proxy_get(target.namespace, pipeline.deployment, 80, "/version")
+    answer = world.target.get_from_service(target.namespace, pipeline.deployment, 80, "/version")
     try:
         return str(json.loads(answer)["commit"])
     except (ValueError, KeyError, TypeError):
@@ -241,7 +241,7 @@ def read_logs(world: World, run: Run, each: Callable[[str, str], None]) -> None:
             if not task.pod:
                 continue
             try:
-                text = world.kube.log(constants.RUNS, task.pod, step.container)
+                text = world.kube.read_log(constants.RUNS, task.pod, step.container)
             except ApiError as error:
                 text = f"(no log: {error.message})"
             for line in text.splitlines():
@@ -254,7 +254,7 @@ def read_tail(world: World, task: TaskState) -> str:
     if step is None or not task.pod:
         return ""
     try:
-        return world.kube.log(constants.RUNS, task.pod, step.container, tail_lines=TAIL)
+        return world.kube.read_log(constants.RUNS, task.pod, step.container, tail_lines=TAIL)
     except ApiError:
         return ""
 

@@ -63,7 +63,7 @@ def _supervise(world: World, forward: Forward) -> None:
     watch = ForwardWatch()
 
     def probe() -> Pending:
-        for line in watch.list_changes(forward.stats, *_choose_pod(forward.choose)):
+        for line in watch.list_changes(forward.stats, *_choose_pod(forward.choose_pod)):
             world.report.line(line)
         return Pending("")
 

@@ -314,7 +314,7 @@ def _read_log(world: World, namespace: str, labels: str) -> list[str]:
     lines: list[str] = []
     for pod in world.kube.list("v1", "Pod", namespace, labels=labels):
         try:
-            lines += world.kube.log(namespace, pod["metadata"]["name"], tail_lines=LINES).splitlines()
+            lines += world.kube.read_log(namespace, pod["metadata"]["name"], tail_lines=LINES).splitlines()
         except ApiError:
             continue
     return lines

@@ -114,7 +114,7 @@ class Queries:
 
     def _read_stats(self, node: str) -> tuple[str, Object]:
         try:
-            return node, self._world.kube.node_summary(node)
+            return node, self._world.kube.read_node_summary(node)
         except BootstrapError:  # its kubelet does not answer, or we may not ask it
             return node, {}
 
@@ -161,7 +161,7 @@ class Queries:
         """What /version of the deployed application answers; {} if it does not answer with JSON. Raises nothing."""
         target = self._world.config.target
         try:
-            text = self._world.target.proxy_get(
+            text = self._world.target.get_from_service(
                 target.namespace, self._world.config.pipeline.deployment, 80, "/version"
             )
             answer = json.loads(text)

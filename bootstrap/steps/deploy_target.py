@@ -52,7 +52,7 @@ class TargetStep:
     def apply(self, world: World) -> None:
         """Request a token from the target's API server, and write the Secret. Raises ApiError."""
         target = world.config.target
-        token = world.target.token(target.namespace, ACCOUNT, target.token_hours * 3600)
+        token = world.target.request_token(target.namespace, ACCOUNT, target.token_hours * 3600)
         document = kubeconfig.make_with_token(find_server(world), _find_ca(world), token, namespace=target.namespace)
         world.kube.apply([make_secret(SECRET, constants.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
 

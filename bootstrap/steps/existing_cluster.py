@@ -86,7 +86,7 @@ class ExistingCluster:
 def read_version(world: World) -> str | Failed:
     """The version of the context's Kubernetes, such as "v1.36.3"; Failed with the cause if it does not answer."""
     try:
-        return world.kube.version()
+        return world.kube.read_version()
     except BootstrapError as error:
         return Failed(f"context {world.context}: {error.message}", hint=error.hint or "kubectl config get-contexts")
 

@@ -271,7 +271,7 @@ class KindCluster:
     def _judge_api(world: World, count: int) -> Verdict:
         try:
             nodes = world.kube.list("v1", "Node")
-            version = world.kube.version()
+            version = world.kube.read_version()
         except (ApiError, PreconditionError) as error:  # the latter: our copy of the kubeconfig was lost
             return Pending(error.message)
         if len(nodes) < count:
@@ -306,7 +306,7 @@ def _explain_mismatch(world: World) -> str:
     """How the cluster differs from the wanted one."""
     wanted = world.images.kubernetes()
     try:
-        runs = world.kube.version()
+        runs = world.kube.read_version()
     except (ApiError, PreconditionError):
         runs = wanted
     if runs != wanted:

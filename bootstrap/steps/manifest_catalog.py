@@ -87,7 +87,7 @@ def _judge_git_server(world: World) -> Verdict:
     """Whether the git server answers at the address that the user pushes to; the pod is ready a moment earlier."""
     if world.config.elsewhere:
         try:
-            world.kube.proxy_get(constants.GIT, "git", 80, "/healthz")
+            world.kube.get_from_service(constants.GIT, "git", 80, "/healthz")
         except ApiError as error:
             return Pending(f"the git server does not answer yet: {error.message}")
         return Ready()

@@ -80,7 +80,7 @@ def logs(world: World) -> Iterator[str]:
         for container in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"]):
             yield f"== {namespace}/{name} {container['name']}"
             try:
-                yield world.kube.log(namespace, name, container["name"], tail_lines=TAIL_LINES)
+                yield world.kube.read_log(namespace, name, container["name"], tail_lines=TAIL_LINES)
             except Exception as error:  # noqa: BLE001  as above
                 yield f"{type(error).__name__}: {error}"
 

@@ -96,5 +96,5 @@ def wait_for_pod(world: World, name: str) -> None:
 
 def received(world: World) -> list[dict[str, Any]]:
     """The messages so far, the oldest first."""
-    lines = world.kube.log(NAMESPACE, "receiver").splitlines()
+    lines = world.kube.read_log(NAMESPACE, "receiver").splitlines()
     return [json.loads(line)["body"] for line in lines]

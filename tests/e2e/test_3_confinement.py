@@ -180,7 +180,7 @@ def _logs(world: World) -> Iterator[tuple[str, str]]:
             meta = pod["metadata"]
             yield (
                 f"log of {meta['name']}/{container['name']}",
-                world.kube.log(meta["namespace"], meta["name"], container["name"]),
+                world.kube.read_log(meta["namespace"], meta["name"], container["name"]),
             )
 
 

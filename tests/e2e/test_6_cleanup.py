@@ -75,7 +75,7 @@ def archived(world: World) -> str:
         [pod] = world.kube.list(
             "v1", "Pod", constants.RUNS, labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
         )
-        return world.kube.log(constants.RUNS, pod["metadata"]["name"])
+        return world.kube.read_log(constants.RUNS, pod["metadata"]["name"])
     finally:
         world.kube.delete("batch/v1", "Job", job["metadata"]["name"], constants.RUNS)
 

@@ -50,7 +50,7 @@ def end_of(world: World, name: str) -> Verdict:
 def deliveries(world: World) -> dict[str, dict[str, Any]]:
     """What the git server's log tells of its deliveries: id -> the last line about it."""
     [pod] = world.kube.list("v1", "Pod", constants.GIT, labels="app.kubernetes.io/name=git")
-    lines = map(json.loads, world.kube.log(constants.GIT, pod["metadata"]["name"]).splitlines())
+    lines = map(json.loads, world.kube.read_log(constants.GIT, pod["metadata"]["name"]).splitlines())
     return {line["id"]: line for line in lines if line["msg"] == "webhook"}
 
 

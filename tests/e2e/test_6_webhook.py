@@ -84,7 +84,7 @@ def wait_for_refusal(world: World, name: str) -> None:
     """Until the listener has said that the run is there already."""
 
     def probe() -> Verdict:
-        logs = [world.kube.log(constants.RUNS, pod["metadata"]["name"]) for pod in listener_pods(world)]
+        logs = [world.kube.read_log(constants.RUNS, pod["metadata"]["name"]) for pod in listener_pods(world)]
         said = [line for log in logs for line in log.splitlines() if "already exists" in line and name in line]
         return Ready() if said else Pending("nothing said yet")
 

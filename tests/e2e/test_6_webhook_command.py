@@ -152,4 +152,4 @@ def test_no_log_holds_the_secret(world: World, secret: str) -> None:
     for namespace in (constants.RUNS, constants.TEKTON, constants.GIT):
         for pod in world.kube.list("v1", "Pod", namespace):
             for container in pod["spec"]["containers"]:
-                assert secret not in world.kube.log(namespace, pod["metadata"]["name"], container["name"])
+                assert secret not in world.kube.read_log(namespace, pod["metadata"]["name"], container["name"])

@@ -123,7 +123,7 @@ class Far:
     def _read(self, path: str) -> Any:
         """{} for what is just going: a group is listed a moment longer than it is served."""
         try:
-            return self.kube._http.json("GET", path)
+            return self.kube._http.request_json("GET", path)
         except ApiError as error:
             if error.status == 404:
                 return {}

@@ -48,7 +48,7 @@ def agent_door(kube: Kube, plane: ControlPlane, name: str, namespace: str, folde
             part["namespace"] = namespace
     kube.apply(wanted)
     await_rights(kube, namespace, name, wanted)
-    (folder / "token").write_text(kube.token(namespace, name, 3600).reveal())
+    (folder / "token").write_text(kube.request_token(namespace, name, 3600).reveal())
     (folder / "ca.crt").write_text(plane.ca)
     parts = urlsplit(plane.server)
     return Api(str(parts.hostname), int(parts.port or 0), folder)

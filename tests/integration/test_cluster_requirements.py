@@ -52,7 +52,7 @@ def judged(kube: Kube, home: Path) -> Verdict:
 def test_one_that_fits(classes: Kube, tmp_path: Path) -> None:
     verdict = judged(classes, tmp_path)
     assert isinstance(verdict, Ready)
-    assert verdict.why == f"far, Kubernetes {classes.version()[1:]}"
+    assert verdict.why == f"far, Kubernetes {classes.read_version()[1:]}"
 
 
 def test_without_a_default_class(classes: Kube, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_user_without_rights(classes: Kube, plane: ControlPlane, namespace: st
     account: Object = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a", "namespace": namespace}}
     classes.apply([account])
     document = kubeconfig.make_with_token(
-        plane.server, plane.ca, classes.token(namespace, "a", 600), namespace=namespace
+        plane.server, plane.ca, classes.request_token(namespace, "a", 600), namespace=namespace
     )
     path = tmp_path / "kubeconfig"
     path.touch(mode=0o600)

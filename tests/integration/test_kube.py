@@ -69,7 +69,7 @@ def crd(kind: str) -> Object:
 
 
 def test_the_version(kube: Kube) -> None:
-    assert kube.version().startswith("v")
+    assert kube.read_version().startswith("v")
 
 
 def test_apply_makes_changes_and_owns(kube: Kube, namespace: str) -> None:
@@ -122,14 +122,14 @@ def test_a_secret_that_is_refused_does_not_show_its_content(kube: Kube, namespac
 def test_lists_of_many_pages(kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kube.apply([configmap(f"c{number:02}", namespace) for number in range(30)])
     pages: list[str] = []
-    ask = Http.json
+    ask = Http.request_json
 
     def counted(http: Http, method: str, path: str, **options: Any) -> Any:
         pages.append(path)
         return ask(http, method, path, **options)
 
     monkeypatch.setattr("bootstrap.world.kube.objects.PAGE", 7)
-    monkeypatch.setattr(Http, "json", counted)
+    monkeypatch.setattr(Http, "request_json", counted)
     found = kube.list("v1", "ConfigMap", namespace, labels="app=x")
     assert len(pages) == 5
     assert [each["metadata"]["name"] for each in found] == [f"c{number:02}" for number in range(30)]
@@ -217,7 +217,7 @@ def deployer(namespace: str) -> list[Object]:
 def narrow_door(kube: Kube, plane: ControlPlane, namespace: str, folder: Path) -> Kube:
     """A door through a kubeconfig that `with_token` built for the deployer, once that may do its work."""
     await_rights(kube, namespace, "pipeline-deployer", deployer(namespace))
-    token = kube.token(namespace, "pipeline-deployer", 600)
+    token = kube.request_token(namespace, "pipeline-deployer", 600)
     built = kubeconfig.make_with_token(plane.server, plane.ca, token, namespace=namespace)
     path = folder / "kubeconfig"
     path.touch(mode=0o600)
@@ -279,10 +279,10 @@ def test_no_key_is_left_in_temporary_files(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     door = Kube(plane.kubeconfig, CONTEXT)
-    assert door.version()
+    assert door.read_version()
     assert list(tmp_path.iterdir()) == []
     plane.kubeconfig.touch()
-    assert door.version(), "the file has changed: it is loaded again"
+    assert door.read_version(), "the file has changed: it is loaded again"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -291,7 +291,7 @@ def test_a_server_of_another_ca_is_refused_quickly(plane: ControlPlane, tmp_path
     (tmp_path / "kubeconfig").write_text(yaml.safe_dump(built))
     start = time.monotonic()
     with pytest.raises(ApiError, match="certificate or ours was not accepted"):
-        Kube(tmp_path / "kubeconfig", "target").version()
+        Kube(tmp_path / "kubeconfig", "target").read_version()
     assert time.monotonic() - start < 3
 
 
@@ -325,7 +325,7 @@ def test_a_server_that_dies_is_an_error_at_once_and_its_watches_end(tmp_path: Pa
         plane.apiserver.wait(5)
         start = time.monotonic()
         with pytest.raises(ApiError, match=f"the API server at {plane.server} did not answer") as caught:
-            door.version()
+            door.read_version()
         assert caught.value.status == 0
         with pytest.raises(ApiError):
             list(stream)

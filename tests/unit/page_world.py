@@ -79,13 +79,13 @@ class FakeKube:
         self._ask(f"get {kind} {name}")
         return next((each for each in self.objects.get(kind, []) if each["metadata"]["name"] == name), None)
 
-    def log(self, namespace: str, pod: str, container: str = "", *, tail_lines: int | None = None) -> str:
+    def read_log(self, namespace: str, pod: str, container: str = "", *, tail_lines: int | None = None) -> str:
         self._ask(f"log {pod} {container}")
         if (pod, container) not in self.logs:
             raise ApiError(f'pods "{pod}" not found', status=404)
         return self.logs[pod, container]
 
-    def proxy_get(self, namespace: str, service: str, port: int, path: str) -> str:
+    def get_from_service(self, namespace: str, service: str, port: int, path: str) -> str:
         self._ask(f"proxy {namespace}/{service}:{port}{path}")
         return self.version
 

@@ -268,7 +268,7 @@ class FakeKube:
             metadata = each["metadata"]
             self.objects[each["kind"], metadata.get("namespace", ""), metadata["name"]] = each
 
-    def version(self) -> str:
+    def read_version(self) -> str:
         self._ask()
         return "v1.36.3"
 
@@ -309,7 +309,7 @@ class FakeKube:
         self._ask()
         return self.objects.pop((kind, namespace, name), None) is not None
 
-    def token(self, namespace: str, account: str, seconds: int) -> Secret:
+    def request_token(self, namespace: str, account: str, seconds: int) -> Secret:
         self._ask()
         self.tokens.append((namespace, account, seconds))
         return Secret(self.token_text)

@@ -1,8 +1,8 @@
-"""The door to a Kubernetes API: the sole importer of `kubernetes`, which costs 0.4 s and 20 MB.
+"""The adapter for a Kubernetes API: the sole importer of `kubernetes`, which costs 0.4 s and 20 MB.
 
 The client library reads the kubeconfig and obtains credentials, unless that is as plain as kind's: then it is not even
-loaded. Requests and objects are plain.
-Objects go in and come out as parsed YAML (`model.Object`), never as the library's classes.
+loaded. Requests are made by `kube.http`. Objects go in and come out as parsed YAML (`model.Object`), never as the
+library's classes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bootstrap.world.kube.exec import Executed, execute
 from bootstrap.world.kube.http import READ_SECONDS, Http, make_pool
 from bootstrap.world.kube.objects import ObjectStore, Query
 from bootstrap.world.kube.port_forward import Tunnel, open_tunnel
-from bootstrap.world.kube.watch import Feed, Stream, log_lines
+from bootstrap.world.kube.watch import Feed, Stream, read_log_lines
 
 LOG_IDLE_SECONDS = 600.0
 
@@ -44,8 +44,8 @@ class _Link:
 class Kube(ObjectStore):
     """One context of one kubeconfig, both named explicitly; KUBECONFIG and current-context play no part.
 
-    Connects at first use, and anew when the file has changed (a cluster made again). Threads may
-    share it. Every method raises ApiError, and PreconditionError when the kubeconfig is of no use.
+    Connects at first use, and anew when the file has changed (a cluster made again). Threads may share it. Every method
+    raises ApiError, and PreconditionError when the kubeconfig is of no use.
     """
 
     def __init__(self, kubeconfig: Path, context: str) -> None:
@@ -56,14 +56,14 @@ class Kube(ObjectStore):
 
     @property
     def requests(self) -> int:
-        """How many were sent so far, watches and logs among them."""
+        """How many requests were sent so far, watches and logs among them."""
         return self._link().http.requests
 
-    def version(self) -> str:
-        """ "v1.36.3"."""
-        return str(self._http.json("GET", "/version")["gitVersion"])
+    def read_version(self) -> str:
+        """The version of the API server: "v1.36.3"."""
+        return str(self._http.request_json("GET", "/version")["gitVersion"])
 
-    def log(
+    def read_log(
         self,
         namespace: str,
         pod: str,
@@ -72,62 +72,78 @@ class Kube(ObjectStore):
         tail_lines: int | None = None,
         previous: bool = False,
     ) -> str:
-        query = _log_query(container, tail_lines) + ([("previous", "true")] if previous else [])
-        return self._http.text(_pod(namespace, pod, "log"), query=query)
+        """The log of a container. `container` may be left out where the pod has one only.
+
+        tail_lines: the last ones only. previous: of the container's run before its last restart. Raises ApiError with
+        status 400 while it has not started.
+        """
+        query = _make_log_query(container, tail_lines) + ([("previous", "true")] if previous else [])
+        return self._http.request_text(_make_pod_path(namespace, pod, "log"), query=query)
 
     def follow_log(
         self, namespace: str, pod: str, container: str = "", *, tail_lines: int | None = None
     ) -> Stream[str]:
         """Each line as it is written, until the container ends. A broken connection is taken up again.
 
-        ApiError status 400 comes with the first line when the container has not started yet.
+        The ApiError of status 400 comes with the first line when the container has not started yet.
         """
-        http, path = self._http, _pod(namespace, pod, "log")
+        http, path = self._http, _make_pod_path(namespace, pod, "log")
         fixed = [("follow", "true"), ("timestamps", "true")]
 
         def reopen(since: str) -> Any:
             tail = None if since else tail_lines
             more = [("sinceTime", since.partition(".")[0].rstrip("Z") + "Z")] if since else []
-            return http.open(path, query=fixed + _log_query(container, tail) + more, idle=LOG_IDLE_SECONDS)
+            return http.open_stream(path, query=fixed + _make_log_query(container, tail) + more, idle=LOG_IDLE_SECONDS)
 
-        feed = Feed(http.lines)
-        return Stream(feed, log_lines(feed, reopen))
+        feed = Feed(http.read_lines)
+        return Stream(feed, read_log_lines(feed, reopen))
 
     def can_i(self, verb: str, group: str, resource: str, namespace: str = "") -> bool:
-        """group: "" for core, "apps"... resource: plural, "pods/log" for a subresource."""
+        """Whether this user may do that, as `kubectl auth can-i` asks.
+
+        group: "" for core, "apps"... resource: plural, "pods/log" for a subresource. namespace: "" for all.
+        """
         plural, _, subresource = resource.partition("/")
         asked = {"verb": verb, "group": group, "resource": plural, "subresource": subresource, "namespace": namespace}
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
-        answer = self._http.json(
+        answer = self._http.request_json(
             "POST",
             "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
             body={**body, "spec": {"resourceAttributes": asked}},
         )
         return bool(answer.get("status", {}).get("allowed"))
 
-    def token(self, namespace: str, service_account: str, seconds: int, audiences: Sequence[str] = ()) -> Secret:
+    def request_token(
+        self, namespace: str, service_account: str, seconds: int, audiences: Sequence[str] = ()
+    ) -> Secret:
         """A token of the ServiceAccount that is good for `seconds` (at least 600). audiences: () for the API itself."""
         spec = {"expirationSeconds": seconds, **({"audiences": [*audiences]} if audiences else {})}
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         path = f"/api/v1/namespaces/{quote(namespace)}/serviceaccounts/{quote(service_account)}/token"
-        return Secret(self._http.json("POST", path, body=body)["status"]["token"])
+        return Secret(self._http.request_json("POST", path, body=body)["status"]["token"])
 
-    def proxy_get(
+    def get_from_service(
         self, namespace: str, service: str, port: int | str, path: str = "/", *, seconds: float = READ_SECONDS
     ) -> str:
-        """GET on a Service by way of the API server. port: number or name. Its own 4xx and 5xx are ApiErrors."""
-        base = f"/api/v1/namespaces/{quote(namespace)}/services/{quote(service)}:{port}/proxy"
-        return self._http.text(f"{base}/{path.lstrip('/')}", seconds=seconds, busy=False)
+        """The answer to a GET on a Service, by way of the API server.
 
-    def node_summary(self, node: str) -> Object:
-        """What the node's kubelet says of its use, by way of the API server; see the kubelet's stats/summary."""
-        found: Object = self._http.json("GET", f"/api/v1/nodes/{quote(node)}/proxy/stats/summary")
+        port: number or name. The Service's own 4xx and 5xx are raised as ApiError.
+        """
+        base = f"/api/v1/namespaces/{quote(namespace)}/services/{quote(service)}:{port}/proxy"
+        return self._http.request_text(f"{base}/{path.lstrip('/')}", seconds=seconds, busy=False)
+
+    def read_node_summary(self, node: str) -> Object:
+        """What the node's kubelet says of its use, by way of the API server.
+
+        Shape: the kubelet's stats/summary (k8s.io/kubelet, pkg/apis/stats/v1alpha1).
+        """
+        found: Object = self._http.request_json("GET", f"/api/v1/nodes/{quote(node)}/proxy/stats/summary")
         return found
 
     def connect(self, namespace: str, pod: str, port: int) -> Tunnel:
-        """A connection to a port of the pod."""
+        """Open a connection to a port of a pod."""
         link = self._link()
-        path = f"{_pod(namespace, pod, 'portforward')}?{urlencode({'ports': port})}"
+        path = f"{_make_pod_path(namespace, pod, 'portforward')}?{urlencode({'ports': port})}"
         url = link.http.host.replace("http", "ws", 1) + path
         return open_tunnel(url, link.http.headers(), link.tls, link.server_name)
 
@@ -136,13 +152,13 @@ class Kube(ObjectStore):
     ) -> Executed:
         """Run a program in a container that runs already. Raises ApiError also when it takes longer than `seconds`."""
         link = self._link()
-        query = [("stdout", "true"), ("stderr", "true"), *_log_query(container, None)]
+        query = [("stdout", "true"), ("stderr", "true"), *_make_log_query(container, None)]
         query += [("command", word) for word in command]
-        url = link.http.host.replace("http", "ws", 1) + f"{_pod(namespace, pod, 'exec')}?{urlencode(query)}"
+        url = link.http.host.replace("http", "ws", 1) + f"{_make_pod_path(namespace, pod, 'exec')}?{urlencode(query)}"
         return execute(url, link.http.headers(), link.tls, link.server_name, seconds)
 
     def serves(self, group_version: str) -> bool:
-        """Whether the cluster has that group: "security.openshift.io/v1"."""
+        """Whether the cluster has that group version: "security.openshift.io/v1"."""
         return self._kinds.serves(group_version)
 
     @property
@@ -166,7 +182,7 @@ class Kube(ObjectStore):
 
 
 _loading = threading.Lock()
-"""Held while the library's temporary files, which all doors share, are in use."""
+"""Held while the library's temporary files, which all clients share, are in use."""
 
 
 def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
@@ -174,7 +190,7 @@ def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
     if plain is None or not is_loopback(plain.server):
         return _load_any(kubeconfig, context, stamp)
     try:
-        tls = _plain_tls(plain)
+        tls = _make_plain_tls(plain)
     except (OSError, ValueError):  # ssl.SSLError is the first; the library says more about it
         return _load_any(kubeconfig, context, stamp)
     token = plain.token.reveal()
@@ -183,7 +199,7 @@ def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
     return _Link(stamp, http, Discovery(http), tls, "")
 
 
-def _plain_tls(login: ClusterLogin) -> ssl.SSLContext:
+def _make_plain_tls(login: ClusterLogin) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=login.ca)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack what only this asks for
     if login.certificate:
@@ -205,7 +221,7 @@ def _load_any(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
                 config.load_kube_config(  # type: ignore[no-untyped-call]
                     str(kubeconfig), context=context, client_configuration=settings, persist_config=False
                 )
-                tls = _tls(settings)
+                tls = _make_tls(settings)
             finally:
                 # the library leaves the private key in a temporary file until the process ends, if it may end in peace
                 config.kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]
@@ -216,11 +232,11 @@ def _load_any(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
     direct = is_loopback(settings.host) or is_exempt(urlsplit(settings.host).hostname or "")
     proxy = "" if direct else settings.proxy or ""
     pool = make_pool(tls, server_name=settings.tls_server_name or "", proxy=proxy)
-    http = Http(settings.host.rstrip("/"), pool, lambda: _authorization(settings, kubeconfig, context))
+    http = Http(settings.host.rstrip("/"), pool, lambda: _read_authorization(settings, kubeconfig, context))
     return _Link(stamp, http, Discovery(http), tls, settings.tls_server_name or "")
 
 
-def _authorization(settings: Any, kubeconfig: Path, context: str) -> dict[str, str]:
+def _read_authorization(settings: Any, kubeconfig: Path, context: str) -> dict[str, str]:
     """The headers that log in, trimmed as client-go trims what it reads from a tokenFile.
 
     Raises PreconditionError for a login that no header can hold.
@@ -238,7 +254,7 @@ def _make_header(value: str, source: str) -> str:
     return f"{scheme} {login}"
 
 
-def _tls(settings: Any) -> ssl.SSLContext:
+def _make_tls(settings: Any) -> ssl.SSLContext:
     """Made once: loading certificates for each connection would cost more than the connection."""
     context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack what only this asks for
@@ -250,10 +266,10 @@ def _tls(settings: Any) -> ssl.SSLContext:
     return context
 
 
-def _log_query(container: str, tail_lines: int | None) -> Query:
+def _make_log_query(container: str, tail_lines: int | None) -> Query:
     query = [("container", container)] if container else []
     return query + ([("tailLines", str(tail_lines))] if tail_lines is not None else [])
 
 
-def _pod(namespace: str, pod: str, subresource: str) -> str:
+def _make_pod_path(namespace: str, pod: str, subresource: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/{subresource}"

@@ -16,22 +16,26 @@ UNKNOWN_KIND = "UnknownKind"
 """`reason` of the ApiError for a kind that the cluster does not serve (yet)."""
 
 
-class Getter(Protocol):
-    def json(self, method: str, path: str, /) -> Any: ...
+class JsonRequester(Protocol):
+    """What discovery needs of `kube.http.Http`."""
+
+    def request_json(self, method: str, path: str, /) -> Any:
+        """The parsed answer to a request. Raises ApiError."""
+        ...
 
 
 @dataclass(frozen=True)
 class Resource:
-    """plural: as in the path ("deployments")."""
+    """How a kind is served. plural: its name in paths ("deployments")."""
 
     api_version: str
     kind: str
     plural: str
     namespaced: bool
 
-    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The collection without a name; without a namespace the one over all namespaces."""
-        parts = [root(self.api_version)]
+    def make_path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The path of an object, or of the collection without `name`; without `namespace` that over all namespaces."""
+        parts = [make_root_path(self.api_version)]
         if self.namespaced and namespace:
             parts += ["namespaces", quote(namespace, safe="")]
         parts.append(self.plural)
@@ -40,20 +44,20 @@ class Resource:
 
 
 class Discovery:
-    """Threads may ask at the same time; at worst two read the same group version."""
+    """The kinds that a cluster serves. Threads may ask at the same time; at worst two read the same group version."""
 
-    def __init__(self, http: Getter) -> None:
+    def __init__(self, http: JsonRequester) -> None:
         self._http = http
         self._known: dict[str, Mapping[str, Resource]] = {}
 
     def find(self, api_version: str, kind: str) -> Resource:
-        """Asks again for a kind that was not there before: its CRD may be new.
+        """The resource of a kind. Asks the API server again for a kind that was not there before: its CRD may be new.
 
         Raises ApiError, with reason UNKNOWN_KIND when the cluster does not serve it.
         """
         found = self._known.get(api_version, {}).get(kind)
         if found is None:
-            self._known[api_version] = self._read(api_version)
+            self._known[api_version] = self._read_resources(api_version)
             found = self._known[api_version].get(kind)
         if found is None:
             message = f"the cluster does not know the kind {kind} of {api_version}"
@@ -61,14 +65,17 @@ class Discovery:
         return found
 
     def serves(self, api_version: str) -> bool:
-        """Whether there is such a group version. Asked once: nobody adds one while a command runs, but CRDs of ours."""
+        """Whether the cluster has a group version ("security.openshift.io/v1"). Raises ApiError.
+
+        It is asked once: while a command runs, nothing but our own CRDs adds one.
+        """
         if api_version not in self._known:
-            self._known[api_version] = self._read(api_version)
+            self._known[api_version] = self._read_resources(api_version)
         return bool(self._known[api_version])
 
-    def _read(self, api_version: str) -> Mapping[str, Resource]:
+    def _read_resources(self, api_version: str) -> Mapping[str, Resource]:
         try:
-            answer = self._http.json("GET", root(api_version))
+            answer = self._http.request_json("GET", make_root_path(api_version))
         except ApiError as error:
             if error.status == 404:
                 return {}
@@ -77,6 +84,6 @@ class Discovery:
         return {each["kind"]: Resource(api_version, each["kind"], each["name"], each["namespaced"]) for each in entries}
 
 
-def root(api_version: str) -> str:
-    """ "/api/v1", "/apis/apps/v1"."""
+def make_root_path(api_version: str) -> str:
+    """The path of a group version: "/api/v1", "/apis/apps/v1"."""
     return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"

@@ -39,7 +39,11 @@ Query = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Http:
-    """host: "https://HOST:PORT". pool: keeps the connections. headers: authorization, asked anew for each request."""
+    """One API server.
+
+    host: "https://HOST:PORT". pool: keeps the connections. headers: gives the authorization, asked anew for each
+    request.
+    """
 
     host: str
     pool: PoolManager
@@ -47,11 +51,11 @@ class Http:
 
     @property
     def requests(self) -> int:
-        """Sent so far."""
+        """How many requests were sent so far."""
         pools = (self.pool.pools.get(key) for key in self.pool.pools.keys())  # noqa: SIM118  its own kind of mapping
         return sum(each.num_requests for each in pools if each is not None)
 
-    def json(
+    def request_json(
         self,
         method: str,
         path: str,
@@ -62,7 +66,7 @@ class Http:
         again: bool = True,
         seconds: float = READ_SECONDS,
     ) -> Any:
-        """One request, its answer parsed. again: may be sent twice without harm. Raises ApiError."""
+        """Send one request; the answer, parsed. again: it may be sent twice without harm. Raises ApiError."""
         data = None if body is None else json.dumps(body).encode()
         response = self._send(method, path, query, data, content_type, again=again, busy=True, seconds=seconds)
         try:
@@ -72,16 +76,16 @@ class Http:
                 f"the answer of {self.host} to {method} {path} is not JSON", status=response.status
             ) from None
 
-    def text(self, path: str, *, query: Query = (), seconds: float = READ_SECONDS, busy: bool = True) -> str:
-        """GET, undecodable bytes replaced. busy: 429 and 503 mean try again. Raises ApiError."""
+    def request_text(self, path: str, *, query: Query = (), seconds: float = READ_SECONDS, busy: bool = True) -> str:
+        """GET a text; bytes that are not UTF-8 are replaced. busy: 429 and 503 mean try again. Raises ApiError."""
         response = self._send("GET", path, query, None, "", again=True, busy=busy, seconds=seconds)
         return self._read(response).decode(errors="replace")
 
-    def open(self, path: str, *, query: Query = (), idle: float) -> BaseHTTPResponse:
+    def open_stream(self, path: str, *, query: Query = (), idle: float) -> BaseHTTPResponse:
         """GET whose answer is read as it comes; `idle` seconds without a byte end it. Raises ApiError."""
         return self._send("GET", path, query, None, "", again=True, busy=True, seconds=idle)
 
-    def lines(self, response: BaseHTTPResponse) -> Iterator[bytes]:
+    def read_lines(self, response: BaseHTTPResponse) -> Iterator[bytes]:
         """The lines of an open answer, each as soon as it is whole. Raises ApiError when it breaks off."""
         from urllib3.exceptions import HTTPError
 
@@ -92,7 +96,7 @@ class Http:
                 yield from whole
         except (HTTPError, OSError, ValueError, AttributeError) as error:
             # the last two come out of http.client when another thread shuts the socket down
-            raise self._unanswered(error) from None
+            raise self._make_unanswered(error) from None
         if rest:
             yield rest
 
@@ -122,14 +126,14 @@ class Http:
                 body=body,
                 headers=headers,
                 timeout=Timeout(connect=CONNECT_SECONDS, read=seconds),
-                retries=_retry(again=again, busy=busy),
+                retries=_make_retry(again=again, busy=busy),
                 redirect=False,
                 preload_content=False,
             )
         except (HTTPError, OSError) as error:
-            raise self._unanswered(error) from None
+            raise self._make_unanswered(error) from None
         if not 200 <= response.status < 300:
-            raise refusal(response.status, self._read(response), response.reason or "")
+            raise read_refusal(response.status, self._read(response), response.reason or "")
         return response
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
@@ -138,28 +142,33 @@ class Http:
         try:
             data = response.read(BODY_LIMIT + 1)
         except (HTTPError, OSError) as error:
-            raise self._unanswered(error) from None
+            raise self._make_unanswered(error) from None
         if len(data) > BODY_LIMIT:
             response.close()
             raise ApiError(f"the answer of {self.host} is larger than {BODY_LIMIT >> 20} MiB", status=response.status)
         response.release_conn()
         return data
 
-    def _unanswered(self, error: BaseException) -> ApiError:
-        return ApiError(f"the API server at {self.host} did not answer: {cause(error)}", status=0, reason="Unanswered")
+    def _make_unanswered(self, error: BaseException) -> ApiError:
+        return ApiError(
+            f"the API server at {self.host} did not answer: {describe_cause(error)}", status=0, reason="Unanswered"
+        )
 
 
 def make_pool(tls: ssl.SSLContext, *, server_name: str = "", proxy: str = "") -> PoolManager:
-    """Connections that are kept and shared by all threads. server_name: checked in place of the host's, "" if none."""
+    """Connections that are kept and shared by all threads.
+
+    server_name: checked in place of the host's, "" for the host's. proxy: URL, "" for none.
+    """
     import urllib3
 
-    options: dict[str, Any] = {"ssl_context": tls, "maxsize": CONNECTIONS, "socket_options": _socket_options()}
+    options: dict[str, Any] = {"ssl_context": tls, "maxsize": CONNECTIONS, "socket_options": _make_socket_options()}
     if server_name:
         options |= {"server_hostname": server_name, "assert_hostname": server_name}
     return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
 
 
-def _socket_options() -> list[tuple[int, int, int]]:
+def _make_socket_options() -> list[tuple[int, int, int]]:
     """A peer that vanished without a word is noticed within a minute, also by a stream that only listens."""
     wanted = (("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
     numbers = [(getattr(socket, name, None), value) for name, value in wanted]
@@ -167,8 +176,11 @@ def _socket_options() -> list[tuple[int, int, int]]:
     return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *kept]
 
 
-def refusal(status: int, body: bytes, reason: str) -> ApiError:
-    """What the server said against a request: the message of its Status object, else the start of its text."""
+def read_refusal(status: int, body: bytes, reason: str) -> ApiError:
+    """What the server said against a request, as an ApiError: its Status object's message, else the start of its text.
+
+    reason: of HTTP, used where the answer names none.
+    """
     try:
         answer = json.loads(body)
     except ValueError:
@@ -177,15 +189,16 @@ def refusal(status: int, body: bytes, reason: str) -> ApiError:
         message, reason = str(answer.get("message") or reason), str(answer.get("reason") or reason)
     else:
         message = body.decode(errors="replace").strip().partition("\n")[0] or reason
-    return ApiError(shorten(message) or f"HTTP {status}", status=status, reason=reason)
+    return ApiError(shorten_message(message) or f"HTTP {status}", status=status, reason=reason)
 
 
-def shorten(text: str) -> str:
+def shorten_message(text: str) -> str:
+    """A message on one line, cut at MESSAGE_LENGTH characters."""
     line = " ".join(text.split())
     return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
 
 
-def cause(error: BaseException) -> str:
+def describe_cause(error: BaseException) -> str:
     """The innermost reason of a failed exchange in plain words: "connection refused", "no answer in time"."""
     from urllib3 import exceptions as http
 
@@ -197,18 +210,18 @@ def cause(error: BaseException) -> str:
         if isinstance(each, http.SSLError):
             return "its certificate or ours was not accepted"
         if isinstance(each, OSError) and each.strerror:
-            return _plain(each)
+            return _describe_error(each)
     return "the connection was closed"
 
 
-def _plain(error: OSError) -> str:
+def _describe_error(error: OSError) -> str:
     text = str(error.strerror)
     return "its certificate or ours was not accepted" if "certificate" in str(error).lower() else text.lower()
 
 
-def _retry(*, again: bool, busy: bool) -> Retry:
+def _make_retry(*, again: bool, busy: bool) -> Retry:
     """Refused connections 3 times, broken ones once if `again`; 429 and 503 4 times if `busy`."""
-    return _retry_class()(
+    return _load_retry_class()(
         total=6,
         connect=3,
         read=1 if again else False,
@@ -226,7 +239,7 @@ def _retry(*, again: bool, busy: bool) -> Retry:
 
 
 @functools.cache
-def _retry_class() -> type[Retry]:
+def _load_retry_class() -> type[Retry]:
     from urllib3.util.retry import Retry
 
     class PatientRetry(Retry):

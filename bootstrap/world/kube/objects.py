@@ -14,7 +14,7 @@ from bootstrap.core.paths import PRODUCT
 from bootstrap.objects.readiness import judge
 from bootstrap.world.kube.discovery import UNKNOWN_KIND, Discovery, Resource
 from bootstrap.world.kube.http import READ_SECONDS, Http
-from bootstrap.world.kube.watch import Event, Feed, Page, Stream, changes, events
+from bootstrap.world.kube.watch import Event, Feed, Page, Stream, follow_changes, read_events
 
 FIELD_MANAGER = PRODUCT
 SIDE_BY_SIDE = 8
@@ -32,7 +32,7 @@ Query = list[tuple[str, str]]
 
 
 class ObjectStore(ABC):
-    """Every method raises ApiError; threads may share it."""
+    """The objects of a cluster, of any kind. Every method raises ApiError; threads may share it."""
 
     @property
     @abstractmethod
@@ -43,9 +43,9 @@ class ObjectStore(ABC):
     def _kinds(self) -> Discovery: ...
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
-        """None when there is no such object, and when the cluster does not know the kind."""
+        """An object; None when there is none of that name, and when the cluster does not know the kind."""
         try:
-            found: Object = self._http.json("GET", self._path(api_version, kind, namespace, name))
+            found: Object = self._http.request_json("GET", self._find_path(api_version, kind, namespace, name))
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -58,25 +58,25 @@ class ObjectStore(ABC):
         labels, fields: selectors as kubectl takes them. Each object carries its apiVersion and kind.
         """
         try:
-            path = self._path(api_version, kind, namespace)
+            path = self._find_path(api_version, kind, namespace)
         except ApiError as error:
             if error.reason == UNKNOWN_KIND:
                 return []
             raise
         try:
-            found = self._pages(path, _selectors(labels, fields), PAGE)
+            found = self._read_pages(path, _make_selectors(labels, fields), PAGE)
         except ApiError as error:
             if error.status != 410:
                 raise
-            found = self._pages(path, _selectors(labels, fields), 0)  # the pages took too long: all at once
+            found = self._read_pages(path, _make_selectors(labels, fields), 0)  # the pages took too long: all at once
         return [{"apiVersion": api_version, "kind": kind, **each} for each in found]
 
-    def _pages(self, path: str, query: Query, size: int) -> Objects:
+    def _read_pages(self, path: str, query: Query, size: int) -> Objects:
         found: Objects = []
         token = ""
         while True:
             more = [("limit", str(size))] + ([("continue", token)] if token else [])
-            page = self._http.json("GET", path, query=query + more)
+            page = self._http.request_json("GET", path, query=query + more)
             found += page.get("items") or []
             token = page.get("metadata", {}).get("continue") or ""
             if not token:
@@ -86,15 +86,15 @@ class ObjectStore(ABC):
         self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", seconds: float
     ) -> Stream[Event]:
         """What is there (as ADDED) and then happens, for `seconds`. An object may come twice, none is missed."""
-        http, path = self._http, self._path(api_version, kind, namespace)
-        fixed = [("watch", "true"), ("allowWatchBookmarks", "true"), *_selectors(labels, fields)]
+        http, path = self._http, self._find_path(api_version, kind, namespace)
+        fixed = [("watch", "true"), ("allowWatchBookmarks", "true"), *_make_selectors(labels, fields)]
 
         def reopen(version: str, left: float) -> Any:
             more = [("timeoutSeconds", str(max(1, int(left)))), *([("resourceVersion", version)] if version else [])]
-            return http.open(path, query=fixed + more, idle=left + READ_SECONDS)
+            return http.open_stream(path, query=fixed + more, idle=left + READ_SECONDS)
 
-        feed = Feed(http.lines)
-        return Stream(feed, events(feed, reopen, seconds))
+        feed = Feed(http.read_lines)
+        return Stream(feed, read_events(feed, reopen, seconds))
 
     def follow(
         self,
@@ -106,18 +106,18 @@ class ObjectStore(ABC):
         fields: str = "",
         from_now: bool = False,
     ) -> Stream[Event]:
-        """What is there and what then happens, until it is closed; see `kube_stream.changes`. Raises nothing.
+        """What is there and what then happens, until it is closed; see `watch.follow_changes`. Raises nothing.
 
         from_now: what is there is left out. A kind that the cluster does not know (yet) is LOST.
         """
-        selectors = _selectors(labels, fields)
+        selectors = _make_selectors(labels, fields)
 
         def pages() -> Iterator[Page]:
-            path, token = self._path(api_version, kind, namespace), ""
+            path, token = self._find_path(api_version, kind, namespace), ""
             size = 1 if from_now else FOLLOWED_PAGE
             while True:
                 more = [("limit", str(size))] + ([("continue", token)] if token else [])
-                page = self._http.json("GET", path, query=selectors + more)
+                page = self._http.request_json("GET", path, query=selectors + more)
                 token = "" if from_now else page.get("metadata", {}).get("continue") or ""
                 yield [] if from_now else page.get("items") or [], str(page["metadata"]["resourceVersion"])
                 if not token:
@@ -126,11 +126,13 @@ class ObjectStore(ABC):
         def reopen(version: str, seconds: float) -> Any:
             query = [*selectors, ("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
             query += [("timeoutSeconds", str(int(seconds)))]
-            return self._http.open(self._path(api_version, kind, namespace), query=query, idle=seconds + READ_SECONDS)
+            return self._http.open_stream(
+                self._find_path(api_version, kind, namespace), query=query, idle=seconds + READ_SECONDS
+            )
 
         # lines break off with an error of the connection that was current when they were opened
-        feed = Feed(lambda response: self._http.lines(response))
-        return Stream(feed, changes(feed, pages, reopen))
+        feed = Feed(lambda response: self._http.read_lines(response))
+        return Stream(feed, follow_changes(feed, pages, reopen))
 
     def apply(self, objects: Iterable[Object], *, dry_run: bool = False, force: bool = True) -> Objects:
         """Server-side apply, in the given order; neighbours of one kind side by side.
@@ -141,19 +143,19 @@ class ObjectStore(ABC):
         """
         applied: Objects = []
         with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE, thread_name_prefix="apply") as pool:
-            for _, neighbours in itertools.groupby(objects, key=_kind):
+            for _, neighbours in itertools.groupby(objects, key=_read_kind):
                 group = list(neighbours)
                 done = list(pool.map(lambda each: self._apply_one(each, dry_run=dry_run, force=force), group))
-                if _kind(group[0]) == CRD and not dry_run:
-                    list(pool.map(self._established, done))
+                if _read_kind(group[0]) == CRD and not dry_run:
+                    list(pool.map(self._wait_until_established, done))
                 applied += done
         return applied
 
     def _apply_one(self, wanted: Object, *, dry_run: bool, force: bool) -> Object:
-        query = [("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"), *_dry(dry_run)]
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"), *_make_dry_run(dry_run)]
         return self._write("PATCH", wanted, wanted["metadata"]["name"], query, content_type=APPLY_PATCH, again=True)
 
-    def _established(self, crd: Object) -> None:
+    def _wait_until_established(self, crd: Object) -> None:
         """A kind can be used a moment after its CRD was accepted; whoever is not by then is left to `check`."""
         if isinstance(judge(crd), Ready):
             return
@@ -164,20 +166,23 @@ class ObjectStore(ABC):
                     return
 
     def create(self, wanted: Object, *, dry_run: bool = False) -> Object:
-        """For what has a generateName or must not be there yet (status 409)."""
-        query = [("fieldManager", FIELD_MANAGER), *_dry(dry_run)]
+        """Create an object that has a generateName or must not be there yet (status 409).
+
+        Returns what the server made of it.
+        """
+        query = [("fieldManager", FIELD_MANAGER), *_make_dry_run(dry_run)]
         return self._write("POST", wanted, "", query, content_type="application/json", again=False)
 
     def _write(self, method: str, wanted: Object, name: str, query: Query, *, content_type: str, again: bool) -> Object:
         metadata = wanted["metadata"]
         try:
-            resource = self._kinds.find(*_kind(wanted))
-            path = resource.path(_namespace(resource, metadata), name)
-            answer: Object = self._http.json(
+            resource = self._kinds.find(*_read_kind(wanted))
+            path = resource.make_path(_read_namespace(resource, metadata), name)
+            answer: Object = self._http.request_json(
                 method, path, query=query, body=wanted, content_type=content_type, again=again
             )
         except ApiError as error:
-            raise _about(wanted, error) from None
+            raise _name_object(wanted, error) from None
         return answer
 
     def patch(
@@ -191,51 +196,59 @@ class ObjectStore(ABC):
         subresource: str = "",
         dry_run: bool = False,
     ) -> Object:
-        """A mapping is merged (RFC 7386), a sequence is a list of JSON patch operations (RFC 6902)."""
+        """Change an object. Returns what the server made of it.
+
+        patch: a mapping is merged (RFC 7386), a sequence is a list of JSON patch operations (RFC 6902).
+        """
         merge = isinstance(patch, Mapping)
-        path = self._path(api_version, kind, namespace, name, subresource)
+        path = self._find_path(api_version, kind, namespace, name, subresource)
         try:
-            answer: Object = self._http.json(
+            answer: Object = self._http.request_json(
                 "PATCH",
                 path,
-                query=[("fieldManager", FIELD_MANAGER), *_dry(dry_run)],
+                query=[("fieldManager", FIELD_MANAGER), *_make_dry_run(dry_run)],
                 body=patch,
                 content_type=MERGE_PATCH if merge else JSON_PATCH,
                 again=merge,
             )
         except ApiError as error:
-            raise _about({"kind": kind, "metadata": {"name": name, "namespace": namespace}}, error) from None
+            raise _name_object({"kind": kind, "metadata": {"name": name, "namespace": namespace}}, error) from None
         return answer
 
     def delete(
         self, api_version: str, kind: str, name: str, namespace: str = "", *, propagation: str = "Background"
     ) -> bool:
-        """False when there was nothing. propagation: Background, Foreground or Orphan. Does not wait."""
+        """Delete an object and do not wait for its end; False when there was nothing.
+
+        propagation: Background, Foreground or Orphan.
+        """
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         try:
-            self._http.json("DELETE", self._path(api_version, kind, namespace, name), body=body)
+            self._http.request_json("DELETE", self._find_path(api_version, kind, namespace, name), body=body)
         except ApiError as error:
             if error.status == 404:
                 return False
             raise
         return True
 
-    def _path(self, api_version: str, kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        return self._kinds.find(api_version, kind).path(namespace, name, subresource)
+    def _find_path(
+        self, api_version: str, kind: str, namespace: str = "", name: str = "", subresource: str = ""
+    ) -> str:
+        return self._kinds.find(api_version, kind).make_path(namespace, name, subresource)
 
 
-def _kind(wanted: Object) -> tuple[str, str]:
+def _read_kind(wanted: Object) -> tuple[str, str]:
     return wanted["apiVersion"], wanted["kind"]
 
 
-def _namespace(resource: Resource, metadata: Mapping[str, Any]) -> str:
+def _read_namespace(resource: Resource, metadata: Mapping[str, Any]) -> str:
     namespace = str(metadata.get("namespace") or "")
     if resource.namespaced and not namespace:
         raise ApiError("it names no namespace", status=400, reason="BadRequest")
     return namespace
 
 
-def _about(wanted: Object, error: ApiError) -> ApiError:
+def _name_object(wanted: Object, error: ApiError) -> ApiError:
     """The refusal with the object's name. Of a Secret only the reason is told: a message may quote its content."""
     metadata = wanted["metadata"]
     name = "/".join(part for part in (metadata.get("namespace"), metadata.get("name")) if part)
@@ -244,9 +257,9 @@ def _about(wanted: Object, error: ApiError) -> ApiError:
     return ApiError(f"{wanted['kind']} {name}: {text}", status=error.status, reason=error.reason, hint=error.hint)
 
 
-def _selectors(labels: str, fields: str) -> Query:
+def _make_selectors(labels: str, fields: str) -> Query:
     return [(key, value) for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value]
 
 
-def _dry(dry_run: bool) -> Query:
+def _make_dry_run(dry_run: bool) -> Query:
     return [("dryRun", "All")] if dry_run else []

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from bootstrap.core.errors import ApiError
-from bootstrap.world.kube.http import CONNECT_SECONDS, cause, refusal
+from bootstrap.world.kube.http import CONNECT_SECONDS, describe_cause, read_refusal
 
 if TYPE_CHECKING:
     import websocket
@@ -43,32 +43,44 @@ class Traffic:
 
 
 class Tunnel(Protocol):
+    """A connection to a port of a pod."""
+
     def carry(self, local: socket.socket) -> Traffic:
-        """Copy both ways until both sides have ended, or `close`. Closes neither; call it once."""
+        """Copy both ways between `local` and the pod until both sides have ended, or `close`.
+
+        Closes neither; call it once.
+        """
         ...
 
     def close(self) -> None:
-        """From any thread: end `carry` at once."""
+        """End `carry` at once; any thread may call it."""
         ...
 
 
 def open_tunnel(url: str, headers: Mapping[str, str], tls: ssl.SSLContext, server_name: str = "") -> PodTunnel:
-    """url: "wss://HOST:PORT/api/v1/namespaces/N/pods/P/portforward?ports=80". Raises ApiError."""
-    door = open_channels(url, headers, tls, server_name, what="port forward")
-    assert door.sock is not None, "a websocket that is connected has a socket"  # noqa: S101
-    return PodTunnel(door.sock)
+    """Connect to a port of a pod.
+
+    url: "wss://HOST:PORT/api/v1/namespaces/N/pods/P/portforward?ports=80". server_name: as for `open_channels`. Raises
+    ApiError.
+    """
+    sock = open_channels(url, headers, tls, server_name, what="port forward")
+    assert sock.sock is not None, "a websocket that is connected has a socket"  # noqa: S101
+    return PodTunnel(sock.sock)
 
 
 def open_channels(
     url: str, headers: Mapping[str, str], tls: ssl.SSLContext, server_name: str, *, what: str
 ) -> websocket.WebSocket:
-    """A connected websocket that speaks PROTOCOL. what: it is for, in the message. Raises ApiError."""
+    """A connected websocket that speaks PROTOCOL. Raises ApiError.
+
+    server_name: the name that the certificate must have, "" for that of the URL. what: it is for, in the message.
+    """
     import websocket
 
     named = {"server_hostname": server_name} if server_name else {}
-    door = websocket.WebSocket(sslopt={"context": tls, **named})
+    sock = websocket.WebSocket(sslopt={"context": tls, **named})
     try:
-        door.connect(  # type: ignore[no-untyped-call]
+        sock.connect(  # type: ignore[no-untyped-call]
             url,
             timeout=CONNECT_SECONDS,
             header=dict(headers),
@@ -76,18 +88,21 @@ def open_channels(
             suppress_origin=True,
         )
     except websocket.WebSocketBadStatusException as error:
-        raise refusal(error.status_code or 0, _bytes(error.resp_body), "") from None
+        raise read_refusal(error.status_code or 0, _to_bytes(error.resp_body), "") from None
     except (websocket.WebSocketException, OSError) as error:
-        raise ApiError(f"no {what}: {cause(error)}", status=0, reason="Unanswered") from None
-    return door
+        raise ApiError(f"no {what}: {describe_cause(error)}", status=0, reason="Unanswered") from None
+    return sock
 
 
-def _bytes(body: object) -> bytes:
+def _to_bytes(body: object) -> bytes:
     return body if isinstance(body, bytes) else str(body or "").encode()
 
 
 class PodTunnel:
-    """sock: the socket after the websocket handshake, with nothing read beyond it."""
+    """A `Tunnel` through the API server.
+
+    sock: the socket after the websocket handshake, with nothing read beyond it.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -95,18 +110,23 @@ class PodTunnel:
         self._closed = False
 
     def carry(self, local: socket.socket) -> Traffic:
+        """Copy both ways until both sides have ended, or `close`.
+
+        A fault of either side stands in the result's `error`.
+        """
         local.setblocking(False)
         flow = _Flow(self._sock, local)
         try:
-            while not self._closed and not flow.ended():
-                flow.turn()
+            while not self._closed and not flow.is_ended():
+                flow.handle_event()
         except OSError as error:
-            flow.error = flow.error or cause(error)
+            flow.error = flow.error or describe_cause(error)
         finally:
             self._sock.close()
         return Traffic(flow.sent, flow.received, flow.error)
 
     def close(self) -> None:
+        """End `carry` at once; any thread may call it."""
         self._closed = True
         with contextlib.suppress(OSError):
             # not SSLSocket.shutdown: that would strip TLS off while `carry` reads
@@ -115,7 +135,7 @@ class PodTunnel:
 
 @dataclass
 class _Flow:
-    """The state of one carried connection; `turn` waits for one event and acts on it."""
+    """The state of one carried connection; `handle_event` waits for one event and acts on it."""
 
     remote: socket.socket
     local: socket.socket
@@ -124,7 +144,7 @@ class _Flow:
     frames: Frames = field(init=False)
     remote_done: bool = False
     local_done: bool = False
-    told: bool = False
+    is_shut: bool = False
     quiet_since: float = field(default_factory=time.monotonic)
     sent: int = 0
     received: int = 0
@@ -133,13 +153,19 @@ class _Flow:
     def __post_init__(self) -> None:
         self.frames = Frames(self._answer)
 
-    def ended(self) -> bool:
+    def is_ended(self) -> bool:
+        """Whether the pod has ended and all of it was delivered, or it says nothing more to a local side that has
+        ended.
+
+        The latter is so after HALF_CLOSED_SECONDS without a byte.
+        """
         if self.remote_done and not self.to_local:
             return True
         silent = time.monotonic() - self.quiet_since > HALF_CLOSED_SECONDS
         return self.local_done and not self.to_remote and silent
 
-    def turn(self) -> None:
+    def handle_event(self) -> None:
+        """Wait at most a second for a socket, and copy what can be copied."""
         readable, writable = self._ready()
         if self.remote in readable:
             self._from_remote()
@@ -149,7 +175,7 @@ class _Flow:
             self._flush(self.remote, self.to_remote)
         if self.local in writable:
             self._flush(self.local, self.to_local)
-        self._tell_local()
+        self._shut_local()
 
     def _ready(self) -> tuple[set[socket.socket], set[socket.socket]]:
         wanted: dict[int, int] = {}
@@ -182,7 +208,7 @@ class _Flow:
         self.quiet_since = time.monotonic()
         if not data:
             self.remote_done = True
-        for channel, payload in self.frames.feed(data):
+        for channel, payload in self.frames.receive(data):
             if channel == DATA:
                 self.to_local += payload
                 self.received += len(payload)
@@ -200,15 +226,15 @@ class _Flow:
             return
         self.quiet_since = time.monotonic()
         if data:
-            self.to_remote += self.frames.message(DATA, data)
+            self.to_remote += self.frames.make_message(DATA, data)
             self.sent += len(data)
         else:
             self.local_done = True
 
-    def _tell_local(self) -> None:
+    def _shut_local(self) -> None:
         """The pod has ended: so does what the local side hears, after the last byte."""
-        if self.remote_done and not self.to_local and not self.told:
-            self.told = True
+        if self.remote_done and not self.to_local and not self.is_shut:
+            self.is_shut = True
             with contextlib.suppress(OSError):
                 self.local.shutdown(socket.SHUT_WR)
 
@@ -232,7 +258,7 @@ def _receive(sock: socket.socket) -> bytes | None:
 
 
 class Frames:
-    """The websocket's frames: takes the server's bytes as they come, gives (channel, payload) for each piece of data.
+    """The websocket's frames (RFC 6455): takes the server's bytes as they come, and gives the data in them.
 
     send: takes what the protocol itself answers, pongs and the end of the closing handshake.
     """
@@ -249,7 +275,11 @@ class Frames:
         self.error = ""
         """What was wrong with the server's frames; they are read no further then."""
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def receive(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Take bytes of the server. Yields (channel, payload) for each piece of data in them.
+
+        Frames that are broken end it: `closed` and `error` then say so.
+        """
         from wsproto.connection import ConnectionState
         from wsproto.events import BytesMessage, CloseConnection, Ping
 
@@ -281,7 +311,7 @@ class Frames:
         if finished:
             self._channel = None
 
-    def message(self, channel: int, data: bytes) -> bytes:
+    def make_message(self, channel: int, data: bytes) -> bytes:
         """`data` for a channel as it is sent: one frame, masked."""
         from wsproto.events import BytesMessage
 

@@ -30,24 +30,31 @@ ACCEPT_SECONDS = 0.5
 JOIN_SECONDS = 3.0
 
 
-class Cluster(Protocol):
-    """What a forward needs of `Kube`."""
+class ForwardKube(Protocol):
+    """What a forward needs of `Kube`. All raise ApiError."""
 
-    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None: ...
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
+        """An object, None if it is not there."""
+        ...
 
     def list(
         self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
-    ) -> Sequence[Object]: ...
+    ) -> Sequence[Object]:
+        """The objects that a label selector chooses."""
+        ...
 
-    def connect(self, namespace: str, pod: str, port: int) -> Tunnel: ...
+    def connect(self, namespace: str, pod: str, port: int) -> Tunnel:
+        """Open a connection to a port of a pod."""
+        ...
 
 
 @dataclass
 class Stats:
-    """connections: taken so far; dropped: of those, closed without a pod or ended by a fault.
+    """What a forward did.
 
-    sent, received: bytes to and from pods, counted when a connection ends. pod: the latest one used.
-    last_error: why a connection was dropped or had to look for another pod, "" if never.
+    connections: taken so far. dropped: of those, closed without a pod or ended by a fault. sent, received: bytes to and
+    from pods, counted when a connection ends. pod: the latest one used. last_error: why a connection was dropped or had
+    to look for another pod, "" if never.
     """
 
     connections: int = 0
@@ -59,14 +66,15 @@ class Stats:
 
 
 class Forward:
-    """127.0.0.1:local_port leads to `port` (number or name) of the Service. A `with` block starts and stops it.
+    """A port of this machine, 127.0.0.1:local_port, that leads to `port` (number or name) of a Service.
 
-    local_port 0 takes a free one; `local_port` then says which. wait: seconds for a ready pod.
+    A `with` block starts and stops it. local_port 0 takes a free one; `local_port` then says which. wait: seconds for a
+    ready pod.
     """
 
     def __init__(
         self,
-        kube: Cluster,
+        kube: ForwardKube,
         namespace: str,
         service: str,
         port: int | str,
@@ -87,7 +95,10 @@ class Forward:
         self._threads: set[threading.Thread] = set()
 
     def start(self) -> None:
-        """Raises PreconditionError, naming the holder where it can be found, if the port is taken."""
+        """Listen on the port.
+
+        Raises PreconditionError if it is taken, with the process that has it where that can be found.
+        """
         listener = listen(self.local_port)
         self.local_port = listener.getsockname()[1]
         self._spawn(self._accept, listener)
@@ -111,7 +122,7 @@ class Forward:
         self.stop()
 
     def check(self, path: str = "/", *, seconds: float = 5) -> Verdict:
-        """One HTTP request through the forward. Any answer proves the way, an error page too."""
+        """Send one HTTP request through the forward. Any answer proves the way, an error page too."""
         status = probe.ask_here(self.local_port, f"/{path.lstrip('/')}", seconds)
         return Ready(f"HTTP {status}") if status else Pending(self.stats.last_error or "no answer yet")
 
@@ -154,7 +165,7 @@ class Forward:
         end = time.monotonic() + self._wait
         for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
             try:
-                pod, port = self.choose()
+                pod, port = self.choose_pod()
                 tunnel = self._kube.connect(self._namespace, pod, port)
             except BootstrapError as error:
                 self._count(error=error.message)
@@ -166,7 +177,7 @@ class Forward:
         self._count(dropped=not self._stopping.is_set())
         return None
 
-    def choose(self) -> tuple[str, int]:
+    def choose_pod(self) -> tuple[str, int]:
         """The pod, and its port, that a connection made now would lead to. Raises ApiError when there is none."""
         service = self._kube.get("v1", "Service", self._service, self._namespace)
         if service is None:
@@ -176,7 +187,7 @@ class Forward:
             raise ApiError(f"service {self._namespace}/{self._service} selects no pods", status=404)
         labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
         pods = self._kube.list("v1", "Pod", self._namespace, labels=labels)
-        return pick(service, pods, self._port)
+        return pick_pod(service, pods, self._port)
 
     def _account(self, traffic: Traffic) -> None:
         fault = traffic.error if not self._stopping.is_set() else ""
@@ -206,29 +217,29 @@ class Forward:
                 self._endings.discard(end)
 
 
-def pick(service: Object, pods: Sequence[Object], port: int | str) -> tuple[str, int]:
-    """The name of a ready pod, and the number its container listens on for that port of the Service.
+def pick_pod(service: Object, pods: Sequence[Object], port: int | str) -> tuple[str, int]:
+    """The name of a ready pod of the Service, and the number of the port that its container listens on for `port`.
 
-    The youngest ready pod: after a rollout the old ones are about to go. Raises ApiError when there is none.
+    The youngest ready pod is taken: after a rollout the old ones are about to go. Raises ApiError when there is none.
     """
     name = f"{at(service, 'metadata', 'namespace')}/{at(service, 'metadata', 'name')}"
     ports = at(service, "spec", "ports") or []
     wanted = next((each for each in ports if port in (each.get("port"), each.get("name"))), None)
     if wanted is None:
         raise ApiError(f"service {name} has no port {port}", status=404)
-    ready = [each for each in pods if _serves(each)]
+    ready = [each for each in pods if _is_ready(each)]
     if not ready:
         raise ApiError(f"no ready pod behind service {name}", status=503)
     pod = max(ready, key=lambda each: str(at(each, "metadata", "creationTimestamp") or ""))
-    return pod["metadata"]["name"], _number(pod, wanted)
+    return pod["metadata"]["name"], _find_container_port(pod, wanted)
 
 
-def _serves(pod: Object) -> bool:
+def _is_ready(pod: Object) -> bool:
     leaving = at(pod, "metadata", "deletionTimestamp")
     return not leaving and condition(pod, "Ready").get("status") == "True"
 
 
-def _number(pod: Object, port: Mapping[str, Any]) -> int:
+def _find_container_port(pod: Object, port: Mapping[str, Any]) -> int:
     """targetPort: absent means the same number, a text is the name of a container's port."""
     target = port.get("targetPort") or port["port"]
     if isinstance(target, int) or str(target).isdigit():
@@ -241,5 +252,6 @@ def _number(pod: Object, port: Mapping[str, Any]) -> int:
 
 
 def hang_up(sock: socket.socket) -> None:
+    """End reading and writing on a socket, also in another thread; fine if it is closed already."""
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)

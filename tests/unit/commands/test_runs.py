@@ -103,12 +103,12 @@ class RunKube(FakeKube):
     def follow_log(self, namespace: str, pod: str, container: str) -> Iterator[str]:
         yield from self.logs.get(f"{pod}/{container}", "").splitlines()
 
-    def log(self, namespace: str, pod: str, container: str, *, tail_lines: int = 1000) -> str:
+    def read_log(self, namespace: str, pod: str, container: str, *, tail_lines: int = 1000) -> str:
         if f"{pod}/{container}" not in self.logs:
             raise ApiError(f'pods "{pod}" not found', status=404)
         return "\n".join(self.logs[f"{pod}/{container}"].splitlines()[-tail_lines:])
 
-    def proxy_get(self, namespace: str, service: str, port: int, path: str) -> str:
+    def get_from_service(self, namespace: str, service: str, port: int, path: str) -> str:
         assert (namespace, service, port, path) == ("demo", "go-echo", 80, "/version")
         answer = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
         if isinstance(answer, ApiError):

@@ -55,7 +55,7 @@ class LogKube(FakeKube):
             return [{"metadata": {"name": PODS[namespace]}}]
         return super().list(api_version, kind, namespace)
 
-    def log(self, namespace: str, pod: str, container: str = "", *, tail_lines: int) -> str:
+    def read_log(self, namespace: str, pod: str, container: str = "", *, tail_lines: int) -> str:
         if pod not in self.logs:
             raise ApiError("the container has not started", status=400)
         return "\n".join(self.logs[pod])

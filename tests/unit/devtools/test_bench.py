@@ -64,7 +64,7 @@ def test_push_is_measured_until_the_commit_serves(tmp_path: Path) -> None:
     metadata = {"name": "go-echo-1", "namespace": "cicd"}
 
     class Serving(page_world.FakeKube):
-        def proxy_get(self, namespace: str, service: str, port: int, path: str) -> str:
+        def get_from_service(self, namespace: str, service: str, port: int, path: str) -> str:
             return f'{{"commit": "{COMMIT if clock.now() >= pushed + 3 else OLD}"}}'
 
     kube = Serving({"PipelineRun": [{"metadata": metadata, "spec": {}, "status": {"conditions": [done]}}]})

@@ -29,7 +29,7 @@ class Kube(FakeKube):
     def can_i(self, verb: str, group: str, resource: str, namespace: str = "") -> bool:
         return resource not in self.forbidden
 
-    def version(self) -> str:
+    def read_version(self) -> str:
         return "v1.30.1" if self.old else "v1.36.3"
 
 

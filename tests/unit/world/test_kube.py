@@ -61,14 +61,14 @@ def test_the_ambient_kubeconfig_plays_no_part(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "another"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     script.on("GET /version", VERSION)
-    assert kube.version() == "v1.36.3"
+    assert kube.read_version() == "v1.36.3"
     assert script.requests[0].headers["authorization"] == "Bearer s3cret"
 
 
 def test_nothing_is_read_before_the_first_use(tmp_path: Path) -> None:
     kube = Kube(tmp_path / "later", "test")
     with pytest.raises(PreconditionError, match="there is no kubeconfig"):
-        kube.version()
+        kube.read_version()
 
 
 @pytest.mark.parametrize("text", ["a: [", "[]", "", "clusters: 5", "contexts: [{name: test, context: {cluster: x}}]"])
@@ -76,44 +76,44 @@ def test_a_broken_kubeconfig_is_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
     with pytest.raises(PreconditionError, match=r"context test of .* cannot be used"):
-        Kube(path, "test").version()
+        Kube(path, "test").read_version()
 
 
 def test_a_context_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PreconditionError, match="context other of"):
-        Kube(write_kubeconfig(tmp_path, "http://127.0.0.1:9"), "other").version()
+        Kube(write_kubeconfig(tmp_path, "http://127.0.0.1:9"), "other").read_version()
 
 
 def test_a_cluster_made_again_is_connected_anew(script: Script, kube: Kube, tmp_path: Path) -> None:
     script.on("GET /version", VERSION)
-    kube.version()
+    kube.read_version()
     again, folder = Script(), tmp_path / "again"
     folder.mkdir()
     again.on("GET /version", Answer({"gitVersion": "v2"}))
     with serving(again, folder) as other:
         other.replace(kube.kubeconfig)
-        assert kube.version() == "v2"
+        assert kube.read_version() == "v2"
 
 
 @pytest.mark.parametrize(("code", "seconds"), [(429, 1), (503, 0)])
 def test_a_busy_server_is_asked_again_when_it_says(script: Script, kube: Kube, code: int, seconds: int) -> None:
     script.on("GET /version", status(code, "Busy", "later", **{"Retry-After": str(seconds)}), VERSION)
     start = time.monotonic()
-    assert kube.version() == "v1.36.3"
+    assert kube.read_version() == "v1.36.3"
     assert time.monotonic() - start >= seconds
 
 
 def test_a_server_that_stays_busy_is_given_up(script: Script, kube: Kube) -> None:
     script.on("GET /version", status(503, "ServiceUnavailable", "no leader"))
     with pytest.raises(ApiError, match="no leader") as caught:
-        kube.version()
+        kube.read_version()
     assert (caught.value.status, caught.value.reason) == (503, "ServiceUnavailable")
     assert len(script.requests) == 5
 
 
 def test_a_broken_connection_is_tried_again(script: Script, kube: Kube) -> None:
     script.on("GET /version", Answer(cut=True), VERSION)
-    assert kube.version() == "v1.36.3"
+    assert kube.read_version() == "v1.36.3"
 
 
 def test_a_create_is_never_sent_twice(script: Script, kube: Kube) -> None:
@@ -140,7 +140,7 @@ def test_a_merge_patch_may_be_sent_twice(script: Script, kube: Kube) -> None:
 def test_a_server_that_is_not_there_is_named_quickly(tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(ApiError, match=r"http://127.0.0.1:9 did not answer: connection refused$") as caught:
-        Kube(write_kubeconfig(tmp_path, "http://127.0.0.1:9"), "test").version()
+        Kube(write_kubeconfig(tmp_path, "http://127.0.0.1:9"), "test").read_version()
     assert caught.value.status == 0
     assert time.monotonic() - start < 4
 
@@ -148,7 +148,7 @@ def test_a_server_that_is_not_there_is_named_quickly(tmp_path: Path) -> None:
 def test_errors_are_short_and_hold_no_token(script: Script, kube: Kube) -> None:
     script.on("GET /version", status(500, "InternalError", "etcd\n  is " + "x" * 5000))
     with pytest.raises(ApiError) as caught:
-        kube.version()
+        kube.read_version()
     assert caught.value.message.startswith("etcd is xxx")
     assert len(caught.value.message) == MESSAGE_LENGTH
     assert "s3cret" not in repr(caught.value)
@@ -158,10 +158,10 @@ def test_errors_are_short_and_hold_no_token(script: Script, kube: Kube) -> None:
 def test_an_answer_that_is_no_status_object(script: Script, kube: Kube) -> None:
     script.on("GET /version", Answer("404 page not found\nmore", 404))
     with pytest.raises(ApiError, match=r"^404 page not found$"):
-        kube.version()
+        kube.read_version()
     script.on("GET /version", Answer("<html>", 200))
     with pytest.raises(ApiError, match="is not JSON"):
-        kube.version()
+        kube.read_version()
 
 
 def test_absent_objects_and_unknown_kinds(script: Script, kube: Kube) -> None:
@@ -241,15 +241,15 @@ def test_the_service_proxy_is_asked_only_once(script: Script, kube: Kube) -> Non
     path = "GET /api/v1/namespaces/n/services/web:80/proxy/version"
     script.on(path, status(503, "ServiceUnavailable", 'no endpoints available for service "web"'))
     with pytest.raises(ApiError, match="no endpoints"):
-        kube.proxy_get("n", "web", 80, "/version")
+        kube.get_from_service("n", "web", 80, "/version")
     assert len(script.requests) == 1
     script.on(path, Answer("3f9c2e1\n"))
-    assert kube.proxy_get("n", "web", 80, "/version") == "3f9c2e1\n"
+    assert kube.get_from_service("n", "web", 80, "/version") == "3f9c2e1\n"
 
 
 def test_a_token_is_a_secret(script: Script, kube: Kube) -> None:
     script.on("POST /api/v1/namespaces/n/serviceaccounts/sa/token", Answer({"status": {"token": "abc"}}))
-    token = kube.token("n", "sa", 3600, ("them",))
+    token = kube.request_token("n", "sa", 3600, ("them",))
     assert (str(token), token.reveal()) == ("***", "abc")
     assert script.requests[0].body["spec"] == {"expirationSeconds": 3600, "audiences": ["them"]}
 
@@ -331,7 +331,7 @@ def test_a_token_file_is_trimmed_as_by_kubectl(script: Script, tmp_path: Path) -
     with serving(script, tmp_path) as kubeconfig:
         (tmp_path / "token").write_text("t0ken-of-a-file\n")
         kubeconfig.write_text(kubeconfig.read_text().replace("token: s3cret", f"tokenFile: {tmp_path / 'token'}"))
-        assert Kube(kubeconfig, "test").version() == "v1.36.3"
+        assert Kube(kubeconfig, "test").read_version() == "v1.36.3"
     assert {each.headers["authorization"] for each in script.seen("GET /version")} == {"Bearer t0ken-of-a-file"}
 
 
@@ -342,5 +342,5 @@ def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(
     with serving(script, tmp_path) as kubeconfig:
         kubeconfig.write_text(kubeconfig.read_text().replace("token: s3cret", f'token: "{token}"'))
         with pytest.raises(PreconditionError, match="holds characters that no HTTP header can have") as caught:
-            Kube(kubeconfig, "test").version()
+            Kube(kubeconfig, "test").read_version()
     assert token[:3] not in caught.value.message

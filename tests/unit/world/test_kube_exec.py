@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from bootstrap.core.errors import ApiError
-from bootstrap.world.kube.exec import Executed, code_of, execute
+from bootstrap.world.kube.exec import Executed, execute, read_exit_code
 from tests.unit.world.test_kube_port_forward import CONTEXT, Kubelet, plain
 
 SUCCESS = b'{"status": "Success"}'
@@ -69,4 +69,4 @@ def test_one_that_prints_without_end() -> None:
 def test_one_that_cannot_be_started() -> None:
     status = json.dumps({"status": "Failure", "message": 'exec: "nothing": not found'}).encode()
     with pytest.raises(ApiError, match="not found"):
-        code_of(status)
+        read_exit_code(status)

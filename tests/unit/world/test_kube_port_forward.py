@@ -299,7 +299,7 @@ def test_frames_of_every_length_come_through_in_any_pieces(size: int) -> None:
     payload = bytes(at % 251 for at in range(size))
     frames = Frames(lambda _: None)
     wire = plain(b"\0" + PORT_FRAME) + plain(b"\0" + payload)
-    got = b"".join(data for start in range(0, len(wire), 977) for _, data in frames.feed(wire[start : start + 977]))
+    got = b"".join(data for start in range(0, len(wire), 977) for _, data in frames.receive(wire[start : start + 977]))
     assert got == payload
 
 
@@ -308,7 +308,7 @@ def test_a_message_in_fragments_stays_on_its_channel_and_a_ping_may_come_between
     frames = Frames(said.append)
     wire = plain(b"\0" + PORT_FRAME[:1], final=False) + plain(PORT_FRAME[1:], CONTINUATION)
     wire += plain(b"\0one ", final=False) + plain(b"ping", PING) + plain(b"\1wo", CONTINUATION)
-    assert list(frames.feed(wire)) == [(0, b"one "), (0, b"\1wo")]
+    assert list(frames.receive(wire)) == [(0, b"one "), (0, b"\1wo")]
     assert len(said) == 1
     assert said[0][0] & 0x0F == PONG
 
@@ -360,14 +360,14 @@ def test_frames_that_are_none_end_it_and_are_told(carried: Start, wire: bytes) -
 def test_what_follows_a_close_is_nothing() -> None:
     frames = Frames(lambda _: None)
     late = plain(b"\0late")
-    assert list(frames.feed(plain(b"\0" + PORT_FRAME) + plain(b"", CLOSE) + late)) == []
+    assert list(frames.receive(plain(b"\0" + PORT_FRAME) + plain(b"", CLOSE) + late)) == []
     assert frames.closed
-    assert list(frames.feed(late)) == []
+    assert list(frames.receive(late)) == []
     assert frames.error == ""
 
 
 def test_our_frames_are_masked() -> None:
-    made = Frames(lambda _: None).message(DATA, b"secret")
+    made = Frames(lambda _: None).make_message(DATA, b"secret")
     assert made[1] & 0x80
     assert b"secret" not in made
     mask, body = made[2:6], made[6:]

@@ -11,7 +11,7 @@ import pytest
 from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Object
 from bootstrap.world.kube import watch
-from bootstrap.world.kube.watch import Feed, changes
+from bootstrap.world.kube.watch import Feed, follow_changes
 
 REFUSED = ApiError("connection refused", status=0)
 GONE = ApiError("too old", status=410)
@@ -56,7 +56,7 @@ class Server:
         return _Response(found)
 
     def told(self) -> list[tuple[str, str]]:
-        seen = changes(self.feed, self.pages, self.reopen)
+        seen = follow_changes(self.feed, self.pages, self.reopen)
         return [(kind, each.get("message") or each.get("metadata", {}).get("name", "")) for kind, each in seen]
 
 

@@ -14,7 +14,7 @@ import pytest
 from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Object, Pending, Ready
 from bootstrap.world.kube.port_forward import Traffic
-from bootstrap.world.kube.service_forward import Forward, pick
+from bootstrap.world.kube.service_forward import Forward, pick_pod
 from bootstrap.world.listen import listen
 
 SERVICE: Object = {
@@ -223,7 +223,7 @@ def test_check_takes_any_answer_for_a_proof(forward: Forward, cluster: FakeClust
     ],
 )
 def test_pick(pods: list[Object], port: int | str, expected: tuple[str, int]) -> None:
-    assert pick(SERVICE, pods, port) == expected
+    assert pick_pod(SERVICE, pods, port) == expected
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_pick(pods: list[Object], port: int | str, expected: tuple[str, int]) ->
 )
 def test_pick_says_what_is_missing(pods: list[Object], port: int, message: str) -> None:
     with pytest.raises(ApiError, match=message):
-        pick(SERVICE, pods, port)
+        pick_pod(SERVICE, pods, port)
 
 
 def test_an_end_that_meets_a_connection_just_begun_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
