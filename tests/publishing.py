@@ -42,7 +42,7 @@ FOLDERS = {"docker.io": "hub", "ghcr.io": "ghcr", "registry.k8s.io": "k8s"}
 RELEASES = "releases"
 Files = Mapping[str, bytes]
 _PACKAGES = {
-    tekton_build.logical_name(f"{path}/{program}"): f"{path}/{program}"
+    tekton_build.make_logical_name(f"{path}/{program}"): f"{path}/{program}"
     for path, programs in tekton_build.PROGRAMS.items()
     for program in programs
 }
@@ -147,7 +147,7 @@ def image(folder: Path, arch: str, files: Files) -> Path:
             info = tarfile.TarInfo(member)
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text))
-    oci_layout.from_engine_archive(archive, folder)
+    oci_layout.convert_engine_archive(archive, folder)
     archive.unlink()
     return folder
 

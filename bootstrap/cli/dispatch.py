@@ -112,7 +112,7 @@ def _resolve_settings(config: Config, shell: Shell, identity: Identity, verb: st
     from bootstrap.supply import auto
 
     # What fills a mirror, or writes a bundle, takes it from elsewhere.
-    choice = auto.choose(shell, config, PROJECT, made_with=identity.supply(), without=verb)
+    choice = auto.choose_supply(shell, config, PROJECT, made_with=identity.supply(), without=verb)
     return replace(config, supply=choice.supply), f"auto: {choice.why}"
 
 
@@ -126,10 +126,10 @@ def _make_supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clo
     arch = config.architecture
     if config.supply == "bundle":
         from bootstrap.supply.bundle import Bundle
-        from bootstrap.supply.versions import versions
+        from bootstrap.supply.versions import read_versions
 
         file = Path(config.bundle.file).expanduser().absolute()
-        return Bundle(engine, clock, file=file, cache=paths.cache, arch=arch, versions=versions(PROJECT))
+        return Bundle(engine, clock, file=file, cache=paths.cache, arch=arch, versions=read_versions(PROJECT))
     if config.supply == "upstream":
         from bootstrap.supply.upstream import Upstream
 
@@ -142,11 +142,11 @@ def _make_supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clo
     if config.supply != "mirror":
         return source
     from bootstrap.supply.mirror import Mirror
-    from bootstrap.supply.mirror_remote import Direct
-    from bootstrap.supply.versions import versions
+    from bootstrap.supply.mirror_remote import DirectMirror
+    from bootstrap.supply.versions import read_versions
     from bootstrap.world.registry.user import MirrorRegistry
 
-    make = partial(Direct, logs_in=bool(config.mirror.username)) if config.elsewhere else Mirror
+    make = partial(DirectMirror, logs_in=bool(config.mirror.username)) if config.elsewhere else Mirror
     return make(
         engine,
         clock,
@@ -154,7 +154,7 @@ def _make_supply(config: Config, paths: Paths, shell: Shell, engine: Engine, clo
         lambda crane: MirrorRegistry(shell, clock, crane, config.mirror),
         cache=paths.cache,
         arch=arch,
-        versions=versions(PROJECT),
+        versions=read_versions(PROJECT),
         parallel=config.mirror.parallel,
     )
 

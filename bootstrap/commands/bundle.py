@@ -14,7 +14,7 @@ from bootstrap.steps.engine import EngineStep
 from bootstrap.steps.images import ImagesStep
 from bootstrap.steps.reconcile import converge
 from bootstrap.supply import oci_layout, sbom
-from bootstrap.supply.build_cache import Store, key_of
+from bootstrap.supply.build_cache import Store, compute_key
 from bootstrap.supply.bundle_file import (
     ARCHIVES,
     BILLS,
@@ -27,8 +27,8 @@ from bootstrap.supply.bundle_file import (
     Description,
     Writer,
 )
-from bootstrap.supply.sbom import Layer, Part
-from bootstrap.supply.versions import versions
+from bootstrap.supply.sbom import Component, Layer
+from bootstrap.supply.versions import read_versions
 from bootstrap.world import World
 from bootstrap.world.file_locks import engine_held
 from bootstrap.world.terminal import StepLine
@@ -73,11 +73,11 @@ def describe(world: World) -> Description:
     lock = world.images.lock()
     return Description(
         arch=world.config.architecture,
-        versions=versions(world.project),
+        versions=read_versions(world.project),
         node_image=lock.node_image,
         registry_image=lock.registry_image,
         images=tuple(lock.images.values()),
-        seeds={name: str(oci_layout.manifest_of(layout)["digest"]) for name, layout in world.images.seeds().items()},
+        seeds={name: oci_layout.read_digest(layout) for name, layout in world.images.seeds().items()},
     )
 
 
@@ -87,7 +87,7 @@ def _name_seeds(seeds: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _put_bill(
-    world: World, writer: Writer, line: StepLine, name: str, digest: str, parts: Callable[[], list[Part]]
+    world: World, writer: Writer, line: StepLine, name: str, digest: str, parts: Callable[[], list[Component]]
 ) -> None:
     """Write the bill of materials of an image, cached by digest: to read a whole image takes seconds.
 
@@ -96,10 +96,10 @@ def _put_bill(
     line.cause(f"what is in {name}")
 
     def make(folder: Path) -> None:
-        (folder / "bill").write_bytes(sbom.document(name, digest, parts()))
+        (folder / "bill").write_bytes(sbom.make_document(name, digest, parts()))
 
     store = Store(world.paths.cache, world.clock)
-    kept = store.put(f"sbom-{name}", key_of(sbom.FORMAT, digest), make, lambda: line.cause("waiting"))
+    kept = store.put(f"sbom-{name}", compute_key(sbom.FORMAT, digest), make, lambda: line.cause("waiting"))
     writer.add(f"{BILLS}{name}.cdx.json", kept / "bill")
 
 
@@ -110,12 +110,16 @@ def _write_bundle(world: World, file: Path, folder: Path) -> None:
         writer = Writer(target)
         writer.put(DESCRIPTION, describe(world).dump())
         line.cause("writing the images")
-        writer.layouts({**images.layouts(), **seeds})
+        writer.add_layouts({**images.layouts(), **seeds})
         writer.put(TEKTON, json.dumps(images.tekton()).encode())
         bill = functools.partial(_put_bill, world, writer, line)
         read: dict[str, Layer] = {}
         for name, layout in {**images.layouts(), **_name_seeds(seeds)}.items():
-            bill(name, str(oci_layout.manifest_of(layout)["digest"]), functools.partial(sbom.of_layout, layout, read))
+            bill(
+                name,
+                oci_layout.read_digest(layout),
+                functools.partial(sbom.read_layout, layout, read),
+            )
         for name in PROGRAMS:
             writer.add(TOOLS + name, images.tool(name), 0o755)
         for name, image in zip(ARCHIVES, (lock.node_image, lock.registry_image), strict=True):
@@ -128,7 +132,7 @@ def _write_bundle(world: World, file: Path, folder: Path) -> None:
             finally:
                 world.engine.remove_images(unproved)
             writer.add(f"{ENGINE}{name}.tar", archive)
-            bill(name, image.rpartition(":")[2], functools.partial(sbom.of_archive, archive))
+            bill(name, image.rpartition(":")[2], functools.partial(sbom.read_archive, archive))
             archive.unlink()
         writer.close()
     line.ready(f"{len(lock.images)} images, {len(seeds)} seeds, 2 for the engine", changed=True)

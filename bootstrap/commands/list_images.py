@@ -16,7 +16,7 @@ def images(world: World, *, lock: bool = False, as_json: bool = False) -> int:
     Raises PreconditionError where the images are not there yet, and, with `lock`, for hosts that do not serve.
     """
     if lock:
-        return lock_upstream.lock(world, as_json=as_json)
+        return lock_upstream.lock_images(world, as_json=as_json)
     rows = describe_images(world)
     if as_json:
         world.report.json(rows)

@@ -19,15 +19,15 @@ from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON
 from bootstrap.supply.mirror import (
     DIGESTS,
     ENVIRONMENT,
-    described,
-    engine_name,
-    environment_tag,
-    seed_name,
-    side_by_side,
-    tag_of,
+    load_description,
+    make_engine_name,
+    make_environment_tag,
+    make_seed_name,
+    make_tag,
+    run_side_by_side,
 )
 from bootstrap.supply.source import Source
-from bootstrap.supply.versions import versions
+from bootstrap.supply.versions import read_versions
 from bootstrap.world import World
 from bootstrap.world.file_locks import engine_held
 from bootstrap.world.registry.user import MirrorRegistry
@@ -178,7 +178,9 @@ def _fill_mirror(world: World, registry: MirrorRegistry, plan: bool, as_json: bo
     by_name, moved = {item.name: item for item in todo}, 0
     # The largest first: it decides when all is over.
     order = sorted(by_name, key=lambda name: by_name[name].size, reverse=True)
-    pushed = side_by_side(order, lambda name: _push_image(world, registry, by_name[name]), world.config.mirror.parallel)
+    pushed = run_side_by_side(
+        order, lambda name: _push_image(world, registry, by_name[name]), world.config.mirror.parallel
+    )
     for done, name in enumerate(pushed, 1):
         moved += by_name[name].size
         line.cause(f"{done} of {len(todo)} images, {moved / 1e6:.0f} of {total / 1e6:.0f} MB")
@@ -198,14 +200,14 @@ def list_wanted(world: World) -> list[MirrorItem]:
     """Every image that the mirror needs, each once."""
     lock, layouts = world.images.lock(), world.images.layouts()
     found = [
-        MirrorItem(f"{image.name}:{tag_of(image.digest)}", image.size, layouts[image.name], digest=image.digest)
+        MirrorItem(f"{image.name}:{make_tag(image.digest)}", image.size, layouts[image.name], digest=image.digest)
         for image in lock.images.values()
     ]
     for seed, layout in world.images.seeds().items():
-        digest = str(oci_layout.manifest_of(layout)["digest"])
-        found.append(MirrorItem(seed_name(seed, digest), oci_layout.size_of(layout), layout, digest=digest))
+        digest = str(oci_layout.read_descriptor(layout)["digest"])
+        found.append(MirrorItem(make_seed_name(seed, digest), oci_layout.compute_size(layout), layout, digest=digest))
     for image in (lock.node_image, lock.registry_image):
-        found.append(MirrorItem(engine_name(image), world.engine.read_image_size(image), engine_image=image))
+        found.append(MirrorItem(make_engine_name(image), world.engine.read_image_size(image), engine_image=image))
     return list({item.name: item for item in found}.values())
 
 
@@ -223,7 +225,7 @@ def _read_digests(world: World, registry: MirrorRegistry, names: Iterable[str]) 
     def look(name: str) -> None:
         found[name] = registry.read_digest(name)
 
-    for _ in side_by_side(asked, look, world.config.mirror.parallel):
+    for _ in run_side_by_side(asked, look, world.config.mirror.parallel):
         pass
     return found
 
@@ -235,19 +237,19 @@ def _push_image(world: World, registry: MirrorRegistry, item: MirrorItem) -> Non
     with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=world.paths.cache) as folder:
         archive = Path(folder) / "image.tar"
         world.engine.save_image(item.engine_image, archive)
-        oci_layout.from_engine_archive(archive, Path(folder) / "layout", packed=False)
+        oci_layout.convert_engine_archive(archive, Path(folder) / "layout", packed=False)
         archive.unlink()
         registry.push(Path(folder) / "layout", item.name)
 
 
 def _get_name(world: World) -> str:
-    return f"{ENVIRONMENT}:{environment_tag(world.config.architecture, versions(world.project))}"
+    return f"{ENVIRONMENT}:{make_environment_tag(world.config.architecture, read_versions(world.project))}"
 
 
 def _put_environment(world: World, registry: MirrorRegistry) -> bool:
     """Push the list of all images, after the images themselves; False if it is there unchanged."""
     lock = world.images.lock()
-    digests = _read_digests(world, registry, map(engine_name, (lock.node_image, lock.registry_image)))
+    digests = _read_digests(world, registry, map(make_engine_name, (lock.node_image, lock.registry_image)))
     files = {
         DESCRIPTION: describe(world).dump(),
         TEKTON: json.dumps(world.images.tekton()).encode(),
@@ -291,9 +293,9 @@ def _check_mirror(world: World, registry: MirrorRegistry, as_json: bool) -> int:
         files = _read_files(registry, _get_name(world), Path(folder) / "current.tar")
     if not files:
         raise NotFound(f"{registry.address} has no {_get_name(world)}", hint="invoke mirror")
-    said = described(files[DESCRIPTION], registry.address)
-    expected = {f"{image.name}:{tag_of(image.digest)}": image.digest for image in said.images}
-    expected |= {seed_name(seed, digest): digest for seed, digest in said.seeds.items()}
+    said = load_description(files[DESCRIPTION], registry.address)
+    expected = {f"{image.name}:{make_tag(image.digest)}": image.digest for image in said.images}
+    expected |= {make_seed_name(seed, digest): digest for seed, digest in said.seeds.items()}
     expected |= json.loads(files[DIGESTS])
     found = _read_digests(world, registry, expected)
     wrong = {name: "missing" for name in expected if not found[name]}

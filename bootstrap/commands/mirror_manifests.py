@@ -17,8 +17,8 @@ from bootstrap.objects.manifests import get_part, sort_by_need
 from bootstrap.objects.patches import apply_patches
 from bootstrap.steps.tekton import make_shell_image_patches
 from bootstrap.supply import oci_layout
-from bootstrap.supply.build_cache import key_of
-from bootstrap.supply.mirror import load_image, side_by_side, tag_of
+from bootstrap.supply.build_cache import compute_key
+from bootstrap.supply.mirror import load_image, make_tag, run_side_by_side
 from bootstrap.world import World
 from bootstrap.world.registry.user import MirrorRegistry
 
@@ -158,7 +158,7 @@ def find_faults(world: World, registry: MirrorRegistry, folder: Path, left: Iter
         if not registry.read_digest(reference.removeprefix(f"{registry.address}/")):
             wrong[reference] = "missing"
 
-    for _ in side_by_side(ours, look, world.config.mirror.parallel):
+    for _ in run_side_by_side(ours, look, world.config.mirror.parallel):
         pass
     return wrong
 
@@ -167,7 +167,7 @@ def load(world: World, registry: MirrorRegistry, source: str, name: str) -> None
     """ "NAME@DIGEST" of the mirror into the engine, as `name`."""
     folder = world.paths.cache / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / f"pull-{key_of(source)}.tar"
+    archive = folder / f"pull-{compute_key(source)}.tar"
     load_image(world.engine, registry, source, name, archive, f"linux/{world.config.architecture}")
 
 
@@ -186,7 +186,7 @@ def _resolve_all(
                 raise
             left[reference] = error.message
 
-    for _ in side_by_side(references, resolve, world.config.mirror.parallel):
+    for _ in run_side_by_side(references, resolve, world.config.mirror.parallel):
         pass
     return [found[reference] for reference in references if reference in found], left
 
@@ -206,11 +206,11 @@ def _resolve(world: World, registry: MirrorRegistry, reference: str, platforms: 
         )
         if not digest:
             raise NotFound(f"{reference} is not there any more", hint="invoke mirror with the manifests as they were")
-        return ManifestImage(reference, f"{path}:{tag_of(digest)}", reference, digest=digest)
+        return ManifestImage(reference, f"{path}:{make_tag(digest)}", reference, digest=digest)
     digest = parsed.digest or registry.resolve_reference(str(parsed))
     source = f"{parsed.repository}@{digest}"
     reduced = platforms if platforms and "manifests" in registry.read_foreign_manifest(source) else ()
-    tag = key_of(digest, *reduced)[:12] if reduced else tag_of(digest)
+    tag = compute_key(digest, *reduced)[:12] if reduced else make_tag(digest)
     name = f"{_get_path_below(parsed.domain)}/{parsed.path}:{tag}"
     there = registry.read_digest(name)
     return ManifestImage(reference, name, source, digest=there if reduced or there == digest else "", reduced=reduced)
@@ -222,7 +222,7 @@ def _resolve_own(world: World, registry: MirrorRegistry, reference: str) -> Mani
     locked = world.images.lock().images.get(name)
     if locked is None:
         raise UsageError(f"no image is called {name}", hint="invoke images")
-    place = f"{name}:{tag_of(locked.digest)}"
+    place = f"{name}:{make_tag(locked.digest)}"
     there = registry.read_digest(place)
     return ManifestImage(
         reference, place, layout=world.images.layouts()[name], digest=there if there == locked.digest else ""
@@ -252,7 +252,7 @@ def _copy_all(
         if image.source and not image.reduced and digests[name] != wanted:
             raise CommandError(f"{registry.address} has another image as {name} than was copied", code=1)
 
-    for done, name in enumerate(side_by_side(todo, copy, world.config.mirror.parallel), 1):
+    for done, name in enumerate(run_side_by_side(todo, copy, world.config.mirror.parallel), 1):
         say(f"{done} of {len(todo)} images, {name}")
     return [replace(each, digest=each.digest or digests[each.name]) for each in found]
 
@@ -290,10 +290,12 @@ def _show_plan(world: World, registry: MirrorRegistry, found: list[ManifestImage
         image = by_reference[reference]
         if not image.digest:
             sizes[reference] = (
-                oci_layout.size_of(image.layout) if image.layout else _get_size(registry, image.source, image.reduced)
+                oci_layout.compute_size(image.layout)
+                if image.layout
+                else _get_size(registry, image.source, image.reduced)
             )
 
-    for _ in side_by_side(by_reference, weigh, world.config.mirror.parallel):
+    for _ in run_side_by_side(by_reference, weigh, world.config.mirror.parallel):
         pass
     total = sum(sizes.values())
     rate = registry.measure_push_rate(MOMENT) if total else 0.0

@@ -129,7 +129,7 @@ class Bench:
         if self._wanted - {"list"}:
             source = test_command.provide(self._world)
             if "poll" in self._wanted:
-                server = source.binary("go-git-server", "git-server")
+                server = source.get_program("go-git-server", "git-server")
                 self._results["poll"] = bench_poller.measure_poll(self._world, server, self._folder / "poll")
             if self._wanted & SUPPLIES:
                 self._measure_supplies()

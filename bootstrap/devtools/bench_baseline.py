@@ -86,7 +86,7 @@ def make_environ(world: World, source: Source, folder: Path) -> dict[str, str]:
         "KIND_EXPERIMENTAL_DOCKER_NETWORK": constants.network(world.config.name),
         "KIND": str(world.images.tool("kind")),
         "CRANE": str(world.images.tool("crane")),
-        "KUBECTL": str(source.binary("go-kubernetes", "kubectl")),
+        "KUBECTL": str(source.get_program("go-kubernetes", "kubectl")),
         "NODE_IMAGE": lock.node_image,
         "REGISTRY_IMAGE": lock.registry_image,
         "REGISTRY_HOST": constants.REGISTRY_HOST,

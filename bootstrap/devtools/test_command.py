@@ -92,7 +92,7 @@ def _run_slow(world: World, names: Sequence[str], keep: bool) -> list[Result]:
     with engine_held(world), tempfile.TemporaryDirectory(prefix="tekton-bootstrap-test-") as folder:
         source = provide(world)
         for name, (part, program) in PROGRAMS.items():
-            (Path(folder) / name).symlink_to(source.binary(part, program))
+            (Path(folder) / name).symlink_to(source.get_program(part, program))
         lanes = slow_lanes(source, folder, keep)
         return run_lanes(
             world, [each for each in lanes if each.name in names], slow_width(host.cores(), host.memory_gib())
@@ -125,8 +125,8 @@ def go_checks(source: Source) -> list[Check]:
     Never from Go's cache of test results: it does not see changes of files outside the module, and one module's
     tests read what the golden tests expect.
     """
-    go = source.go(lambda _: None)
-    environ = go.environ() | {"GOOS": "", "GOARCH": ""}
+    go = source.provide_go(lambda _: None)
+    environ = go.make_environment() | {"GOOS": "", "GOARCH": ""}
     return [
         Check(f"go {words[0]} {module}", (str(go.toolchain.go), *words, "./..."), 600, environ, module)
         for module in OWN_MODULES

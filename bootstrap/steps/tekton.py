@@ -18,7 +18,7 @@ from bootstrap.steps.credentials import make_pull_secrets
 from bootstrap.steps.manifest_step import Key, ManifestStep, render
 from bootstrap.steps.trusted_cas import read_trusted_cas
 from bootstrap.supply.build_catalog import PIPELINE, TRIGGERS
-from bootstrap.supply.golang import module_version
+from bootstrap.supply.golang import read_module_version
 from bootstrap.supply.tekton_releases import is_dashboard
 from bootstrap.world import World
 
@@ -52,7 +52,7 @@ class Versions:
 def read_versions(world: World) -> Versions:
     """The versions that this checkout installs, from images/tekton/go.mod. Raises KeyError."""
     go_mod = world.project / "images/tekton/go.mod"
-    return Versions(module_version(go_mod, PIPELINE), module_version(go_mod, TRIGGERS))
+    return Versions(read_module_version(go_mod, PIPELINE), read_module_version(go_mod, TRIGGERS))
 
 
 @dataclass(frozen=True)

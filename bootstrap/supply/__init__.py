@@ -1,1 +1,1 @@
-"""Where images come from. A supply turns the image list into a lock of digests; see `world.images`."""
+"""Where images come from. A supply provides every image and the lock with their digests; see `world.image_supply`."""

@@ -1,7 +1,7 @@
-"""`supply: auto`: what is in reach is measured in two seconds, and the nearest supply that has all of it is taken.
+"""`supply: auto`: asks in two seconds which supplies answer, and takes the nearest one that has every image.
 
-An environment that exists keeps the supply that it was made with: another one may bring another node image, which
-would be a new cluster.
+An environment that exists keeps the supply that it was made with, because another one may have another node image,
+which would need a new cluster.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from bootstrap.core.errors import BootstrapError, UsageError
 from bootstrap.settings.config import Config
 from bootstrap.supply import bundle_file, upstream_lock
-from bootstrap.supply.mirror import ENVIRONMENT, environment_tag
-from bootstrap.supply.versions import versions
+from bootstrap.supply.mirror import ENVIRONMENT, make_environment_tag
+from bootstrap.supply.versions import read_versions
 from bootstrap.world import probe
 from bootstrap.world.probe import all_within
 from bootstrap.world.registry.http import RegistryHttp
@@ -29,7 +29,7 @@ ORDER = ("bundle", "mirror", "upstream", "source")
 
 @dataclass(frozen=True)
 class Option:
-    """Whether a supply has what this checkout needs; why, or why not."""
+    """Whether a supply has what this checkout needs, and why or why not."""
 
     fits: bool
     why: str
@@ -37,6 +37,8 @@ class Option:
 
 @dataclass(frozen=True)
 class Choice:
+    """The supply that is taken, and why."""
+
     supply: str
     why: str
 
@@ -46,8 +48,8 @@ PUBLIC_ADDRESS = {"docker.io": "registry-1.docker.io"}
 LATE = Option(False, f"it does not answer within {LIMIT:g} s")
 
 
-def decide(found: Mapping[str, Option]) -> Choice:
-    """The first of ORDER that fits, and what kept the ones before it from being taken. source always does."""
+def pick_supply(found: Mapping[str, Option]) -> Choice:
+    """The first supply of ORDER that fits, with what is wrong with those before it. source always fits."""
     lost: list[str] = []
     for name in ORDER:
         option = found.get(name)
@@ -58,10 +60,11 @@ def decide(found: Mapping[str, Option]) -> Choice:
     return Choice("source", "; ".join(["everything is built here", *lost]))
 
 
-def choose(shell: Shell, config: Config, project: Path, *, made_with: str = "", without: str = "") -> Choice:
-    """made_with: the supply of an environment that exists, "" for a new one. without: one that is not to be taken.
+def choose_supply(shell: Shell, config: Config, project: Path, *, made_with: str = "", without: str = "") -> Choice:
+    """The supply for this command.
 
-    Raises UsageError where the settings lack what that supply needs.
+    made_with: the supply of an environment that exists, "" for a new one. without: a supply that is not to be taken, ""
+    for none. Raises UsageError if the settings lack what the supply of `made_with` needs.
     """
     if made_with and made_with != without:
         needed = {"bundle": ("bundle.file", config.bundle.file), "mirror": ("mirror.registry", config.mirror.registry)}
@@ -71,16 +74,19 @@ def choose(shell: Shell, config: Config, project: Path, *, made_with: str = "", 
             raise UsageError(message, hint=f"set {setting}, or another supply: --set supply=source")
         return Choice(made_with, f"environment {config.name} was made with it")
     probes: dict[str, Callable[[], Option]] = {
-        "bundle": lambda: bundle_option(config, project),
-        "mirror": lambda: mirror_option(shell, config, project),
-        "upstream": lambda: upstream_option(config, project),
+        "bundle": lambda: probe_bundle(config, project),
+        "mirror": lambda: probe_mirror(shell, config, project),
+        "upstream": lambda: probe_upstream(config, project),
     }
     probes.pop(without, None)
-    return decide(all_within(probes, LIMIT, late=LATE))
+    return pick_supply(all_within(probes, LIMIT, late=LATE))
 
 
-def bundle_option(config: Config, project: Path) -> Option:
-    """Its head is read, which is quick for a file of any size; its checksums are compared when it is used."""
+def probe_bundle(config: Config, project: Path) -> Option:
+    """Whether the bundle of `bundle.file` is for this checkout and architecture.
+
+    Only its description is read, which is quick for a file of any size; its checksums are compared when it is used.
+    """
     if not config.bundle.file:
         return Option(False, "bundle.file is not set")
     file = Path(config.bundle.file).expanduser().absolute()
@@ -88,16 +94,17 @@ def bundle_option(config: Config, project: Path) -> Option:
         said, _ = bundle_file.describe(file)
     except BootstrapError as error:
         return Option(False, error.message)
-    if said.arch != config.architecture or dict(said.versions) != versions(project):
+    if said.arch != config.architecture or dict(said.versions) != read_versions(project):
         return Option(False, f"{file.name} was made for another architecture, or by another version")
     return Option(True, f"{file.name} has what this checkout needs")
 
 
-def mirror_option(shell: Shell, config: Config, project: Path) -> Option:
+def probe_mirror(shell: Shell, config: Config, project: Path) -> Option:
+    """Whether the registry of `mirror.registry` answers, and has the images of this checkout."""
     if not config.mirror.registry:
         return Option(False, "mirror.registry is not set")
     registry = config.mirror.registry
-    name = f"{ENVIRONMENT}:{environment_tag(config.architecture, versions(project))}"
+    name = f"{ENVIRONMENT}:{make_environment_tag(config.architecture, read_versions(project))}"
     answer = RegistryHttp(shell, config.mirror, LIMIT).find_manifest(name)
     if answer.status == 200:
         return Option(True, f"{registry} has what this checkout needs")
@@ -110,14 +117,14 @@ def mirror_option(shell: Shell, config: Config, project: Path) -> Option:
     return Option(False, causes.get(answer.status, f"{registry} answers {answer.status}"))
 
 
-def upstream_option(config: Config, project: Path) -> Option:
-    """Its lock has to be whole; then the host of the releases and every registry in it, or its copy, has to answer."""
+def probe_upstream(config: Config, project: Path) -> Option:
+    """Whether the lock is complete, and the host of the releases and every registry of it, or its copy, answers."""
     settings = config.upstream
     try:
         lock = upstream_lock.read(project / Path(settings.lock).expanduser())
     except BootstrapError as error:
         return Option(False, error.message)
-    if upstream_lock.gaps(lock, upstream_lock.wanted(project), config.architecture):
+    if upstream_lock.find_gaps(lock, upstream_lock.read_wanted(project), config.architecture):
         return Option(False, f"{settings.lock} is not complete ({upstream_lock.COMMAND})")
     copies = dict(each.split("=", 1) for each in settings.registries)
     domains = sorted({image.parsed.domain for image in lock.images.values()})

@@ -1,7 +1,7 @@
-"""The content-addressed cache: one folder per part and key, complete or absent.
+"""A cache of results by content: one folder per part and key, which is complete or absent.
 
-A result appears by one rename, so a killed build leaves nothing that looks finished. A lock file per
-part lets two commands build side by side: the second waits and then finds the first one's result.
+A result appears by one rename, so a killed build leaves nothing that looks finished. A lock file per part lets two
+commands build side by side: the second waits and then finds the first one's result.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ KEEP = 2
 _UNFINISHED = ".new-"
 
 
-def key_of(*inputs: bytes | str) -> str:
-    """The key of a part: 16 hex digits over all inputs, each framed by its length."""
+def compute_key(*inputs: bytes | str) -> str:
+    """The key of a part: the first 16 hex digits of the SHA-256 of all inputs, each preceded by its length."""
     digest = hashlib.sha256()
     for item in inputs:
         data = item.encode() if isinstance(item, str) else item
@@ -33,8 +33,8 @@ def key_of(*inputs: bytes | str) -> str:
     return digest.hexdigest()[:16]
 
 
-def tree_key(root: Path, paths: Iterable[Path]) -> str:
-    """The key of files: paths below `root`, whether they are programs, contents; of a symbolic link, its target."""
+def compute_tree_key(root: Path, paths: Iterable[Path]) -> str:
+    """The key of files: their paths below `root`, whether they are executable, and their contents or link targets."""
     inputs: list[bytes | str] = []
     for path in sorted(paths):
         inputs.append(str(path.relative_to(root)))
@@ -42,38 +42,41 @@ def tree_key(root: Path, paths: Iterable[Path]) -> str:
             inputs += ["link", str(path.readlink())]
         else:
             inputs += ["111" if path.stat().st_mode & 0o100 else "0", path.read_bytes()]
-    return key_of(*inputs)
+    return compute_key(*inputs)
 
 
 class Store:
-    """Folders `root/store/<part>/<key>`."""
+    """The cache's folders `root/store/PART/KEY`, and its locks."""
 
     def __init__(self, root: Path, clock: Clock) -> None:
         self.root = root
         self._clock = clock
 
-    def path(self, part: str, key: str) -> Path:
+    def get_path(self, part: str, key: str) -> Path:
+        """The folder of a part and key, whether it exists or not."""
         return self.root / "store" / part / key
 
     def has(self, part: str, key: str) -> bool:
-        return self.path(part, key).is_dir()
+        """Whether the result is there."""
+        return self.get_path(part, key).is_dir()
 
     def put(self, part: str, key: str, build: Callable[[Path], None], waiting: Callable[[], None]) -> Path:
-        """The folder of (part, key); `build(empty folder)` is called only if it is not there.
+        """The folder of a part and key. `build` is called with an empty folder to fill, only if the result is not
+        there.
 
-        `waiting` is called once if another process is building this part. Raises Interrupted while it waits,
-        and whatever `build` raises.
+        waiting: called once if another process is building this part. Raises Interrupted while it waits, and whatever
+        `build` raises.
         """
-        target = self.path(part, key)
-        with self.locked(part, waiting):
+        target = self.get_path(part, key)
+        with self.hold_lock(part, waiting):
             if target.is_dir():
                 os.utime(target)
             else:
                 self._build(target, build)
         return target
 
-    def scratch(self, name: str) -> Path:
-        """An empty folder for work in progress. Only for the holder of the lock `name`: what is in it goes."""
+    def make_scratch(self, name: str) -> Path:
+        """An empty folder for work in progress; what was in it is deleted. Only for the holder of the lock `name`."""
         folder = self.root / "tmp" / name
         if folder.exists():
             shutil.rmtree(folder)
@@ -81,8 +84,12 @@ class Store:
         return folder
 
     @contextlib.contextmanager
-    def locked(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold the lock `name`; the kernel frees it when the process ends, however it does."""
+    def hold_lock(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold the lock `name`. The kernel frees it when the process ends, however it ends. Raises Interrupted while it
+        waits.
+
+        waiting: called once if another process holds it.
+        """
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{name}.lock").open("w") as handle:

@@ -1,6 +1,6 @@
 """What is built, from what: the list of parts, as data.
 
-The repr of a part is an input of its key, so what makes no difference to the result is left out of it.
+The repr of a part is an input of its key, so fields that do not change the result are left out of the repr.
 Costs are seconds of a cold build on two cores, measured once; they only weigh the progress estimate.
 """
 
@@ -17,10 +17,10 @@ TRIGGERS = "github.com/tektoncd/triggers"
 
 @dataclass(frozen=True)
 class GoPart:
-    """Programs from one go.mod. module: folder in the checkout; packages: program -> package.
+    """Programs from one go.mod. module: its folder in the checkout. packages: program -> Go package.
 
-    version_of: the dependency whose version becomes Kubernetes' own (`gitVersion`). native: for the
-    machine that builds, not for the nodes.
+    version_of: the dependency whose version becomes Kubernetes' own (`gitVersion`). native: built for this machine, not
+    for the nodes.
     """
 
     name: str
@@ -36,11 +36,11 @@ class GoPart:
 
 @dataclass(frozen=True)
 class ImagePart:
-    """One image from a Dockerfile. folder: its context in the checkout.
+    """One image from a Dockerfile. folder: that of its build context in the checkout.
 
-    bases: build argument -> image part.  files: path in the context -> "GOPART/program".
+    bases: build argument -> image part. files: path in the context -> "GOPART/PROGRAM".
     copies: path in the context -> file or folder of the checkout.
-    preload: every node has it from the start.  exported: it is needed as an OCI layout, not only in the engine.
+    preload: the node image holds it. exported: it is needed as an OCI layout, not only in the engine.
     """
 
     name: str
@@ -54,6 +54,7 @@ class ImagePart:
 
     @property
     def needs(self) -> tuple[str, ...]:
+        """The names of the parts that it is made from."""
         return (*self.bases.values(), *(source.split("/")[0] for source in self.files.values()))
 
 

@@ -1,4 +1,4 @@
-"""Build contexts: the folders that images are built from, filled with files of the checkout and built programs."""
+"""Fills build contexts: the folders that images are built from, with files of the checkout and built programs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bootstrap.supply.cache_keys import NOT_CONTEXT
 
 
 class Contexts:
-    """program: ("go-etcd", "etcd") -> its file."""
+    """project: the checkout. program: gives the file of a built program, such as ("go-etcd", "etcd")."""
 
     def __init__(self, project: Path, program: Callable[[str, str], Path]) -> None:
         self._project = project
         self._program = program
 
-    def image(self, part: ImagePart, folder: Path) -> None:
-        """Of an image with a Dockerfile: its folder, and what the part says of copies and programs."""
+    def fill_image(self, part: ImagePart, folder: Path) -> None:
+        """Fill `folder` for an image with a Dockerfile: its own folder, and the part's copies and programs."""
         self.copy(part.folder, folder)
         for target, source in part.copies.items():
             copy = self._project / source
@@ -30,15 +30,18 @@ class Contexts:
                 shutil.copy(copy, folder / target)
         for target, source in part.files.items():
             name, program = source.split("/")
-            place(self._program(name, program), folder / target)
+            place_file(self._program(name, program), folder / target)
 
-    def trusting(self, source: str, folder: Path) -> None:
-        """A folder of the checkout, with the authorities that this machine trusts."""
+    def fill_with_cas(self, source: str, folder: Path) -> None:
+        """Fill `folder` with a folder of the checkout and the certificates that this machine trusts.
+
+        source: its path.
+        """
         self.copy(source, folder)
         shutil.copy(rootfs.CA_BUNDLE, folder)
 
-    def golang(self, root: Path, folder: Path) -> None:
-        """root: of the toolchain."""
+    def fill_golang(self, root: Path, folder: Path) -> None:
+        """Fill `folder` for the image golang. root: the folder of the Go toolchain."""
         self.copy("images/golang", folder)
         (folder / "go").mkdir()
         ignore = shutil.ignore_patterns("*_test.go", "testdata", "obj", "__pycache__")
@@ -50,12 +53,13 @@ class Contexts:
                 shutil.copy(source, target)
 
     def copy(self, source: str, folder: Path) -> None:
+        """Copy a folder of the checkout into `folder`, without sources, documents and caches (NOT_CONTEXT)."""
         ignore = shutil.ignore_patterns(*NOT_CONTEXT)
         shutil.copytree(self._project / source, folder, ignore=ignore, symlinks=True, dirs_exist_ok=True)
 
 
-def place(source: Path, target: Path) -> None:
-    """A hard link where the file systems allow it: contexts repeat files of 100 MB and more."""
+def place_file(source: Path, target: Path) -> None:
+    """Link `target` to `source`, or copy it to another file system: contexts repeat files of 100 MB and more."""
     try:
         target.hardlink_to(source)
     except OSError:
@@ -63,6 +67,6 @@ def place(source: Path, target: Path) -> None:
 
 
 def make_writable(folder: Path) -> None:
-    """Go's module folders are read-only, and so are copies of them."""
+    """Let the owner write the folder and all below it: Go's module folders are read-only, and so are copies of them."""
     for path in (folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode | 0o200)

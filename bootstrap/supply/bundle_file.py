@@ -53,8 +53,10 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 @dataclass(frozen=True)
 class Description:
-    """versions: "kubernetes", "pipelines", "triggers" -> "v1.9.0". seeds: "library/golang:1" -> digest; the layout has
-    them by that name, and images by their logical names.
+    """What is in a bundle.
+
+    versions: "kubernetes", "pipelines", "triggers" -> "v1.9.0". seeds: "library/golang:1" -> digest; the layout names
+    them so, and images by their logical names.
     """
 
     arch: str
@@ -65,11 +67,15 @@ class Description:
     seeds: Mapping[str, str]
 
     def dump(self) -> bytes:
+        """As JSON, which `load` reads."""
         return json.dumps({"format": FORMAT} | asdict(self), indent=1).encode()
 
     @staticmethod
     def load(data: bytes) -> Description:
-        """Raises ValueError for what is no description, LookupError for one of another format."""
+        """The description in this JSON.
+
+        Raises ValueError for something else, LookupError(FORMAT) for another format.
+        """
         try:
             found: dict[str, Any] = json.loads(data)
             number = found.pop("format")
@@ -85,24 +91,26 @@ class Description:
 
 
 class Writer:
-    """Adds members to a tar file, and their checksums at the end."""
+    """Writes the members of a bundle to a tar file, and their checksums at the end."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT)  # noqa: SIM115
         self._sums: dict[str, str] = {}
 
     def put(self, name: str, data: bytes) -> None:
+        """Add a member with these bytes."""
         self._add(name, io.BytesIO(data), len(data), 0o644)
 
     def add(self, name: str, path: Path, mode: int = 0o644) -> None:
+        """Add a file as a member. mode: its permissions."""
         with path.open("rb") as source:
             self._add(name, source, os.fstat(source.fileno()).st_size, mode)
 
-    def layouts(self, named: Mapping[str, Path]) -> None:
-        """One OCI layout of those layouts."""
+    def add_layouts(self, named: Mapping[str, Path]) -> None:
+        """Add OCI layouts as one layout, each image by its name; blobs that several share are added once."""
         manifests = []
         for name, layout in named.items():
-            manifests.append(oci_layout.manifest_of(layout) | {"annotations": {REF_NAME: name}})
+            manifests.append(oci_layout.read_descriptor(layout) | {"annotations": {REF_NAME: name}})
             for blob in sorted((layout / BLOBS).iterdir()):
                 if BLOBS + blob.name not in self._sums:
                     self.add(BLOBS + blob.name, blob)
@@ -111,6 +119,7 @@ class Writer:
         self.put("index.json", json.dumps(index).encode())
 
     def close(self) -> None:
+        """Add the checksums, and end the tar file."""
         lines = [f"{digest}  {name}\n" for name, digest in self._sums.items()]
         self.put(CHECKSUMS, "".join(lines).encode())
         self._tar.close()
@@ -140,7 +149,7 @@ class _Hashing(io.RawIOBase):
 
 
 def describe(file: Path) -> tuple[Description, bytes]:
-    """What the file says of itself, and those very bytes. Raises UsageError."""
+    """The description of a bundle, and its bytes. Raises UsageError for a file that cannot be read or is no bundle."""
     try:
         with tarfile.open(file, "r|") as tar:
             first = tar.next()
@@ -165,7 +174,7 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 @dataclass(frozen=True)
 class Member:
-    """Where the bytes of a member are in the file."""
+    """Where the bytes of a member are in the file, in bytes from its beginning."""
 
     name: str
     offset: int
@@ -173,7 +182,7 @@ class Member:
 
 
 class _Stopped(Exception):
-    """Something else has failed, which is what is told."""
+    """Another thread has failed, and its error is the one to raise."""
 
 
 Load = Callable[[str, IO[bytes]], None]
@@ -181,11 +190,11 @@ Load = Callable[[str, IO[bytes]], None]
 
 
 def unpack(file: Path, folder: Path, say: Callable[[str], None], load: Load) -> None:
-    """Check every member; keep those that are used from `folder`, with a layout for each image, see `layout`.
+    """Check every member, and keep those that are used in `folder`, with a layout for each image, see `get_layout`.
 
-    The engine's archives are handed to `load` while they are checked, beside all others: what it has made of them is
-    not to be used before this returns. Raises UsageError with the name of the member that is wrong, and what `load`
-    raises; what is in `folder` then is of no use.
+    load: gets the engine's archives while they are checked, beside all other members. What it has made of them is not
+    to be used before this returns. Raises UsageError with the name of the member that is wrong, and what `load` raises;
+    then what is in `folder` is of no use.
     """
     members = scan(file)
     archives = [each for each in members if each.name.startswith(ENGINE)]
@@ -213,14 +222,17 @@ def unpack(file: Path, folder: Path, say: Callable[[str], None], load: Load) -> 
 
 
 def load_again(file: Path, name: str, digest: str, load: Load) -> None:
-    """Hand over one of the engine's archives, whose checksum is known. Raises UsageError if it is not that any more."""
+    """Give `load` one of the engine's archives again.
+
+    digest: its checksum. Raises UsageError if the file has changed.
+    """
     member = next((each for each in scan(file) if each.name == f"{ENGINE}{name}.tar"), None)
     if member is None or _load(file, member, load, threading.Event())[member.name] != digest:
-        raise _wrong(file, f"{ENGINE}{name}.tar is damaged")
+        raise _make_error(file, f"{ENGINE}{name}.tar is damaged")
 
 
 def scan(file: Path) -> list[Member]:
-    """All members, without reading what is in them. Raises UsageError."""
+    """All members, without reading their contents. Raises UsageError for what does not belong into a bundle."""
     found: dict[str, Member] = {}
     name = ""
     try:
@@ -228,15 +240,15 @@ def scan(file: Path) -> list[Member]:
             for member in tar:
                 name = member.name
                 if name in found or not member.isreg() or member.issparse() or not _MEMBER.fullmatch(name):
-                    raise _wrong(file, f"{name[:80]} does not belong into a bundle")
+                    raise _make_error(file, f"{name[:80]} does not belong into a bundle")
                 found[name] = Member(name, member.offset_data, member.size)
             end = max((each.offset + each.size for each in found.values()), default=0)
     except (tarfile.TarError, EOFError, ValueError, OverflowError):
-        raise _wrong(file, f"it is cut off or damaged at {name or 'its beginning'}") from None
+        raise _make_error(file, f"it is cut off or damaged at {name or 'its beginning'}") from None
     if file.stat().st_size < end:
-        raise _wrong(file, f"it is cut off at {name}")
+        raise _make_error(file, f"it is cut off at {name}")
     if name != CHECKSUMS:  # which is written last
-        raise _wrong(file, f"it is cut off or damaged after {name or 'its beginning'}")
+        raise _make_error(file, f"it is cut off or damaged after {name or 'its beginning'}")
     return list(found.values())
 
 
@@ -251,12 +263,12 @@ def _keep_all(
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with target.open("wb") as kept:
-            for data in _pieces(file, member, stop):
+            for data in _read_pieces(file, member, stop):
                 digest.update(data)
                 kept.write(data)
         sums[member.name] = digest.hexdigest()
         if member.name.startswith(BLOBS) and sums[member.name] != member.name.removeprefix(BLOBS):
-            raise _wrong(file, f"{member.name} is damaged")
+            raise _make_error(file, f"{member.name} is damaged")
     return sums
 
 
@@ -277,7 +289,7 @@ def _feed(file: Path, member: Member, writer: int, stop: threading.Event) -> str
     """The digest of what was read, which is not all of it if nobody took it."""
     digest = hashlib.sha256()
     with os.fdopen(writer, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
-        for data in _pieces(file, member, stop):
+        for data in _read_pieces(file, member, stop):
             digest.update(data)
             left = memoryview(data)
             while left:
@@ -285,7 +297,7 @@ def _feed(file: Path, member: Member, writer: int, stop: threading.Event) -> str
     return digest.hexdigest()
 
 
-def _pieces(file: Path, member: Member, stop: threading.Event) -> Iterator[bytes]:
+def _read_pieces(file: Path, member: Member, stop: threading.Event) -> Iterator[bytes]:
     """The member's bytes. Raises UsageError where the file ends before it does, _Stopped once `stop` is set."""
     with file.open("rb") as source:
         source.seek(member.offset)
@@ -295,7 +307,7 @@ def _pieces(file: Path, member: Member, stop: threading.Event) -> Iterator[bytes
                 raise _Stopped
             data = source.read(min(left, oci_layout.CHUNK))
             if not data:
-                raise _wrong(file, f"it is cut off at {member.name}")
+                raise _make_error(file, f"it is cut off at {member.name}")
             left -= len(data)
             yield data
 
@@ -304,16 +316,16 @@ def _compare(file: Path, sums: Mapping[str, str], text: str) -> None:
     wanted = {match[2]: match[1] for match in map(_LINE.fullmatch, text.splitlines()) if match}
     for name in sorted({*wanted, *sums} - {CHECKSUMS}):
         if name not in sums:
-            raise _wrong(file, f"{name} is missing")
+            raise _make_error(file, f"{name} is missing")
         if name not in wanted:
-            raise _wrong(file, f"{CHECKSUMS} does not know {name}")
+            raise _make_error(file, f"{CHECKSUMS} does not know {name}")
         if sums[name] != wanted[name]:
-            raise _wrong(file, f"{name} is damaged")
+            raise _make_error(file, f"{name} is damaged")
     needed = {DESCRIPTION, TEKTON, "index.json"}
     needed |= {f"{ENGINE}{name}.tar" for name in ARCHIVES} | {f"{TOOLS}{name}" for name in PROGRAMS}
     lost = needed - set(sums)
     if lost:
-        raise _wrong(file, f"{min(lost)} is missing")
+        raise _make_error(file, f"{min(lost)} is missing")
 
 
 def _split(file: Path, folder: Path) -> None:
@@ -321,8 +333,8 @@ def _split(file: Path, folder: Path) -> None:
     try:
         manifests = json.loads((folder / "index.json").read_bytes())["manifests"]
         for descriptor in manifests:
-            target = layout(folder, str(descriptor["annotations"][REF_NAME]))
-            for digest in _blobs(folder, descriptor):
+            target = get_layout(folder, str(descriptor["annotations"][REF_NAME]))
+            for digest in _list_blobs(folder, descriptor):
                 kept = target / BLOBS / digest
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 if not kept.exists():
@@ -330,28 +342,28 @@ def _split(file: Path, folder: Path) -> None:
             plain = {key: value for key, value in descriptor.items() if key != "annotations"}
             oci_layout.write_index(target, [plain])
     except (ValueError, KeyError, TypeError, FileNotFoundError):
-        raise _wrong(file, "its images are not complete") from None
+        raise _make_error(file, "its images are not complete") from None
 
 
-def _blobs(folder: Path, descriptor: Mapping[str, Any]) -> Iterator[str]:
+def _list_blobs(folder: Path, descriptor: Mapping[str, Any]) -> Iterator[str]:
     """Hex digests of a manifest and of all that it names. Raises ValueError for what is no digest."""
-    manifest = _hex(descriptor)
+    manifest = _get_hex(descriptor)
     yield manifest
     found = json.loads((folder / BLOBS / manifest).read_bytes())
-    yield from map(_hex, (found["config"], *found["layers"]))
+    yield from map(_get_hex, (found["config"], *found["layers"]))
 
 
-def _hex(descriptor: Mapping[str, Any]) -> str:
+def _get_hex(descriptor: Mapping[str, Any]) -> str:
     match = _DIGEST.fullmatch(str(descriptor["digest"]))
     if not match:
         raise ValueError("not a digest")
     return match[1]
 
 
-def layout(folder: Path, name: str) -> Path:
-    """Where an unpacked bundle has the layout of an image or a seed."""
+def get_layout(folder: Path, name: str) -> Path:
+    """The folder in which an unpacked bundle has the layout of an image or a seed."""
     return folder / "layouts" / re.sub(r"[^a-z0-9.-]", "_", name)
 
 
-def _wrong(file: Path, why: str) -> UsageError:
+def _make_error(file: Path, why: str) -> UsageError:
     return UsageError(f"{file}: {why}", hint="copy the file again, or make it again: invoke bundle")

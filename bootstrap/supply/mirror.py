@@ -1,6 +1,6 @@
-"""Supply `mirror`: everything from a registry of the user's that `invoke mirror` has filled; nothing is built.
+"""Supply `mirror`: everything from a registry of the user that `invoke mirror` has filled.
 
-Only kind and crane are compiled, from Go modules: something has to fetch the first image.
+Only kind and crane are compiled, from Go modules, because something has to fetch the first image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bootstrap.core.errors import CommandError, PreconditionError, UsageError
 from bootstrap.core.model import Lock, Object, Pending, Ready, Verdict
 from bootstrap.core.workers import Workers
 from bootstrap.supply import bundle_file, oci_layout
-from bootstrap.supply.build_cache import Store, key_of
+from bootstrap.supply.build_cache import Store, compute_key
 from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON, Description
 from bootstrap.supply.source import Source
 from bootstrap.world.engine.protocol import Engine
@@ -29,28 +29,31 @@ DIGESTS = "engine.json"
 """Of its files the one that says by which digest the engine's two images were pushed: {"node:KEY": "sha256:..."}."""
 
 
-def tag_of(digest: str) -> str:
-    """sha256:1234... -> "123456789abc"."""
+def make_tag(digest: str) -> str:
+    """ "sha256:1234..." -> "123456789abc"."""
     return digest.partition(":")[2][:12]
 
 
-def environment_tag(arch: str, versions: Mapping[str, str]) -> str:
-    """Of what fits a checkout: "amd64-v1.36.3-v1.9.0-v0.35.0"."""
+def make_environment_tag(arch: str, versions: Mapping[str, str]) -> str:
+    """The tag of the environment image for a checkout, such as "amd64-v1.36.3-v1.9.0-v0.35.0"."""
     return "-".join([arch, *versions.values()])
 
 
-def engine_name(image: str) -> str:
-    """What the engine runs, as the mirror names it: "tekton-bootstrap/node:KEY" -> "node:KEY"."""
+def make_engine_name(image: str) -> str:
+    """The name in the mirror of an image of the engine: "tekton-bootstrap/node:KEY" -> "node:KEY"."""
     return image.rpartition("/")[2]
 
 
-def seed_name(seed: str, digest: str) -> str:
-    """ "library/golang:1.26" -> "golang:123456789abc"; two tags of one image are one."""
-    return f"{seed.rpartition('/')[2].partition(':')[0]}:{tag_of(digest)}"
+def make_seed_name(seed: str, digest: str) -> str:
+    """The name of a seed in the mirror: "library/golang:1.26" -> "golang:123456789abc".
+
+    Two tags of one image are one.
+    """
+    return f"{seed.rpartition('/')[2].partition(':')[0]}:{make_tag(digest)}"
 
 
-def described(data: bytes, address: str) -> Description:
-    """What the mirror at `address` says of itself. Raises UsageError where this version cannot read it."""
+def load_description(data: bytes, address: str) -> Description:
+    """The description that the mirror at `address` has. Raises UsageError if this version cannot read it."""
     try:
         return Description.load(data)
     except (LookupError, ValueError):
@@ -61,7 +64,10 @@ def described(data: bytes, address: str) -> Description:
 
 
 class Mirror:
-    """source: builds the tools. versions: what this checkout's manifests are made for."""
+    """The images of a mirror. source: builds kind and crane. versions: those of this checkout's manifests.
+
+    parallel: how many images are fetched at the same time.
+    """
 
     def __init__(
         self,
@@ -84,20 +90,26 @@ class Mirror:
         self._parallel = parallel
 
     def check(self) -> Verdict:
+        """Ready when all images are here and in the engine."""
         if not self.kept():
             return Pending("not all of the mirror's images are here yet")
         absent = [name for name in self._in_engine if not self._engine.has_image(name)]
         if absent:
             return Pending(f"{absent[0]} is not in the engine yet")
-        return Ready(f"{len(self._said.images)} images, from {self._address}")
+        return Ready(f"{len(self._description.images)} images, from {self._address}")
 
     def kept(self) -> bool:
-        if self._known() is None:
+        """Whether all images are here; the engine is not asked."""
+        if self._find_environment() is None:
             return False
         return all(layout.is_dir() for layout in {**self.layouts(), **self.seeds()}.values())
 
     def provide(self, line: StepLine) -> None:
-        """Raises PreconditionError for a registry that does not serve, UsageError for a mirror that does not fit."""
+        """Fetch the images that are missing.
+
+        Raises PreconditionError for a registry that does not serve, UsageError for a mirror that is not for this
+        checkout.
+        """
         self._source.build(["go-tools"], line)
         with self._registry(self.tool("crane")).log_in() as registry:
             registry.require_tls()
@@ -106,34 +118,49 @@ class Mirror:
             self._fetch_layouts(registry, line)
             for name, archive in self._in_engine.items():
                 if not self._engine.has_image(name):
-                    line.cause(f"fetching {engine_name(name)}")
+                    line.cause(f"fetching {make_engine_name(name)}")
                     self._load(registry, name, archive)
 
     def lock(self) -> Lock:
-        said = self._said
+        """The lock that the mirror describes. Raises PreconditionError if nothing was fetched yet."""
+        said = self._description
         return Lock({image.name: image for image in said.images}, said.node_image, said.registry_image)
 
     def tekton(self) -> list[Object]:
+        """Tekton's objects, images by logical name. Raises PreconditionError if nothing was fetched yet."""
         loaded: list[Object] = json.loads((self._folder / TEKTON).read_bytes())
         return loaded
 
     def tool(self, name: str) -> Path:
+        """The program `name`, "kind" or "crane", whether it is built or not."""
         return self._source.tool(name)
 
     def kubernetes(self) -> str:
-        return self._said.versions["kubernetes"]
+        """The version of Kubernetes in the node image, such as "v1.36.3".
+
+        Raises PreconditionError if nothing was fetched yet.
+        """
+        return self._description.versions["kubernetes"]
 
     def layouts(self) -> dict[str, Path]:
-        return {image.name: self._layout(image.name, image.digest) for image in self._said.images}
+        """The OCI layout folders of the images, by logical name.
+
+        Raises PreconditionError if nothing was fetched yet.
+        """
+        return {image.name: self._get_layout(image.name, image.digest) for image in self._description.images}
 
     def seeds(self) -> dict[str, Path]:
-        return {seed: self._layout(seed_name(seed, digest).partition(":")[0], digest) for seed, digest in self._pairs}
+        """What the registry holds from the start: "library/golang:1" -> OCI layout folder. Raises PreconditionError."""
+        return {
+            seed: self._get_layout(make_seed_name(seed, digest).partition(":")[0], digest)
+            for seed, digest in self._pairs
+        }
 
     # -- what is here ------------------------------------------------------------------------------
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:
-        return list(self._said.seeds.items())
+        return list(self._description.seeds.items())
 
     @property
     def _address(self) -> str:
@@ -141,41 +168,41 @@ class Mirror:
 
     @property
     def _part(self) -> str:
-        """Of the store: each mirror and each checkout's versions have environments of their own, and so has each format
-        of what they say: one that another version of this program has kept here is as good as none.
+        """The part of the store for this mirror, checkout and format; what another version of this program keeps has
+        another.
         """
-        tag = environment_tag(self._arch, self._versions)
-        return f"mirror-{key_of(self._address, tag, str(bundle_file.FORMAT))}"
+        tag = make_environment_tag(self._arch, self._versions)
+        return f"mirror-{compute_key(self._address, tag, str(bundle_file.FORMAT))}"
 
-    def _known(self) -> Path | None:
-        """The folder of the environment that was fetched last."""
-        folders = [path for path in self._store.path(self._part, "x").parent.glob("[0-9a-f]*") if path.is_dir()]
+    def _find_environment(self) -> Path | None:
+        """The folder of the environment image that was fetched last, None if there is none."""
+        folders = [path for path in self._store.get_path(self._part, "x").parent.glob("[0-9a-f]*") if path.is_dir()]
         return max(folders, key=lambda path: path.stat().st_mtime, default=None)
 
     @property
     def _folder(self) -> Path:
-        known = self._known()
+        known = self._find_environment()
         if known is None:
             raise PreconditionError(f"nothing was fetched from {self._address} yet", hint="invoke up")
         return known
 
     @functools.cached_property
-    def _said(self) -> Description:
+    def _description(self) -> Description:
         return Description.load((self._folder / DESCRIPTION).read_bytes())
 
-    def _layout(self, name: str, digest: str) -> Path:
-        return self._store.path(f"mirrored-{name}", tag_of(digest))
+    def _get_layout(self, name: str, digest: str) -> Path:
+        return self._store.get_path(f"mirrored-{name}", make_tag(digest))
 
     @property
     def _in_engine(self) -> dict[str, Path]:
-        said = self._said
+        said = self._description
         folder = self._store.root / "tmp"
-        return {name: folder / f"{engine_name(name)}.tar" for name in (said.node_image, said.registry_image)}
+        return {name: folder / f"{make_engine_name(name)}.tar" for name in (said.node_image, said.registry_image)}
 
     # -- fetching ----------------------------------------------------------------------------------
 
     def _fetch_environment(self, registry: MirrorRegistry, line: StepLine) -> None:
-        name = f"{ENVIRONMENT}:{environment_tag(self._arch, self._versions)}"
+        name = f"{ENVIRONMENT}:{make_environment_tag(self._arch, self._versions)}"
         digest = registry.read_digest(name)
         if not digest:
             raise UsageError(
@@ -191,37 +218,42 @@ class Mirror:
                     source = tar.extractfile(member)
                     (folder / member).write_bytes(source.read() if source else b"")
             layer.unlink()
-            described((folder / DESCRIPTION).read_bytes(), registry.address)
+            load_description((folder / DESCRIPTION).read_bytes(), registry.address)
 
-        self._store.put(self._part, tag_of(digest), fetch, lambda: line.cause("another command fetches it"))
+        self._store.put(self._part, make_tag(digest), fetch, lambda: line.cause("another command fetches it"))
         self.__dict__.pop("_said", None)
 
     def _fetch_layouts(self, registry: MirrorRegistry, line: StepLine) -> None:
-        wanted = {f"{image.name}:{tag_of(image.digest)}": image.digest for image in self._said.images}
-        wanted |= {seed_name(seed, digest): digest for seed, digest in self._pairs}
-        todo = [name for name, digest in wanted.items() if not self._layout(name.partition(":")[0], digest).is_dir()]
+        wanted = {f"{image.name}:{make_tag(image.digest)}": image.digest for image in self._description.images}
+        wanted |= {make_seed_name(seed, digest): digest for seed, digest in self._pairs}
+        todo = [
+            name for name, digest in wanted.items() if not self._get_layout(name.partition(":")[0], digest).is_dir()
+        ]
 
         def fetch(name: str) -> None:
             self._store.put(
                 f"mirrored-{name.partition(':')[0]}",
-                tag_of(wanted[name]),
-                lambda folder: _pull(registry, name, wanted[name], folder),
+                make_tag(wanted[name]),
+                lambda folder: _pull_image(registry, name, wanted[name], folder),
                 lambda: None,
             )
 
-        for done, _ in enumerate(side_by_side(todo, fetch, self._parallel), 1):
+        for done, _ in enumerate(run_side_by_side(todo, fetch, self._parallel), 1):
             line.cause(f"{done} of {len(todo)} images")
 
     def _load(self, registry: MirrorRegistry, name: str, archive: Path) -> None:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        digest = json.loads((self._folder / DIGESTS).read_bytes())[engine_name(name)]
-        load_image(self._engine, registry, f"{engine_name(name).partition(':')[0]}@{digest}", name, archive)
+        digest = json.loads((self._folder / DIGESTS).read_bytes())[make_engine_name(name)]
+        load_image(self._engine, registry, f"{make_engine_name(name).partition(':')[0]}@{digest}", name, archive)
 
 
 def load_image(
     engine: Engine, registry: MirrorRegistry, source: str, name: str, archive: Path, platform: str = ""
 ) -> None:
-    """ "NAME@DIGEST" of a registry into the engine, as `name`. archive: a file to be used on the way."""
+    """Load the image "NAME@DIGEST" of a registry into the engine, as `name`.
+
+    archive: a file to use on the way. platform: "" for that of the engine. Raises CommandError, PreconditionError.
+    """
     try:
         reference = registry.pull_archive(source, archive, platform)
         engine.load_images(archive)
@@ -231,15 +263,18 @@ def load_image(
         archive.unlink(missing_ok=True)
 
 
-def _pull(registry: MirrorRegistry, name: str, digest: str, folder: Path) -> None:
-    """crane checks every blob by its digest; that it is the wanted image is checked here."""
+def _pull_image(registry: MirrorRegistry, name: str, digest: str, folder: Path) -> None:
+    """Pull a layout. crane checks every blob by its digest; that it is the wanted image is checked here."""
     registry.pull_layout(f"{name.partition(':')[0]}@{digest}", folder)
-    if oci_layout.manifest_of(folder)["digest"] != digest:
+    if oci_layout.read_digest(folder) != digest:
         raise CommandError(f"{registry.address} has another image as {name}", code=1, hint="invoke mirror --check")
 
 
-def side_by_side(names: Iterable[str], work: Callable[[str], object], parallel: int) -> Iterator[str]:
-    """`work` on each, some at a time; each name when its work has ended. Raises what the first failure was."""
+def run_side_by_side(names: Iterable[str], work: Callable[[str], object], parallel: int) -> Iterator[str]:
+    """Call `work` with each name, `parallel` at a time; yields each name when its work has ended.
+
+    Raises what the first failure was.
+    """
     workers: Workers[object] = Workers("mirror")
     waiting = list(names)
     while waiting or workers.busy:

@@ -1,4 +1,4 @@
-"""Public registries, each reached itself or at the copy that the settings name, by the one door to registries."""
+"""Public registries and the host of Tekton's releases, each reached itself or at the copy that the settings name."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bootstrap.core.clock import Clock
 from bootstrap.core.errors import NotFound, PreconditionError
 from bootstrap.objects.image_refs import Reference
 from bootstrap.settings.config import MirrorSettings, UpstreamSettings
-from bootstrap.supply.upstream_lock import PLATFORMS, Platform, PublicImage, untied
+from bootstrap.supply.upstream_lock import PLATFORMS, Platform, PublicImage, strip_digest
 from bootstrap.world.http_download import Access, get
 from bootstrap.world.registry.user import Advice, MirrorRegistry
 from bootstrap.world.shell import Shell
 
 
-class Publishers:
-    """crane: where the program is once it is built. Login, authority and plain HTTP are for copies alone."""
+class PublicRegistries:
+    """crane: gives the program once it is built. Login, CA and plain HTTP of the settings are for copies alone."""
 
     def __init__(self, shell: Shell, clock: Clock, crane: Callable[[], Path], settings: UpstreamSettings) -> None:
         self._shell = shell
@@ -29,8 +29,8 @@ class Publishers:
         self._greeted: set[str] = set()
         self._lock = threading.Lock()
 
-    def document(self, path: str) -> bytes:
-        """A file below upstream.releases. Raises NotFound, PreconditionError."""
+    def fetch_document(self, path: str) -> bytes:
+        """The bytes of a file below `upstream.releases`. Raises NotFound, PreconditionError."""
         settings, own = self._settings, type(self._settings)()
         url = f"{settings.releases.rstrip('/')}/{path}"
         if settings.releases == own.releases:
@@ -42,7 +42,7 @@ class Publishers:
 
     @contextlib.contextmanager
     def open(self, reference: Reference) -> Iterator[tuple[MirrorRegistry, str]]:
-        """The door to where the image is, and its repository below that."""
+        """The registry that has the image, logged in, and the image's repository there. Raises PreconditionError."""
         copy = self._copies.get(reference.domain, "")
         address, _, folder = (copy or reference.domain).partition("/")
         given = self._settings
@@ -58,26 +58,26 @@ class Publishers:
         )
         with door.log_in() as registry:
             if copy:
-                self._greet(address, registry)
+                self._require_tls_once(address, registry)
             yield registry, reference.path
 
     def resolve(self, reference: Reference) -> PublicImage:
-        """What is behind it now, for each platform of ours. Raises NotFound, PreconditionError."""
+        """The digests that a reference leads to now, for each of our platforms. Raises NotFound, PreconditionError."""
         with self.open(reference) as (registry, path):
             digest = reference.digest or registry.read_digest(f"{path}:{reference.tag or 'latest'}")
             if not digest:
                 raise NotFound(f"{registry.address} does not have {path}:{reference.tag or 'latest'}")
             top = registry.read_manifest(f"{path}@{digest}")
             platforms = {}
-            for arch, child in self._platforms(registry, path, digest, top).items():
+            for arch, child in self._find_platforms(registry, path, digest, top).items():
                 document = top if child == digest else registry.read_manifest(f"{path}@{child}")
                 size = sum(int(each["size"]) for each in (document["config"], *document["layers"]))
                 platforms[arch] = Platform(child, size)
-        return PublicImage(str(untied(reference)), digest, platforms)
+        return PublicImage(str(strip_digest(reference)), digest, platforms)
 
     @staticmethod
-    def _platforms(registry: MirrorRegistry, path: str, digest: str, top: dict[str, object]) -> dict[str, str]:
-        """Architecture -> digest of the image for it, in an index or alone."""
+    def _find_platforms(registry: MirrorRegistry, path: str, digest: str, top: dict[str, object]) -> dict[str, str]:
+        """Architecture -> digest of the image for it, from an index or from a single image."""
         children = top.get("manifests")
         if not isinstance(children, list):
             arch = str(registry.read_config(f"{path}@{digest}").get("architecture"))
@@ -89,8 +89,8 @@ class Publishers:
                 found.setdefault(platform["architecture"], each["digest"])
         return found
 
-    def _greet(self, address: str, registry: MirrorRegistry) -> None:
-        """Ask a copy once whether it speaks TLS, before a password goes there."""
+    def _require_tls_once(self, address: str, registry: MirrorRegistry) -> None:
+        """Check once for each copy that it speaks TLS, before a password goes there."""
         with self._lock:
             if address not in self._greeted:
                 registry.require_tls()

@@ -30,8 +30,11 @@ _FIELD = re.compile(r"^([A-Za-z-]+): (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, order=True)
-class Part:
-    """kind: "deb", "golang" or "pypi". version: "" where it has none. arch: of a Debian package."""
+class Component:
+    """A part of an image, as CycloneDX calls it.
+
+    kind: "deb", "golang" or "pypi". version: "" where it has none. arch: of a Debian package.
+    """
 
     kind: str
     name: str
@@ -43,31 +46,34 @@ class Part:
 class Layer:
     """What is in one layer. packages: of its dpkg status file, None where it has none."""
 
-    packages: tuple[Part, ...] | None
-    others: frozenset[Part]
+    packages: tuple[Component, ...] | None
+    others: frozenset[Component]
 
 
-def of_layout(layout: Path, read: dict[str, Layer]) -> list[Part]:
-    """What is in the image of an OCI layout. read: layers by digest, which images share; it is added to."""
+def read_layout(layout: Path, read: dict[str, Layer]) -> list[Component]:
+    """The components of the image of an OCI layout. read: layers by digest, which images share; it is added to."""
     blobs = layout / "blobs/sha256"
-    manifest = json.loads((blobs / _hex(oci_layout.manifest_of(layout))).read_bytes())
-    digests = [_hex(each) for each in manifest["layers"]]
+    manifest = json.loads((blobs / _get_hex(oci_layout.read_descriptor(layout))).read_bytes())
+    digests = [_get_hex(each) for each in manifest["layers"]]
     for digest in digests:
         if digest not in read:
             with (blobs / digest).open("rb") as stream:
-                read[digest] = _layer(stream)
-    return _together(read[digest] for digest in digests)
+                read[digest] = _read_layer(stream)
+    return _merge_layers(read[digest] for digest in digests)
 
 
-def of_archive(archive: Path) -> list[Part]:
-    """What is in the image of a file of `docker save`."""
+def read_archive(archive: Path) -> list[Component]:
+    """The components of the image in an archive of `docker save`."""
     with tarfile.open(archive) as tar:
-        names = json.loads(_member(tar, "manifest.json").read())[0]["Layers"]
-        return _together(_layer(_member(tar, name)) for name in names)
+        names = json.loads(_open_member(tar, "manifest.json").read())[0]["Layers"]
+        return _merge_layers(_read_layer(_open_member(tar, name)) for name in names)
 
 
-def document(name: str, digest: str, parts: Iterable[Part]) -> bytes:
-    """The bill of the image `name`."""
+def make_document(name: str, digest: str, parts: Iterable[Component]) -> bytes:
+    """The bill of materials of an image, as CycloneDX JSON.
+
+    digest: that of the image. The same image gives the same bytes.
+    """
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output import make_outputter
@@ -95,46 +101,48 @@ def document(name: str, digest: str, parts: Iterable[Part]) -> bytes:
     return json.dumps(told, indent=1).encode()
 
 
-def _layer(stream: IO[bytes]) -> Layer:
-    packages: tuple[Part, ...] | None = None
-    others: set[Part] = set()
+def _read_layer(stream: IO[bytes]) -> Layer:
+    packages: tuple[Component, ...] | None = None
+    others: set[Component] = set()
     with tarfile.open(fileobj=stream, mode="r:*") as tar:
         for member in tar:
             if not member.isreg():
                 continue
             if member.name.removeprefix("./") == STATUS:
-                packages = tuple(debian(_text(tar, member)))
+                packages = tuple(parse_dpkg_status(_read_text(tar, member)))
             elif _METADATA.fullmatch(member.name):
-                others |= set(python(_text(tar, member)))
+                others |= set(parse_python_metadata(_read_text(tar, member)))
             elif member.mode & 0o111 and member.size > _HEADER:
                 others |= set(_program(tar, member))
     return Layer(packages, frozenset(others))
 
 
-def _together(layers: Iterable[Layer]) -> list[Part]:
+def _merge_layers(layers: Iterable[Layer]) -> list[Component]:
     """Of the status file the last layer's counts; of programs and Python packages those of all layers."""
-    packages: tuple[Part, ...] = ()
-    others: set[Part] = set()
+    packages: tuple[Component, ...] = ()
+    others: set[Component] = set()
     for layer in layers:
         packages = packages if layer.packages is None else layer.packages
         others |= layer.others
     return sorted({*packages, *others})
 
 
-def debian(status: str) -> Iterator[Part]:
+def parse_dpkg_status(status: str) -> Iterator[Component]:
+    """The installed packages of a dpkg status file."""
     for stanza in status.split("\n\n"):
         fields = dict(_FIELD.findall(stanza))
         if fields.get("Status", "").endswith(" installed"):
-            yield Part("deb", fields["Package"], fields["Version"], fields.get("Architecture", ""))
+            yield Component("deb", fields["Package"], fields["Version"], fields.get("Architecture", ""))
 
 
-def python(metadata: str) -> Iterator[Part]:
+def parse_python_metadata(metadata: str) -> Iterator[Component]:
+    """The package of a METADATA file of Python; nothing if it has no name."""
     fields: Mapping[str, str] = dict(_FIELD.findall(metadata.partition("\n\n")[0]))
     if "Name" in fields:
-        yield Part("pypi", fields["Name"].lower().replace("_", "-"), fields.get("Version", ""))
+        yield Component("pypi", fields["Name"].lower().replace("_", "-"), fields.get("Version", ""))
 
 
-def go(program: bytes) -> Iterator[Part]:
+def go(program: bytes) -> Iterator[Component]:
     """The toolchain, the main module and all that are compiled in; nothing for a program that is not Go's."""
     start = program.find(_MAGIC)
     while start >= 0:
@@ -145,21 +153,21 @@ def go(program: bytes) -> Iterator[Part]:
         start = program.find(_MAGIC, start + 1)  # a program that reads such information has the magic in its data
 
 
-def _build_information(data: bytes) -> list[Part]:
+def _build_information(data: bytes) -> list[Component]:
     if len(data) < _HEADER or not data[len(_MAGIC) + 1] & _INLINE:
         return []
     version, rest = _string(data[_HEADER:])
     modules, _ = _string(rest)
     if not version.startswith(b"go"):
         return []
-    found = [Part("golang", "stdlib", version.decode(errors="replace").removeprefix("go").split()[0])]
+    found = [Component("golang", "stdlib", version.decode(errors="replace").removeprefix("go").split()[0])]
     for line in modules[_SENTINEL:-_SENTINEL].decode(errors="replace").splitlines():
         kind, *words = line.split("\t")
         if kind == "=>" and found:  # in place of the one before
             found.pop()
         if kind in ("mod", "dep", "=>") and words:
             number = words[1] if len(words) > 1 else ""
-            found.append(Part("golang", words[0], "" if number == "(devel)" else number))
+            found.append(Component("golang", words[0], "" if number == "(devel)" else number))
     return found
 
 
@@ -174,24 +182,24 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
     return b"", b""
 
 
-def _program(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Part]:
+def _program(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Component]:
     source = tar.extractfile(member)
     if source and source.read(4) == b"\x7fELF":
         source.seek(0)
         yield from go(source.read())
 
 
-def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     source = tar.extractfile(member)
     return source.read().decode(errors="replace") if source else ""
 
 
-def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+def _open_member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
     source = tar.extractfile(name)
     if source is None:
         raise ValueError(f"{name} is not a file in the archive")
     return source
 
 
-def _hex(descriptor: Mapping[str, Any]) -> str:
+def _get_hex(descriptor: Mapping[str, Any]) -> str:
     return str(descriptor["digest"]).partition(":")[2]

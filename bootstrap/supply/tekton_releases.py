@@ -1,7 +1,7 @@
-"""Tekton's release documents as they are published: read, and their images turned to logical names.
+"""Tekton's release documents as they are published: reads them, and turns their images into logical names.
 
-A release names its images by digest, wherever it names them: in containers, in arguments of the controllers. How
-ko spells them: a repository per product, and in it the program's name with a hash, or the whole import path.
+A release names its images by digest wherever it names them: in containers, and in arguments of the controllers. ko
+writes a repository per product, and in it the program's name with a hash, or the whole import path.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bootstrap.core.errors import BootstrapError, PreconditionError
 from bootstrap.core.model import Object
 from bootstrap.objects.image_refs import LOCAL, Reference, parse_reference
 from bootstrap.supply import tekton_build
-from bootstrap.supply.upstream_lock import COMMAND, PublicLock, untied
+from bootstrap.supply.upstream_lock import COMMAND, PublicLock, strip_digest
 
 DASHBOARD = "tekton-dashboard"
 """Logical name of its image, and the value of the label PART_OF on each of its objects."""
@@ -27,8 +27,11 @@ _HASHED = re.compile(r"-[0-9a-f]{32}$")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]*(?:/[a-z0-9._-]+)+(?::[\w.-]+)?@sha256:[0-9a-f]{64}")
 
 
-def logical_name(reference: Reference) -> str:
-    """ "ghcr.io/tektoncd/triggers/controller-f656ca31..." -> "tekton-triggers-controller"; "" for what is another's."""
+def find_logical_name(reference: Reference) -> str:
+    """ "ghcr.io/tektoncd/triggers/controller-f656ca31..." -> "tekton-triggers-controller".
+
+    "" for an image of others.
+    """
     product = _PRODUCT.search(reference.path)
     if not product:
         return ""
@@ -39,8 +42,8 @@ def logical_name(reference: Reference) -> str:
     return name if name in tekton_build.NAMES else ""
 
 
-def verified(path: str, data: bytes, sha256: str) -> bytes:
-    """`data` again. Raises PreconditionError for another hash than the lock's."""
+def verify(path: str, data: bytes, sha256: str) -> bytes:
+    """The same `data`. Raises PreconditionError if its SHA-256 is not the lock's."""
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise PreconditionError(
@@ -51,7 +54,10 @@ def verified(path: str, data: bytes, sha256: str) -> bytes:
 
 
 def parse(name: str, data: bytes) -> list[Object]:
-    """The objects of a document; those of Dashboard all carry PART_OF. Raises PreconditionError for what is none."""
+    """The objects of a document; those of Dashboard all get the label PART_OF.
+
+    Raises PreconditionError for a document without Kubernetes objects.
+    """
     try:
         found = [each for each in yaml.load_all(data, Loader=yaml.CSafeLoader) if each]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -65,24 +71,27 @@ def parse(name: str, data: bytes) -> list[Object]:
 
 
 def is_dashboard(obj: Object) -> bool:
-    """Whether an object of the releases is one of Dashboard's."""
+    """Whether an object of the releases belongs to Tekton Dashboard."""
     return bool((obj["metadata"].get("labels") or {}).get(PART_OF) == DASHBOARD)
 
 
-def named(objects: list[Object]) -> dict[str, Reference]:
-    """Logical name -> the reference in full of each image of Tekton's. Raises BootstrapError where there are two."""
+def find_images(objects: list[Object]) -> dict[str, Reference]:
+    """Logical name -> the full reference, of each image of Tekton.
+
+    Raises BootstrapError if one name has two references.
+    """
     found: dict[str, Reference] = {}
-    for text in _strings(objects):
+    for text in _list_strings(objects):
         for match in _REFERENCE.findall(text):
             reference = parse_reference(match)
-            name = logical_name(reference)
+            name = find_logical_name(reference)
             if name and found.setdefault(name, reference) != reference:
                 raise BootstrapError(f"the releases name two images {name}", evidence=f"{found[name]}\n{reference}")
     return found
 
 
-def complete(found: Mapping[str, Reference]) -> None:
-    """Raises BootstrapError when the releases do not name all images of Tekton that are known."""
+def check_complete(found: Mapping[str, Reference]) -> None:
+    """Raises BootstrapError if `found` does not have every image of Tekton that is known."""
     missing = sorted(set(tekton_build.NAMES) - set(found))
     if missing:
         raise BootstrapError(
@@ -90,32 +99,32 @@ def complete(found: Mapping[str, Reference]) -> None:
         )
 
 
-def logical(objects: list[Object], lock: PublicLock) -> list[Object]:
-    """The same with images by logical name. Raises BootstrapError for one that the lock does not hold so."""
-    for name, reference in named(objects).items():
+def use_logical_names(objects: list[Object], lock: PublicLock) -> list[Object]:
+    """The same objects with images by logical name. Raises BootstrapError for an image that the lock does not hold."""
+    for name, reference in find_images(objects).items():
         held = lock.images.get(name)
-        if not held or (held.reference, held.digest) != (str(untied(reference)), reference.digest):
+        if not held or (held.reference, held.digest) != (str(strip_digest(reference)), reference.digest):
             raise BootstrapError(f"the lock does not hold the image {reference}", hint=COMMAND)
-    changed: list[Object] = _map(objects)
+    changed: list[Object] = _map_strings(objects)
     return changed
 
 
-def _map(value: Any) -> Any:
+def _map_strings(value: Any) -> Any:
     if isinstance(value, str):
-        return _REFERENCE.sub(lambda match: _local(match[0]), value)
+        return _REFERENCE.sub(lambda match: _make_local(match[0]), value)
     if isinstance(value, dict):
-        return {key: _map(item) for key, item in value.items()}
-    return [_map(item) for item in value] if isinstance(value, list) else value
+        return {key: _map_strings(item) for key, item in value.items()}
+    return [_map_strings(item) for item in value] if isinstance(value, list) else value
 
 
-def _local(text: str) -> str:
-    name = logical_name(parse_reference(text))
+def _make_local(text: str) -> str:
+    name = find_logical_name(parse_reference(text))
     return LOCAL + name if name else text
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _list_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings(item)
+            yield from _list_strings(item)

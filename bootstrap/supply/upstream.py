@@ -1,4 +1,4 @@
-"""Supply `upstream`: what others publish, by the digests and hashes of the lock, and by no others.
+"""Supply `upstream`: what projects publish, by the digests and hashes of the lock, and by no others.
 
 Node, Tekton, pause and the Go toolchain are taken as they are. What nobody publishes is composed: git, toolbox,
 git-server, buildkit and registry on published Debian, with programs out of published images and with small Go programs
@@ -28,11 +28,11 @@ from bootstrap.supply.build_cache import Store
 from bootstrap.supply.build_catalog import ImagePart
 from bootstrap.supply.build_contexts import Contexts
 from bootstrap.supply.build_scheduler import Task
-from bootstrap.supply.build_tasks import Workshop
+from bootstrap.supply.build_tasks import TaskFactory
 from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, Inputs, Keys
 from bootstrap.supply.compiler import Compiler
-from bootstrap.supply.mirror import load_image, tag_of
-from bootstrap.supply.public_registries import Publishers
+from bootstrap.supply.mirror import load_image, make_tag
+from bootstrap.supply.public_registries import PublicRegistries
 from bootstrap.supply.upstream_lock import PublicImage, PublicLock
 from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Shell
@@ -51,7 +51,10 @@ IN_ENGINE = ("node", "debian")
 
 @dataclass(frozen=True)
 class Extracted:
-    """A published image that programs are taken out of, in place of a Go part that would be built."""
+    """A published image that programs are taken from, in place of a Go part that would be built.
+
+    folder: theirs in it.
+    """
 
     image: str
     programs: tuple[str, ...]
@@ -67,7 +70,10 @@ Dockerfile of BuildKit have them."""
 
 
 class Upstream:
-    """settings: where the public hosts are. cancel: see Source."""
+    """The images of the lock, fetched and composed into `cache`. settings: where the public hosts are.
+
+    cancel: requested when a part fails, so that the programs that make the others end.
+    """
 
     def __init__(
         self,
@@ -88,29 +94,34 @@ class Upstream:
         self._arch = arch
         self._cancel = cancel or Cancel()
         self._store = Store(cache, clock)
-        self._compiler = Compiler(shell, self._store, self._go_pin, project=project, arch=arch)
-        self._keys = Keys(project, arch, lambda: self._compiler.minor, self._special_inputs())
-        self._workshop = Workshop(engine, self._store, self._key, PREFIX)
-        self._contexts = Contexts(project, self._program)
-        self.publishers = Publishers(shell, clock, lambda: self.tool("crane"), settings)
+        self._compiler = Compiler(shell, self._store, self._read_go_pin, project=project, arch=arch)
+        self._keys = Keys(project, arch, lambda: self._compiler.minor, self._list_special_inputs())
+        self._factory = TaskFactory(engine, self._store, self._compute_key, PREFIX)
+        self._contexts = Contexts(project, self._get_program)
+        self.registries = PublicRegistries(shell, clock, lambda: self.tool("crane"), settings)
 
     # -- what a flow asks ------------------------------------------------------------------------
 
     def check(self) -> Verdict:
+        """Ready when every part is there; Pending also for a lock that is not complete. Raises UsageError."""
         gaps = self._gaps
         if gaps:
             return Pending(f"{self._settings.lock} is not complete: {gaps[0]}")
-        todo = build_scheduler.missing(self.tasks, self._roots)
+        todo = build_scheduler.find_missing(self.tasks, self._roots)
         if todo:
             return Pending(f"{len(todo)} of {len(self.tasks)} parts to fetch or make")
         return Ready(f"{len(self.layouts())} images, from public registries, each as locked")
 
     def kept(self) -> bool:
+        """Whether all is there that is kept outside of the engine."""
         roots = [name for name in self._roots if not name.startswith("engine:")]
         return not self._gaps and all(self.tasks[name].done() for name in roots)
 
     def provide(self, line: StepLine) -> None:
-        """Raises PreconditionError for what the lock does not hold, and for hosts that do not serve."""
+        """Fetch and make every part that is missing.
+
+        Raises PreconditionError for what the lock does not hold, and for hosts that do not serve.
+        """
         gaps = self._gaps
         if gaps:
             raise PreconditionError(
@@ -121,64 +132,73 @@ class Upstream:
         self.build(self._roots, line)
 
     def build(self, names: Iterable[str], line: StepLine) -> None:
-        """Make these parts, and what they need, unless they are there."""
-        build_scheduler.run(build_scheduler.missing(self.tasks, names), self._clock, line, self._cancel.request)
+        """Make these parts, and what they need, unless they are there. Raises CommandError, PreconditionError."""
+        build_scheduler.run_tasks(
+            build_scheduler.find_missing(self.tasks, names), self._clock, line, self._cancel.request
+        )
 
     def lock(self) -> Lock:
+        """The lock of the images as they are here. Raises PreconditionError if they are not fetched yet."""
         try:
-            images = {name: self._locked(name, layout) for name, layout in self.layouts().items()}
+            images = {name: self._make_locked_image(name, layout) for name, layout in self.layouts().items()}
         except (FileNotFoundError, KeyError):
             raise PreconditionError("the images are not fetched yet", hint="invoke up") from None
-        return Lock(images, node_image=self._workshop.tag("node"), registry_image=self._workshop.tag("registry"))
+        return Lock(images, node_image=self._factory.get_tag("node"), registry_image=self._factory.get_tag("registry"))
 
     def kubernetes(self) -> str:
-        return upstream_lock.wanted(self._project).images["node"].tag
+        """The version of Kubernetes in the node image, such as "v1.36.3"."""
+        return upstream_lock.read_wanted(self._project).images["node"].tag
 
     def layouts(self) -> dict[str, Path]:
-        composed = {name: self._workshop.layout(name) for name in COMPOSED if IMAGE_PARTS[name].preload}
-        return composed | {name: self._fetched(name) for name in ("pause", *self._released)}
+        """The OCI layout folders of the images, by logical name, whether they exist or not."""
+        composed = {name: self._factory.get_layout(name) for name in COMPOSED if IMAGE_PARTS[name].preload}
+        return composed | {name: self._get_fetched(name) for name in ("pause", *self._released)}
 
     def tekton(self) -> list[Object]:
-        loaded: list[Object] = json.loads((self._workshop.folder(f"{PREFIX}tekton") / "objects.json").read_bytes())
+        """Tekton's objects, images by logical name. Raises FileNotFoundError if the releases were not fetched yet."""
+        loaded: list[Object] = json.loads((self._factory.get_folder(f"{PREFIX}tekton") / "objects.json").read_bytes())
         return loaded
 
     def tool(self, name: str) -> Path:
-        return self._program("go-tools", name)
+        """The program `name`, such as "kind" or "crane", whether it is built or not."""
+        return self._get_program("go-tools", name)
 
     def seeds(self) -> dict[str, Path]:
+        """What the registry holds from the start: "library/golang:1" -> OCI layout folder."""
         version = self.public.images["golang"].parsed.tag.partition("-")[0]
-        return {f"library/golang:{tag}": self._fetched("golang") for tag in ("1", version)}
+        return {f"library/golang:{tag}": self._get_fetched("golang") for tag in ("1", version)}
 
     # -- the lock --------------------------------------------------------------------------------
 
     @property
     def lock_file(self) -> Path:
+        """The file of `upstream.lock`."""
         return self._project / Path(self._settings.lock).expanduser()
 
     @functools.cached_property
     def public(self) -> PublicLock:
-        """Raises UsageError for a file that is no lock."""
+        """The lock file's content. Raises UsageError for a file that is no lock."""
         return upstream_lock.read(self.lock_file)
 
     @functools.cached_property
     def _gaps(self) -> list[str]:
-        return upstream_lock.gaps(self.public, upstream_lock.wanted(self._project), self._arch)
+        return upstream_lock.find_gaps(self.public, upstream_lock.read_wanted(self._project), self._arch)
 
     @property
     def _released(self) -> list[str]:
         """Images that the releases name, by logical name."""
-        return sorted(set(self.public.images) - set(upstream_lock.wanted(self._project).images))
+        return sorted(set(self.public.images) - set(upstream_lock.read_wanted(self._project).images))
 
-    def _digest(self, name: str) -> str:
-        """Of an image for the architecture wanted. Raises KeyError."""
+    def _get_digest(self, name: str) -> str:
+        """The digest of an image for the wanted architecture. Raises KeyError."""
         return self.public.images[name].platforms[self._arch].digest
 
-    def _locked(self, name: str, layout: Path) -> LockedImage:
-        digest = str(oci_layout.manifest_of(layout)["digest"])
+    def _make_locked_image(self, name: str, layout: Path) -> LockedImage:
+        digest = oci_layout.read_digest(layout)
         known = self.public.images.get(name)
         reference = known.reference if known else ""
         return LockedImage(
-            name, f"{REPOSITORY}/{name}", digest, oci_layout.size_of(layout), in_node=False, public=reference
+            name, f"{REPOSITORY}/{name}", digest, oci_layout.compute_size(layout), in_node=False, public=reference
         )
 
     # -- the graph -------------------------------------------------------------------------------
@@ -190,115 +210,123 @@ class Upstream:
 
     @functools.cached_property
     def tasks(self) -> dict[str, Task]:
-        """Every part by name. Whatever is fetched wants crane, which is one of the tools."""
-        workshop = self._workshop
+        """The task of every part, by name. Whatever is fetched needs crane, which is one of the tools."""
+        factory = self._factory
         tasks = [
-            workshop.stored(
+            factory.make_store_task(
                 name, GO_PARTS[name].cost, (), functools.partial(self._compiler.build, GO_PARTS[name]), True, name[3:]
             )
             for name in GO
         ]
-        tasks += [workshop.held(name, 30, ("go-tools",), functools.partial(self._load, name)) for name in IN_ENGINE]
-        tasks += [self._fetch_task(name) for name in ("pause", "golang", *self._released)]
         tasks += [
-            workshop.stored(
-                self._extracted_part(each), 10, ("go-tools",), functools.partial(self._extract, each), label=each.image
+            factory.make_engine_task(name, 30, ("go-tools",), functools.partial(self._load, name)) for name in IN_ENGINE
+        ]
+        tasks += [self._make_fetch_task(name) for name in ("pause", "golang", *self._released)]
+        tasks += [
+            factory.make_store_task(
+                self._name_extracted_part(each),
+                10,
+                ("go-tools",),
+                functools.partial(self._extract, each),
+                label=each.image,
             )
             for each in EXTRACTED.values()
         ]
         tasks += [
-            workshop.stored(f"{PREFIX}tekton", 3, (), self._read_releases, label="tekton"),
-            workshop.in_engine("base", 5, ("engine:debian",), self._base_context),
+            factory.make_store_task(f"{PREFIX}tekton", 3, (), self._read_releases, label="tekton"),
+            factory.make_build_task("base", 5, ("engine:debian",), self._fill_base),
         ]
         for name in COMPOSED:
-            tasks += self._image_tasks(IMAGE_PARTS[name])
+            tasks += self._make_image_tasks(IMAGE_PARTS[name])
         return {task.name: task for task in tasks}
 
-    def _image_tasks(self, part: ImagePart) -> list[Task]:
-        needs = tuple(self._need(name) for name in part.needs)
-        build = self._workshop.in_engine(part.name, part.cost, needs, lambda folder, _: self._context(part, folder))
-        return [build, self._workshop.exported(part.name)] if part.exported and part.preload else [build]
+    def _make_image_tasks(self, part: ImagePart) -> list[Task]:
+        needs = tuple(self._name_task(name) for name in part.needs)
+        build = self._factory.make_build_task(part.name, part.cost, needs, functools.partial(self._fill_image, part))
+        return [build, self._factory.make_export_task(part.name)] if part.exported and part.preload else [build]
 
     @staticmethod
-    def _need(name: str) -> str:
-        """The task that makes what an image part needs, which names it as supply source does."""
+    def _name_task(name: str) -> str:
+        """The task that makes what an image part needs. name: as supply source names it."""
         if name in EXTRACTED:
-            return Upstream._extracted_part(EXTRACTED[name])
+            return Upstream._name_extracted_part(EXTRACTED[name])
         return name if name in GO_PARTS else f"engine:{name}"
 
     @staticmethod
-    def _extracted_part(each: Extracted) -> str:
+    def _name_extracted_part(each: Extracted) -> str:
         return f"{PREFIX}{each.image}"
 
-    def _fetch_task(self, name: str) -> Task:
+    def _make_fetch_task(self, name: str) -> Task:
         def make(say: Say) -> None:
-            layout = self._fetched(name)
+            layout = self._get_fetched(name)
             self._store.put(
                 layout.parent.name, layout.name, lambda f: self._fetch(name, f, say), lambda: say("another fetches it")
             )
 
-        return Task(f"layout:{name}", name, 5, ("go-tools",), lambda: self._fetched(name).is_dir(), make)
+        return Task(f"layout:{name}", name, 5, ("go-tools",), lambda: self._get_fetched(name).is_dir(), make)
 
     # -- keys and places -------------------------------------------------------------------------
 
-    def _key(self, name: str) -> str:
-        return tag_of(self._digest(name)) if name in IN_ENGINE else self._keys.of(name)
+    def _compute_key(self, name: str) -> str:
+        return make_tag(self._get_digest(name)) if name in IN_ENGINE else self._keys.compute(name)
 
-    def _special_inputs(self) -> dict[str, Inputs]:
+    def _list_special_inputs(self) -> dict[str, Inputs]:
         inputs: dict[str, Inputs] = {
             "base": lambda: (
-                self._keys.tree("images/debian"),
-                self._digest("debian"),
-                rootfs.authorities(),
+                self._keys.compute_tree("images/debian"),
+                self._get_digest("debian"),
+                rootfs.read_cas(),
                 self._settings.packages,
             ),
-            f"{PREFIX}tekton": lambda: (FORMAT, repr(self.public.documents), *map(self._digest, self._released)),
+            f"{PREFIX}tekton": lambda: (FORMAT, repr(self.public.documents), *map(self._get_digest, self._released)),
         }
         for part, each in EXTRACTED.items():
-            inputs[part] = inputs[self._extracted_part(each)] = functools.partial(self._extracted_inputs, each)
+            inputs[part] = inputs[self._name_extracted_part(each)] = functools.partial(
+                self._list_extracted_inputs, each
+            )
         return inputs
 
-    def _extracted_inputs(self, each: Extracted) -> tuple[str, ...]:
-        return self._digest(each.image), repr(each)
+    def _list_extracted_inputs(self, each: Extracted) -> tuple[str, ...]:
+        return self._get_digest(each.image), repr(each)
 
-    def _program(self, part: str, program: str) -> Path:
-        name = self._extracted_part(EXTRACTED[part]) if part in EXTRACTED else part
-        return self._workshop.folder(name) / program
+    def _get_program(self, part: str, program: str) -> Path:
+        name = self._name_extracted_part(EXTRACTED[part]) if part in EXTRACTED else part
+        return self._factory.get_folder(name) / program
 
-    def _fetched(self, name: str) -> Path:
-        return self._store.path(f"{PREFIX}image-{name}", tag_of(self._digest(name)))
+    def _get_fetched(self, name: str) -> Path:
+        return self._store.get_path(f"{PREFIX}image-{name}", make_tag(self._get_digest(name)))
 
-    def _go_pin(self) -> golang.Pin:
+    def _read_go_pin(self) -> golang.Pin:
         pin: dict[str, Any] = yaml.safe_load((self._project / "images/versions.yaml").read_text())["go"]
         return golang.Pin(pin["package"], pin["version"], tuple(pin["sha256"]))
 
     # -- fetching and composing --------------------------------------------------------------------
 
     def _fetch(self, name: str, folder: Path, say: Say) -> None:
-        """By digest, so crane checks every byte of it."""
-        image, digest = self.public.images[name], self._digest(name)
+        """Fetch an image by its digest, so crane checks every byte of it. Raises CommandError for another image."""
+        image, digest = self.public.images[name], self._get_digest(name)
         say(f"fetching from {image.parsed.domain}")
-        with self._opened(image) as (registry, path):
+        with self._open_image(image) as (registry, path):
             registry.pull_layout(f"{path}@{digest}", folder)
-        if oci_layout.manifest_of(folder)["digest"] != digest:
+        if oci_layout.read_digest(folder) != digest:
             raise CommandError(f"{image.reference} came as another image than the lock says", code=1)
 
     def _load(self, name: str, folder: Path, say: Say) -> None:
         image = self.public.images[name]
         say(f"fetching from {image.parsed.domain}")
-        with self._opened(image) as (registry, path):
-            source = f"{path}@{self._digest(name)}"
-            load_image(self._engine, registry, source, self._workshop.tag(name), folder / "image.tar")
+        with self._open_image(image) as (registry, path):
+            source = f"{path}@{self._get_digest(name)}"
+            load_image(self._engine, registry, source, self._factory.get_tag(name), folder / "image.tar")
 
-    def _opened(self, image: PublicImage) -> Any:
-        return self.publishers.open(image.parsed)
+    def _open_image(self, image: PublicImage) -> Any:
+        return self.registries.open(image.parsed)
 
     def _extract(self, each: Extracted, folder: Path, say: Say) -> None:
         image = self.public.images[each.image]
         say(f"fetching from {image.parsed.domain}")
         files = folder / "files.tar"
-        with self._opened(image) as (registry, path):
-            registry.pull_files(f"{path}@{self._digest(each.image)}", files)
+        with self._open_image(image) as (registry, path):
+            registry.pull_files(f"{path}@{self._get_digest(each.image)}", files)
         wanted = {f"{each.folder}/{program}": program for program in each.programs}
         with tarfile.open(files) as tar:
             for member in tar:
@@ -315,15 +343,15 @@ class Upstream:
         objects: list[Object] = []
         for name, document in self.public.documents.items():
             say(document.path)
-            data = tekton_releases.verified(document.path, self.publishers.document(document.path), document.sha256)
+            data = tekton_releases.verify(document.path, self.registries.fetch_document(document.path), document.sha256)
             objects += tekton_releases.parse(name, data)
-        tekton_releases.complete(tekton_releases.named(objects))
-        (folder / "objects.json").write_text(json.dumps(tekton_releases.logical(objects, self.public)))
+        tekton_releases.check_complete(tekton_releases.find_images(objects))
+        (folder / "objects.json").write_text(json.dumps(tekton_releases.use_logical_names(objects, self.public)))
 
-    def _base_context(self, folder: Path, _: Say) -> list[str]:
-        self._contexts.trusting("images/debian", folder)
-        return [f"BASE={self._workshop.tag('debian')}", f"PACKAGES={self._settings.packages}"]
+    def _fill_base(self, folder: Path, _: Say) -> list[str]:
+        self._contexts.fill_with_cas("images/debian", folder)
+        return [f"BASE={self._factory.get_tag('debian')}", f"PACKAGES={self._settings.packages}"]
 
-    def _context(self, part: ImagePart, folder: Path) -> list[str]:
-        self._contexts.image(part, folder)
-        return [f"{argument}={self._workshop.tag(base)}" for argument, base in part.bases.items()]
+    def _fill_image(self, part: ImagePart, folder: Path, _: Say) -> list[str]:
+        self._contexts.fill_image(part, folder)
+        return [f"{argument}={self._factory.get_tag(base)}" for argument, base in part.bases.items()]

@@ -74,7 +74,7 @@ def hosts(product: Product) -> Iterator[Host]:
         with engine_held(world):  # the environments before may have been its last users
             world.engine.ensure(lambda _: None)
             node = saved(world, source.lock().node_image, folder / "node")
-            debian = saved(world, source.engine_image("base"), folder / "debian")
+            debian = saved(world, source.get_engine_image("base"), folder / "debian")
         made = {
             "node": node,
             "debian": debian,
@@ -83,7 +83,7 @@ def hosts(product: Product) -> Iterator[Host]:
             "kubectl": programs(source, folder / "kubectl", arch, "bin", go_kubernetes=["kubectl"]),
             "buildkit": programs(source, folder / "buildkit", arch, "usr/bin", go_buildkit=["buildkitd", "buildctl"]),
         }
-        for name, reference in upstream_lock.wanted(PROJECT).images.items():
+        for name, reference in upstream_lock.read_wanted(PROJECT).images.items():
             host.publish(
                 reference.domain,
                 reference.path,
@@ -103,7 +103,7 @@ def saved(world: World, image: str, folder: Path) -> Path:
     folder.mkdir(parents=True)
     archive = folder / "image.tar"
     world.engine.save_image(image, archive)
-    oci_layout.from_engine_archive(archive, folder, packed=False)
+    oci_layout.convert_engine_archive(archive, folder, packed=False)
     archive.unlink()
     return folder
 
@@ -111,7 +111,7 @@ def saved(world: World, image: str, folder: Path) -> Path:
 def programs(source: Source, folder: Path, arch: str, inside: str, **parts: list[str]) -> Path:
     """Programs of a part as an image that others take them out of."""
     files = {
-        f"{inside}/{program}": source.binary(part.replace("_", "-"), program).read_bytes()
+        f"{inside}/{program}": source.get_program(part.replace("_", "-"), program).read_bytes()
         for part, some in parts.items()
         for program in some
     }

@@ -29,8 +29,8 @@ from bootstrap.steps.remote_cluster import MirrorStep, ServedStep
 from bootstrap.supply import auto, bundle_file, oci_layout
 from bootstrap.supply.auto import Option
 from bootstrap.supply.mirror import Mirror
-from bootstrap.supply.mirror_remote import Direct
-from bootstrap.supply.versions import versions
+from bootstrap.supply.mirror_remote import DirectMirror
+from bootstrap.supply.versions import read_versions
 from bootstrap.world import host
 from bootstrap.world.registry.user import MirrorRegistry
 from bootstrap.world.shell import SystemShell
@@ -130,7 +130,10 @@ class Supply(FakeImages):
         }
         images = {
             name: LockedImage(
-                name, f"registry/{name}", str(oci_layout.manifest_of(layout)["digest"]), oci_layout.size_of(layout)
+                name,
+                f"registry/{name}",
+                oci_layout.read_digest(layout),
+                oci_layout.compute_size(layout),
             )
             for name, layout in made.items()
         }
@@ -206,7 +209,7 @@ def supply(
         lambda _: door(world, given),
         cache=cache,
         arch=world.config.architecture,
-        versions=versions(PROJECT),
+        versions=read_versions(PROJECT),
         parallel=3,
     )
     return made, engine
@@ -233,7 +236,7 @@ def test_filled_once_and_read_back(tmp_path: Path, front: Front) -> None:
     assert engine.present == {NODE, REGISTRY}
     for name, layout in {**mirrored.layouts(), **mirrored.seeds()}.items():
         original = {**world.images.layouts(), **world.images.seeds()}[name]
-        assert oci_layout.manifest_of(layout)["digest"] == oci_layout.manifest_of(original)["digest"]
+        assert oci_layout.read_digest(layout) == oci_layout.read_digest(original)
     front.heard.clear()
     assert mirrored.check().why.startswith("3 images")
     assert front.heard == [], "to look needs no registry"
@@ -353,7 +356,7 @@ def test_for_a_cluster_elsewhere_no_image_is_fetched(tmp_path: Path, front: Fron
     given = settings(front.port, f"direct-{logs_in}".lower(), **_LOGIN if logs_in else {})
     world = world_of(tmp_path, given)
     fill(world, given)
-    direct, engine = supply(world, given, tmp_path / "elsewhere", partial(Direct, logs_in=logs_in))
+    direct, engine = supply(world, given, tmp_path / "elsewhere", partial(DirectMirror, logs_in=logs_in))
     assert not direct.kept()
     front.heard.clear()
     direct.provide(FakeReport().step("images"))
@@ -505,7 +508,7 @@ def test_a_full_disk_of_this_machine(tmp_path: Path, small: Path, front: Front) 
     images = cast(Supply, world.images)
     images.made["kube"] = make_layout(tmp_path, "big", os.urandom(1 << 20))
     images.images["kube"] = LockedImage(
-        "kube", "registry/kube", str(oci_layout.manifest_of(images.made["kube"])["digest"])
+        "kube", "registry/kube", str(oci_layout.read_descriptor(images.made["kube"])["digest"])
     )
     fill(world, given)
     mirrored, engine = supply(world, given, small)
@@ -531,7 +534,7 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
             assert not list(server.data.rglob("manifests")), "what is measured with is not kept"
         assert fill(world, given)["pushed"] == 6
         assert check(world, given) == {}
-        option = auto.mirror_option(cast(Any, world).shell, Config(mirror=given), PROJECT)
+        option = auto.probe_mirror(cast(Any, world).shell, Config(mirror=given), PROJECT)
         assert option == Option(True, f"{server.address} has what this checkout needs")
         for wrong, said in (
             ({"password": Secret("another")}, "it wants a login"),
@@ -541,7 +544,7 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
             with door(world, other).log_in() as registry, pytest.raises(PreconditionError, match=said) as caught:
                 registry.read_digest("pause:1")
             assert registries.PASSWORD not in caught.value.evidence
-            assert not auto.mirror_option(cast(Any, world).shell, Config(mirror=other), PROJECT).fits
+            assert not auto.probe_mirror(cast(Any, world).shell, Config(mirror=other), PROJECT).fits
 
 
 def test_the_login_of_dockers_own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -553,4 +556,4 @@ def test_the_login_of_dockers_own_configuration(tmp_path: Path, monkeypatch: pyt
         given = MirrorSettings(registry=server.address, folder="team", ca_file=str(server.ca))
         world = world_of(tmp_path, given)
         assert fill(world, given)["pushed"] == 6
-        assert auto.mirror_option(cast(Any, world).shell, Config(mirror=given), PROJECT).fits
+        assert auto.probe_mirror(cast(Any, world).shell, Config(mirror=given), PROJECT).fits

@@ -100,7 +100,7 @@ def make_index(folder: Path) -> Path:
     manifests = []
     for arch in ("amd64", "arm64"):
         layout = make_layout(folder, arch, arch.encode() * 500)
-        manifests.append(oci_layout.manifest_of(layout) | {"platform": {"os": "linux", "architecture": arch}})
+        manifests.append(oci_layout.read_descriptor(layout) | {"platform": {"os": "linux", "architecture": arch}})
         (folder / "all/blobs/sha256").mkdir(parents=True, exist_ok=True)
         for blob in (layout / "blobs/sha256").iterdir():
             blob.rename(folder / "all/blobs/sha256" / blob.name)

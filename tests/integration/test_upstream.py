@@ -19,7 +19,7 @@ from bootstrap.settings.config import Config, UpstreamSettings
 from bootstrap.supply import lock_upstream, tekton_build, upstream_lock
 from bootstrap.supply.build_catalog import GoPart
 from bootstrap.supply.compiler import Compiler
-from bootstrap.supply.public_registries import Publishers
+from bootstrap.supply.public_registries import PublicRegistries
 from bootstrap.supply.tekton_releases import DASHBOARD, PART_OF
 from bootstrap.supply.upstream import Upstream
 from bootstrap.world.http_download import Access, get
@@ -66,7 +66,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """It has everything that is wanted, for two architectures."""
     folder = tmp_path_factory.mktemp("published")
     with publishing.host(find_binary("crane")) as host:
-        wanted = upstream_lock.wanted(PROJECT).images
+        wanted = upstream_lock.read_wanted(PROJECT).images
         for name, reference in wanted.items():
             layouts = _layouts(folder, name, PROGRAMS.get(name, {"name": name.encode() * 500}))
             host.publish(reference.domain, reference.path, reference.tag, layouts)
@@ -83,8 +83,10 @@ def _layouts(folder: Path, name: str, files: publishing.Files) -> dict[str, Path
 def locked(stand_in: Host) -> str:
     """The lock file of what the stand-in has."""
     crane, given = find_binary("crane"), settings(stand_in)
-    publishers = Publishers(SystemShell(Cancel()), FakeClock(), lambda: crane, given)
-    return lock_upstream.resolve(publishers, upstream_lock.wanted(PROJECT), FakeReport().step("lock")).dump()
+    registries = PublicRegistries(SystemShell(Cancel()), FakeClock(), lambda: crane, given)
+    return lock_upstream.resolve_wanted(
+        registries, upstream_lock.read_wanted(PROJECT), FakeReport().step("lock")
+    ).dump()
 
 
 @pytest.fixture
@@ -207,7 +209,7 @@ def test_locked_fetched_and_composed(tmp_path: Path, project: Path, host: Host, 
     assert made.kept()
     assert set(built) == {"go-tools", "go-git-server", "go-echo-first"}, "nothing else is compiled"
     assert made.kubernetes() == "v1.36.4"
-    assert (made._program("go-buildkit", "buildctl")).read_bytes() == b"ctl"
+    assert (made._get_program("go-buildkit", "buildctl")).read_bytes() == b"ctl"
     assert set(made.seeds()) == {"library/golang:1", "library/golang:1.26"}
     held = made.lock()
     assert {"toolbox", "git-server", "buildkit", "go-echo", "pause", DASHBOARD} <= set(held.images)
@@ -288,9 +290,9 @@ def test_an_image_that_moved_stays_as_locked(tmp_path: Path, ready: Path, host: 
         made.provide(FakeReport().step("images"))
         assert made.lock().images["pause"].digest == locked.platforms["amd64"].digest
         assert [each["name"] for each in lock(world)] == ["registry.k8s.io/pause:3.10.2"]
-        assert upstream_lock.gaps(upstream_lock.read(made.lock_file), upstream_lock.wanted(ready), "arm64") == [
-            "registry.k8s.io/pause:3.10.2 is not for arm64"
-        ]
+        assert upstream_lock.find_gaps(
+            upstream_lock.read(made.lock_file), upstream_lock.read_wanted(ready), "arm64"
+        ) == ["registry.k8s.io/pause:3.10.2 is not for arm64"]
     finally:
         place = f"127.0.0.1:{host.behind}/k8s/pause"
         host.run("copy", f"{place}@{locked.digest}", f"{place}:3.10.2")

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from bootstrap.core.paths import PROJECT
-from bootstrap.supply.golang import module_version, parse_version, required_version
+from bootstrap.supply.golang import find_required_version, parse_version, read_module_version
 
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
 LAYOUT = (
@@ -122,19 +122,19 @@ def versions() -> dict[str, dict[str, list[str]]]:
 
 def test_kubernetes_has_one_version() -> None:
     go_mod = PROJECT / "images/kubernetes/go.mod"
-    wanted = module_version(go_mod, "k8s.io/kubernetes")
+    wanted = read_module_version(go_mod, "k8s.io/kubernetes")
     assert {alias.rpartition(":")[2] for alias in versions()["aliases"]["kube"]} == {wanted}
     libraries = set(re.findall(r"=> k8s\.io/[\w-]+ (v\S+)", go_mod.read_text()))
     assert libraries == {wanted.replace("v1.", "v0.", 1)}
 
 
 def test_coredns_is_the_one_that_kubeadm_asks_for() -> None:
-    wanted = module_version(PROJECT / "images/kubernetes/go.mod", "github.com/coredns/coredns")
+    wanted = read_module_version(PROJECT / "images/kubernetes/go.mod", "github.com/coredns/coredns")
     assert versions()["aliases"]["coredns"] == [f"registry.k8s.io/coredns/coredns:{wanted}"]
 
 
 def test_the_go_that_is_fetched_is_new_enough_for_every_module() -> None:
-    wanted = required_version([*PROJECT.glob("images/*/go.mod"), *PROJECT.glob("demo/*/go.mod")])
+    wanted = find_required_version([*PROJECT.glob("images/*/go.mod"), *PROJECT.glob("demo/*/go.mod")])
     assert parse_version(str(versions()["go"]["version"])) >= wanted
 
 

@@ -79,7 +79,7 @@ class _Chosen(FakeEngine):
 def test_a_fedora_says_what_to_use_instead(tmp_path: Path) -> None:
     (tmp_path / "os-release").write_text("ID=fedora\nVERSION_ID=42\n")
     with pytest.raises(PreconditionError) as raised:
-        rootfs.machine_sources(tmp_path)
+        rootfs.read_machine_sources(tmp_path)
     assert "--bundle FILE" in raised.value.hint
 
 

@@ -105,7 +105,7 @@ class Supply:
     def tool(self, name: str) -> Path:
         return Path("/tools") / name
 
-    def binary(self, part: str, program: str) -> Path:
+    def get_program(self, part: str, program: str) -> Path:
         return Path("/store") / part / program
 
     def seeds(self) -> dict[str, Path]:

@@ -82,12 +82,12 @@ class Go:
 
     toolchain = cast(Any, type("Toolchain", (), {"go": Path("/go")}))
 
-    def environ(self) -> dict[str, str]:
+    def make_environment(self) -> dict[str, str]:
         return {"GOOS": "linux", "GOARCH": "riscv", "GOFLAGS": "-mod=readonly"}
 
 
 class Supply:
-    def go(self, _: object) -> Go:
+    def provide_go(self, _: object) -> Go:
         return Go()
 
 

@@ -14,10 +14,10 @@ from bootstrap.core.errors import UsageError
 from bootstrap.core.paths import PROJECT, Paths
 from bootstrap.settings.config import BundleSettings, Config, MirrorSettings, UpstreamSettings
 from bootstrap.supply import auto, upstream_lock
-from bootstrap.supply.auto import Choice, Option, decide
+from bootstrap.supply.auto import Choice, Option, pick_supply
 from bootstrap.supply.bundle_file import Description, Writer
-from bootstrap.supply.mirror import environment_tag
-from bootstrap.supply.versions import versions
+from bootstrap.supply.mirror import make_environment_tag
+from bootstrap.supply.versions import read_versions
 from bootstrap.world.environment_store import Identity
 from tests.unit.fake_shell import FakeShell
 from tests.unit.fakes import FakeReport
@@ -40,12 +40,12 @@ YES, NO = Option(True, "it fits"), Option(False, "it does not")
     ],
 )
 def test_the_nearest_that_fits_is_taken(found: dict[str, Option], choice: Choice) -> None:
-    assert decide(found) == choice
+    assert pick_supply(found) == choice
 
 
 def bundle(folder: Path, *, arch: str = "amd64", **more: str) -> str:
     file = folder / "a.tar"
-    said = Description(arch, versions(PROJECT) | more, "node:1", "registry:1", (), {})
+    said = Description(arch, read_versions(PROJECT) | more, "node:1", "registry:1", (), {})
     with file.open("wb") as target:
         writer = Writer(target)
         writer.put("bundle.json", said.dump())
@@ -54,7 +54,7 @@ def bundle(folder: Path, *, arch: str = "amd64", **more: str) -> str:
 
 
 def choose(config: Config, **more: Any) -> Choice:
-    return auto.choose(FakeShell({}), config, PROJECT, **more)
+    return auto.choose_supply(FakeShell({}), config, PROJECT, **more)
 
 
 def test_a_bundle_that_fits(tmp_path: Path) -> None:
@@ -97,7 +97,10 @@ def test_a_mirror_by_what_it_answers(status: int, supply: str, why: str) -> None
         choice = choose(mirrored(server))
         assert choice.supply == supply
         assert f"{server.address} {why}" in choice.why
-        assert server.heard[0] == f"HEAD /v2/team/environment/manifests/{environment_tag('amd64', versions(PROJECT))}"
+        assert (
+            server.heard[0]
+            == f"HEAD /v2/team/environment/manifests/{make_environment_tag('amd64', read_versions(PROJECT))}"
+        )
 
 
 def test_a_mirror_that_never_answers_costs_two_seconds() -> None:
@@ -152,13 +155,13 @@ def test_commands_get_a_supply_in_place_of_auto(tmp_path: Path) -> None:
 
 def upstream(folder: Path, server: RegistryServer) -> Config:
     """Settings whose lock is whole, and for which that server is the copy of every public host."""
-    needs = upstream_lock.wanted(PROJECT)
+    needs = upstream_lock.read_wanted(PROJECT)
     digest = f"sha256:{'a' * 64}"
     here = {"amd64": upstream_lock.Platform(digest, 1)}
     lock = upstream_lock.PublicLock(
         {name: upstream_lock.Document(path, "b" * 64, 1) for name, path in needs.documents.items()},
         {
-            name: upstream_lock.PublicImage(str(upstream_lock.untied(each)), digest, here)
+            name: upstream_lock.PublicImage(str(upstream_lock.strip_digest(each)), digest, here)
             for name, each in needs.images.items()
         },
     )

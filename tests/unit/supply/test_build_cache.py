@@ -17,7 +17,7 @@ import pytest
 from bootstrap.core.cancel import Cancel
 from bootstrap.core.clock import SystemClock
 from bootstrap.core.errors import Interrupted
-from bootstrap.supply.build_cache import Store, key_of, tree_key
+from bootstrap.supply.build_cache import Store, compute_key, compute_tree_key
 from tests.unit.fakes import FakeClock
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -86,14 +86,14 @@ def next_line(process: subprocess.Popen[str]) -> str:
 
 
 def test_keys_frame_their_inputs() -> None:
-    assert key_of("ab", "c") != key_of("a", "bc")
-    assert key_of("ab") == key_of(b"ab")
-    assert len(key_of()) == 16
+    assert compute_key("ab", "c") != compute_key("a", "bc")
+    assert compute_key("ab") == compute_key(b"ab")
+    assert len(compute_key()) == 16
 
 
 def test_the_key_of_files_follows_names_contents_modes_and_links(tmp_path: Path) -> None:
     def key() -> str:
-        return tree_key(tmp_path, tmp_path.iterdir())
+        return compute_tree_key(tmp_path, tmp_path.iterdir())
 
     keys = []
     file, link = tmp_path / "a", tmp_path / "link"
@@ -128,7 +128,7 @@ def test_a_build_that_fails_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError):
         store.put("part", "k1", fail, nobody_waits)
     assert not store.has("part", "k1")
-    assert list(store.path("part", "k1").parent.iterdir()) == []
+    assert list(store.get_path("part", "k1").parent.iterdir()) == []
     assert store.put("part", "k1", write("one"), nobody_waits).is_dir()
 
 
@@ -155,7 +155,7 @@ def test_the_result_just_built_stays_whatever_its_files_say(store: Store) -> Non
 
 def test_what_a_killed_build_left_is_cleared_away(store: Store) -> None:
     store.put("part", "k1", write("one"), nobody_waits)
-    left = store.path("part", ".new-abc")
+    left = store.get_path("part", ".new-abc")
     left.mkdir()
     assert not store.has("part", "k2")
     store.put("part", "k2", write("two"), nobody_waits)
@@ -163,9 +163,9 @@ def test_what_a_killed_build_left_is_cleared_away(store: Store) -> None:
 
 
 def test_scratch_is_empty_each_time(store: Store) -> None:
-    folder = store.scratch("engine-node")
+    folder = store.make_scratch("engine-node")
     (folder / "left behind").mkdir()
-    assert store.scratch("engine-node") == folder
+    assert store.make_scratch("engine-node") == folder
     assert list(folder.iterdir()) == []
 
 
@@ -194,10 +194,10 @@ def test_kill_9_in_the_middle_leaves_no_half_result_and_no_lock(child: Child, tm
 def test_waiting_for_another_process_can_be_interrupted(tmp_path: Path) -> None:
     cancel = Cancel()
     store = Store(tmp_path, SystemClock(cancel))
-    with store.locked("part", nobody_waits), pytest.raises(Interrupted):
+    with store.hold_lock("part", nobody_waits), pytest.raises(Interrupted):
         store.put("part", "k1", not_again, cancel.request)
 
 
 def test_different_parts_do_not_wait_for_each_other(store: Store) -> None:
-    with store.locked("one", nobody_waits):
+    with store.hold_lock("one", nobody_waits):
         store.put("two", "k", write(""), nobody_waits)

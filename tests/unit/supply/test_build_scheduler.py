@@ -10,7 +10,14 @@ import pytest
 
 from bootstrap.core.errors import CommandError
 from bootstrap.supply import build_scheduler
-from bootstrap.supply.build_scheduler import Progress, Task, critical_paths, minutes, missing, run
+from bootstrap.supply.build_scheduler import (
+    Progress,
+    Task,
+    compute_critical_paths,
+    find_missing,
+    format_minutes,
+    run_tasks,
+)
 from tests.unit.fakes import FakeClock, FakeLine
 
 LIMIT = 10.0
@@ -35,7 +42,7 @@ class Site:
         return Task(name, name, cost, needs, lambda: name in self.there, build, compiles)
 
     def run(self, tasks: Iterable[Task], line: FakeLine | None = None) -> None:
-        run({task.name: task for task in tasks}, FakeClock(), line or FakeLine("images"), self.stopped.set)
+        run_tasks({task.name: task for task in tasks}, FakeClock(), line or FakeLine("images"), self.stopped.set)
 
 
 def test_only_what_the_roots_need_and_is_not_there_is_missing() -> None:
@@ -44,9 +51,9 @@ def test_only_what_the_roots_need_and_is_not_there_is_missing() -> None:
         task.name: task
         for task in (site.task("base"), site.task("image", "base"), site.task("node", "image"), site.task("other"))
     }
-    assert set(missing(tasks, ["node", "other"])) == {"image", "node"}
+    assert set(find_missing(tasks, ["node", "other"])) == {"image", "node"}
     site.there.add("node")
-    assert missing(tasks, ["node"]) == {}, "what a finished part was made from is not looked at"
+    assert find_missing(tasks, ["node"]) == {}, "what a finished part was made from is not looked at"
 
 
 def test_each_runs_after_what_it_needs() -> None:
@@ -105,7 +112,7 @@ def test_a_critical_path_is_the_longest_chain_to_the_end() -> None:
     site = Site()
     tasks = [site.task("a", cost=1), site.task("b", "a", cost=10), site.task("c", "a", "elsewhere", cost=3)]
     tasks.append(site.task("d", "b", "c", cost=100))
-    assert critical_paths({task.name: task for task in tasks}) == {"d": 100, "b": 110, "c": 103, "a": 111}
+    assert compute_critical_paths({task.name: task for task in tasks}) == {"d": 100, "b": 110, "c": 103, "a": 111}
 
 
 def test_the_first_error_stops_the_others_and_is_raised() -> None:
@@ -152,28 +159,28 @@ def test_the_estimate_falls_while_a_part_runs_and_never_below_nothing() -> None:
     site, clock = Site(), FakeClock()
     tasks = {name: site.task(name, cost=100, compiles=True) for name in ("one", "two", "three")}
     progress = Progress(tasks, clock, FakeLine("images"))
-    seen = [progress.remaining()]
+    seen = [progress.estimate_remaining()]
     for task in tasks.values():
-        progress.started(task)
+        progress.start_task(task)
         for _ in range(20):
             clock.time += 10  # each takes twice what the list says
-            seen.append(progress.remaining())
-        progress.finished(task)
+            seen.append(progress.estimate_remaining())
+        progress.finish_task(task)
     assert seen[0] == pytest.approx(300)
     assert all(left >= 0 for left in seen)
     within = [seen[start : start + 20] for start in (1, 21, 41)]
     assert all(part == sorted(part, reverse=True) for part in within), "it grows while a part runs"
-    assert progress.remaining() == 0
+    assert progress.estimate_remaining() == 0
 
 
 def test_the_estimate_learns_the_machines_pace() -> None:
     site, clock = Site(), FakeClock()
     tasks = {name: site.task(name, cost=100, compiles=True) for name in ("one", "two")}
     progress = Progress(tasks, clock, FakeLine("images"))
-    progress.started(tasks["one"])
+    progress.start_task(tasks["one"])
     clock.time += 300
-    progress.finished(tasks["one"])
-    assert 200 < progress.remaining() < 300
+    progress.finish_task(tasks["one"])
+    assert 200 < progress.estimate_remaining() < 300
 
 
 def test_a_part_that_says_nothing_is_still_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +200,7 @@ def test_a_part_that_says_nothing_is_still_told_of(monkeypatch: pytest.MonkeyPat
 
     line = Line("images")
     site.works = {"long": silent}
-    run({"long": site.task("long", cost=300)}, clock, line, site.stopped.set)
+    run_tasks({"long": site.task("long", cost=300)}, clock, line, site.stopped.set)
     assert site.built == ["long"]
 
 
@@ -201,4 +208,4 @@ def test_a_part_that_says_nothing_is_still_told_of(monkeypatch: pytest.MonkeyPat
     ("seconds", "text"), [(0, "5s"), (1, "5s"), (12, "10s"), (89, "90s"), (90, "2m"), (965, "16m")]
 )
 def test_times_are_round(seconds: float, text: str) -> None:
-    assert minutes(seconds) == text
+    assert format_minutes(seconds) == text

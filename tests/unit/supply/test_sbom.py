@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.supply import oci_layout, sbom
-from bootstrap.supply.sbom import Part
+from bootstrap.supply.sbom import Component
 from tests.unit.supply.test_bundle import make_layout
 
 STATUS = """\
@@ -33,10 +33,10 @@ MODULES = (
     "build\t-compiler=gc\n"
 )
 GO = [
-    Part("golang", "stdlib", "1.26.3"),
-    Part("golang", "example.test/app", ""),
-    Part("golang", "golang.org/x/net", "v0.1.0"),
-    Part("golang", "example.test/new", "v2.0.0"),
+    Component("golang", "stdlib", "1.26.3"),
+    Component("golang", "example.test/app", ""),
+    Component("golang", "golang.org/x/net", "v0.1.0"),
+    Component("golang", "example.test/new", "v2.0.0"),
 ]
 
 
@@ -65,7 +65,7 @@ def layer(files: dict[str, bytes]) -> bytes:
 
 
 def test_debian_packages_that_are_installed() -> None:
-    assert list(sbom.debian(STATUS)) == [Part("deb", "git", "1:2.39.5-0+deb12u3", "amd64")]
+    assert list(sbom.parse_dpkg_status(STATUS)) == [Component("deb", "git", "1:2.39.5-0+deb12u3", "amd64")]
 
 
 def test_go_modules_replaced_ones_as_what_replaces_them() -> None:
@@ -92,8 +92,8 @@ def test_a_program_that_has_the_magic_among_its_data_before() -> None:
 
 
 def test_python_packages() -> None:
-    assert list(sbom.python("Metadata-Version: 2.1\nName: PyYAML\nVersion: 6.0\n\nName: no\n")) == [
-        Part("pypi", "pyyaml", "6.0")
+    assert list(sbom.parse_python_metadata("Metadata-Version: 2.1\nName: PyYAML\nVersion: 6.0\n\nName: no\n")) == [
+        Component("pypi", "pyyaml", "6.0")
     ]
 
 
@@ -107,13 +107,13 @@ def files() -> tuple[dict[str, bytes], dict[str, bytes]]:
     return below, above
 
 
-FOUND = sorted([Part("deb", "git", "1:2.39.5-0+deb12u3", "amd64"), *GO])
+FOUND = sorted([Component("deb", "git", "1:2.39.5-0+deb12u3", "amd64"), *GO])
 
 
 def test_of_a_layout_the_last_status_and_every_program(tmp_path: Path) -> None:
     below, above = files()
     layout = make_layout(tmp_path, "image", gzip.compress(layer(below)), layer(above))
-    assert sbom.of_layout(layout, {}) == FOUND
+    assert sbom.read_layout(layout, {}) == FOUND
 
 
 def test_a_layer_that_images_share_is_read_once(tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_a_layer_that_images_share_is_read_once(tmp_path: Path) -> None:
     read: dict[str, sbom.Layer] = {}
     first = make_layout(tmp_path, "first", layer(below), layer(above))
     second = make_layout(tmp_path, "second", layer(below), layer({"usr/bin/other": program()}))
-    sbom.of_layout(first, read)
+    sbom.read_layout(first, read)
     shared = set(read) & {each.name for each in (second / "blobs/sha256").iterdir()}
     assert len(shared) == 1
     (second / "blobs/sha256" / shared.pop()).write_bytes(b"not to be read again")
-    assert sbom.of_layout(second, read) == sorted([Part("deb", "old", "1"), *GO])
+    assert sbom.read_layout(second, read) == sorted([Component("deb", "old", "1"), *GO])
 
 
 def test_of_an_archive_of_the_engine(tmp_path: Path) -> None:
@@ -133,11 +133,11 @@ def test_of_an_archive_of_the_engine(tmp_path: Path) -> None:
     manifest = json.dumps([{"Config": "c", "RepoTags": [], "Layers": ["1/layer.tar", "2/layer.tar"]}]).encode()
     members = {"manifest.json": manifest, "1/layer.tar": layer(below), "2/layer.tar": layer(above)}
     (tmp_path / "node.tar").write_bytes(layer(members))
-    assert sbom.of_archive(tmp_path / "node.tar") == FOUND
+    assert sbom.read_archive(tmp_path / "node.tar") == FOUND
 
 
 def test_the_document_is_cyclonedx_and_the_same_each_time() -> None:
-    first, second = (sbom.document("toolbox", "sha256:aa", FOUND) for _ in range(2))
+    first, second = (sbom.make_document("toolbox", "sha256:aa", FOUND) for _ in range(2))
     assert first == second
     found = json.loads(first)
     assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
@@ -154,5 +154,5 @@ def test_the_document_is_cyclonedx_and_the_same_each_time() -> None:
 
 def test_an_empty_image_has_an_empty_bill(tmp_path: Path) -> None:
     layout = make_layout(tmp_path, "image", layer({}))
-    assert sbom.of_layout(layout, {}) == []
-    assert json.loads(sbom.document("image", str(oci_layout.manifest_of(layout)["digest"]), []))["metadata"]
+    assert sbom.read_layout(layout, {}) == []
+    assert json.loads(sbom.make_document("image", str(oci_layout.read_descriptor(layout)["digest"]), []))["metadata"]

@@ -116,16 +116,16 @@ def build(tools: Tools, folder: Path) -> None:
 
 
 def test_logical_names() -> None:
-    assert tekton_build.logical_name(f"{PIPELINE}/cmd/entrypoint") == "tekton-pipelines-entrypoint"
-    assert tekton_build.logical_name(f"{TRIGGERS}/cmd/controller") == "tekton-triggers-controller"
+    assert tekton_build.make_logical_name(f"{PIPELINE}/cmd/entrypoint") == "tekton-pipelines-entrypoint"
+    assert tekton_build.make_logical_name(f"{TRIGGERS}/cmd/controller") == "tekton-triggers-controller"
     assert len(set(tekton_build.NAMES)) == len(tekton_build.NAMES) == 12
 
 
 def test_every_image_is_kept_and_called_by_its_logical_name(tmp_path: Path, texts: dict[str, str]) -> None:
     tools = Tools(texts, Serving())
     build(tools, tmp_path)
-    assert all((path / "index.json").exists() for path in tekton_build.layouts(tmp_path).values())
-    found = tekton_build.objects(tmp_path)
+    assert all((path / "index.json").exists() for path in tekton_build.list_layouts(tmp_path).values())
+    found = tekton_build.read_objects(tmp_path)
     assert [each["kind"] for each in found] == ["Deployment", "ConfigMap"] * 2
     container = found[0]["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "image.local/tekton-pipelines-controller"
@@ -154,7 +154,7 @@ def test_what_the_programs_share_is_compiled_once_before_ko_builds_them_side_by_
     build(tools, tmp_path)
     first = next(index for index, argv in enumerate(tools.ran) if argv[:2] == ["/bin/ko", "resolve"])
     [compiled] = [argv for argv in tools.ran[:first] if "-export" in argv]
-    assert sorted(tekton_build.logical_name(each) for each in compiled[-12:]) == sorted(tekton_build.NAMES)
+    assert sorted(tekton_build.make_logical_name(each) for each in compiled[-12:]) == sorted(tekton_build.NAMES)
 
 
 def test_a_release_without_one_of_the_images_is_noticed(tmp_path: Path, texts: dict[str, str]) -> None:
@@ -187,5 +187,5 @@ def test_a_registry_that_does_not_start_is_told_with_its_words(tmp_path: Path, t
 )
 def test_progress(line: str, said: list[str]) -> None:
     heard: list[str] = []
-    tekton_build._progress(heard.append)(line)
+    tekton_build._report_progress(heard.append)(line)
     assert heard == said

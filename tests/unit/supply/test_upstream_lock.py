@@ -16,7 +16,7 @@ from bootstrap.core.paths import PROJECT
 from bootstrap.objects.image_refs import parse_reference
 from bootstrap.supply import tekton_build, tekton_releases, upstream_lock
 from bootstrap.supply.build_catalog import PIPELINE, TRIGGERS
-from bootstrap.supply.golang import module_version
+from bootstrap.supply.golang import read_module_version
 from bootstrap.supply.upstream_lock import Document, Platform, PublicImage, PublicLock, Wanted
 
 HEX = "a" * 64
@@ -29,16 +29,16 @@ GHCR = "ghcr.io/tektoncd"
 
 
 def test_what_is_wanted_fits_what_is_built() -> None:
-    wanted, go_mod = upstream_lock.wanted(PROJECT), PROJECT / "images/tekton/go.mod"
-    pipelines, triggers = module_version(go_mod, PIPELINE), module_version(go_mod, TRIGGERS)
+    wanted, go_mod = upstream_lock.read_wanted(PROJECT), PROJECT / "images/tekton/go.mod"
+    pipelines, triggers = read_module_version(go_mod, PIPELINE), read_module_version(go_mod, TRIGGERS)
     assert wanted.documents["pipelines"] == f"pipeline/previous/{pipelines}/release.yaml"
     assert {wanted.documents[name] for name in ("triggers", "interceptors")} == {
         f"triggers/previous/{triggers}/{name}.yaml" for name in ("release", "interceptors")
     }
-    kubernetes = module_version(PROJECT / "images/kubernetes/go.mod", "k8s.io/kubernetes")
+    kubernetes = read_module_version(PROJECT / "images/kubernetes/go.mod", "k8s.io/kubernetes")
     assert wanted.images["kubectl"].tag == kubernetes
     assert wanted.images["node"].tag.rpartition(".")[0] == kubernetes.rpartition(".")[0], "the same minor version"
-    assert wanted.images["buildkit"].tag == module_version(
+    assert wanted.images["buildkit"].tag == read_module_version(
         PROJECT / "images/buildkit/go.mod", "github.com/moby/buildkit"
     )
     aliases = yaml.safe_load((PROJECT / "images/versions.yaml").read_text())["aliases"]
@@ -48,9 +48,13 @@ def test_what_is_wanted_fits_what_is_built() -> None:
 
 def test_the_lock_of_the_repository_is_one() -> None:
     held = upstream_lock.read(PROJECT / "images/upstream.lock.json")
-    assert set(held.images) <= {*upstream_lock.wanted(PROJECT).images, *tekton_build.NAMES, tekton_releases.DASHBOARD}
+    assert set(held.images) <= {
+        *upstream_lock.read_wanted(PROJECT).images,
+        *tekton_build.NAMES,
+        tekton_releases.DASHBOARD,
+    }
     for name, image in held.images.items():
-        wanted = upstream_lock.wanted(PROJECT).images.get(name)
+        wanted = upstream_lock.read_wanted(PROJECT).images.get(name)
         assert wanted is None or str(wanted) == image.reference
 
 
@@ -124,14 +128,14 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_gaps_are_told_by_name(lock: PublicLock, wanted: Wanted, arch: str, said: list[str]) -> None:
-    assert upstream_lock.gaps(lock, wanted, arch) == said
+    assert upstream_lock.find_gaps(lock, wanted, arch) == said
 
 
 def test_changes_are_told_with_both_digests() -> None:
     other = replace(LOCK, images={"pause": replace(PAUSE, digest=f"sha256:{'c' * 64}")})
-    assert upstream_lock.changes(LOCK, LOCK) == []
-    assert upstream_lock.changes(LOCK, other) == [("registry.k8s.io/pause:3", DIGEST, f"sha256:{'c' * 64}")]
-    assert upstream_lock.changes(PublicLock(), LOCK) == [
+    assert upstream_lock.list_changes(LOCK, LOCK) == []
+    assert upstream_lock.list_changes(LOCK, other) == [("registry.k8s.io/pause:3", DIGEST, f"sha256:{'c' * 64}")]
+    assert upstream_lock.list_changes(PublicLock(), LOCK) == [
         (PATH, "", f"sha256:{HEX}"),
         ("registry.k8s.io/pause:3", "", DIGEST),
     ]
@@ -156,7 +160,7 @@ def test_changes_are_told_with_both_digests() -> None:
     ],
 )
 def test_images_of_releases_have_logical_names(reference: str, name: str) -> None:
-    assert tekton_releases.logical_name(parse_reference(reference)) == name
+    assert tekton_releases.find_logical_name(parse_reference(reference)) == name
 
 
 def deployment(image: str, *args: str) -> Object:
@@ -172,16 +176,19 @@ def test_references_become_logical_wherever_they_stand() -> None:
     ]
     lock = PublicLock(
         {},
-        {tekton_releases.logical_name(parse_reference(each)): PublicImage(each, DIGEST) for each in (controller, nop)},
+        {
+            tekton_releases.find_logical_name(parse_reference(each)): PublicImage(each, DIGEST)
+            for each in (controller, nop)
+        },
     )
-    done = tekton_releases.logical(given, lock)
+    done = tekton_releases.use_logical_names(given, lock)
     local = "image.local/tekton-pipelines-"
     assert done[0]["spec"] == {
         "image": f"{local}controller",
         "args": ["-nop-image", f"{local}nop", f"-x={local}nop", "-shell", other],
     }
     assert done[1]["data"]["text"] == f"a: {local}nop\nb: 1"
-    assert tekton_releases.logical(done, lock) == done, "the second time nothing changes"
+    assert tekton_releases.use_logical_names(done, lock) == done, "the second time nothing changes"
 
 
 @pytest.mark.parametrize(
@@ -189,28 +196,28 @@ def test_references_become_logical_wherever_they_stand() -> None:
 )
 def test_an_image_that_the_lock_holds_otherwise_is_refused(held: dict[str, PublicImage]) -> None:
     with pytest.raises(BootstrapError, match=r"the lock does not hold the image ghcr\.io/tektoncd/pipeline/nop"):
-        tekton_releases.logical([deployment(f"{GHCR}/pipeline/nop:v1@{DIGEST}")], PublicLock({}, held))
+        tekton_releases.use_logical_names([deployment(f"{GHCR}/pipeline/nop:v1@{DIGEST}")], PublicLock({}, held))
 
 
 def test_two_images_of_one_name_are_refused() -> None:
     two = [deployment(f"{GHCR}/pipeline/nop:v1@{DIGEST}"), deployment(f"{GHCR}/pipeline/nop:v2@{DIGEST}")]
     with pytest.raises(BootstrapError, match="two images tekton-pipelines-nop"):
-        tekton_releases.named(two)
+        tekton_releases.find_images(two)
 
 
 def test_releases_that_lack_an_image_are_refused() -> None:
     references = {name: parse_reference("x") for name in tekton_build.NAMES}
-    tekton_releases.complete(references)
+    tekton_releases.check_complete(references)
     references.pop("tekton-triggers-webhook")
     with pytest.raises(BootstrapError, match="no image tekton-triggers-webhook"):
-        tekton_releases.complete(references)
+        tekton_releases.check_complete(references)
 
 
 def test_a_document_is_what_its_hash_says_or_nothing() -> None:
     data = b"kind: List"
-    assert tekton_releases.verified(PATH, data, hashlib.sha256(data).hexdigest()) == data
+    assert tekton_releases.verify(PATH, data, hashlib.sha256(data).hexdigest()) == data
     with pytest.raises(PreconditionError, match="is not what the lock says"):
-        tekton_releases.verified(PATH, data + b" ", hashlib.sha256(data).hexdigest())
+        tekton_releases.verify(PATH, data + b" ", hashlib.sha256(data).hexdigest())
 
 
 @pytest.mark.parametrize("data", [b"", b"a: [", b"<html>", b"- 1", b"kind: X", b"\xff\xfe\x00"])
