@@ -98,9 +98,9 @@ def filled(product: Product, kept: Kept) -> Filled:
     return Filled(kept.given, kept.data, plan.text, json.loads(answer.last))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def foreign(product: Product) -> Iterator[str]:
-    """The name of a cluster that is not ours, for the tests of one module: they do to it what an owner may do."""
+    """The name of a cluster that is not ours. Who uses it leaves nothing of an environment in it, and proves that."""
     name = f"{product.name}-theirs"
     with foreigners.cluster(product, name):
         yield name

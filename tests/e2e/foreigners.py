@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import yaml
 
+from bootstrap.core.paths import PROJECT
 from bootstrap.settings import kind_config
 from bootstrap.steps.kind_cluster import CGROUP_V2
 from tests.e2e.docker_client import docker
 from tests.e2e.product import Product
 
-ONE_NODE = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n"
+ONE_NODE = PROJECT / "tests/e2e/one-node.yaml"
+"""kind's configuration of a cluster for tests to which a second node proves nothing."""
 
 
 @contextlib.contextmanager
@@ -22,7 +24,7 @@ def cluster(product: Product, name: str) -> Iterator[None]:
     world.engine.ensure(lambda _: None)
     node_image = world.images.lock().node_image
     config = kind_config.render(
-        kind_config.parse(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
+        kind_config.load(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
     )
     environ = world.engine.make_environ() | {
         "KIND_EXPERIMENTAL_DOCKER_NETWORK": name,

@@ -18,6 +18,7 @@ from bootstrap.objects.readiness import at, judge
 from bootstrap.steps import tekton
 from bootstrap.steps.stored_versions import CRD
 from bootstrap.world import World
+from tests.e2e import receiver
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
@@ -25,12 +26,19 @@ pytestmark = pytest.mark.e2e
 KIND = "clusterinterceptors.triggers.tekton.dev"
 """One that no webhook converts."""
 OLD = "v0"
+GO = "go"
+"""A Service of this name in the receiver's namespace lets the run in flight go on."""
+SIGN: Object = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": GO, "namespace": receiver.NAMESPACE},
+    "spec": {"selector": {"app": "none"}, "ports": [{"port": 80}]},
+}
 WORKLOADS = ("tekton-pipelines-controller", "tekton-pipelines-webhook")
-SECONDS = 45
 
 
 def run_in_flight(world: World) -> str:
-    """Two tasks that sleep, one after the other: the second one is started by whichever controller is there by then."""
+    """Two tasks, one after the other, that wait for GO: the second is started by the controller that is there then."""
     security = {
         "runAsNonRoot": True,
         "runAsUser": 65532,
@@ -38,13 +46,13 @@ def run_in_flight(world: World) -> str:
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    sleep = {
-        "name": "sleep",
+    wait = {
+        "name": "wait",
         "image": world.images.lock().images["toolbox"].reference,
-        "command": ["sleep", str(SECONDS)],
+        "command": ["sh", "-c", f"until getent hosts {GO}.{receiver.NAMESPACE}.svc.cluster.local; do sleep 1; done"],
         "securityContext": security,
     }
-    tasks: list[Object] = [{"name": name, "taskSpec": {"steps": [sleep]}} for name in ("first", "second")]
+    tasks: list[Object] = [{"name": name, "taskSpec": {"steps": [wait]}} for name in ("first", "second")]
     tasks[1]["runAfter"] = ["first"]
     run = world.kube.create(
         {
@@ -114,6 +122,7 @@ def older(product: Product, world: World) -> Iterator[str]:
         product.run("up")
         if name:
             world.kube.delete(API, "PipelineRun", name, constants.RUNS)
+        world.kube.delete("v1", "Service", GO, receiver.NAMESPACE)
 
 
 def test_another_version_takes_over_and_the_run_goes_on(product: Product, world: World, older: str) -> None:
@@ -137,6 +146,8 @@ def test_another_version_takes_over_and_the_run_goes_on(product: Product, world:
     assert stored(world) == ["v1alpha1"]
     assert world.kube.get("v1", "ConfigMap", "old", constants.GIT) is None
     assert tekton.read_installed_versions(world) == tekton.read_versions(world)
+    assert not isinstance(over(world, older), Ready), "it was in flight all the time"
+    world.kube.apply([SIGN])
     _until(world, lambda: over(world, older), "the run in flight")
     assert product.run("up", "--dry-run").last == "nothing to do"
 

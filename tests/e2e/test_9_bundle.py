@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from tests.e2e.enclosure import Enclosure
+from tests.e2e.foreigners import ONE_NODE
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
@@ -30,6 +31,7 @@ def apart(product: Product, file: Path, enclosure: Enclosure) -> Iterator[dict[s
     given = {
         "XDG_CACHE_HOME": str(folder / "cache"),
         "XDG_STATE_HOME": str(folder / "state"),
+        "INVOKE_CLUSTER_CONFIG": str(ONE_NODE),
         "INVOKE_SUPPLY": "bundle",
         "INVOKE_BUNDLE_FILE": str(file),
     }

@@ -55,7 +55,7 @@ class Theirs:
         return {kind: {each["metadata"]["name"] for each in self.kube.list(api, kind)} for api, kind in kinds}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def theirs(product: Product, foreign: str) -> Iterator[Theirs]:
     there = Theirs(product, foreign)
     yield there
@@ -69,7 +69,7 @@ def test_a_cluster_with_a_tekton_is_used_and_left_as_it_was(theirs: Theirs) -> N
     before, versions = theirs.holds(), generations(theirs.kube.list(*deployments))
     theirs.run("up")
     assert theirs.step("cluster") == f"{theirs.context}, Kubernetes 1.36.3"
-    assert theirs.step("tekton") == "Pipelines 1.9.0, Triggers 0.35.0 of the cluster, dry runs accepted"
+    assert theirs.step("tekton") == "Pipelines 1.15.0, Triggers 0.37.0 of the cluster, dry runs accepted"
     assert "/version answers" in theirs.run("test-run")
     theirs.run("down")
 
