@@ -1,9 +1,12 @@
-"""A git host on this machine: repositories of a folder by `git http-backend`, and addresses that misbehave."""
+"""A git host on this machine: repositories of a folder by `git http-backend`, their files in Git LFS, and addresses
+that misbehave.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import subprocess
 import threading
@@ -22,7 +25,10 @@ AUTHOR = {
 
 
 class GitHost(ThreadingHTTPServer):
-    """folder: of the repositories. asked: paths, in order. Paths may begin with /locked, /busy, /down, /hang, /drip."""
+    """folder: of the repositories. asked: paths, in order. Paths may begin with /locked, /busy, /down, /hang, /drip.
+
+    objects: what is kept in Git LFS, by its SHA-256.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -31,6 +37,7 @@ class GitHost(ThreadingHTTPServer):
         super().__init__((at, 0), _Handler)
         self.folder = folder
         self.asked: list[str] = []
+        self.objects: dict[str, bytes] = {}
         self.over = threading.Event()
 
     @property
@@ -113,7 +120,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
+    def _lfs(self) -> None:
+        content = self.server.objects.get(self.path.rpartition("/")[2])
+        self._respond(404 if content is None else 200, {}, content or b"")
+
+    def _batch(self, body: bytes) -> None:
+        """https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md, for downloads."""
+        address = f"{self.server.address}/lfs"
+        found = [
+            each | {"actions": {"download": {"href": f"{address}/{each['oid']}"}}}
+            for each in json.loads(body)["objects"]
+        ]
+        answer = json.dumps({"transfer": "basic", "objects": found}).encode()
+        self._respond(200, {"Content-Type": "application/vnd.git-lfs+json"}, answer)
+
     def _backend(self, path: str, query: str, body: bytes) -> None:
+        if path.endswith("/info/lfs/objects/batch"):
+            self._batch(body)
+            return
         environ = {
             "PATH": os.environ["PATH"],
             "GIT_PROJECT_ROOT": str(self.server.folder),

@@ -143,7 +143,7 @@ IMAGE_PARTS = (
         "buildkit",
         "images/buildkit",
         20,
-        {"BASE": "base"},
+        {"BASE": "git"},
         {"buildkitd": "go-buildkit/buildkitd", "buildctl": "go-buildkit/buildctl"},
     ),
     ImagePart("registry", "images/registry", 20, {"BASE": "base"}, preload=False, exported=False),

@@ -225,6 +225,42 @@ def test_submodules_come_with_it_by_relative_addresses_and_with_logins(clone: Cl
     assert "third party/shared" in ended.text
 
 
+LFS = """
+case "$1" in
+  pull) for file in $LFS_FILES; do [ -e "$LFS_GONE" ] || echo real > "$file"; done; [ ! -e "$LFS_GONE" ] ;;
+  ls-files) for file in $LFS_FILES; do grep -q real "$file" && echo "c0ffee * $file" || echo "c0ffee - $file"; done ;;
+esac
+"""
+"""Stands in for git-lfs, which only the toolbox has: the end-to-end tests fetch with the real one."""
+
+
+def test_files_in_git_lfs_are_fetched_or_the_run_ends(clone: Clone, tmp_path: Path) -> None:
+    """`git lfs` runs the program git-lfs, with its words."""
+    stand_in = LFS.replace("$LFS_GONE", str(tmp_path / "lfs-gone")).replace("$LFS_FILES", "model.bin")
+    program(clone.folder, "git-lfs", stand_in)
+    assert clone.run("main").code == 0
+    assert calls(clone.folder, "git-lfs") == [], "it is asked where a file is in LFS, and nowhere else"
+    (clone.origin / "model.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    (clone.origin / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    clone.commit("With a model")
+    ended = clone.run("main")
+    assert ended.code == 0, ended.text
+    assert (tmp_path / "run/source/model.bin").read_text() == "real\n"
+    (tmp_path / "lfs-gone").touch()
+    ended = clone.run("main")
+    assert ended.code == 1
+    assert "files in Git LFS could not be fetched" in ended.text
+
+
+def test_a_pointer_that_stays_ends_the_run(clone: Clone) -> None:
+    program(clone.folder, "git-lfs", 'if [ "$1" = ls-files ]; then echo "c0ffee - model.bin"; fi')
+    (clone.origin / ".gitattributes").write_text("*.bin filter=lfs\n")
+    clone.commit("With a model")
+    ended = clone.run("main")
+    assert ended.code == 1
+    assert "c0ffee - model.bin" in ended.text
+
+
 @pytest.mark.parametrize(
     "revision", ["", "-x", "--upload-pack=touch /tmp/x", "a b", "a:b", "+main:main", "^main", "a..b", "x;id", "$(id)~"]
 )
