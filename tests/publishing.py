@@ -124,8 +124,8 @@ def _document(obj: Object) -> str:
     if part == DASHBOARD:
         return "dashboard/previous/v0.65.0/release.yaml"
     if obj["kind"] == "ClusterInterceptor":
-        return "triggers/previous/v0.35.0/interceptors.yaml"
-    product = "triggers/previous/v0.35.0" if "triggers" in part else "pipeline/previous/v1.9.0"
+        return "triggers/previous/v0.37.0/interceptors.yaml"
+    product = "triggers/previous/v0.37.0" if "triggers" in part else "pipeline/previous/v1.15.0"
     return f"{product}/release.yaml"
 
 

@@ -255,7 +255,7 @@ def test_without_a_lock_nothing_is_taken(tmp_path: Path, project: Path, host: Ho
     with pytest.raises(PreconditionError, match="nothing is taken on trust") as failure:
         made.provide(FakeReport().step("images"))
     assert failure.value.hint == "invoke images --lock"
-    assert "pipeline/previous/v1.9.0/release.yaml is not in it" in failure.value.evidence
+    assert "pipeline/previous/v1.15.0/release.yaml is not in it" in failure.value.evidence
     assert host.heard == []
 
 
@@ -272,7 +272,7 @@ def test_a_lock_for_other_versions_is_not_enough(tmp_path: Path, ready: Path, ho
 
 def test_a_changed_release_is_refused_and_told(tmp_path: Path, ready: Path, host: Host, built: list[str]) -> None:
     world = world_of(tmp_path, ready, settings(host))
-    path = "triggers/previous/v0.35.0/release.yaml"
+    path = "triggers/previous/v0.37.0/release.yaml"
     host.documents[path] += b"# more\n"
     with pytest.raises(PreconditionError, match=f"{path} is not what the lock says"):
         supply(world).provide(FakeReport().step("images"))

@@ -200,7 +200,7 @@ def test_readiness_is_looked_for_often_where_the_release_looks_at_all(world: Ste
 # -- on a cluster of the user's ------------------------------------------------------------------------
 
 
-def lend(world: StepWorld, pipelines: str = "v1.9.0", triggers: str = "v0.35.0", contexts: str = "true") -> None:
+def lend(world: StepWorld, pipelines: str = "v1.15.0", triggers: str = "v0.37.0", contexts: str = "true") -> None:
     """A cluster that somebody else has put a Tekton into."""
     world.config = replace(world.config, context="kind-theirs")
     for name, data in (
@@ -216,7 +216,7 @@ def test_a_tekton_that_fits_is_used_and_never_changed(world: StepWorld) -> None:
     before = dict(world.kube.objects)
     step = tekton.make_tekton_step()
     verdict = step.check(world.open())
-    assert verdict == Ready("Pipelines 1.9.0, Triggers 0.35.0 of the cluster, dry runs accepted")
+    assert verdict == Ready("Pipelines 1.15.0, Triggers 0.37.0 of the cluster, dry runs accepted")
     step.apply(world.open())
     step.undo(world.open())
     assert world.kube.objects == before
@@ -228,7 +228,7 @@ def test_a_tekton_that_does_not_fit_is_refused_and_never_changed(world: StepWorl
     step = tekton.make_tekton_step()
     verdict = step.check(world.open())
     assert isinstance(verdict, Failed)
-    assert "Pipelines v1.9.0, Triggers v0.30.1" in verdict.why
+    assert "Pipelines v1.15.0, Triggers v0.30.1" in verdict.why
     step.apply(world.open())
     assert world.kube.objects == before
 
