@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from bootstrap.core import constants
 from bootstrap.core.model import Failed, Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.paths import PRODUCT
+from bootstrap.core.pki import KeyPair
 from bootstrap.objects.manifests import is_ours
 from bootstrap.settings import git_logins
 from bootstrap.settings.registry_endpoint import choose_endpoint
@@ -91,7 +92,7 @@ def make_credentials(world: World) -> list[Object]:
     pushes = read_registry_login(world)
     pushes_to = {"tekton.dev/docker-0": f"https://{where.host}"} if pushes["password"] else {}
     ca, trusted = identity.authority().certificate.decode(), read_trusted_cas(world)
-    server = identity.certificate("buildkit-server", (BUILDKIT, "buildkitd", "127.0.0.1", "localhost"))
+    server = read_server_certificate(world)
     client = identity.certificate("buildkit-client")
     parts = urlsplit(config.git.url or constants.GIT_URL)
     # Without a password there is nothing to send: Tekton passes over a Secret without its annotation.
@@ -123,6 +124,11 @@ def make_credentials(world: World) -> list[Object]:
             }
         )
     return found + make_pull_secrets(world, (constants.RUNS, constants.BUILD, constants.GIT))
+
+
+def read_server_certificate(world: World) -> KeyPair:
+    """The certificate and key of BuildKit's server, for those who build."""
+    return world.identity.certificate("buildkit-server", (BUILDKIT, "buildkitd", "127.0.0.1", "localhost"))
 
 
 def read_registry_login(world: World) -> dict[str, str]:

@@ -6,23 +6,22 @@ import base64
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
-
-import yaml
 
 from bootstrap.core import constants
 from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.incluster import token_renewal
 from bootstrap.objects import kubeconfig
 from bootstrap.objects.manifests import is_ours
 from bootstrap.objects.readiness import at
 from bootstrap.steps.credentials import make_secret
+from bootstrap.steps.last_job import describe_last_failure
 from bootstrap.world import World
 
 SECRET = "target-kubeconfig"  # noqa: S105  the name of an object
 ACCOUNT = "pipeline-deployer"
 SAME_CLUSTER = "https://kubernetes.default.svc"
 RENEW_AT = 1 / 3
-"""Minted again when less than this share of its life is left."""
+"""Minted again when less than this share of its life is left; the cluster itself renews it earlier than that."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,16 @@ class TargetStep:
         left = found.expires - time.time()
         if left < (found.expires - found.issued) * RENEW_AT:  # the server may have granted less than was asked for
             return Pending(f"its token ends in {max(0.0, left / 3600):.0f} h")
-        return Ready(f"may deploy to namespace {found.namespace}, for {left / 86400:.0f} days")
+        failed = describe_last_failure(world, token_renewal.CRON_JOB)
+        may = f"may deploy to namespace {found.namespace}, for {left / 86400:.0f} days"
+        return Ready(may + (f"; {failed}" if failed else ""))
 
     def apply(self, world: World) -> None:
         """Request a token from the target's API server, and write the Secret. Raises ApiError."""
         target = world.config.target
         token = world.target.request_token(target.namespace, ACCOUNT, target.token_hours * 3600)
         document = kubeconfig.make_with_token(find_server(world), _find_ca(world), token, namespace=target.namespace)
-        world.kube.apply([make_secret(SECRET, constants.RUNS, {"kubeconfig": yaml.safe_dump(document)})])
+        world.kube.apply([make_secret(SECRET, constants.RUNS, {token_renewal.KEY: json.dumps(document)})])
 
     def undo(self, world: World) -> None:
         """Delete the Secret, if it carries our label."""
@@ -78,26 +79,20 @@ class Contents:
 
 
 def read_contents(live: Object) -> Contents:
-    """What the Secret's kubeconfig says. For a damaged Secret all fields are empty, so that it is written anew."""
+    """What the Secret's kubeconfig says. Of a Secret without valid JSON all fields are empty, so it is written anew."""
     try:
-        document = yaml.safe_load(base64.b64decode(live["data"]["kubeconfig"]))
+        document = json.loads(base64.b64decode(live["data"][token_renewal.KEY]))
         link = document["contexts"][0]["context"]
-        claims = _parse_claims(document["users"][0]["user"]["token"])
+        claims = token_renewal.read_claims(document["users"][0]["user"]["token"])
         return Contents(
             server=document["clusters"][0]["cluster"]["server"],
             namespace=link["namespace"],
-            account=claims["kubernetes.io"]["serviceaccount"]["uid"],
-            issued=float(claims["iat"]),
-            expires=float(claims["exp"]),
+            account=claims.uid,
+            issued=claims.issued,
+            expires=claims.expires,
         )
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, yaml.YAMLError):
+    except (KeyError, IndexError, TypeError, ValueError):
         return Contents("", "", "", 0, 0)
-
-
-def _parse_claims(token: str) -> Any:
-    """The claims of a JSON web token, unverified: we minted it."""
-    payload = token.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
 
 
 def _find_ca(world: World) -> str:

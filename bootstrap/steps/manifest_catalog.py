@@ -15,21 +15,24 @@ from pathlib import Path
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.incluster import token_renewal
 from bootstrap.objects import proxy_env
 from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at, judge, label
 from bootstrap.settings import registry_endpoint
-from bootstrap.steps.credentials import make_pull_secrets
+from bootstrap.steps.credentials import make_pull_secrets, read_server_certificate
 from bootstrap.steps.manifest_step import Keep, Key, ManifestStep, render
 from bootstrap.steps.trusted_cas import read_trusted_cas
 from bootstrap.world import World, probe
 
 OK = 200
+HOURLY_FROM = 4
+"""Hours of a token's life from which a look an hour renews it in time."""
 APP = f"demo/{constants.DEMO_APP}"
 CA_CERTIFICATES = "/etc/buildkit/trust/ca.crt"
 TRUSTING = ("spec", "template", "metadata", "annotations", "tekton-bootstrap.dev/trusts")
-"""BuildKit reads the certificates when it starts, so other ones need a new pod."""
+"""BuildKit reads CAs and its own certificate when it starts, so other ones need a new pod."""
 WEBHOOK_URL = ("spec", "template", "spec", "containers", "git-server", "env", "WEBHOOK_URL", "value")
 
 
@@ -51,12 +54,16 @@ def make_builder_step(world: World) -> ManifestStep:
     patches = [
         Patch(Select("ConfigMap", "buildkitd"), put("data", "buildkitd.toml", value=configuration)),
         Patch(buildkitd, functools.partial(_set_cache_limit, megabytes=keep)),
-        Patch(buildkitd, put(*TRUSTING, value=_compute_short_digest(read_trusted_cas(world)))),
         *proxy_env.make_patches(world.config.proxy, buildkitd),
     ]
+
+    def objects(world: World) -> list[Object]:
+        reads = _compute_short_digest(read_trusted_cas(world) + read_server_certificate(world).certificate.decode())
+        return _render_folder(world, "builder", [*patches, Patch(buildkitd, put(*TRUSTING, value=reads))])
+
     return ManifestStep(
         "builder",
-        lambda world: _render_folder(world, "builder", patches),
+        objects,
         needs=("credentials", "preload"),
         limit=180,
         at_rest=functools.partial(_judge_use_by_runs, task="build-image"),
@@ -118,7 +125,11 @@ def render_pipeline(world: World) -> list[Object]:
     The Task `deploy` gets no proxy: the API server of the target is reached as its kubeconfig says.
     """
     outside = [Select("Task", name) for name in ("git-clone", "build-image", "notify")]
-    return _render_folder(world, "pipeline", proxy_env.make_patches(world.config.proxy, *outside))
+    patches = proxy_env.make_patches(world.config.proxy, *outside)
+    if world.config.target.token_hours >= HOURLY_FROM:
+        hourly = put("spec", "schedule", value="37 * * * *")
+        patches.append(Patch(Select("CronJob", token_renewal.CRON_JOB), hourly))
+    return _render_folder(world, "pipeline", patches)
 
 
 def make_demo_step() -> OnTarget:

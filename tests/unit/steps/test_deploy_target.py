@@ -25,7 +25,8 @@ CA = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
 
 
 def token(uid: str = "u1", issued: float = NOW, hours: float = 720) -> str:
-    claims = {"iat": issued, "exp": issued + hours * HOUR, "kubernetes.io": {"serviceaccount": {"uid": uid}}}
+    bound = {"namespace": "demo", "serviceaccount": {"name": "pipeline-deployer", "uid": uid}}
+    claims = {"iat": issued, "exp": issued + hours * HOUR, "kubernetes.io": bound}
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
     return f"header.{payload}.signature"
 
