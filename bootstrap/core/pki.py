@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS = 3650
-LEAF_DAYS = 825
+"""Life of a CA, and of what it issues: nothing renews a certificate where nobody types `invoke up`."""
 RENEW_DAYS = 30
 _BACKDATE = datetime.timedelta(minutes=5)  # clocks of nodes and pods may be a little behind
 
@@ -31,7 +31,7 @@ def make_authority(name: str, now: datetime.datetime) -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _make_name(f"tekton-bootstrap {name}")
     certificate = (
-        _make_builder(subject, subject, key, now, CA_DAYS)
+        _make_builder(subject, subject, key, now, now + datetime.timedelta(days=CA_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_make_key_usage(signs_certificates=True), critical=True)
@@ -40,16 +40,22 @@ def make_authority(name: str, now: datetime.datetime) -> KeyPair:
     return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _to_pem(key))
 
 
-def issue_certificate(authority: KeyPair, name: str, hosts: Iterable[str], now: datetime.datetime) -> KeyPair:
-    """A certificate for the server or client `name`; hosts: DNS names and IP addresses."""
+def issue_certificate(
+    authority: KeyPair, name: str, hosts: Iterable[str], now: datetime.datetime, days: int = CA_DAYS
+) -> KeyPair:
+    """A certificate for the server or client `name`, for `days` and no longer than its CA.
+
+    hosts: DNS names and IP addresses.
+    """
     ca = x509.load_pem_x509_certificate(authority.certificate)
     ca_key = serialization.load_pem_private_key(authority.key, None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)  # noqa: S101  new_authority makes no other
     key = ec.generate_private_key(ec.SECP256R1())
     names = [_make_general_name(host) for host in hosts]
+    end = min(now + datetime.timedelta(days=days), ca.not_valid_after_utc)
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = (
-        _make_builder(_make_name(name), ca.subject, key, now, LEAF_DAYS)
+        _make_builder(_make_name(name), ca.subject, key, now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .add_extension(_make_key_usage(signs_certificates=False), critical=True)
@@ -62,14 +68,15 @@ def issue_certificate(authority: KeyPair, name: str, hosts: Iterable[str], now: 
 
 
 def is_current(pair: KeyPair, authority: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
-    """Whether the certificate is this authority's, fits its key, names these hosts and has RENEW_DAYS left."""
+    """Whether it is this authority's, fits its key, names these hosts and has RENEW_DAYS left, or as many as the CA."""
     try:
         leaf, ca = x509.load_pem_x509_certificate(pair.certificate), x509.load_pem_x509_certificate(authority)
         key = serialization.load_pem_private_key(pair.key, None)
         leaf.verify_directly_issued_by(ca)
     except Exception:  # noqa: BLE001  any reason why it is not ours ends in a new one
         return False
-    long_enough = leaf.not_valid_after_utc >= now + datetime.timedelta(days=RENEW_DAYS)
+    needed = min(now + datetime.timedelta(days=RENEW_DAYS), ca.not_valid_after_utc)
+    long_enough = leaf.not_valid_after_utc >= needed
     return (
         long_enough and leaf.public_key() == key.public_key() and {*map(_make_general_name, hosts)} <= _read_names(leaf)
     )
@@ -99,7 +106,11 @@ def _make_general_name(host: str) -> x509.GeneralName:
 
 
 def _make_builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime.datetime,
+    end: datetime.datetime,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -108,7 +119,7 @@ def _make_builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_after(end)
     )
 
 

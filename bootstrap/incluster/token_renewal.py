@@ -113,10 +113,8 @@ class TokenRenewal:
             return f"the token is good for {days:.1f} days more"
         user["token"] = self._ask(document, claims)
         self._keep(live, document)
-        after = read_claims(user["token"])
-        return (
-            f"renewed: it had {max(0.0, days):.1f} days left, and has {(after.expires - self._clock()) / 86400:.1f} now"
-        )
+        after = (read_claims(user["token"]).expires - self._clock()) / 86400
+        return f"renewed: it had {max(0.0, days):.1f} days left, and has {after:.1f} now"
 
     def _ask(self, document: Object, claims: Claims) -> str:
         """A new token of the same account and life."""

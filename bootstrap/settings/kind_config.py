@@ -21,6 +21,8 @@ from bootstrap.settings.strict_yaml import Node, join_path
 
 LOOPBACK = "127.0.0.1"
 _KUBELET = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+_KUBEADM = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration"}
+"""What kind gives kubeadm from Kubernetes 1.36 on; older node images have another version, which has no such field."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,13 @@ def render(
     mappings: Sequence[PortMapping] = (),
     fail_cgroup_v1: bool = True,
     labels: Mapping[str, str] | None = None,
+    certificate_hours: int = 0,
 ) -> Object:
     """What `kind create` is given: the user's configuration and our needs.
 
     api_port: 0 leaves the choice to the user's file or to kind. fail_cgroup_v1: False on a host with cgroup v1,
-    where the kubelet would refuse to start. labels: for every node. Raises UsageError for contradictions.
+    where the kubelet would refuse to start. labels: for every node. certificate_hours: life of the certificates that
+    kubeadm makes, 0: its default, which is a year. Raises UsageError for contradictions.
     """
     patch = _Patch(document)
     patch.settle((), "name", name)
@@ -96,6 +100,8 @@ def render(
             patch.settle(("nodes", index, "labels"), key, value)
     patch.publish(mappings)
     patch.patch_kubelet({"serializeImagePulls": False} | ({} if fail_cgroup_v1 else {"failCgroupV1": False}))
+    if certificate_hours:
+        patch.patch_cluster({"certificateValidityPeriod": f"{certificate_hours}h0m0s"})
     return patch.finish()
 
 
@@ -205,6 +211,11 @@ class _Patch:
         if ours:
             text = yaml.safe_dump({**_KUBELET, **ours}, sort_keys=True)
             self.data.setdefault("kubeadmConfigPatches", []).append(text)
+
+    def patch_cluster(self, wanted: Mapping[str, Any]) -> None:
+        """A patch of kubeadm's ClusterConfiguration; before the user's own, which are applied last and so win."""
+        text = yaml.safe_dump({**_KUBEADM, **wanted}, sort_keys=True)
+        self.data.setdefault("kubeadmConfigPatches", []).insert(0, text)
 
     def _list_kubelet_patches(self) -> Iterator[tuple[tuple[str | int, ...], Object]]:
         places: list[tuple[tuple[str | int, ...], Object]] = [((), self.data)]

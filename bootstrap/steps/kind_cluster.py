@@ -36,6 +36,8 @@ from bootstrap.world.kind import INSTALLING_CNI, nodes_exist
 ROLE_LABEL = "io.x-k8s.kind.role"
 BIRTH_LIMIT = 120.0
 """Seconds; a node takes about three, and more where the disk is busy."""
+CERTIFICATE_HOURS = 10 * 365 * 24
+"""As long as kubeadm's own CAs live: kind renews no certificate, and a cluster holds commits that must not be lost."""
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 KUBECONFIGS = "kubeconfigs"
 """A file of the environment's folder: the user's kubeconfig files that were given the context, one a line.
@@ -44,10 +46,11 @@ KUBECONFIGS = "kubeconfigs"
 """
 
 
-def make_configuration(config: Config, project: Path, node_image: str = "") -> Object:
+def make_configuration(config: Config, project: Path, node_image: str = "", *, certificate_hours: int = 0) -> Object:
     """The configuration that kind is given: the user's file, with what an environment needs put in.
 
-    node_image: reference of the nodes' image, "" for kind's own choice. Raises UsageError with all faults of the file.
+    node_image: reference of the nodes' image, "" for kind's own choice. certificate_hours: life of what kubeadm issues,
+    0 for its own choice. Raises UsageError with all faults of the file.
     """
     return kind_config.render(
         kind_config.load(project / config.cluster.config),
@@ -59,6 +62,7 @@ def make_configuration(config: Config, project: Path, node_image: str = "") -> O
             kind_config.PortMapping(constants.APP_NODE_PORT, config.app.port),
         ],
         fail_cgroup_v1=CGROUP_V2.exists(),
+        certificate_hours=certificate_hours,
     )
 
 
@@ -66,7 +70,7 @@ def compute_fixed_digest(world: World) -> str:
     """The SHA-256, in hex, of the settings that cannot change while the cluster exists.
 
     Of the node image only the Kubernetes version counts: other images reach a running cluster through the registry,
-    see `PreloadStep`.
+    see `PreloadStep`. The life of certificates does not count: an older cluster keeps its own.
     """
     lasting = yaml.safe_dump(make_configuration(world.config, world.project, world.images.kubernetes()), sort_keys=True)
     return hashlib.sha256(lasting.encode()).hexdigest()
@@ -198,7 +202,8 @@ class KindCluster:
 
     def _make_cluster(self, world: World) -> None:
         node_image = world.images.lock().node_image
-        text = yaml.safe_dump(make_configuration(world.config, world.project, node_image), sort_keys=True)
+        wanted = make_configuration(world.config, world.project, node_image, certificate_hours=CERTIFICATE_HOURS)
+        text = yaml.safe_dump(wanted, sort_keys=True)
         line = world.report.step(self.name)
 
         def hear(phase: str) -> None:

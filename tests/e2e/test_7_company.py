@@ -57,7 +57,7 @@ def second(product: Product, world: World) -> Iterator[Path]:
 
 def _kind(product: Product, world: World, *words: str, config: object = None) -> None:
     """With the tests' kubeconfig: kind writes a context into it."""
-    environ = world.engine.environ() | {
+    environ = world.engine.make_environ() | {
         "KIND_EXPERIMENTAL_DOCKER_NETWORK": constants.network(product.name),
         "KUBECONFIG": str(product.kubeconfig),
     }

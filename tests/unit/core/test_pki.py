@@ -55,7 +55,7 @@ def test_it_serves_as_server_and_as_client(server: KeyPair) -> None:
 def test_it_is_valid_from_a_little_before(server: KeyPair) -> None:
     leaf = load(server)
     assert NOW - datetime.timedelta(hours=1) < leaf.not_valid_before_utc < NOW
-    assert leaf.not_valid_after_utc == NOW + 825 * DAY
+    assert leaf.not_valid_after_utc == NOW + 3650 * DAY, "as long as its CA"
 
 
 def test_a_client_needs_no_hosts(authority: KeyPair) -> None:
@@ -73,8 +73,10 @@ def test_current_is_what_is_ours_fits_and_lasts(authority: KeyPair, server: KeyP
     assert current(server)
     assert current(server, hosts=("127.0.0.1",))
     assert not current(server, hosts=(*HOSTS, "localhost"))
-    assert current(server, at=NOW + 794 * DAY)
-    assert not current(server, at=NOW + 796 * DAY), "30 days before its end it is renewed"
+    assert current(server, at=NOW + 3640 * DAY), "it ends with its CA"
+    short = pki.issue_certificate(authority, "registry", HOSTS, NOW, days=100)
+    assert current(short, at=NOW + 69 * DAY)
+    assert not current(short, at=NOW + 71 * DAY), "30 days before its end it is renewed"
 
 
 def test_what_another_authority_issued_is_not_current(server: KeyPair) -> None:

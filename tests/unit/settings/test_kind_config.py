@@ -216,3 +216,15 @@ def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load(tmp_path / "mine.yaml")
     assert [(fault.where, fault.line) for fault in caught.value.faults] == [("mine.yaml", 0)]
+
+
+def test_certificates_live_as_long_as_asked_and_a_users_own_patch_wins() -> None:
+    own = "kubeadmConfigPatches:\n- |\n  kind: ClusterConfiguration\n  certificateValidityPeriod: 1h0m0s\n"
+    first, second, *_ = rendered(HEAD + own, certificate_hours=100)["kubeadmConfigPatches"]
+    assert yaml.safe_load(first) == {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "ClusterConfiguration",
+        "certificateValidityPeriod": "100h0m0s",
+    }
+    assert yaml.safe_load(second)["certificateValidityPeriod"] == "1h0m0s"
+    assert "Certificate" not in str(rendered(HEAD))
