@@ -165,7 +165,7 @@ def _read(live: Object) -> tuple[Object, dict[str, Any], Claims]:
 
 def _prefix(document: Object) -> str:
     """The path of the server's URL, which some clusters behind a gateway have."""
-    return urlsplit(document["clusters"][0]["cluster"]["server"]).path.rstrip("/")
+    return urlsplit(str(document["clusters"][0]["cluster"]["server"])).path.rstrip("/")
 
 
 def open_target(document: Object, folder: Path) -> Api:
