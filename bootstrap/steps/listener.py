@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Lock, Object, Ready, Verdict
 from bootstrap.incluster import branch_patterns
 from bootstrap.objects import delivery_trace, manifests, run_spec
-from bootstrap.objects.patches import Patch, Select, put
+from bootstrap.objects.patches import Patch, Select, put, set_at
 from bootstrap.objects.readiness import judge
 from bootstrap.settings.config import Config
 from bootstrap.steps.manifest_step import ManifestStep, render
@@ -18,7 +19,8 @@ from bootstrap.steps.tekton import certify_interceptors
 from bootstrap.world import World
 
 FOLDER = "manifests/listener"
-HOSTS = ("github", "gitea", "gitlab")
+WATCHED = "watched"
+"""The interceptor that asks for branch and repository; each trigger that leads to runs has it."""
 REPLICAS = ("spec", "resources", "kubernetesResource", "replicas")
 
 
@@ -43,9 +45,8 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     Raises what `manifest_step.render` raises.
     """
     listener, template = Select("EventListener"), Select("TriggerTemplate")
-    condition = make_watch_condition(config)
     patches = [
-        *(Patch(listener, put(*_get_filter_path(host, "watched"), value=condition)) for host in HOSTS),
+        Patch(listener, functools.partial(_set_watch_condition, condition=make_watch_condition(config))),
         Patch(listener, put(*REPLICAS, value=config.webhook.replicas)),
         Patch(template, put("spec", "resourcetemplates", 0, "spec", value=_make_run_spec(project, config))),
         Patch(template, delivery_trace.name_runs),
@@ -56,8 +57,10 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     return render(lock, project / FOLDER, patches=patches)
 
 
-def _get_filter_path(trigger: str, interceptor: str) -> tuple[str, ...]:
-    return ("spec", "triggers", trigger, "interceptors", interceptor, "params", "filter", "value")
+def _set_watch_condition(obj: Object, condition: str) -> None:
+    for trigger in obj["spec"]["triggers"]:
+        if WATCHED in delivery_trace.list_gates(trigger):
+            set_at(trigger, ("interceptors", WATCHED, "params", "filter", "value"), condition)
 
 
 def make_watch_condition(config: Config) -> str:

@@ -40,9 +40,16 @@ const (
 
 type table struct {
 	Commit     string
+	Proofs     map[string]proof
 	Deliveries map[string]delivery
 	Events     []event
 	Names      map[string]string
+}
+
+// proof is how a host proves a delivery: a header, and what it holds ("hmac" or "secret").
+type proof struct {
+	Header, Holds string
+	Alone         bool
 }
 
 type delivery struct {
@@ -62,7 +69,7 @@ func TestEvents(t *testing.T) {
 	known := read(t)
 	for _, each := range known.Events {
 		t.Run(each.Is, func(t *testing.T) {
-			body, header := sent(t, known.Deliveries[each.Of], each)
+			body, header := sent(t, known, each)
 			gate, made := load(t, or(each.Settings, "listener")).handle(t, body, header)
 			if gate != each.Stops {
 				t.Fatalf("stops at %q, not at %q", gate, each.Stops)
@@ -143,8 +150,9 @@ func file(t *testing.T, name string, into any) {
 }
 
 // sent is the event as it arrives.
-func sent(t *testing.T, from delivery, each event) (body []byte, header http.Header) {
+func sent(t *testing.T, known table, each event) (body []byte, header http.Header) {
 	t.Helper()
+	from, proofs := known.Deliveries[each.Of], known.Proofs
 	body = from.Body
 	if each.Body != nil {
 		var err error
@@ -163,10 +171,17 @@ func sent(t *testing.T, from delivery, each event) (body []byte, header http.Hea
 	mac := hmac.New(sha256.New, []byte(secret))
 	token := secret
 	signed := body
-	name, prefix := "X-Hub-Signature-256", "sha256="
-	how := each.Signature
-	if host, fault, _ := strings.Cut(how, "-"); host == "gitea" || host == "forgejo" {
-		name, prefix, how = "X-"+host+"-Signature", "", fault
+	how, proof := each.Signature, proof{Header: "X-Hub-Signature-256", Holds: "sha256=HMAC"}
+	host, fault, _ := strings.Cut(how, "-")
+	sender, _, _ := strings.Cut(each.Of, "-")
+	if named, found := proofs[host]; found {
+		how, proof = fault, named
+	} else if proofs[sender].Alone {
+		proof = proofs[sender]
+	}
+	name, prefix := proof.Header, ""
+	if proof.Holds == "sha256=HMAC" {
+		prefix = "sha256="
 	}
 	switch how {
 	case "none":
@@ -185,11 +200,11 @@ func sent(t *testing.T, from delivery, each event) (body []byte, header http.Hea
 	}
 	mac.Write(signed)
 	signature := prefix + hex.EncodeToString(mac.Sum(nil))
-	if each.Signature == "empty" {
+	if how == "empty" {
 		token, signature = "", ""
 	}
-	if strings.HasPrefix(each.Of, "gitlab") {
-		name, signature = "X-Gitlab-Token", token
+	if proof.Holds == "secret" {
+		signature = token
 	}
 	header.Set(name, signature)
 	return body, header

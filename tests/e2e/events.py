@@ -17,6 +17,7 @@ from bootstrap.core.paths import PROJECT
 
 TABLE = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
 OTHER_SECRET = "another secret"
+GITHUB = {"header": "X-Hub-Signature-256", "holds": "sha256=HMAC"}
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,23 @@ def signature(body: bytes, secret: str) -> str:
 def signed(of: str, how: str, body: bytes, secret: str) -> dict[str, str]:
     """The header by which a delivery proves itself; how: see tests/events.yaml."""
     host, _, fault = how.partition("-")
-    if host in ("gitea", "forgejo"):
-        own = signed("github", fault if fault in ("wrong", "other") else "valid", body, secret)["X-Hub-Signature-256"]
-        beside = signed("github", "wrong", body, secret) if fault == "beside" else {}
-        return {f"X-{host.title()}-Signature": own.removeprefix("sha256="), **beside}
-    key = {"wrong": OTHER_SECRET}.get(how, secret)
-    value = signature(b"another body" if how == "other" else body, key)
+    if host in TABLE["proofs"]:
+        how = fault or "valid"
+    elif not TABLE["proofs"].get(host := of.partition("-")[0], {}).get("alone"):
+        host = "github"
+    proof = TABLE["proofs"].get(host, GITHUB)
     if how in ("none", "empty"):
         return {}
-    if of.startswith("gitlab"):
-        return {"X-Gitlab-Token": value if how == "other" else key}
+    key = OTHER_SECRET if how == "wrong" else secret
+    value = signature(b"another body" if how == "other" else body, key)
     if how == "sha1":
         return {"X-Hub-Signature": "sha1=" + hmac.new(key.encode(), body, hashlib.sha1).hexdigest()}
-    return {"X-Hub-Signature-256": value}
+    if proof["holds"] == "secret":
+        value = value if how == "other" else key
+    elif proof["holds"] == "hmac":
+        value = value.removeprefix("sha256=")
+    beside = {GITHUB["header"]: signature(body, OTHER_SECRET)} if how == "beside" else {}
+    return {proof["header"]: value, **beside}
 
 
 def merged(value: Any, patch: Any) -> Any:
