@@ -98,6 +98,17 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True)
+class TektonSettings:
+    """`tekton.*`: what of Tekton is switched on beside what the pipeline needs."""
+
+    resolvers: tuple[str, ...] = validators.texts(
+        (),
+        "remote resolvers for pipelines of your own: bundles, cluster, git, http, hub",
+        validators.one_of("bundles", "cluster", "git", "http", "hub"),
+    )
+
+
+@dataclass(frozen=True)
 class NotifySettings:
     """`notify.*`: where the end of a run is sent. The kinds are those of `incluster.chat_formats`."""
 
@@ -248,6 +259,7 @@ class Config:
     app: AppSettings = AppSettings()
     target: TargetSettings = TargetSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    tekton: TektonSettings = TektonSettings()
     notify: NotifySettings = NotifySettings()
     bundle: BundleSettings = BundleSettings()
     mirror: MirrorSettings = MirrorSettings()

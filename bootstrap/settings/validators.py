@@ -77,13 +77,18 @@ def texts(default: tuple[str, ...], doc: str, check: Rule, *, empty: bool = True
 
 def choice(default: str, doc: str, choices: tuple[str, ...]) -> Any:
     """A setting that is one of `choices`."""
+    return _field(default, doc, one_of(*choices))
+
+
+def one_of(*words: str) -> Rule:
+    """One of `words`."""
 
     def rule(value: str) -> str:
-        if value not in choices:
-            raise InvalidSetting(f"{quote(value)} is not {_join_choices(choices)}")
+        if value not in words:
+            raise InvalidSetting(f"{quote(value)} is not {_join_choices(words)}")
         return value
 
-    return _field(default, doc, rule)
+    return rule
 
 
 def number(low: int, high: int) -> Rule:

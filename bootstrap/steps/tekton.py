@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from bootstrap.supply.tekton_releases import is_dashboard
 from bootstrap.world import World
 
 CONTROLLER = Select("Deployment", "tekton-pipelines-controller")
+RESOLVERS = Select("ConfigMap", "resolvers-feature-flags")
 SHELL_IMAGE = "image.local/toolbox"
 """The image that writes the `script:` of a step into its pod; the release names a public image there."""
 RESOURCES = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
@@ -180,15 +181,23 @@ def render_objects(world: World) -> list[Object]:
         world.images.lock(),
         wanted,
         make_pull_secrets(world, spaces),
-        patches=make_patches(found, read_trusted_cas(world)),
+        patches=make_patches(found, read_trusted_cas(world), world.config.tekton.resolvers),
     )
 
 
-def make_patches(found: Versions, ca: str) -> list[Patch]:
-    """What is changed in the releases. found: the versions that the objects are to name. ca: certificates in PEM."""
+def make_patches(found: Versions, ca: str, resolvers: Sequence[str] = ()) -> list[Patch]:
+    """What is changed in the releases. found: the versions that the objects are to name. ca: certificates in PEM.
+
+    resolvers: names of the remote resolvers that answer.
+    """
     flags = [Patch(Select("ConfigMap", "feature-flags"), put("data", key, value=value)) for key, value in FLAGS.items()]
+    answering = [
+        Patch(RESOLVERS, put("data", f"enable-{name}-resolver", value="true" if name in resolvers else "false"))
+        for name in ("bundles", "cluster", "git", "http", "hub")
+    ]
     return [
         *make_shell_image_patches(),
+        *answering,
         Patch(CONTROLLER, _raise_request_limit),
         *flags,
         Patch(

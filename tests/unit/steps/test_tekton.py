@@ -15,6 +15,7 @@ from bootstrap.core.model import Failed, LockedImage, Object, Pending, Ready
 from bootstrap.core.paths import PRODUCT
 from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.manifests import stamp
+from bootstrap.settings.config import Config, TektonSettings
 from bootstrap.steps import tekton
 from tests.unit.step_world import TOOLBOX, FakeImages, StepWorld, make
 
@@ -43,6 +44,7 @@ def release() -> list[Object]:
         deployment("tekton-triggers-controller", part_of="tekton-triggers"),
         {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "webhook"}},
         config_map("feature-flags", **{"coschedule": "workspaces", "set-security-context": "false", "kept": "so"}),
+        config_map("resolvers-feature-flags", **{"enable-git-resolver": "true", "enable-hub-resolver": "true"}),
         config_map("config-defaults"),
         config_map("config-registry-cert"),
         config_map("pipelines-info", version="devel"),
@@ -95,6 +97,16 @@ def test_its_containers_fit_restricted_namespaces(world: StepWorld) -> None:
     assert flags["set-security-context"] == "true"
     assert flags["coschedule"] == "disabled"
     assert flags["kept"] == "so"
+
+
+def test_no_remote_resolver_answers_but_those_of_the_settings(world: StepWorld) -> None:
+    """Each of them fetches what a run names, with the rights and from the place of its own pod."""
+    found = rendered(world)["ConfigMap", "resolvers-feature-flags"]["data"]
+    assert found == {f"enable-{name}-resolver": "false" for name in ("bundles", "cluster", "git", "http", "hub")}
+    world.config = Config(tekton=TektonSettings(resolvers=("cluster", "git")))
+    found = rendered(world)["ConfigMap", "resolvers-feature-flags"]["data"]
+    answering = {name for name, value in found.items() if value == "true"}
+    assert answering == {"enable-cluster-resolver", "enable-git-resolver"}
 
 
 def test_the_controller_trusts_the_registry(world: StepWorld) -> None:
