@@ -40,7 +40,7 @@ def find_chromium() -> str:
     if os.geteuid() != 0:
         pytest.skip("there is no Chromium, and only root may install it (Debian package chromium)")
     try:
-        apt.install(SystemShell(), ["chromium"], lambda _: None)
+        apt.install_packages(SystemShell(), ["chromium"], lambda _: None)
     except BootstrapError as error:
         pytest.skip(f"Chromium cannot be installed: {error.message}")
     return find_chromium()

@@ -34,7 +34,7 @@ from bootstrap.objects.image_refs import LOCAL
 from bootstrap.steps.registry import find_free_port
 from bootstrap.supply import oci_layout, tekton_build
 from bootstrap.supply.tekton_releases import DASHBOARD
-from bootstrap.world.probe import ask_here
+from bootstrap.world.probe import read_local_status
 
 USER, PASSWORD = "reader", "s3cret w'ord"
 FOLDERS = {"docker.io": "hub", "ghcr.io": "ghcr", "registry.k8s.io": "k8s"}
@@ -179,7 +179,7 @@ def _registry(crane: Path, folder: Path) -> Iterator[int]:
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             for _ in range(100):
-                if ask_here(port, "/v2/", 2) == 200:
+                if read_local_status(port, "/v2/", 2) == 200:
                     break
                 time.sleep(0.1)
             yield port

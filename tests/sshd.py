@@ -31,7 +31,7 @@ def find_sshd() -> str:
     if os.geteuid() != 0:
         pytest.skip("sshd is not installed, and only root may install it (Debian package openssh-server)")
     try:
-        apt.install(SystemShell(), ["openssh-server"], lambda _: None)
+        apt.install_packages(SystemShell(), ["openssh-server"], lambda _: None)
     except BootstrapError as error:
         pytest.skip(f"sshd cannot be installed: {error.message}")
     return find_sshd()

@@ -112,7 +112,7 @@ def _resolve_settings(config: Config, shell: Shell, identity: Identity, verb: st
     from bootstrap.supply import auto
 
     # What fills a mirror, or writes a bundle, takes it from elsewhere.
-    choice = auto.choose_supply(shell, config, PROJECT, made_with=identity.supply(), without=verb)
+    choice = auto.choose_supply(shell, config, PROJECT, made_with=identity.read_supply(), without=verb)
     return replace(config, supply=choice.supply), f"auto: {choice.why}"
 
 

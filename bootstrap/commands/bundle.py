@@ -30,7 +30,7 @@ from bootstrap.supply.bundle_file import (
 from bootstrap.supply.sbom import Component, Layer
 from bootstrap.supply.versions import read_versions
 from bootstrap.world import World
-from bootstrap.world.file_locks import engine_held
+from bootstrap.world.file_locks import hold_engine_while_needed
 from bootstrap.world.terminal import StepLine
 
 
@@ -41,7 +41,7 @@ def bundle(world: World, *, output: str = "") -> int:
     """
     start = world.clock.now()
     target = resolve_target(output, world.config.architecture)
-    with engine_held(world):
+    with hold_engine_while_needed(world):
         provide(world)
         with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=target.parent) as folder:
             unfinished = Path(folder) / "bundle"
@@ -93,13 +93,13 @@ def _put_bill(
 
     digest: that of the image, or another name of its content.
     """
-    line.cause(f"what is in {name}")
+    line.show_cause(f"what is in {name}")
 
     def make(folder: Path) -> None:
         (folder / "bill").write_bytes(sbom.make_document(name, digest, parts()))
 
     store = Store(world.paths.cache, world.clock)
-    kept = store.put(f"sbom-{name}", compute_key(sbom.FORMAT, digest), make, lambda: line.cause("waiting"))
+    kept = store.put(f"sbom-{name}", compute_key(sbom.FORMAT, digest), make, lambda: line.show_cause("waiting"))
     writer.add(f"{BILLS}{name}.cdx.json", kept / "bill")
 
 
@@ -109,7 +109,7 @@ def _write_bundle(world: World, file: Path, folder: Path) -> None:
     with file.open("wb") as target:
         writer = Writer(target)
         writer.put(DESCRIPTION, describe(world).dump())
-        line.cause("writing the images")
+        line.show_cause("writing the images")
         writer.add_layouts({**images.layouts(), **seeds})
         writer.put(TEKTON, json.dumps(images.tekton()).encode())
         bill = functools.partial(_put_bill, world, writer, line)
@@ -123,7 +123,7 @@ def _write_bundle(world: World, file: Path, folder: Path) -> None:
         for name in PROGRAMS:
             writer.add(TOOLS + name, images.tool(name), 0o755)
         for name, image in zip(ARCHIVES, (lock.node_image, lock.registry_image), strict=True):
-            line.cause(f"saving {name}")
+            line.show_cause(f"saving {name}")
             archive = folder / f"{name}.tar"
             unproved = image + UNPROVED
             world.engine.tag_image(image, unproved)
@@ -135,4 +135,4 @@ def _write_bundle(world: World, file: Path, folder: Path) -> None:
             bill(name, image.rpartition(":")[2], functools.partial(sbom.read_archive, archive))
             archive.unlink()
         writer.close()
-    line.ready(f"{len(lock.images)} images, {len(seeds)} seeds, 2 for the engine", changed=True)
+    line.end_ready(f"{len(lock.images)} images, {len(seeds)} seeds, 2 for the engine", changed=True)

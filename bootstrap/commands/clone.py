@@ -63,7 +63,7 @@ def find_node_address(world: World, node_port: int) -> str:
 def write_credential_file(world: World) -> Path:
     """Write the login in git's own format (gitcredentials-store), mode 0600, in the environment's folder."""
     settings = world.config.git
-    password = world.identity.own_git_password(settings).reveal()
+    password = world.identity.ensure_git_password(settings).reveal()
     server = find_address(world).removeprefix("http://").partition("/")[0]
     line = f"http://{quote(settings.username, safe='')}:{quote(password, safe='')}@{server}\n"
-    return world.identity.write("git-credentials", line.encode())
+    return world.identity.write_file("git-credentials", line.encode())

@@ -74,7 +74,7 @@ def _check_connection(name: str, where: Address, fix: str) -> ConnectionCheck:
     said = f"{where[0]}:{where[1]}"
     return ConnectionCheck(
         name,
-        lambda: "" if probe.connects(*where, SECONDS) else f"{said} does not answer",
+        lambda: "" if probe.accepts_connections(*where, SECONDS) else f"{said} does not answer",
         f"{said} answers",
         fix,
     )

@@ -7,7 +7,7 @@ from bootstrap.core.model import Ready
 from bootstrap.steps import graph
 from bootstrap.steps.reconcile import dismantle
 from bootstrap.world import World
-from bootstrap.world.file_locks import engine_in_use, environment_lock
+from bootstrap.world.file_locks import hold_engine, lock_environment
 
 
 def down(world: World, *, purge: bool = False) -> int:
@@ -17,10 +17,10 @@ def down(world: World, *, purge: bool = False) -> int:
     """
     start = world.clock.now()
     what = f"environment {world.config.name} is gone"
-    with environment_lock(world, "down", last=True), engine_in_use(world) as alone:
+    with lock_environment(world, "down", last=True), hold_engine(world) as alone:
         local = not world.config.elsewhere
         failures = _undo(world, engine=local and world.engine.revive(lambda _: None))
-        world.identity.forget()
+        world.identity.delete()
         last = alone()
         if last and local:
             world.engine.stop_if_idle()

@@ -37,11 +37,11 @@ def resolve_commit(world: World, revision: str) -> str:
     settings = world.config.git
     try:
         url = settings.url or clone.find_address(world)
-        password = settings.password if settings.url else world.identity.own_git_password(settings)
-        found = git_refs.refs(url, settings.username, password)
+        password = settings.password if settings.url else world.identity.ensure_git_password(settings)
+        found = git_refs.read_refs(url, settings.username, password)
     except PreconditionError:
         return ""
-    return git_refs.resolve(found, revision)
+    return git_refs.find_commit(found, revision)
 
 
 def compose_run(world: World, revision: str, commit: str, *, repository: str = "") -> Object:
@@ -118,7 +118,7 @@ class Follower:
             if task.state.is_over:
                 self._close(run, task, line)
             elif task.why:
-                line.cause(task.why)
+                line.show_cause(task.why)
 
     def _log(self, task: TaskState, line: StepLine) -> None:
         for step in task.steps:
@@ -131,9 +131,9 @@ class Follower:
     def _stream(self, pod: str, container: str, line: StepLine) -> None:
         try:
             for text in self._world.kube.follow_log(constants.RUNS, pod, container):
-                line.log(text)
+                line.show_log(text)
         except BootstrapError as error:
-            line.log(f"(the log ended: {error.message})")
+            line.show_log(f"(the log ended: {error.message})")
 
     def _close(self, run: Run, task: TaskState, line: StepLine) -> None:
         self._closed.add(task.name)
@@ -141,11 +141,11 @@ class Follower:
             if task.pod and key.startswith(f"{task.pod}/"):
                 thread.join(timeout=LOG_LIMIT)
         if task.state is RunState.SUCCEEDED:
-            line.ready(summarize_task(run, task), changed=True)
+            line.end_ready(summarize_task(run, task), changed=True)
         elif task.state is RunState.SKIPPED:
-            line.skipped(task.why)
+            line.end_skipped(task.why)
         else:
-            line.failed(task.why or task.state.value)
+            line.end_failed(task.why or task.state.value)
 
 
 def summarize_task(run: Run, task: TaskState) -> str:

@@ -13,7 +13,7 @@ from bootstrap.core.model import Pending
 from bootstrap.core.text import format_count
 from bootstrap.core.wait import until
 from bootstrap.world import World
-from bootstrap.world.listen import port_after
+from bootstrap.world.listen import propose_port
 
 if TYPE_CHECKING:
     from bootstrap.world.kube.service_forward import Forward, Stats
@@ -36,7 +36,7 @@ def listener(world: World, *, port: int = 0) -> int:
     try:
         forward.start()
     except PreconditionError as error:
-        raise PreconditionError(error.message, hint=f"invoke listener --port {port_after(wanted)}") from None
+        raise PreconditionError(error.message, hint=f"invoke listener --port {propose_port(wanted)}") from None
     try:
         _supervise(world, forward)
     except (KeyboardInterrupt, Interrupted):

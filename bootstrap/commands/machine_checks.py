@@ -69,7 +69,7 @@ def _examine_local_cluster(shell: Shell, engine: Engine, config: Config, paths: 
     if host.is_linux():
         found += [
             judge.judge_kernel(
-                platform.release(), host.cgroup_version(), _has_overlayfs(), host.filesystem(paths.state)
+                platform.release(), host.find_cgroup_version(), _has_overlayfs(), host.find_filesystem(paths.state)
             ),
             judge.judge_capabilities(runc_filter.read_missing_capabilities(), managed=engine.is_managed),
             *(
@@ -99,11 +99,11 @@ def check_before_up(shell: Shell, engine: Engine, config: Config, paths: Paths, 
 
 def _measure_resources(shell: Shell, paths: Paths, cold: bool) -> tuple[int, float, float, int]:
     """Cores, memory in GiB, free disk in GB, and how much of it is needed."""
-    disk = min(host.free_gb(paths.cache), host.free_gb(paths.state))
+    disk = min(host.measure_free_gb(paths.cache), host.measure_free_gb(paths.state))
     needed = judge.COLD_GB if cold else judge.WARM_GB
     if disk < needed and cold:  # a build that was interrupted has used a part already
         needed = max(judge.WARM_GB, judge.COLD_GB - measure_used_gb(shell, paths))
-    return host.cores(), host.memory_gib(), disk, needed
+    return host.count_cores(), host.read_memory_gib(), disk, needed
 
 
 def measure_used_gb(shell: Shell, paths: Paths) -> int:
@@ -146,11 +146,11 @@ def examine_port(engine: Engine, config: Config, setting: str) -> Finding:
     """Whether a port of the settings is free, or held by this very environment."""
     group, _, field = setting.partition(".")
     port: int = getattr(getattr(config, group), field)
-    holder = host.listener(port) if port else None
+    holder = host.find_listener(port) if port else None
     if holder is None:
         return Finding("ok", f"port {port}" if port else setting, "free" if port else "chosen when needed")
     ours = port in _list_own_ports(engine, config.name)
-    free = next(number for number in range(port + 1, port + 1000) if host.listener(number) is None)
+    free = next(number for number in range(port + 1, port + 1000) if host.find_listener(number) is None)
     return judge.judge_taken_port(setting, port, holder, ours=ours, free=free)
 
 
@@ -158,11 +158,11 @@ def examine_network(shell: Shell, *, cold: bool) -> list[Finding]:
     """DNS, container registries and package registries; without the last, nothing new can be built."""
     packages = list_package_registries(shell)
     registries = {f"https://{name}/v2/": name for name in REGISTRIES}
-    answers = probe.side_by_side(lambda url: probe.ask(url, MOMENT), [*packages, *registries], MOMENT)
+    answers = probe.probe_all(lambda url: probe.read_status(url, MOMENT), [*packages, *registries], MOMENT)
     silent = [url for url in packages if cold and not answers[url]]
-    answers |= probe.side_by_side(lambda url: probe.ask(url, PATIENCE), silent, PATIENCE)
+    answers |= probe.probe_all(lambda url: probe.read_status(url, PATIENCE), silent, PATIENCE)
     hosts = {urlsplit(url).hostname or "" for url in packages}
-    known = {} if judge.list_proxy_hosts(os.environ) else probe.side_by_side(probe.resolves, hosts, MOMENT)
+    known = {} if judge.list_proxy_hosts(os.environ) else probe.probe_all(probe.resolves, hosts, MOMENT)
     in_reach = [name for url, name in registries.items() if answers[url] in (200, 401)]
     return [
         *([judge.judge_dns(known)] if known else []),

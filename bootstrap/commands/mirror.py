@@ -29,7 +29,7 @@ from bootstrap.supply.mirror import (
 from bootstrap.supply.source import Source
 from bootstrap.supply.versions import read_versions
 from bootstrap.world import World
-from bootstrap.world.file_locks import engine_held
+from bootstrap.world.file_locks import hold_engine_while_needed
 from bootstrap.world.registry.user import MirrorRegistry
 
 
@@ -90,7 +90,7 @@ def mirror(
     platforms = tuple(word.strip() for word in platform.split(",") if word.strip())
     wish = MirrorRequest(source, destination, platforms, download, sync, pull, plan, check, as_json)
     _check_wish(world, wish)
-    with engine_held(world):
+    with hold_engine_while_needed(world):
         _provide_images(world, wish)
         if download:
             mirror_manifests.download(world, Path(source))
@@ -126,7 +126,7 @@ def _provide_images(world: World, wish: MirrorRequest) -> None:
         if not needs and not wish.pull:
             line = world.report.step("tools")
             world.images.build(["go-tools"], line)
-            line.ready("crane", changed=False)
+            line.end_ready("crane", changed=False)
             return
     provide(world)
 
@@ -158,12 +158,12 @@ def _pull_images(world: World, registry: MirrorRegistry) -> None:
     if missing:
         raise NotFound(f"{registry.address} does not have {missing[0]}", hint="invoke mirror")
     for done, item in enumerate(items, 1):
-        line.cause(f"{done} of {len(items)}: {item.name}")
+        line.show_cause(f"{done} of {len(items)}: {item.name}")
         path = item.name.rpartition(":")[0]
         mirror_manifests.load(
             world, registry, f"{path}@{registry.read_digest(item.name)}", f"{registry.address}/{item.name}"
         )
-    line.ready(f"{len(items)} images in the engine, as {registry.address}/...", changed=True)
+    line.end_ready(f"{len(items)} images in the engine, as {registry.address}/...", changed=True)
 
 
 def _fill_mirror(world: World, registry: MirrorRegistry, plan: bool, as_json: bool) -> int:
@@ -183,9 +183,9 @@ def _fill_mirror(world: World, registry: MirrorRegistry, plan: bool, as_json: bo
     )
     for done, name in enumerate(pushed, 1):
         moved += by_name[name].size
-        line.cause(f"{done} of {len(todo)} images, {moved / 1e6:.0f} of {total / 1e6:.0f} MB")
+        line.show_cause(f"{done} of {len(todo)} images, {moved / 1e6:.0f} of {total / 1e6:.0f} MB")
     renewed = _put_environment(world, registry)
-    line.ready(f"{len(items)} images at {registry.address}", changed=bool(todo) or renewed)
+    line.end_ready(f"{len(items)} images at {registry.address}", changed=bool(todo) or renewed)
     seconds = world.clock.now() - start
     if as_json:
         world.report.json({"images": len(items), "pushed": len(todo), "bytes": total, "seconds": round(seconds, 2)})

@@ -109,8 +109,8 @@ def sync(
         return _show_plan(world, registry, found, as_json)
     line = world.report.step("mirror")
     if destination:
-        found = _copy_all(world, registry, found, line.cause)
-        line.ready(f"{len(found)} images at {registry.address}, {len(todo)} of them new", changed=bool(todo))
+        found = _copy_all(world, registry, found, line.show_cause)
+        line.end_ready(f"{len(found)} images at {registry.address}, {len(todo)} of them new", changed=bool(todo))
         _write(texts, destination, {image.reference: _make_replacements(registry, image) for image in found})
         wrong = find_faults(world, registry, destination, left)
         if wrong:
@@ -276,10 +276,10 @@ def _write(texts: Mapping[str, str], folder: Path, new: Mapping[str, str]) -> No
 def _pull(world: World, registry: MirrorRegistry, found: list[ManifestImage]) -> None:
     line = world.report.step("pull")
     for done, image in enumerate(found, 1):
-        line.cause(f"{done} of {len(found)}: {image.name}")
+        line.show_cause(f"{done} of {len(found)}: {image.name}")
         path = image.name.rpartition(":")[0]
         load(world, registry, f"{path}@{image.digest}", f"{registry.address}/{image.name}")
-    line.ready(f"{len(found)} images in the engine, as {registry.address}/...", changed=True)
+    line.end_ready(f"{len(found)} images in the engine, as {registry.address}/...", changed=True)
 
 
 def _show_plan(world: World, registry: MirrorRegistry, found: list[ManifestImage], as_json: bool) -> int:

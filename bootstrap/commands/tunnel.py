@@ -11,12 +11,12 @@ from bootstrap.commands.listener import LISTENER, LISTENER_PORT, require_listene
 from bootstrap.commands.ssh_client import RemotePort, SshLogin
 from bootstrap.core import constants
 from bootstrap.core.errors import CommandError, Interrupted, PreconditionError, TimedOut, UsageError
-from bootstrap.core.model import Pending, Ready
+from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.core.text import format_count, format_duration
 from bootstrap.core.wait import until
 from bootstrap.world import World
 from bootstrap.world.kube.service_forward import Forward, Stats
-from bootstrap.world.shell import Process, running
+from bootstrap.world.shell import Process, run_in_background
 
 PAUSES = (1, 2, 5, 10, 20, 30)
 """Seconds before ssh is started again; the last one repeats."""
@@ -60,10 +60,10 @@ def _supervise(world: World, login: SshLogin, far: int, forward: Forward) -> Non
     """Start ssh, and again whenever it ends; never returns. Raises PreconditionError when there is no point in that."""
     held, pauses = False, iter(PAUSES)
     while True:
-        with running(world.shell, login.make_reverse_command(far, forward.local_port)) as process:
+        with run_in_background(world.shell, login.make_reverse_command(far, forward.local_port)) as process:
             if _watch(world, login, far, process, forward.stats):
                 held, pauses = True, iter(PAUSES)
-        refusal = ssh_client.explain_refusal(process.tail(), login, far)
+        refusal = ssh_client.explain_refusal(process.read_tail(), login, far)
         if refusal.lasting or not held:
             raise PreconditionError(refusal.message, hint=refusal.hint)
         pause = next(pauses, PAUSES[-1])
@@ -80,7 +80,7 @@ def _watch(world: World, login: SshLogin, far: int, process: Process, stats: Sta
     for number, pause in enumerate(itertools.chain(LOOKS, itertools.repeat(LOOKS[-1])), start=1):
         before = stats.connections
         view, why = _check_port(world, login, far)
-        if not process.alive():
+        if not process.is_alive():
             return False
         by_us = stats.connections > before
         if view.status and by_us:
@@ -96,9 +96,13 @@ def _watch(world: World, login: SshLogin, far: int, process: Process, stats: Sta
         if number == PATIENCE:
             world.report.warn(f"port {far} of {login.host} does not answer yet; is the listener ready? invoke status")
         world.clock.sleep(pause)
-        if not process.alive():
+        if not process.is_alive():
             return number >= PATIENCE
-    until(lambda: Pending("") if process.alive() else Ready(), clock=world.clock, limit=math.inf, what="ssh", every=0.5)
+
+    def look() -> Verdict:
+        return Pending("") if process.is_alive() else Ready()
+
+    until(look, clock=world.clock, limit=math.inf, what="ssh", every=0.5)
     return True
 
 

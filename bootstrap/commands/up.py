@@ -19,7 +19,7 @@ from bootstrap.steps import graph
 from bootstrap.steps.kind_cluster import make_configuration
 from bootstrap.steps.reconcile import Outcome, Step, check_steps, converge, find_needed_steps, plan_steps
 from bootstrap.world import World
-from bootstrap.world.file_locks import engine_in_use, environment_lock
+from bootstrap.world.file_locks import hold_engine, lock_environment
 
 LAST_UP = "last-up.json"
 """In the environment's folder: what the last `up` that changed something took."""
@@ -39,11 +39,11 @@ def up(world: World, *, dry_run: bool = False) -> int:
         machine_checks.check_before_up(
             world.shell, world.engine, world.config, world.paths, cold=machine_checks.is_cold(world)
         )
-    with environment_lock(world, "up"), engine_in_use(world):
+    with lock_environment(world, "up"), hold_engine(world):
         try:
             outcomes = _bring_all(world, todo)
         finally:  # also one that is half made keeps it
-            world.identity.remember_supply(world.config.supply)
+            world.identity.save_supply(world.config.supply)
     seconds = world.clock.now() - start
     changed = [outcome for outcome in outcomes if outcome.changed]
     name = world.config.name
@@ -52,7 +52,7 @@ def up(world: World, *, dry_run: bool = False) -> int:
             f"environment {name} is ready ({len(outcomes)} steps checked in {seconds:.1f} s, nothing changed)"
         )
         return 0
-    world.identity.write(LAST_UP, json.dumps(make_record(outcomes, start, seconds)).encode())
+    world.identity.write_file(LAST_UP, json.dumps(make_record(outcomes, start, seconds)).encode())
     world.report.line(f"ready in {format_duration(seconds)}.  next: invoke test-run · invoke dashboard · invoke status")
     return 0
 

@@ -69,7 +69,7 @@ def read_secret(world: World) -> Secret:
     """The secret that deliveries are signed with. Raises PreconditionError before the first `up`: none is made here."""
     if not (world.identity.folder / "webhook.password").exists():
         raise PreconditionError(f"environment {world.config.name} has no webhook secret yet", hint="invoke up")
-    return world.identity.password("webhook", Secret(""))
+    return world.identity.ensure_password("webhook", Secret(""))
 
 
 # -- a try -------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def send_push(world: World, branch: str, commit: str, *, follow: bool) -> int:
     body = json.dumps(event).encode()
     id_ = str(uuid.uuid4())
     with Forward(world.kube, constants.RUNS, constants.LISTENER, LISTENER_PORT, 0) as forward:
-        status, answer = webhook_sender.post(
+        status, answer = webhook_sender.post_webhook(
             f"http://127.0.0.1:{forward.local_port}/", body, make_headers(id_, body, key)
         )
     if status != ACCEPTED:

@@ -51,7 +51,7 @@ class Queries:
 
     def list_secrets(self) -> list[Secret]:
         """All secrets that are known: those of the settings and the generated passwords."""
-        return [*settings.list_secrets(self._world.config), *self._world.identity.passwords()]
+        return [*settings.list_secrets(self._world.config), *self._world.identity.list_passwords()]
 
     def check_steps(self, runs: Sequence[Run]) -> Document:
         """The document of `invoke status --json`, with "next" ({"command", "why"}, see `next_command`) and "read" (ISO

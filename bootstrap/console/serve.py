@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError, PreconditionError
 from bootstrap.world import World
-from bootstrap.world.listen import listen, port_after
+from bootstrap.world.listen import listen, propose_port
 
 if TYPE_CHECKING:
     from bootstrap.console.server import Console
@@ -123,14 +123,14 @@ def _open_socket(world: World, port: int) -> socket.socket:
         return listen(wanted, host)
     except PreconditionError as error:
         if port or not wanted:
-            raise PreconditionError(error.message, hint=f"invoke dashboard --port {port_after(wanted)}") from None
+            raise PreconditionError(error.message, hint=f"invoke dashboard --port {propose_port(wanted)}") from None
         taken = error
     for number in range(wanted + 1, min(wanted + 1 + FURTHER, 65536)):
         with contextlib.suppress(PreconditionError):
             sock = listen(number, host)
             world.report.line(f"{taken.message}; the console takes {number}")
             return sock
-    raise PreconditionError(taken.message, hint=f"invoke dashboard --port {port_after(wanted + FURTHER)}")
+    raise PreconditionError(taken.message, hint=f"invoke dashboard --port {propose_port(wanted + FURTHER)}")
 
 
 def _open_browser(world: World, url: str) -> None:

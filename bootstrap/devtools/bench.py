@@ -37,7 +37,7 @@ from bootstrap.settings.config import NotifySettings, TargetSettings
 from bootstrap.supply.source import Source
 from bootstrap.world import World
 from bootstrap.world.environment_store import Identity
-from bootstrap.world.file_locks import engine_held, engine_in_use
+from bootstrap.world.file_locks import hold_engine, hold_engine_while_needed
 
 NAMES = (
     "list",
@@ -140,7 +140,7 @@ class Bench:
 
     def _measure_supplies(self) -> None:
         """With the user's engine running all the while: what is measured would end it as the last that uses it."""
-        with engine_held(self._world):
+        with hold_engine_while_needed(self._world):
             self._world.engine.ensure(lambda _: None)
             if self._wanted & {"mirror", "mirror-again"}:
                 self._results |= bench_supplies.measure_mirror(
@@ -256,7 +256,7 @@ class Bench:
         world = self._serial
         world.report.line(f"{SCRIPT} {world.config.name}")
         try:
-            with engine_in_use(world):
+            with hold_engine(world):
                 world.engine.ensure(lambda _: None)
                 folder = self._folder / "serial"
                 bench_baseline.write_files(world, folder)

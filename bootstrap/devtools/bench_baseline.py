@@ -48,15 +48,15 @@ def collect_objects(world: World) -> dict[str, Sequence[Object]]:
 def collect_files(world: World) -> dict[str, bytes]:
     """Path in the folder -> contents of what is no manifest."""
     identity, settings = world.identity, world.config.registry
-    password = identity.password("registry", settings.password)
-    pair = identity.certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
+    password = identity.ensure_password("registry", settings.password)
+    pair = identity.ensure_certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
     return {
         "kind.yaml": yaml.safe_dump(
             make_configuration(world.config, world.project, world.images.lock().node_image)
         ).encode(),
         "certs/hosts.toml": make_hosts_toml(world).encode(),
-        "certs/ca.crt": identity.authority().certificate,
-        "registry/htpasswd": identity.htpasswd(settings.username, password),
+        "certs/ca.crt": identity.ensure_ca().certificate,
+        "registry/htpasswd": identity.ensure_htpasswd(settings.username, password),
         "registry/tls.crt": pair.certificate,
         "registry/tls.key": pair.key,
     }
@@ -75,8 +75,8 @@ def write_files(world: World, folder: Path) -> None:
 def make_environ(world: World, source: Source, folder: Path) -> dict[str, str]:
     """The script's variables."""
     settings, lock, port = world.config.registry, world.images.lock(), find_free_port()
-    password = world.identity.password("registry", settings.password)
-    login = world.identity.docker_config(settings.username, password, (f"127.0.0.1:{port}", constants.REGISTRY))
+    password = world.identity.ensure_password("registry", settings.password)
+    login = world.identity.write_docker_config(settings.username, password, (f"127.0.0.1:{port}", constants.REGISTRY))
     return {
         **world.engine.make_environ(),
         "NAME": world.config.name,

@@ -22,7 +22,7 @@ from bootstrap.incluster import poll as agent
 from bootstrap.incluster.kube_api import Api
 from bootstrap.steps.registry import find_free_port
 from bootstrap.world import World, probe
-from bootstrap.world.shell import running
+from bootstrap.world.shell import run_in_background
 
 REPOSITORIES = 200
 HISTORY = {"poll_s": 1, "deep_s": 500}
@@ -58,12 +58,12 @@ def _measure_poll(world: World, program: Path, folder: Path, commits: int) -> tu
     with _run_git_server(world, program, root, login) as address:
         given = {"ADDRESS": address, "CREDENTIALS": str(login), "POLLERS_HOME": str(home)}
         argv = [sys.executable, "-m", "bootstrap.devtools.bench_poller"]
-        with running(world.shell, argv, env=given, cwd=world.project, on_line=said.append) as process:
+        with run_in_background(world.shell, argv, env=given, cwd=world.project, on_line=said.append) as process:
 
             def over() -> Verdict:
                 nonlocal most
                 most = max(most, measure_memory(process.pid))
-                return Pending("polling") if process.alive() else Ready()
+                return Pending("polling") if process.is_alive() else Ready()
 
             until(over, clock=world.clock, limit=POLL_LIMIT, what="the poll", every=0.02)
     try:
@@ -134,9 +134,9 @@ def _run_git_server(world: World, program: Path, root: Path, login: Path) -> Ite
     environ = {"PORT": str(port), "GIT_PROJECT_ROOT": str(root), "CREDENTIALS_DIR": str(login), "WEBHOOK_URL": ""}
 
     def listens() -> Verdict:
-        return Ready() if probe.ask(f"http://127.0.0.1:{port}/healthz", 1) == 200 else Pending("starting")
+        return Ready() if probe.read_status(f"http://127.0.0.1:{port}/healthz", 1) == 200 else Pending("starting")
 
-    with running(world.shell, [str(program)], env=environ, on_line=lambda _: None):
+    with run_in_background(world.shell, [str(program)], env=environ, on_line=lambda _: None):
         until(listens, clock=world.clock, limit=START_LIMIT, what="the git server", every=0.1)
         yield f"http://127.0.0.1:{port}"
 

@@ -20,7 +20,7 @@ from bootstrap.core.wait import until
 from bootstrap.steps.registry import find_free_port
 from bootstrap.world import World, apt, probe
 from bootstrap.world.engine.docker import DockerEngine
-from bootstrap.world.shell import running
+from bootstrap.world.shell import run_in_background
 
 LIMIT = 900.0
 UPLOADS = ("POST", "PATCH", "PUT")
@@ -67,9 +67,9 @@ def run_registry(world: World, folder: Path) -> Iterator[tuple[str, list[str]]]:
     argv = [crane, "registry", "serve", f"--address=127.0.0.1:{port}", f"--disk={folder}"]
 
     def answers() -> Verdict:
-        return Ready() if probe.ask_here(port, "/v2/", 2) == 200 else Pending("it does not serve yet")
+        return Ready() if probe.read_local_status(port, "/v2/", 2) == 200 else Pending("it does not serve yet")
 
-    with running(world.shell, argv, on_line=heard.append):
+    with run_in_background(world.shell, argv, on_line=heard.append):
         until(answers, clock=world.clock, limit=20, what="the benchmark's registry", every=0.1)
         yield f"127.0.0.1:{port}", heard
 
@@ -79,7 +79,7 @@ def _explain_missing_skopeo(world: World) -> str:
     if world.shell.which("skopeo"):
         return ""
     try:
-        apt.install(world.shell, ["skopeo"], lambda _: None)
+        apt.install_packages(world.shell, ["skopeo"], lambda _: None)
     except BootstrapError as error:
         return f"it is not installed, and could not be: {error.message}"
     return "" if world.shell.which("skopeo") else "it is not installed"

@@ -110,7 +110,7 @@ class Sender:
         body = json.dumps(event).encode()
         headers = webhook.make_headers(str(uuid.uuid4()), body, self._key)
         start = self.world.clock.now()
-        status, _ = webhook_sender.post(self.url, body, headers)
+        status, _ = webhook_sender.post_webhook(self.url, body, headers)
         if status != webhook.ACCEPTED:
             raise ApiError(f"the listener answers {status}", status=status, hint="invoke status")
         when = self.heard.wait(commit, LOST_AFTER)

@@ -14,7 +14,7 @@ from bootstrap.core.paths import PROJECT
 from bootstrap.devtools.lanes import LOGS, Check, Lane, Result, conclude, run_lanes
 from bootstrap.supply.source import Source
 from bootstrap.world import World, host
-from bootstrap.world.file_locks import engine_held
+from bootstrap.world.file_locks import hold_engine_while_needed
 
 TOOLS = ("ruff", "mypy", "pytest", "pytest_timeout", "xdist")
 INSTALL = "pip install -r requirements-dev.txt"
@@ -84,19 +84,18 @@ def quick_lanes() -> list[Lane]:
 
 def workers() -> tuple[str, ...]:
     """Two for each core: a test that waits leaves its core to another one."""
-    return "-n", str(min(2 * host.cores(), MOST_WORKERS))
+    return "-n", str(min(2 * host.count_cores(), MOST_WORKERS))
 
 
 def _run_slow(world: World, names: Sequence[str], keep: bool) -> list[Result]:
     """The engine stays meanwhile: no lane may end it for another one."""
-    with engine_held(world), tempfile.TemporaryDirectory(prefix="tekton-bootstrap-test-") as folder:
+    with hold_engine_while_needed(world), tempfile.TemporaryDirectory(prefix="tekton-bootstrap-test-") as folder:
         source = provide(world)
         for name, (part, program) in PROGRAMS.items():
             (Path(folder) / name).symlink_to(source.get_program(part, program))
         lanes = slow_lanes(source, folder, keep)
-        return run_lanes(
-            world, [each for each in lanes if each.name in names], slow_width(host.cores(), host.memory_gib())
-        )
+        width = slow_width(host.count_cores(), host.read_memory_gib())
+        return run_lanes(world, [each for each in lanes if each.name in names], width)
 
 
 def slow_width(cores: int, memory: float) -> int:
@@ -110,12 +109,12 @@ def provide(world: World) -> Source:
     if not isinstance(source, Source):
         raise PreconditionError("the tests need programs that only supply source builds", hint="set `supply: source`")
     engine = world.report.step("engine")
-    world.engine.ensure(engine.cause)
-    engine.ready(world.engine.check().why, changed=True)
+    world.engine.ensure(engine.show_cause)
+    engine.end_ready(world.engine.check().why, changed=True)
     images = world.report.step("images")
     source.provide(images)
     source.build([part for part, _ in PROGRAMS.values()], images)
-    images.ready(source.check().why, changed=True)
+    images.end_ready(source.check().why, changed=True)
     return source
 
 

@@ -85,19 +85,19 @@ def make_credentials(world: World) -> list[Object]:
     """All Secrets and ConfigMaps of this step, as objects to apply."""
     config, identity = world.config, world.identity
     # A repository elsewhere has credentials of its own; the environment's server then keeps a random password.
-    own = identity.own_git_password(config.git)
+    own = identity.ensure_git_password(config.git)
     server_login = {"username": config.git.username, "password": own.reveal()}
     clone_login = server_login | ({"password": config.git.password.reveal()} if config.git.url else {})
     where = choose_endpoint(config)
     pushes = read_registry_login(world)
     pushes_to = {"tekton.dev/docker-0": f"https://{where.host}"} if pushes["password"] else {}
-    ca, trusted = identity.authority().certificate.decode(), read_trusted_cas(world)
-    server = read_server_certificate(world)
-    client = identity.certificate("buildkit-client")
+    ca, trusted = identity.ensure_ca().certificate.decode(), read_trusted_cas(world)
+    server = ensure_server_certificate(world)
+    client = identity.ensure_certificate("buildkit-client")
     parts = urlsplit(config.git.url or constants.GIT_URL)
     # Without a password there is nothing to send: Tekton passes over a Secret without its annotation.
     hosts = {"tekton.dev/git-0": f"{parts.scheme}://{parts.netloc}"} if clone_login["password"] else {}
-    hook = {"secret": identity.password("webhook", Secret("")).reveal()}
+    hook = {"secret": identity.ensure_password("webhook", Secret("")).reveal()}
     notification = {"kind": config.notify.kind, "url": config.notify.url.reveal()}
     if config.notify.secret:
         notification["secret"] = config.notify.secret.reveal()
@@ -126,15 +126,15 @@ def make_credentials(world: World) -> list[Object]:
     return found + make_pull_secrets(world, (constants.RUNS, constants.BUILD, constants.GIT))
 
 
-def read_server_certificate(world: World) -> KeyPair:
+def ensure_server_certificate(world: World) -> KeyPair:
     """The certificate and key of BuildKit's server, for those who build."""
-    return world.identity.certificate("buildkit-server", (BUILDKIT, "buildkitd", "127.0.0.1", "localhost"))
+    return world.identity.ensure_certificate("buildkit-server", (BUILDKIT, "buildkitd", "127.0.0.1", "localhost"))
 
 
 def read_registry_login(world: World) -> dict[str, str]:
     """The login for pulling and pushing: {"username": ..., "password": ...}, both "" where the registry needs none."""
     where = choose_endpoint(world.config)
-    password = world.identity.password("registry", Secret("")) if where.password is None else where.password
+    password = world.identity.ensure_password("registry", Secret("")) if where.password is None else where.password
     return {"username": where.username, "password": password.reveal()}
 
 

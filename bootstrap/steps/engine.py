@@ -31,7 +31,7 @@ class EngineStep:
 
     def apply(self, world: World) -> None:
         """Start the engine if it is ours, and create the network."""
-        world.engine.ensure(world.report.step(self.name).cause)
+        world.engine.ensure(world.report.step(self.name).show_cause)
         if self.network:
             world.engine.create_network(constants.network(world.config.name))
 

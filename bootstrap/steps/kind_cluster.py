@@ -152,9 +152,9 @@ class KindCluster:
     @staticmethod
     def _write_kubeconfigs(world: World) -> None:
         """Our copy, and the context in the user's file if it does not lead to the cluster."""
-        world.identity.write("kubeconfig", world.kind.kubeconfig(world.config.name).encode())
+        world.identity.write_file("kubeconfig", world.kind.read_kubeconfig(world.config.name).encode())
         if not _is_known_to_user(world):
-            world.kind.export(world.config.name)
+            world.kind.export_kubeconfig(world.config.name)
         remember_kubeconfig(world)
 
     def undo(self, world: World) -> None:
@@ -207,14 +207,14 @@ class KindCluster:
         line = world.report.step(self.name)
 
         def hear(phase: str) -> None:
-            line.cause(phase)
+            line.show_cause(phase)
             if phase == INSTALLING_CNI:
                 start_unpacking(
                     world, [node for node in self._list_nodes(world) if node.labels.get(ROLE_LABEL) == "worker"]
                 )
 
         try:
-            world.kind.create(world.config.name, text, node_image, hear)
+            world.kind.create_cluster(world.config.name, text, node_image, hear)
         except CommandError as error:
             raise CommandError(
                 "kind could not create the cluster",
@@ -238,7 +238,7 @@ class KindCluster:
             return Pending(f"Docker still makes {count} nodes for a command that was ended") if count else Ready()
 
         def say(verdict: Pending | Unknown) -> None:
-            world.report.step(self.name).cause(verdict.why)
+            world.report.step(self.name).show_cause(verdict.why)
 
         wait.until(look, clock=world.clock, limit=BIRTH_LIMIT, what="Docker, which makes nodes,", on_change=say)
         return self._list_nodes(world)
@@ -322,14 +322,14 @@ def _explain_mismatch(world: World) -> str:
 def delete_cluster(world: World) -> None:
     """Delete the nodes, and the context in every kubeconfig file that it was written to."""
     for file in _list_kubeconfigs(world) or [""]:
-        world.kind.delete(world.config.name, file)
+        world.kind.delete_cluster(world.config.name, file)
 
 
 def remember_kubeconfig(world: World) -> None:
     """Note in the environment's folder which of the user's kubeconfig files has the context now."""
     file, known = str(kubeconfig.locate(world.context).absolute()), _list_kubeconfigs(world)
     if file not in known:
-        world.identity.write(KUBECONFIGS, "\n".join([*known, file]).encode())
+        world.identity.write_file(KUBECONFIGS, "\n".join([*known, file]).encode())
 
 
 def _list_kubeconfigs(world: World) -> list[str]:

@@ -21,7 +21,7 @@ from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at, judge, label
 from bootstrap.settings import registry_endpoint
-from bootstrap.steps.credentials import make_pull_secrets, read_server_certificate
+from bootstrap.steps.credentials import make_pull_secrets, ensure_server_certificate
 from bootstrap.steps.manifest_step import Keep, Key, ManifestStep, render
 from bootstrap.steps.trusted_cas import read_trusted_cas
 from bootstrap.world import World, probe
@@ -58,7 +58,7 @@ def make_builder_step(world: World) -> ManifestStep:
     ]
 
     def objects(world: World) -> list[Object]:
-        reads = _compute_short_digest(read_trusted_cas(world) + read_server_certificate(world).certificate.decode())
+        reads = _compute_short_digest(read_trusted_cas(world) + ensure_server_certificate(world).certificate.decode())
         return _render_folder(world, "builder", [*patches, Patch(buildkitd, put(*TRUSTING, value=reads))])
 
     return ManifestStep(
@@ -99,7 +99,7 @@ def _judge_git_server(world: World) -> Verdict:
             return Pending(f"the git server does not answer yet: {error.message}")
         return Ready()
     port = world.engine.find_port(constants.control_plane(world.cluster), constants.GIT_NODE_PORT)
-    if port and probe.ask_here(port, "/healthz", 2) != OK:
+    if port and probe.read_local_status(port, "/healthz", 2) != OK:
         return Pending(f"the git server does not answer on port {port} yet")
     return Ready()
 

@@ -130,7 +130,7 @@ class ManifestStep:
         todo = self._select_todo(wanted, live)
         for each in todo:
             if each["kind"] == DEFINITION and _get_key(each) in live:
-                stored_versions.migrate(world, live[_get_key(each)], each, world.report.step(self.name).cause)
+                stored_versions.migrate(world, live[_get_key(each)], each, world.report.step(self.name).show_cause)
         restarted = [each for each in todo if self._would_restart(world, each, live)]
         if restarted:
             self._await(world, lambda: self.at_rest(world), REST_LIMIT, f"{self.name} (a moment when no run uses it)")
@@ -168,7 +168,7 @@ class ManifestStep:
 
     def _await(self, world: World, probe: Callable[[], Verdict], limit: float, what: str) -> None:
         def say(verdict: Pending | Unknown) -> None:
-            world.report.step(self.name).cause(verdict.why)
+            world.report.step(self.name).show_cause(verdict.why)
 
         verdict = wait.until(probe, clock=world.clock, limit=limit, what=what, on_change=say)
         if isinstance(verdict, Failed):

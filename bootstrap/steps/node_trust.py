@@ -95,7 +95,7 @@ def make_trust_files(world: World) -> dict[str, str]:
     """The files for a node, path -> text. A cluster of the user gets only those of the registry."""
     own = {
         f"{CERTS}/hosts.toml": make_hosts_toml(world),
-        f"{CERTS}/ca.crt": world.identity.authority().certificate.decode(),
+        f"{CERTS}/ca.crt": world.identity.ensure_ca().certificate.decode(),
     }
     if world.config.context:
         return own
@@ -110,7 +110,7 @@ def make_hosts_toml(world: World) -> str:
     Format: containerd docs/hosts.md.
     """
     settings = world.config.registry
-    password = world.identity.password("registry", settings.password)
+    password = world.identity.ensure_password("registry", settings.password)
     login = b64encode(f"{settings.username}:{password.reveal()}".encode()).decode()
     server = f"https://{constants.REGISTRY}"
     lines = [

@@ -32,7 +32,7 @@ class PreloadStep:
 
     def apply(self, world: World) -> None:
         """Push the missing images to the registry."""
-        registry, layouts = world.registry(), world.images.layouts()
+        registry, layouts = world.open_registry(), world.images.layouts()
         for image in self._find_missing(world):
             registry.push(layouts[image.name], _make_tag(image))
 
@@ -46,7 +46,7 @@ class PreloadStep:
         listing = ("ctr", "--namespace=k8s.io", "images", "list", "--quiet")
         there = set(world.engine.exec(node, *listing).split())
         newer = [image for image in world.images.lock().images.values() if image.reference not in there]
-        found = world.registry().read_digests(map(_make_tag, newer)) if newer else {}
+        found = world.open_registry().read_digests(map(_make_tag, newer)) if newer else {}
         return [image for image in newer if found.get(_make_tag(image)) != image.digest]
 
 

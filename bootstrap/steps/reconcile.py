@@ -271,12 +271,12 @@ def _bring_to_ready(step: Step[W], world: W, clock: Clock, report: Report) -> Ou
     try:
         ready, changed = _make_ready(step, world, clock, line)
     except Interrupted as error:
-        line.skipped(error.message)
+        line.end_skipped(error.message)
         raise
     except BaseException as error:
-        line.failed((str(error) or type(error).__name__).removeprefix(f"{step.name}: "))
+        line.end_failed((str(error) or type(error).__name__).removeprefix(f"{step.name}: "))
         raise
-    line.ready(ready.why, changed=changed)
+    line.end_ready(ready.why, changed=changed)
     return Outcome(step.name, ready, clock.now() - start, changed, start)
 
 
@@ -285,14 +285,14 @@ def _make_ready(step: Step[W], world: W, clock: Clock, line: StepLine) -> tuple[
     verdict = _check_while_starting(step, world)
     if isinstance(verdict, Ready):
         return verdict, False
-    line.cause(verdict.why)
+    line.show_cause(verdict.why)
     step.apply(world)
     verdict = wait.until(
         lambda: _check_while_starting(step, world),
         clock=clock,
         limit=step.limit,
         what=step.name,
-        on_change=lambda news: line.cause(news.why),
+        on_change=lambda news: line.show_cause(news.why),
     )
     if isinstance(verdict, Failed):
         raise StepError(f"{step.name}: {verdict.why}", hint=verdict.hint)

@@ -44,7 +44,7 @@ class RegistryStep:
             return Pending(unfit)
         if not container.is_up:
             return Pending("the container is stopped")
-        registry = world.registry()
+        registry = world.open_registry()
         refusal = registry.find_fault(_encode_certificate(world))
         if refusal:
             return Pending(refusal)
@@ -101,9 +101,9 @@ class RegistryStep:
         """Copy the files in through the engine's API, so that a remote engine works as well."""
         settings = world.config.registry
         pair = _read_certificate(world)
-        password = world.identity.password("registry", settings.password)
+        password = world.identity.ensure_password("registry", settings.password)
         files = {
-            "htpasswd": world.identity.htpasswd(settings.username, password),
+            "htpasswd": world.identity.ensure_htpasswd(settings.username, password),
             "tls.crt": pair.certificate,
             "tls.key": pair.key,
         }
@@ -122,7 +122,7 @@ class RegistryStep:
     def _find_refusal(world: World) -> str:
         """Why the registry does not serve us as it should, "" if it does."""
         try:
-            return world.registry().find_fault(_encode_certificate(world))
+            return world.open_registry().find_fault(_encode_certificate(world))
         except PreconditionError as error:
             return error.message
 
@@ -135,7 +135,7 @@ class RegistryStep:
 
     def _seed(self, world: World) -> None:
         """Push what builds start from; then push a small image and pull it, which proves that both work."""
-        registry = world.registry()
+        registry = world.open_registry()
         for repository, layout in {**world.images.seeds(), PROOF: world.images.layouts()["pause"]}.items():
             pushed = registry.push(layout, repository)
             if registry.read_digest(repository) != pushed:
@@ -184,7 +184,7 @@ def _get_port(container: Container) -> int:
 
 
 def _read_certificate(world: World) -> pki.KeyPair:
-    return world.identity.certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
+    return world.identity.ensure_certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
 
 
 def _encode_certificate(world: World) -> bytes:

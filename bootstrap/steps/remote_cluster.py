@@ -24,19 +24,19 @@ class MirrorStep:
     def check(self, world: World) -> Verdict:
         """Ready when the mirror has every seed of the lock, by its digest."""
         seeds = world.images.lock().seeds
-        with world.mirror().log_in(ambient=False) as registry:
+        with world.open_mirror().log_in(ambient=False) as registry:
             found = registry.read_digests(seeds)
         absent = [seed for seed, source in seeds.items() if found[seed] != source.partition("@")[2]]
         if absent:
             return Pending(f"{absent[0]} is missing")
-        return Ready(f"{world.mirror().address}, for pods and for what is built")
+        return Ready(f"{world.open_mirror().address}, for pods and for what is built")
 
     def apply(self, world: World) -> None:
         """Tag the seeds in the mirror.
 
         Raises PreconditionError for a registry without TLS that is not meant to be so.
         """
-        with world.mirror().log_in(ambient=False) as registry:
+        with world.open_mirror().log_in(ambient=False) as registry:
             registry.require_tls()
             for seed, source in world.images.lock().seeds.items():
                 registry.add_tag(source, seed)
@@ -55,7 +55,7 @@ class ServedStep:
 
     def check(self, world: World) -> Verdict:
         """Ready when it does; Failed when images are missing, because only `invoke mirror` can add them."""
-        mirror = world.mirror()
+        mirror = world.open_mirror()
         wanted = {
             f"{image.reference.removeprefix(mirror.address + '/')}": image.digest
             for image in world.images.lock().images.values()

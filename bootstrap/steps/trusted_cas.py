@@ -13,5 +13,5 @@ def read_trusted_cas(world: World) -> str:
     """
     config = world.config
     files = {"ca_file": config.ca_file, "mirror.ca_file": config.mirror.ca_file if config.elsewhere else ""}
-    own = world.identity.authority().certificate.decode()
+    own = world.identity.ensure_ca().certificate.decode()
     return "".join([own, *(read(key, file) for key, file in files.items() if file)])

@@ -17,7 +17,7 @@ from bootstrap.supply import bundle_file, upstream_lock
 from bootstrap.supply.mirror import ENVIRONMENT, make_environment_tag
 from bootstrap.supply.versions import read_versions
 from bootstrap.world import probe
-from bootstrap.world.probe import all_within
+from bootstrap.world.probe import run_probes
 from bootstrap.world.registry.http import RegistryHttp
 from bootstrap.world.shell import Shell
 
@@ -79,7 +79,7 @@ def choose_supply(shell: Shell, config: Config, project: Path, *, made_with: str
         "upstream": lambda: probe_upstream(config, project),
     }
     probes.pop(without, None)
-    return pick_supply(all_within(probes, LIMIT, late=LATE))
+    return pick_supply(run_probes(probes, LIMIT, late=LATE))
 
 
 def probe_bundle(config: Config, project: Path) -> Option:
@@ -134,7 +134,7 @@ def probe_upstream(config: Config, project: Path) -> Option:
         for domain, host in zip(domains, hosts, strict=True)
     }
     urls = [settings.releases, *(f"{scheme[host]}://{PUBLIC_ADDRESS.get(host, host)}/v2/" for host in hosts)]
-    answers = probe.side_by_side(lambda url: probe.ask(url, LIMIT), urls, LIMIT)
+    answers = probe.probe_all(lambda url: probe.read_status(url, LIMIT), urls, LIMIT)
     silent = [url for url in urls if not answers[url]]
     if silent:
         return Option(False, f"{urlsplit(silent[0]).netloc} does not answer")

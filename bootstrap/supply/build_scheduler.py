@@ -110,8 +110,8 @@ class Progress:
     def _show(self) -> None:
         now = ", ".join(self._format_label(name, text) for name, text in self._detail.items())
         parts = f"{len(self._took)} of {len(self._tasks)} parts"
-        self._line.cause(f"{parts}, about {format_minutes(self.estimate_remaining())} left")
-        self._line.progress(now)
+        self._line.show_cause(f"{parts}, about {format_minutes(self.estimate_remaining())} left")
+        self._line.show_progress(now)
 
     def _format_label(self, name: str, text: str) -> str:
         """ "tekton (building pipeline/cmd/events) for 3m"."""

@@ -63,8 +63,8 @@ class Bundle:
             self._store.put(
                 part,
                 key,
-                lambda folder: bundle_file.unpack(self._file, folder, line.progress, self._load),
-                lambda: line.cause("waiting"),
+                lambda folder: bundle_file.unpack(self._file, folder, line.show_progress, self._load),
+                lambda: line.show_cause("waiting"),
             )
             self._load_images(line)
         finally:
@@ -77,7 +77,7 @@ class Bundle:
         for name, image in self._in_engine.items():
             if not self._engine.has_image(image):
                 if name not in self._loaded:  # the store had the rest from before
-                    line.cause(f"loading {name}")
+                    line.show_cause(f"loading {name}")
                     bundle_file.load_again(self._file, name, self._read_checksum(f"{ENGINE}{name}.tar"), self._load)
                 self._engine.tag_image(image + UNPROVED, image)
 

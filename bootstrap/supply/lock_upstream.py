@@ -41,7 +41,7 @@ def lock_images(world: World, *, as_json: bool = False) -> int:
     after = resolve_wanted(supply.registries, upstream_lock.read_wanted(world.project), line)
     found = upstream_lock.list_changes(before, after)
     _write_file(supply.lock_file, after.dump())
-    line.ready(
+    line.end_ready(
         f"{format_count(len(after.documents), 'document')}, {format_count(len(after.images), 'image')}",
         changed=bool(found),
     )
@@ -68,7 +68,7 @@ def resolve_wanted(registries: PublicRegistries, needs: upstream_lock.Wanted, li
     documents: dict[str, Document] = {}
     objects: list[Object] = []
     for name, path in needs.documents.items():
-        line.cause(f"reading {path}")
+        line.show_cause(f"reading {path}")
         data = registries.fetch_document(path)
         documents[name] = Document(path, hashlib.sha256(data).hexdigest(), len(data))
         objects += tekton_releases.parse(name, data)
@@ -80,7 +80,7 @@ def resolve_wanted(registries: PublicRegistries, needs: upstream_lock.Wanted, li
         images[name] = registries.resolve(todo[name])
 
     for done, _ in enumerate(run_side_by_side(todo, ask, PARALLEL), 1):
-        line.cause(f"{done} of {len(todo)} images")
+        line.show_cause(f"{done} of {len(todo)} images")
     return PublicLock(documents, images)
 
 

@@ -113,12 +113,12 @@ class Mirror:
         self._source.build(["go-tools"], line)
         with self._registry(self.tool("crane")).log_in() as registry:
             registry.require_tls()
-            line.cause(f"asking {registry.address}")
+            line.show_cause(f"asking {registry.address}")
             self._fetch_environment(registry, line)
             self._fetch_layouts(registry, line)
             for name, archive in self._in_engine.items():
                 if not self._engine.has_image(name):
-                    line.cause(f"fetching {make_engine_name(name)}")
+                    line.show_cause(f"fetching {make_engine_name(name)}")
                     self._load(registry, name, archive)
 
     def lock(self) -> Lock:
@@ -220,7 +220,7 @@ class Mirror:
             layer.unlink()
             load_description((folder / DESCRIPTION).read_bytes(), registry.address)
 
-        self._store.put(self._part, make_tag(digest), fetch, lambda: line.cause("another command fetches it"))
+        self._store.put(self._part, make_tag(digest), fetch, lambda: line.show_cause("another command fetches it"))
         self.__dict__.pop("_said", None)
 
     def _fetch_layouts(self, registry: MirrorRegistry, line: StepLine) -> None:
@@ -239,7 +239,7 @@ class Mirror:
             )
 
         for done, _ in enumerate(run_side_by_side(todo, fetch, self._parallel), 1):
-            line.cause(f"{done} of {len(todo)} images")
+            line.show_cause(f"{done} of {len(todo)} images")
 
     def _load(self, registry: MirrorRegistry, name: str, archive: Path) -> None:
         archive.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ class DirectMirror(Mirror):
         self._source.build(["go-tools"], line)
         with self._registry(self.tool("crane")).log_in(ambient=False) as registry:
             registry.require_tls()
-            line.cause(f"asking {registry.address}")
+            line.show_cause(f"asking {registry.address}")
             self._fetch_environment(registry, line)
 
     def lock(self) -> Lock:

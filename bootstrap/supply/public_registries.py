@@ -12,7 +12,7 @@ from bootstrap.core.errors import NotFound, PreconditionError
 from bootstrap.objects.image_refs import Reference
 from bootstrap.settings.config import MirrorSettings, UpstreamSettings
 from bootstrap.supply.upstream_lock import PLATFORMS, Platform, PublicImage, strip_digest
-from bootstrap.world.http_download import Access, get
+from bootstrap.world.http_download import DownloadAccess, download
 from bootstrap.world.registry.user import Advice, MirrorRegistry
 from bootstrap.world.shell import Shell
 
@@ -34,11 +34,11 @@ class PublicRegistries:
         settings, own = self._settings, type(self._settings)()
         url = f"{settings.releases.rstrip('/')}/{path}"
         if settings.releases == own.releases:
-            return get(url, Access(), self._clock)
+            return download(url, DownloadAccess(), self._clock)
         if settings.username and url.startswith("http:") and settings.plain_http == "off":
             hint = "set upstream.plain_http: on, if that is meant so"
             raise PreconditionError("upstream.releases has no TLS, and a password would go there", hint=hint)
-        return get(url, Access(settings.username, settings.password, settings.ca_file), self._clock)
+        return download(url, DownloadAccess(settings.username, settings.password, settings.ca_file), self._clock)
 
     @contextlib.contextmanager
     def open(self, reference: Reference) -> Iterator[tuple[MirrorRegistry, str]]:

@@ -83,7 +83,7 @@ def build(shell: Shell, target: Path, arch: str, on_cause: Callable[[str], None]
     if not shell.which("mmdebstrap"):
         if not host.is_root():
             raise PreconditionError("mmdebstrap is not installed", hint="sudo apt-get install mmdebstrap")
-        apt.install(shell, ["mmdebstrap"], on_cause)
+        apt.install_packages(shell, ["mmdebstrap"], on_cause)
     argv = ["mmdebstrap", "--variant=minbase", f"--architectures={arch}", f"--include={PACKAGES}", "--quiet"]
     keep_small = [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
     trim = ["--customize-hook=rm -rf $1/var/cache/apt/*.bin $1/var/log/*"]

@@ -23,7 +23,7 @@ from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.supply import oci_layout
 from bootstrap.supply.build_catalog import PIPELINE, TRIGGERS
 from bootstrap.supply.golang import Go
-from bootstrap.world.shell import Process, Shell, running
+from bootstrap.world.shell import Process, Shell, run_in_background
 
 FORMAT = "1"
 """Changes when the layout of the stored result does, so that old results are not read."""
@@ -132,7 +132,7 @@ def serve_registry(shell: Shell, clock: Clock, crane: Path) -> Iterator[str]:
     """Serve a registry in memory on loopback while the block runs; answers "127.0.0.1:PORT". Raises CommandError."""
     lines: list[str] = []
     argv = [str(crane), "registry", "serve", "--address=127.0.0.1:0"]
-    with running(shell, argv, on_line=lines.append) as process:
+    with run_in_background(shell, argv, on_line=lines.append) as process:
         yield f"127.0.0.1:{_await_port(process, clock, lines)}"
 
 
@@ -141,11 +141,11 @@ def _await_port(process: Process, clock: Clock, lines: list[str]) -> str:
         found = _SERVING.search("\n".join(lines))
         if found:
             return Ready(found[1])
-        return Pending("starting") if process.alive() else Failed("it ended at once")
+        return Pending("starting") if process.is_alive() else Failed("it ended at once")
 
     verdict = wait.until(probe, clock=clock, limit=20, what="the build's registry", every=0.05)
     if isinstance(verdict, Failed):
-        raise CommandError("crane could not serve a registry", code=1, evidence=process.tail())
+        raise CommandError("crane could not serve a registry", code=1, evidence=process.read_tail())
     return verdict.why
 
 

@@ -1,4 +1,4 @@
-"""World: every door to the outside, handed down explicitly. There is no global state."""
+"""World: an adapter to each outside system, handed down explicitly. There is no global state."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class World:
-    """config: settings. paths: folders. project: the checkout. The rest are doors, those of which much has to be loaded
-    made when they are first used.
+    """What a command may use of the outside: its settings, folders and adapters.
 
-    make_engine, make_images: how `engine` and `images` are made, once somebody wants them.
-    cancel: flipped when the command is to stop; shell and clock are made with the same one.
-    supply_why: why `config.supply` is what it is, which never is auto here.
+    config: settings. paths: folders. project: the checkout. shell, clock, report, identity: adapters; the others are
+    made when they are first used, for much has to be loaded for them. make_engine, make_images: make `engine` and
+    `images`. cancel: flipped when the command is to stop; shell and clock are made with the same one. supply_why: why
+    `config.supply` is what it is, which never is auto here.
     """
 
     config: Config
@@ -52,21 +52,24 @@ class World:
 
     @cached_property
     def engine(self) -> Engine:
+        """The container engine."""
         return self.make_engine()
 
     @cached_property
     def images(self) -> Images:
+        """The supply of images that the settings name."""
         return self.make_images(self.engine)
 
     @property
     def kubeconfig(self) -> Path:
-        """The file that every call of ours names: our own copy, or the user's for a cluster of theirs."""
+        """The kubeconfig that every call of ours names: our own copy, or the user's for a cluster of theirs."""
         from bootstrap.objects.kubeconfig import locate
 
         return locate(self.config.context) if self.config.context else self.paths.env / "kubeconfig"
 
     @property
     def context(self) -> str:
+        """The kubeconfig's context of the environment: the given one, or kind's for our own cluster."""
         return self.config.context or constants.context(self.config.name)
 
     @property
@@ -76,13 +79,17 @@ class World:
 
     @cached_property
     def kube(self) -> Kube:
+        """The Kubernetes API of the environment's cluster."""
         from bootstrap.world.kube.client import Kube
 
         return Kube(self.kubeconfig, self.context)
 
     @cached_property
     def target(self) -> Kube:
-        """The cluster that the pipeline deploys to: this one, unless the settings name another."""
+        """The Kubernetes API of the cluster that the pipeline deploys to: this one, unless the settings name another.
+
+        Raises PreconditionError if the kubeconfig of the settings cannot be read.
+        """
         from bootstrap.objects.kubeconfig import read_current_context
         from bootstrap.world.kube.client import Kube
 
@@ -98,6 +105,7 @@ class World:
 
     @cached_property
     def kind(self) -> Kind:
+        """kind's program, for the environment's engine and network."""
         from bootstrap.objects import proxy_env
         from bootstrap.world.kind import Kind
 
@@ -105,18 +113,18 @@ class World:
         return Kind(self.shell, self.engine, self.images.tool("kind"), constants.network(self.config.name), proxy)
 
     def with_kube(self, kube: Kube) -> World:
-        """This world with another cluster as its `kube`; all other doors are the same ones."""
+        """A copy of this world with another cluster as its `kube`; all other adapters are the same ones."""
         other = copy.copy(self)
         other.kube = kube
         return other
 
-    def mirror(self) -> MirrorRegistry:
-        """The user's registry of the settings."""
+    def open_mirror(self) -> MirrorRegistry:
+        """The user's registry of the settings. Nothing is sent yet."""
         from bootstrap.world.registry.user import MirrorRegistry
 
         return MirrorRegistry(self.shell, self.clock, self.images.tool("crane"), self.config.mirror)
 
-    def registry(self) -> Registry:
+    def open_registry(self) -> Registry:
         """The environment's registry, as this machine reaches it. Raises PreconditionError if it does not run."""
         from bootstrap.world.registry.environment import Registry
 
@@ -125,6 +133,6 @@ class World:
             raise PreconditionError("the registry does not run", hint="invoke up")
         address = f"127.0.0.1:{port}"
         settings = self.config.registry
-        password = self.identity.password("registry", settings.password)
-        login = self.identity.docker_config(settings.username, password, (address, constants.REGISTRY))
+        password = self.identity.ensure_password("registry", settings.password)
+        login = self.identity.write_docker_config(settings.username, password, (address, constants.REGISTRY))
         return Registry(self.shell, self.images.tool("crane"), address, login, self.identity.ca_file)

@@ -1,4 +1,4 @@
-"""The door to Debian's package manager: installs packages without letting their services start."""
+"""The adapter for Debian's package manager: installs packages without letting their services start."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ LIMIT = 900.0
 """Seconds for one apt-get call; includes 2 minutes of waiting for another one to end."""
 
 
-def install(shell: Shell, packages: Sequence[str], on_cause: Callable[[str], None]) -> None:
-    """Install `packages`, never remove one. Raises PreconditionError with the last lines of apt-get."""
-    with services_stay_off():
+def install_packages(shell: Shell, packages: Sequence[str], on_cause: Callable[[str], None]) -> None:
+    """Install `packages` with apt-get, and never remove one. on_cause: hears what is being done.
+
+    Raises PreconditionError (no apt-get), CommandError with apt-get's last lines, TimedOut after LIMIT seconds.
+    """
+    with keep_services_off():
         try:
             _install(shell, packages)
         except CommandError:  # no package lists yet, stale ones, or an earlier call was killed half-way
@@ -43,10 +46,11 @@ def _apt(shell: Shell, *words: str) -> None:
 
 
 @contextlib.contextmanager
-def services_stay_off(policy: Path = POLICY) -> Iterator[None]:
-    """While inside, packages neither start nor restart services. A policy already there comes back afterwards.
+def keep_services_off(policy: Path = POLICY) -> Iterator[None]:
+    """While inside, packages neither start nor restart services (policy-rc.d of Debian's invoke-rc.d).
 
-    Safe after a kill: what an earlier call left aside is put back by the next.
+    A policy that is there already comes back afterwards. Safe after a kill: what an earlier call left aside is put back
+    by the next.
     """
     aside = policy.with_name(policy.name + ".tekton-bootstrap")
     ours = policy.exists() and policy.read_text() == REFUSAL

@@ -1,8 +1,7 @@
-"""The door to the environment's own folder: its CA, its certificates and its passwords, and the supply it came from.
+"""The adapter for the environment's own folder: its CA, its certificates and passwords, and the supply it came from.
 
-They are made once and kept in files of mode 0600, because the registry needs them before there is a
-cluster that could hold them. `down` deletes the folder. What makes them is loaded when something is made: most commands
-only read.
+They are made once and kept in files of mode 0600, because the registry needs them before there is a cluster that could
+hold them. `down` deletes the folder. What makes them is loaded when something is made: most commands only read.
 """
 
 from __future__ import annotations
@@ -30,7 +29,12 @@ COST = 5
 
 
 class Identity:
-    """Secrets of one environment. Nothing is written before the first of them is asked for."""
+    """The secrets and files of one environment, below `folder`.
+
+    Nothing is written before the first of them is asked for.
+
+    name: of the environment; it stands in the CA's name. Threads may share it.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
@@ -39,30 +43,34 @@ class Identity:
 
     @property
     def ca_file(self) -> Path:
-        self.authority()
+        """The CA's certificate as a PEM file; the CA is made if there is none."""
+        self.ensure_ca()
         return self.folder / "ca.crt"
 
-    def authority(self) -> pki.KeyPair:
+    def ensure_ca(self) -> pki.KeyPair:
         """The CA; a new one if the kept one is lost."""
         from bootstrap.core import pki
 
         with self._lock:
-            return self._kept("ca") or self._keep("ca", pki.make_authority(self._name, _now()))
+            return self._read_pair("ca") or self._write_pair("ca", pki.make_authority(self._name, _now()))
 
-    def certificate(self, name: str, hosts: Iterable[str] = ()) -> pki.KeyPair:
-        """The certificate `name` for these hosts; issued again when it is due or does not fit."""
+    def ensure_certificate(self, name: str, hosts: Iterable[str] = ()) -> pki.KeyPair:
+        """The certificate `name` for these hosts (names and IP addresses), issued by the CA.
+
+        It is issued again when it is due for renewal or does not fit; see `pki.is_current`.
+        """
         from bootstrap.core import pki
 
         hosts = tuple(hosts)
         with self._lock:
-            authority = self.authority()
-            kept = self._kept(name)
-            if kept and pki.is_current(kept, authority.certificate, hosts, _now()):
+            ca = self.ensure_ca()
+            kept = self._read_pair(name)
+            if kept and pki.is_current(kept, ca.certificate, hosts, _now()):
                 return kept
-            return self._keep(name, pki.issue_certificate(authority, name, hosts, _now()))
+            return self._write_pair(name, pki.issue_certificate(ca, name, hosts, _now()))
 
-    def password(self, name: str, wanted: Secret) -> Secret:
-        """The password `name`: the wanted one, or one made at random at first."""
+    def ensure_password(self, name: str, wanted: Secret) -> Secret:
+        """The password `name`: the wanted one, or else one that was made at random when it was first asked for."""
         if wanted:
             return wanted
         path = self.folder / f"{name}.password"
@@ -71,16 +79,18 @@ class Identity:
                 self._write(path.name, secrets.token_urlsafe(PASSWORD_BYTES).encode())
             return Secret(path.read_text())
 
-    def passwords(self) -> list[Secret]:
-        """Those made so far, to be masked wherever they show; none is made."""
+    def list_passwords(self) -> list[Secret]:
+        """The passwords made so far, to be masked wherever they show; none is made."""
         return [Secret(path.read_text()) for path in sorted(self.folder.glob("*.password"))]
 
-    def own_git_password(self, settings: GitSettings) -> Secret:
-        """Of the environment's git server: the one that is set, unless that is for a repository elsewhere."""
-        return self.password("git", Secret("") if settings.url else settings.password)
+    def ensure_git_password(self, settings: GitSettings) -> Secret:
+        """The password of the environment's own git server: the one of the settings, unless that is for a repository
+        elsewhere.
+        """
+        return self.ensure_password("git", Secret("") if settings.url else settings.password)
 
-    def htpasswd(self, username: str, password: Secret) -> bytes:
-        """An htpasswd line (bcrypt), the same one as long as the password is the same."""
+    def ensure_htpasswd(self, username: str, password: Secret) -> bytes:
+        """An htpasswd line (bcrypt), the same one as long as user and password are the same."""
         import bcrypt
 
         path = self.folder / "htpasswd"
@@ -94,34 +104,34 @@ class Identity:
         self._write("htpasswd", line)
         return line
 
-    def docker_config(self, username: str, password: Secret, hosts: Iterable[str]) -> Path:
-        """A folder with a config.json that logs in to `hosts`, for DOCKER_CONFIG."""
+    def write_docker_config(self, username: str, password: Secret, hosts: Iterable[str]) -> Path:
+        """Write a docker config.json that logs in to `hosts`. Returns its folder, for DOCKER_CONFIG."""
         auth = base64.b64encode(f"{username}:{password.reveal()}".encode()).decode()
         config = {"auths": {host: {"auth": auth} for host in hosts}}
         self._write("docker/config.json", json.dumps(config).encode())
         return self.folder / "docker"
 
-    def supply(self) -> str:
-        """What the environment was made with, "" while there is none."""
+    def read_supply(self) -> str:
+        """The supply that the environment was made with, "" while there is none."""
         try:
             return (self.folder / SUPPLY).read_text().strip()
         except FileNotFoundError:
             return ""
 
-    def remember_supply(self, name: str) -> None:
-        """Nothing, as long as nothing of the environment was made."""
+    def save_supply(self, name: str) -> None:
+        """Keep the name of the supply that the environment is made with; does nothing while nothing of it was made."""
         if self.folder.is_dir():
             self._write(SUPPLY, name.encode())
 
-    def write(self, name: str, data: bytes) -> Path:
-        """Keep a file of mode 0600 in the folder."""
+    def write_file(self, name: str, data: bytes) -> Path:
+        """Write a file of mode 0600 into the folder, by one rename. Returns its path."""
         return self._write(name, data)
 
-    def forget(self) -> None:
+    def delete(self) -> None:
         """Delete the folder with all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _kept(self, name: str) -> pki.KeyPair | None:
+    def _read_pair(self, name: str) -> pki.KeyPair | None:
         from bootstrap.core import pki
 
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
@@ -129,7 +139,7 @@ class Identity:
             return None
         return pki.KeyPair(certificate.read_bytes(), key.read_bytes())
 
-    def _keep(self, name: str, pair: pki.KeyPair) -> pki.KeyPair:
+    def _write_pair(self, name: str, pair: pki.KeyPair) -> pki.KeyPair:
         self._write(f"{name}.key", pair.key)
         self._write(f"{name}.crt", pair.certificate)
         return pair

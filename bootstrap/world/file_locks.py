@@ -1,5 +1,7 @@
-"""One command at a time changes an environment, and none loses its engine to another; the kernel frees the locks
-however a command ends."""
+"""Locks between commands: one at a time changes an environment, and none loses its engine to another.
+
+They are file locks (flock(2)): the kernel frees them however a command ends.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,12 @@ ENGINE_LIMIT = 120.0
 
 
 @contextlib.contextmanager
-def environment_lock(world: World, command: str, *, last: bool = False) -> Iterator[None]:
+def lock_environment(world: World, command: str, *, last: bool = False) -> Iterator[None]:
     """Hold the lock of the environment; waits for another command, saying which process holds it.
 
-    last: the environment ends with this command, and so does the file. It lies beside the environment's
-    folder, not in it: `down` deletes that folder while it holds the lock.
-    Raises LockedError after half an hour, PreconditionError if the folder cannot be written.
+    command: what this one is, for those who wait. last: the environment ends with this command, and so does the file.
+    It lies beside the environment's folder, not in it: `down` deletes that folder while it holds the lock. Raises
+    LockedError after LIMIT seconds, PreconditionError if the folder cannot be written.
     """
     name, path = world.config.name, world.paths.state / "locks" / f"{world.config.name}.lock"
     held: list[IO[str]] = []
@@ -59,11 +61,11 @@ def environment_lock(world: World, command: str, *, last: bool = False) -> Itera
 
 
 @contextlib.contextmanager
-def engine_in_use(world: World) -> Iterator[Callable[[], bool]]:
+def hold_engine(world: World) -> Iterator[Callable[[], bool]]:
     """Keep other commands from ending the private engine meanwhile: it may hold no container yet, or no more.
 
-    Yields what answers whether no other command uses the engine; once it has said so, others wait for the end of
-    the block. Raises TimedOut if another command ends the engine for longer than ENGINE_LIMIT.
+    Yields a function that tells whether no other command uses the engine; once it has said so, others wait for the end
+    of the block. Raises TimedOut if another command ends the engine for longer than ENGINE_LIMIT seconds.
     """
     path = world.paths.state / "locks" / ENGINE
     held: list[IO[str]] = []
@@ -95,12 +97,12 @@ def engine_in_use(world: World) -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def engine_held(world: World) -> Iterator[None]:
+def hold_engine_while_needed(world: World) -> Iterator[None]:
     """Keep the private engine from being ended meanwhile, and end it afterwards if nobody needs it any more.
 
-    An interruption is not kept waiting by that: a later command ends it.
+    An interruption is not kept waiting by that: a later command ends it. Raises TimedOut as `hold_engine` does.
     """
-    with engine_in_use(world) as alone:
+    with hold_engine(world) as alone:
         interrupted = False
         try:
             yield

@@ -1,4 +1,4 @@
-"""The door to git servers: asks for refs over smart HTTP, without a git program and without a clone.
+"""The adapter for git servers: asks for refs over smart HTTP, without a git program and without a clone.
 
 Protocol: git's gitprotocol-http(5), version 0: pkt-lines of "<id> <ref>", the first with capabilities.
 """
@@ -15,10 +15,11 @@ from bootstrap.world import http_client
 LIMIT = 10.0
 
 
-def refs(url: str, username: str = "", password: Secret | None = None) -> dict[str, str]:
-    """The refs of the repository: "refs/heads/main" -> commit id; peeled tags end in "^{}".
+def read_refs(url: str, username: str = "", password: Secret | None = None) -> dict[str, str]:
+    """The refs of a repository: "refs/heads/main" -> commit id; peeled tags end in "^{}".
 
-    Raises PreconditionError when the server does not answer, refuses, or speaks something else.
+    username, password: none where the password is empty or None. Raises PreconditionError when the server does not
+    answer, refuses, or speaks something else.
     """
     login = f"Basic {b64encode(f'{username}:{password.reveal()}'.encode()).decode()}" if password else ""
     address = f"{url.rstrip('/')}/info/refs?service=git-upload-pack"
@@ -27,13 +28,13 @@ def refs(url: str, username: str = "", password: Secret | None = None) -> dict[s
         answer = http_client.request("GET", address, LIMIT, proxies=not is_loopback(url), authorization=login)
         if not 200 <= answer.status < 300:
             raise PreconditionError(f"the git server answers {answer.status} for {url}")
-        return parse(answer.body)
+        return parse_refs(answer.body)
     except (OSError, ValueError) as error:
         raise PreconditionError(f"the git server does not answer at {url}: {error}") from None
 
 
-def parse(data: bytes) -> dict[str, str]:
-    """Refs from the body of an `info/refs` answer. Raises ValueError when it is not one."""
+def parse_refs(data: bytes) -> dict[str, str]:
+    """Refs from the body of an `info/refs` answer, as `read_refs` gives them. Raises ValueError when it is not one."""
     found: dict[str, str] = {}
     position = 0
     while position < len(data):
@@ -50,8 +51,8 @@ def parse(data: bytes) -> dict[str, str]:
     return found
 
 
-def resolve(found: dict[str, str], revision: str) -> str:
-    """The commit that a branch, tag or full ref names among `found`; "" if none does."""
+def find_commit(found: dict[str, str], revision: str) -> str:
+    """The commit that a branch, tag or full ref names among the refs `found`; "" if none does."""
     for name in (f"refs/tags/{revision}^{{}}", f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
         if name in found:
             return found[name]

@@ -1,6 +1,7 @@
-"""The door to the machine's own facts: processes, routes, mounts and distribution, read from /proc and /etc.
+"""The adapter for the machine's own facts: processes, routes, mounts and distribution, read from /proc, /sys and /etc.
 
-Every function takes the root of the file tree, so that tests give them a small one of their own.
+Shapes: proc(5). Functions that read files take the root of the file tree, so that tests give them a small one of their
+own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ LISTENING = "0A"
 """State of a socket in /proc/net/tcp."""
 
 
-def processes(root: Path = ROOT) -> Iterator[tuple[int, list[str]]]:
+def list_processes(root: Path = ROOT) -> Iterator[tuple[int, list[str]]]:
     """(pid, argv) of every process that has an argv."""
     for folder in (root / "proc").iterdir():
         if not folder.name.isdigit():
@@ -30,10 +31,10 @@ def processes(root: Path = ROOT) -> Iterator[tuple[int, list[str]]]:
             yield int(folder.name), words[:-1]
 
 
-def children(pid: int, root: Path = ROOT) -> list[int]:
-    """Processes whose parent is `pid`."""
+def list_children(pid: int, root: Path = ROOT) -> list[int]:
+    """Numbers of the processes whose parent is `pid`."""
     found = []
-    for child, _ in processes(root):
+    for child, _ in list_processes(root):
         with contextlib.suppress(OSError):
             # The program's name stands in brackets and may hold anything, brackets too.
             fields = (root / "proc" / str(child) / "stat").read_text().rpartition(")")[2].split()
@@ -47,22 +48,23 @@ def is_linux(root: Path = ROOT) -> bool:
     return (root / "proc/self/status").exists()
 
 
-def cores() -> int:
-    """Processors that this process may use."""
+def count_cores() -> int:
+    """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_root() -> bool:
+    """Whether this process runs as root."""
     return os.geteuid() == 0
 
 
 def has_apt(root: Path = ROOT) -> bool:
-    """Debian, Ubuntu, or one of their children, by os-release."""
-    return bool({"debian", "ubuntu"} & set(distribution(root)))
+    """Whether this is Debian, Ubuntu, or a distribution made from one of them, by os-release."""
+    return bool({"debian", "ubuntu"} & set(read_distribution(root)))
 
 
-def distribution(root: Path = ROOT) -> list[str]:
-    """ID and ID_LIKE of os-release, most specific first; empty without the file."""
+def read_distribution(root: Path = ROOT) -> list[str]:
+    """ID and ID_LIKE of os-release(5), most specific first; empty without the file."""
     try:
         lines = (root / "etc/os-release").read_text().splitlines()
     except OSError:
@@ -71,7 +73,7 @@ def distribution(root: Path = ROOT) -> list[str]:
     return [*fields.get("ID", "").split(), *fields.get("ID_LIKE", "").split()]
 
 
-def routes(root: Path = ROOT) -> list[tuple[str, ipaddress.IPv4Network]]:
+def list_routes(root: Path = ROOT) -> list[tuple[str, ipaddress.IPv4Network]]:
     """(interface, destination) of each IPv4 route; the default route is 0.0.0.0/0."""
     found = []
     for line in (root / "proc/net/route").read_text().splitlines()[1:]:
@@ -81,22 +83,22 @@ def routes(root: Path = ROOT) -> list[tuple[str, ipaddress.IPv4Network]]:
     return found
 
 
-def memory_gib(root: Path = ROOT) -> float:
-    """Total memory."""
+def read_memory_gib(root: Path = ROOT) -> float:
+    """Total memory in GiB."""
     file = root / "proc/meminfo"
     if file.exists():
         return int(file.read_text().split()[1]) / 2**20
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
-def free_gb(folder: Path) -> float:
-    """Free disk space (10^9 bytes) where `folder` is, or will be made."""
+def measure_free_gb(folder: Path) -> float:
+    """Free disk space in GB (10^9 bytes) where `folder` is, or will be made."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free / 1e9
 
 
-def filesystem(folder: Path, root: Path = ROOT) -> str:
+def find_filesystem(folder: Path, root: Path = ROOT) -> str:
     """Type of the file system that holds `folder` ("ext4", "overlay"); "" if no mount point is above it."""
     best, kind = -1, ""
     for line in (root / "proc/self/mounts").read_text().splitlines():
@@ -106,16 +108,19 @@ def filesystem(folder: Path, root: Path = ROOT) -> str:
     return kind
 
 
-def cgroup_version(root: Path = ROOT) -> int:
-    """2 (unified), 1 (one hierarchy per controller), or 0: nothing mounted, and no container can start."""
+def find_cgroup_version(root: Path = ROOT) -> int:
+    """Version of control groups: 2 (unified), 1 (one hierarchy per controller), or 0.
+
+    0 means that nothing is mounted, and no container can start.
+    """
     folder = root / "sys/fs/cgroup"
     if (folder / "cgroup.controllers").exists():
         return 2
     return 1 if (folder / "memory").exists() else 0
 
 
-def listener(port: int, root: Path = ROOT) -> tuple[int, list[str]] | None:
-    """(pid, argv) of what listens on TCP `port`; pid 0 if its owner cannot be seen; None if it is free."""
+def find_listener(port: int, root: Path = ROOT) -> tuple[int, list[str]] | None:
+    """(pid, argv) of what listens on TCP `port`; pid 0 if its owner cannot be seen; None if the port is free."""
     inodes = set()
     for table in ("tcp", "tcp6"):
         file = root / "proc/net" / table
@@ -125,7 +130,7 @@ def listener(port: int, root: Path = ROOT) -> tuple[int, list[str]] | None:
                 inodes.add(f"socket:[{fields[9]}]")
     if not inodes:
         return None
-    return next((found for found in processes(root) if _holds(found[0], inodes, root)), (0, []))
+    return next((found for found in list_processes(root) if _holds(found[0], inodes, root)), (0, []))
 
 
 def _holds(pid: int, links: set[str], root: Path) -> bool:
@@ -135,15 +140,15 @@ def _holds(pid: int, links: set[str], root: Path) -> bool:
         return False
 
 
-def mtu(root: Path = ROOT) -> int:
+def read_mtu(root: Path = ROOT) -> int:
     """MTU in bytes of the interface that leads outside; 1500 without one."""
-    for interface, network in routes(root):
+    for interface, network in list_routes(root):
         if network.prefixlen == 0:
             return int((root / "sys/class/net" / interface / "mtu").read_text())
     return 1500
 
 
-def mounts_below(folder: Path, root: Path = ROOT) -> list[Path]:
+def list_mounts(folder: Path, root: Path = ROOT) -> list[Path]:
     """Mount points at or below `folder`, innermost first."""
     lines = (root / "proc/self/mounts").read_text().splitlines()
     points = [Path(line.split()[1].encode().decode("unicode_escape")) for line in lines]

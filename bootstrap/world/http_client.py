@@ -39,22 +39,25 @@ class BrokenOff(OSError):
 
 @dataclass(frozen=True)
 class Answer:
-    """headers: lower-case names."""
+    """What a web server answered. headers: lower-case names.
+
+    body: as it was sent, up to the limit that was asked for.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def retry_after(self) -> float | None:
-        """Seconds that the server asks to be left alone; None if it does not say."""
+        """Seconds that the server asks to be left alone (Retry-After); None if it does not say."""
         return parse_retry_after(self.headers.get("retry-after", ""), time.time())
 
 
 class HttpClient:
-    """Use as a context: the connections to a host are kept for as long. One thread at a time.
+    """Requests to web servers. Use it as a context: connections to a host are kept for as long. One thread at a time.
 
-    seconds: to connect, and without a byte. tls: for https, by default the CAs of the machine and of the file
-    `ca_file` ("" for none). proxies: those that the environment names are asked; not for what is on this machine.
+    seconds: to connect, and without a byte. tls: for https, by default the CAs of the machine and of the file `ca_file`
+    ("" for none). proxies: those that the environment names are asked; not for what is on this machine.
     """
 
     def __init__(
@@ -85,12 +88,12 @@ class HttpClient:
         follow: bool = True,
         limit: int = BODY_LIMIT,
     ) -> Answer:
-        """Whatever the server answers, errors too.
+        """Send a request. Whatever the server answers is returned, errors too.
 
         authorization: a header that is not sent on to another host. follow: GET and HEAD go where a redirect leads.
-        limit: bytes of the body; 0 leaves it unread.
-        Raises OSError as the system says it (ConnectionRefusedError, TimeoutError, ssl.SSLCertVerificationError,
-        FileNotFoundError for `ca_file`), TooLarge, BrokenOff, or one with the cause as its text.
+        limit: bytes of the body; 0 leaves it unread. Raises OSError as the system says it (ConnectionRefusedError,
+        TimeoutError, ssl.SSLCertVerificationError, FileNotFoundError for `ca_file`), TooLarge, BrokenOff, or one with
+        the cause as its text.
         """
         for _ in range(MOST_REDIRECTS):
             login = {"Authorization": authorization} if authorization else {}
@@ -100,7 +103,7 @@ class HttpClient:
             )
             if not follow or method not in ("GET", "HEAD") or not target.startswith(("http://", "https://")):
                 break
-            if _origin(target) != _origin(url):
+            if _find_origin(target) != _find_origin(url):
                 authorization = ""
             url = target
         return answer
@@ -127,7 +130,7 @@ class HttpClient:
             finally:
                 response.close()  # of a body that was read whole the connection is kept all the same
         except (HTTPError, HTTPException, OSError, ValueError) as error:
-            raise _as_os_error(error) from None
+            raise _make_os_error(error) from None
         return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
 
     def _pool(self, url: str) -> PoolManager:
@@ -144,12 +147,12 @@ class HttpClient:
                 options["ssl_context"] = self._tls
             self._pools[key] = urllib3.PoolManager(**options)
             if proxy:
-                self._pools[key] = urllib3.ProxyManager(proxy, proxy_headers=_proxy_login(proxy), **options)
+                self._pools[key] = urllib3.ProxyManager(proxy, proxy_headers=_make_proxy_login(proxy), **options)
         return self._pools[key]
 
 
 def request(method: str, url: str, seconds: float, *, proxies: bool = True, **options: Any) -> Answer:
-    """One request on a connection of its own; see HttpClient and its `request`."""
+    """Send one request on a connection of its own; see HttpClient and its `request`."""
     with HttpClient(seconds, proxies=proxies) as client:
         return client.request(method, url, **options)
 
@@ -161,7 +164,10 @@ def load_library() -> None:
 
 
 def make_tls(ca_file: str = "") -> ssl.SSLContext:
-    """The CAs of the machine, and those of a file. Raises OSError when that cannot be read."""
+    """Settings for TLS that trust the CAs of the machine, and those of a file.
+
+    Raises OSError when that cannot be read.
+    """
     context = ssl.create_default_context()
     if ca_file:
         context.load_verify_locations(ca_file)
@@ -180,30 +186,30 @@ def find_proxy(url: str) -> str:
 
 
 def is_exempt(host: str) -> bool:
-    """Whether NO_PROXY names it. host: also with its port."""
+    """Whether NO_PROXY names the host, which may have a port."""
     from urllib.request import proxy_bypass
 
     return bool(proxy_bypass(host))
 
 
-def causes(error: BaseException) -> list[BaseException]:
+def list_causes(error: BaseException) -> list[BaseException]:
     """The error, what it was made of, what that was made of: the innermost comes last."""
     chain = [error]
-    while following := _inner(chain[-1]):
+    while following := _find_inner(chain[-1]):
         chain.append(following)
     return chain
 
 
-def _inner(error: BaseException) -> BaseException | None:
+def _find_inner(error: BaseException) -> BaseException | None:
     reason = getattr(error, "reason", None)
     candidates = [reason, error.__cause__, error.__context__, *error.args]
     return next((each for each in candidates if isinstance(each, BaseException)), None)
 
 
-def _as_os_error(error: BaseException) -> OSError:
+def _make_os_error(error: BaseException) -> OSError:
     from http.client import IncompleteRead
 
-    for each in reversed(causes(error)):
+    for each in reversed(list_causes(error)):
         if isinstance(each, IncompleteRead):
             return BrokenOff("the connection ended in the middle of the answer")
         if isinstance(each, OSError):
@@ -222,13 +228,13 @@ def _read(response: BaseHTTPResponse, limit: int) -> bytes:
     return bytes(data)
 
 
-def _proxy_login(proxy: str) -> dict[str, str]:
+def _make_proxy_login(proxy: str) -> dict[str, str]:
     from urllib3.util import make_headers, parse_url
 
     login = parse_url(proxy).auth
     return make_headers(proxy_basic_auth=unquote(login)) if login else {}
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def _find_origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

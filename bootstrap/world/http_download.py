@@ -1,6 +1,6 @@
-"""The door to web servers that files are fetched from: proxies as the environment says, a CA, a login, retries.
+"""The adapter for web servers that files are downloaded from: proxies as the environment says, a CA, a login, retries.
 
-What is fetched is small (release documents), so it is held in memory; whoever asked checks its hash.
+What is downloaded is small (release documents), so it is held in memory; whoever asked checks its hash.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ _AGAIN = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
-class Access:
-    """username: "" without a login. ca_file: a further authority, "" without. group: of the settings, for hints."""
+class DownloadAccess:
+    """How to reach a web server.
+
+    username: "" without a login. ca_file: a further CA, "" without. group: of the settings, for hints.
+    """
 
     username: str = ""
     password: Secret = field(default_factory=lambda: Secret(""))
@@ -34,39 +37,42 @@ class Access:
     group: str = "upstream"
 
 
-def get(url: str, access: Access, clock: Clock) -> bytes:
-    """The body. Raises NotFound (404), PreconditionError with the cause for all else that goes wrong."""
+def download(url: str, access: DownloadAccess, clock: Clock) -> bytes:
+    """The contents of `url`. Tries again after PAUSES, or when the server says (Retry-After, LONGEST_PAUSE at most).
+
+    Raises NotFound (404), PreconditionError with the cause for all else that goes wrong.
+    """
     with HttpClient(LIMIT, ca_file=access.ca_file) as client:
         for pause in (*PAUSES, None):
             try:
-                answer = client.request("GET", url, authorization=_basic(access), limit=LARGEST)
+                answer = client.request("GET", url, authorization=_make_authorization(access), limit=LARGEST)
             except TooLarge:
                 raise PreconditionError(f"{url} is larger than {LARGEST >> 20} MiB") from None
             except OSError as error:
-                if pause is None or _hopeless(error):
-                    raise _unreachable(url, error, access) from None
+                if pause is None or _is_final(error):
+                    raise _explain_error(url, error, access) from None
                 clock.sleep(pause)
                 continue
             if 200 <= answer.status < 300:
                 return answer.body
             if pause is None or answer.status not in _AGAIN:
-                raise _refused(url, answer.status, access)
+                raise _explain_status(url, answer.status, access)
             wanted = answer.retry_after()
             clock.sleep(pause if wanted is None else min(wanted, LONGEST_PAUSE))
     raise AssertionError
 
 
-def _basic(access: Access) -> str:
+def _make_authorization(access: DownloadAccess) -> str:
     pair = f"{access.username}:{access.password.reveal()}"
     return f"Basic {b64encode(pair.encode()).decode()}" if access.username else ""
 
 
-def _hopeless(error: OSError) -> bool:
+def _is_final(error: OSError) -> bool:
     """Whether it will be the same the next time."""
     return isinstance(error, ssl.SSLCertVerificationError | FileNotFoundError | ConnectionRefusedError)
 
 
-def _refused(url: str, status: int, access: Access) -> PreconditionError:
+def _explain_status(url: str, status: int, access: DownloadAccess) -> PreconditionError:
     host, group = urlsplit(url).netloc, access.group
     if status == 404:
         return NotFound(f"{url} does not exist (404)", hint=f"check {group}.releases")
@@ -81,7 +87,7 @@ def _refused(url: str, status: int, access: Access) -> PreconditionError:
     return PreconditionError(f"{host} answers {status} for {url}", hint="the same command again, later")
 
 
-def _unreachable(url: str, error: OSError, access: Access) -> PreconditionError:
+def _explain_error(url: str, error: OSError, access: DownloadAccess) -> PreconditionError:
     host = urlsplit(url).netloc
     if isinstance(error, ssl.SSLCertVerificationError):
         hint = f"set {access.group}.ca_file"

@@ -10,7 +10,7 @@ from bootstrap.world.terminal import StepLine
 
 
 class Images(Protocol):
-    """`source` is one; `upstream`, `mirror` and `bundle` are others of the same shape."""
+    """A supply of images: `source`, `upstream`, `mirror` and `bundle` are implementations."""
 
     def check(self) -> Verdict:
         """Ready when `lock` would answer without building or fetching."""
@@ -24,7 +24,9 @@ class Images(Protocol):
         """Build or fetch whatever is missing; can be interrupted and goes on where it was."""
         ...
 
-    def lock(self) -> Lock: ...
+    def lock(self) -> Lock:
+        """The images that may be used, each with its digest. Raises PreconditionError while `check` is not Ready."""
+        ...
 
     def tekton(self) -> list[Object]:
         """Tekton's objects, images by logical name (`image.local/tekton-pipelines-controller`)."""

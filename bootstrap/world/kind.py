@@ -1,4 +1,4 @@
-"""The door to kind: creates and deletes clusters; what is inside them is `kube`'s."""
+"""The adapter for kind: creates and deletes clusters; what is inside them is `kube`'s."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ NODES_EXIST = "already exist for a cluster"
 
 
 class Kind:
-    """Runs kind's program against one engine and one docker network. proxy: variables that it hands to the nodes."""
+    """kind's program, run against one engine and one docker network.
+
+    proxy: variables that kind hands to the nodes. Methods raise CommandError (evidence: what kind said) and TimedOut.
+    """
 
     def __init__(self, shell: Shell, engine: Engine, program: Path, network: str, proxy: Mapping[str, str]) -> None:
         self._shell = shell
@@ -33,35 +36,40 @@ class Kind:
         self._network = network
         self._proxy = proxy
 
-    def create(self, name: str, config: str, node_image: str, on_phase: Callable[[str], None]) -> None:
+    def create_cluster(self, name: str, config: str, node_image: str, on_phase: Callable[[str], None]) -> None:
         """Create the cluster; kind adds the context kind-NAME to the user's kubeconfig.
 
-        config: kind configuration as YAML text. on_phase: hears what kind does now, see phase_of.
-        Raises CommandError, TimedOut; what is half made stays.
+        What is half made stays after an error.
+
+        config: kind configuration as YAML text. on_phase: hears what kind does now, see `read_phase`. Raises
+        CommandError, and TimedOut after CREATE_LIMIT seconds.
         """
 
         def hear(line: str) -> None:
-            phase = phase_of(line)
+            phase = read_phase(line)
             if phase:
                 on_phase(phase)
 
         argv = ["create", "cluster", "--name", name, "--image", node_image, "--config", "-", "--wait", "0s", "--retain"]
         self._run(*argv, stdin=config, limit=CREATE_LIMIT, hear=hear)
 
-    def delete(self, name: str, kubeconfig: str = "") -> None:
-        """Delete nodes and context; fine when there is nothing. kubeconfig: which file has the context."""
+    def delete_cluster(self, name: str, kubeconfig: str = "") -> None:
+        """Delete nodes and context; fine when there is nothing.
+
+        kubeconfig: the file that has the context, "" for the user's.
+        """
         file = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         self._run("delete", "cluster", "--name", name, *file, limit=120)
 
-    def export(self, name: str) -> None:
-        """Add the context kind-NAME to the user's kubeconfig again, as `create` did."""
+    def export_kubeconfig(self, name: str) -> None:
+        """Add the context kind-NAME to the user's kubeconfig again, as `create_cluster` did."""
         self._run("export", "kubeconfig", "--name", name, limit=30)
 
-    def kubeconfig(self, name: str) -> str:
+    def read_kubeconfig(self, name: str) -> str:
         """The cluster's kubeconfig with its context kind-NAME, as seen from the host."""
         return self._run("get", "kubeconfig", "--name", name, limit=30)
 
-    def internal_kubeconfig(self, name: str) -> str:
+    def read_internal_kubeconfig(self, name: str) -> str:
         """The same with the address that containers on the cluster's network use."""
         return self._run("get", "kubeconfig", "--internal", "--name", name, limit=30)
 
@@ -77,14 +85,14 @@ class Kind:
         return self._shell.run(argv, env=environ, stdin=stdin, limit=limit, on_line=hear).stdout
 
 
-def phase_of(line: str) -> str:
-    """The phase that a line of kind's tells: "joining worker nodes"; "" for another line."""
+def read_phase(line: str) -> str:
+    """The phase that a line of kind's output names: "joining worker nodes"; "" for another line."""
     found = PHASE.fullmatch(line.rstrip())
     return found[1].lower() + found[2] if found else ""
 
 
 def nodes_exist(evidence: str) -> bool:
-    """Whether `create` failed because a node is there already.
+    """Whether `create_cluster` failed because a node is there already.
 
     evidence: what kind said, with what the engine's client said to it, which kind passes on.
     """

@@ -10,7 +10,10 @@ from bootstrap.world import host
 
 
 def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
-    """A listening socket. host: an address or name of this machine. Raises PreconditionError if it cannot be had."""
+    """A socket that listens on a TCP port. host: an address or name of this machine.
+
+    Raises PreconditionError if it cannot be had, with the process that has the port where that can be found.
+    """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -25,12 +28,12 @@ def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
 def _refusal(port: int, error: OSError) -> str:
     if error.errno != errno.EADDRINUSE:
         return f"port {port} cannot be listened on: {(error.strerror or 'refused').lower()}"
-    number, argv = host.listener(port) or (0, [])
+    number, argv = host.find_listener(port) or (0, [])
     if not number:
         return f"port {port} is taken"
     return f"port {port} is taken by process {number}" + (f" ({argv[0].rpartition('/')[2]})" if argv else "")
 
 
-def port_after(port: int) -> int:
-    """The next port to propose when `port` is taken."""
+def propose_port(port: int) -> int:
+    """The port to propose when `port` is taken."""
     return port + 1 if port < 65535 else 1024

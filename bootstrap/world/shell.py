@@ -1,8 +1,8 @@
-"""The door to programs: the sole importer of `sh`.
+"""The adapter for programs: the sole importer of `sh`.
 
-`sh` as it comes hands the child a terminal, cuts messages at the wrong end and prints argv, secrets
-included. Here there is no terminal, the *tail* of stderr is kept, and argv is shown by program and
-verb only. Secrets go in through stdin, an environment variable or a 0600 file, never through argv.
+`sh` as it comes hands the child a terminal, cuts messages at the wrong end and prints argv, secrets included. Here
+there is no terminal, the *tail* of stderr is kept, and argv is shown by program and verb only. Secrets go in through
+stdin, an environment variable or a 0600 file, never through argv.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ STOP_GRACE = 5.0
 
 @dataclass(frozen=True)
 class Output:
+    """How a program ended. code: 0 for success. stdout: whole. stderr: its last KEPT_LINES lines."""
+
     code: int
     stdout: str
     stderr: str
@@ -45,19 +47,25 @@ class Process(Protocol):
 
     pid: int
 
-    def alive(self) -> bool: ...
+    def is_alive(self) -> bool:
+        """Whether the child has not ended yet."""
+        ...
 
     def stop(self, grace: float = STOP_GRACE) -> None:
         """End the child and its process group: SIGTERM, then SIGKILL after `grace` seconds."""
         ...
 
-    def tail(self) -> str:
-        """The last lines it printed."""
+    def read_tail(self) -> str:
+        """The last lines that it printed."""
         ...
 
 
 class Shell(Protocol):
-    def which(self, program: str) -> str | None: ...
+    """Runs programs. `env` is added to the process's own environment; "" removes a name."""
+
+    def which(self, program: str) -> str | None:
+        """The path of a program, None if PATH has none."""
+        ...
 
     def run(
         self,
@@ -69,7 +77,14 @@ class Shell(Protocol):
         limit: float = 60,
         check: bool = True,
         on_line: Callable[[str], None] | None = None,
-    ) -> Output: ...
+    ) -> Output:
+        """Run to the end; stdout and stderr are kept, `on_line` hears stderr (and stdout) line by line.
+
+        stdin: a text, bytes, or a file with a descriptor, which the child reads itself. limit: in seconds. Raises
+        PreconditionError (no such program), CommandError (non-zero and `check`), TimedOut, Interrupted (a stop was
+        requested).
+        """
+        ...
 
     def start(
         self,
@@ -78,7 +93,12 @@ class Shell(Protocol):
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         on_line: Callable[[str], None] | None = None,
-    ) -> Process: ...
+    ) -> Process:
+        """Start a child in the background; `run_in_background` makes sure that it ends.
+
+        Raises PreconditionError, CommandError.
+        """
+        ...
 
 
 def _label(argv: Sequence[str]) -> str:
@@ -88,10 +108,10 @@ def _label(argv: Sequence[str]) -> str:
 
 
 class SystemShell:
-    """Runs programs for real. `env` is added to the process's own environment, "" removes a name.
+    """Runs programs for real.
 
-    No child outlives us: a requested `cancel` ends all of them with their process groups, and a guard does
-    when this process dies, however it dies. What has to stay (an engine) detaches itself, as daemons do.
+    No child outlives us: a requested `cancel` ends all of them with their process groups, and a guard does when this
+    process dies, however it dies. What has to stay (an engine) detaches itself, as daemons do.
     """
 
     def __init__(self, cancel: Cancel | None = None) -> None:
@@ -104,6 +124,7 @@ class SystemShell:
         self._forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork")
 
     def which(self, program: str) -> str | None:
+        """The path of a program, None if PATH has none."""
         return shutil.which(program)
 
     def run(
@@ -133,11 +154,12 @@ class SystemShell:
             raise
         if not ended:
             child.stop()
-            raise TimedOut(f"{_label(argv)} did not end within {limit:g} s", evidence=_tail(err) or _tail(out))
+            evidence = _join_tail(err) or _join_tail(out)
+            raise TimedOut(f"{_label(argv)} did not end within {limit:g} s", evidence=evidence)
         if child.code and self._cancel.is_requested:
             raise Interrupted(f"{_label(argv)} was stopped")
         if child.code and check:
-            evidence = _tail(err) or _tail(out)
+            evidence = _join_tail(err) or _join_tail(out)
             raise CommandError(f"{_label(argv)} failed with code {child.code}", code=child.code, evidence=evidence)
         return Output(child.code, "".join(out), "".join(err))
 
@@ -149,7 +171,7 @@ class SystemShell:
         cwd: Path | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Process:
-        """Start a child of ours in the background. Use `running` so that it always ends."""
+        """Start a child of ours in the background. Use `run_in_background` so that it always ends."""
         lines: deque[str] = deque(maxlen=TAIL_LINES)
         return self._begin(argv, env, cwd, None, (lines, lines), on_line)
 
@@ -177,11 +199,12 @@ class SystemShell:
         def fork() -> _Child:
             self._cancel.check()
             self._guard = self._guard or _Guard()
-            hear = [_hearing(stream, on_line) for stream in streams]
-            child = _Child(_spawn(argv, env, cwd, stdin, hear[0], hear[1], self._guard.enrol), streams[1], self._forget)
+            hear = [_make_listener(stream, on_line) for stream in streams]
+            spawned = _spawn(argv, env, cwd, stdin, hear[0], hear[1], self._guard.register)
+            child = _Child(spawned, streams[1], self._forget)
             with self._lock:
                 self._live.add(child)
-            child.watch()
+            child.start_watching()
             if self._cancel.is_requested:  # it came after stop_all had looked
                 child.stop()
             return child
@@ -197,7 +220,7 @@ class SystemShell:
         with self._lock:
             self._live.discard(child)
             if self._guard:
-                self._guard.discharge(child.pid)
+                self._guard.deregister(child.pid)
 
 
 class _Guard:
@@ -238,11 +261,11 @@ for group in $groups; do kill -s KILL -- "-$group"; done
             )
         threading.Thread(target=guard.process.wait, name="guard", daemon=True).start()
 
-    def enrol(self) -> None:
+    def register(self) -> None:
         """Called in the child, between fork and program, so that there is no moment without a guard."""
         os.write(self._writer, b"+ %d\n" % os.getpid())
 
-    def discharge(self, pid: int) -> None:
+    def deregister(self, pid: int) -> None:
         """Its number may soon be somebody else's."""
         with contextlib.suppress(OSError):
             os.write(self._writer, b"- %d\n" % pid)
@@ -269,24 +292,27 @@ class _Child:
         self.pid = int(child.pid)
         self.code = 0
 
-    def watch(self) -> None:
+    def start_watching(self) -> None:
+        """Wait for the end in a thread."""
         threading.Thread(target=self._reap, name=f"reap {self.pid}", daemon=True).start()
 
     def wait(self, limit: float) -> bool:
         """Whether it ended within `limit` seconds, with all its output read."""
         return self._ended.wait(limit)
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
+        """Whether the child has not ended yet."""
         return not self._ended.is_set()
 
     def signal(self, number: int) -> None:
         """To the whole process group, while the child lives."""
-        if self.alive():
+        if self.is_alive():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
     def stop(self, grace: float = STOP_GRACE) -> None:
-        if not self.alive():
+        """End the child and its process group: SIGTERM, then SIGKILL after `grace` seconds."""
+        if not self.is_alive():
             return
         self.signal(signal.SIGTERM)
         self._ended.wait(grace)
@@ -295,8 +321,9 @@ class _Child:
             os.killpg(self.pid, signal.SIGKILL)
         self._ended.wait(STOP_GRACE)
 
-    def tail(self) -> str:
-        return _tail(self._lines)
+    def read_tail(self) -> str:
+        """The last lines that it printed."""
+        return _join_tail(self._lines)
 
     def _reap(self) -> None:
         self.code = int(self._child.process.wait())
@@ -334,7 +361,7 @@ def _spawn(
         raise CommandError(f"{_label(argv)} could not be started", code=126, evidence=cause) from None
 
 
-def _hearing(sink: deque[str], on_line: Callable[[str], None] | None) -> Callable[[str], None]:
+def _make_listener(sink: deque[str], on_line: Callable[[str], None] | None) -> Callable[[str], None]:
     def hear(text: str) -> None:
         sink.append(text)
         if on_line:
@@ -343,13 +370,16 @@ def _hearing(sink: deque[str], on_line: Callable[[str], None] | None) -> Callabl
     return hear
 
 
-def _tail(lines: deque[str]) -> str:
+def _join_tail(lines: deque[str]) -> str:
     return "".join(list(lines)[-TAIL_LINES:]).rstrip()
 
 
 @contextlib.contextmanager
-def running(shell: Shell, argv: Sequence[str], **options: Any) -> Iterator[Process]:
-    """A background child that ends when the block does, however it does."""
+def run_in_background(shell: Shell, argv: Sequence[str], **options: Any) -> Iterator[Process]:
+    """A child that runs beside the block, and ends when the block does, however that ends.
+
+    options: those of `Shell.start`.
+    """
     process = shell.start(argv, **options)
     try:
         yield process

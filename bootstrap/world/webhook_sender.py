@@ -1,4 +1,4 @@
-"""The door to webhooks: sends one as a git host does, to a port of this machine."""
+"""The adapter for webhooks: sends one as a git host does, to a port of this machine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from bootstrap.world import http_client
 LIMIT = 15.0
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
-    """The answer's status, also a bad one, and its text. Raises ApiError when there is none."""
+def post_webhook(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+    """Send a webhook; (status, text) of the answer, also of a bad one.
+
+    Raises ApiError when nothing answers within LIMIT seconds.
+    """
     try:
         answer = http_client.request("POST", url, LIMIT, proxies=False, headers=headers, body=body)
     except OSError as error:

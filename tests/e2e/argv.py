@@ -32,4 +32,4 @@ class ArgvWatch:
 
     def _look(self) -> None:
         while not self._stop.wait(EVERY):
-            self.seen.update(" ".join(words) for _, words in host.processes())
+            self.seen.update(" ".join(words) for _, words in host.list_processes())

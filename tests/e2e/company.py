@@ -67,7 +67,7 @@ class _Server(ThreadingHTTPServer):
 def serving(folder: Path, gateway: str) -> Iterator[Company]:
     """folder: for keys and certificates. gateway: an address of this machine."""
     identity = Identity(folder, "company")
-    pair = identity.certificate("web", (gateway, ROBOT))
+    pair = identity.ensure_certificate("web", (gateway, ROBOT))
     chain = identity.write("chain.pem", pair.certificate + pair.key)
     company = Company(identity.ca_file)
 

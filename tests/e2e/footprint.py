@@ -13,7 +13,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Ready
 from bootstrap.world import World, host
 from bootstrap.world.engine.network import EngineNetwork, list_links
-from bootstrap.world.file_locks import engine_held
+from bootstrap.world.file_locks import hold_engine_while_needed
 from tests.e2e.docker_client import docker, inspect
 
 
@@ -39,7 +39,7 @@ def footprint(world: World) -> Footprint:
 def leftovers(world: World, before: Footprint, kubeconfigs: Iterable[Path]) -> list[str]:
     """A line for everything that is still there. Starts a private engine that has stopped, to ask it; it stays while
     another command uses it."""
-    with engine_held(world):
+    with hold_engine_while_needed(world):
         if not isinstance(world.engine.check(), Ready):
             world.engine.ensure(lambda _: None)
         found = [*_in_engine(world, before), *_on_host(world, before, kubeconfigs)]
@@ -87,7 +87,7 @@ def _containers(world: World) -> list[str]:
 def processes_of(name: str) -> list[tuple[int, str]]:
     """Processes with the environment's name in their arguments or variables; not this one."""
     found = []
-    for pid, words in host.processes():
+    for pid, words in host.list_processes():
         if pid == os.getpid():
             continue
         with contextlib.suppress(OSError):

@@ -49,7 +49,7 @@ class Machine:
     def kill_engine(self) -> None:
         """Its process alone, as the kernel does it that runs out of memory."""
         mark = str(self.world.paths.state / "engine/daemon.json")
-        [pid] = [pid for pid, argv in host.processes() if Path(argv[0]).name == "dockerd" and mark in argv]
+        [pid] = [pid for pid, argv in host.list_processes() if Path(argv[0]).name == "dockerd" and mark in argv]
         os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + 10
         while Path(f"/proc/{pid}").exists() and time.monotonic() < end:

@@ -29,12 +29,12 @@ def _get(world: World, api_version: str, kind: str, name: str, namespace: str) -
 
 
 def test_a_registry_that_was_removed_comes_back_with_its_images(product: Product, world: World) -> None:
-    world.registry().push(world.images.layouts()["pause"], "e2e/kept:1")
-    kept = world.registry().read_digest("e2e/kept:1")
+    world.open_registry().push(world.images.layouts()["pause"], "e2e/kept:1")
+    kept = world.open_registry().read_digest("e2e/kept:1")
     docker(world, "rm", "--force", constants.registry_container(product.name))
     assert _verdicts(product)["registry"] == "pending"
     product.run("up")
-    assert world.registry().read_digest("e2e/kept:1") == kept
+    assert world.open_registry().read_digest("e2e/kept:1") == kept
 
 
 def test_what_was_deleted_scaled_and_edited_by_hand_is_as_it_was(

@@ -28,7 +28,7 @@ def test_a_delivery_comes_in_by_the_far_host(product: Product, world: World, tmp
         with product.running("tunnel", *words) as command:
             command.until_said("HTTP 200, asked from there by")
             command.until_said("GatewayPorts")
-            status, answer = webhook_sender.post(
+            status, answer = webhook_sender.post_webhook(
                 f"http://127.0.0.1:{far}/", b"{}", {"Content-Type": "application/json"}
             )
             assert (status, "eventID" in answer) == (202, True)
@@ -39,6 +39,6 @@ def test_a_delivery_comes_in_by_the_far_host(product: Product, world: World, tmp
         assert ended.code == 0, ended
         assert "Traceback" not in ended.text
         with pytest.raises(ApiError):
-            webhook_sender.post(f"http://127.0.0.1:{far}/", b"{}", {})
+            webhook_sender.post_webhook(f"http://127.0.0.1:{far}/", b"{}", {})
         taken = product.run("tunnel", "--to=-oProxyCommand=id", code=2)
         assert "is not a login like user@host" in taken.err

@@ -64,7 +64,7 @@ def hook(product: Product, world: World) -> Iterator[Hook]:
         command.until_said("connected to pod")
         found = re.search(r"http://127\.0\.0\.1:\d+", command.text)
         assert found, command.text
-        yield Hook(found[0], world.identity.password("webhook", Secret("")).reveal())
+        yield Hook(found[0], world.identity.ensure_password("webhook", Secret("")).reveal())
 
 
 def runs(world: World) -> set[str]:

@@ -35,7 +35,7 @@ def listener(world: World) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def secret(product: Product, world: World) -> str:
-    return world.identity.password("webhook", Secret("")).reveal()
+    return world.identity.ensure_password("webhook", Secret("")).reveal()
 
 
 def send(listener: str, event: dict[str, Any], secret: str, **headers: str) -> tuple[str, str]:
@@ -48,7 +48,8 @@ def send(listener: str, event: dict[str, Any], secret: str, **headers: str) -> t
         "X-Hub-Signature-256": signature(body, secret) if secret else "",
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    status, answer = webhook_sender.post(listener, body, {name: value for name, value in given.items() if value})
+    sent = {name: value for name, value in given.items() if value}
+    status, answer = webhook_sender.post_webhook(listener, body, sent)
     assert status == 202
     return id_, str(json.loads(answer)["eventID"])
 

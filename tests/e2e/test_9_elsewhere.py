@@ -74,8 +74,8 @@ class Far:
         identity = Identity(self._product.folder / "registry", "far")
         first = ipaddress.ip_address(self._address(constants.control_plane(self.name)))
         likely = [str(first + further) for further in range(1, 9)]  # an address is given only when it starts
-        pair = identity.certificate("registry", likely)
-        login = identity.htpasswd(USER, Secret(PASSWORD))
+        pair = identity.ensure_certificate("registry", likely)
+        login = identity.ensure_htpasswd(USER, Secret(PASSWORD))
         files = {"htpasswd": login, "tls.crt": pair.certificate, "tls.key": pair.key}
         image, kept = self.world.images.lock().registry_image, f"{self._filled.data}:/var/lib/registry"
         docker(self.world, "create", f"--name={box}", f"--network={self.name}", f"--volume={kept}", image)

@@ -24,8 +24,8 @@ from bootstrap.supply import oci_layout, tekton_build, upstream_lock
 from bootstrap.supply.source import Source
 from bootstrap.supply.tekton_releases import DASHBOARD, PART_OF
 from bootstrap.world import World
-from bootstrap.world.file_locks import engine_held
-from bootstrap.world.probe import ask_here
+from bootstrap.world.file_locks import hold_engine_while_needed
+from bootstrap.world.probe import read_local_status
 from bootstrap.world.terminal import TerminalReport
 from tests import publishing
 from tests.e2e.footprint import footprint, leftovers
@@ -72,7 +72,7 @@ def hosts(product: Product) -> Iterator[Host]:
     assert isinstance(source, Source)
     arch, layouts, folder = world.config.architecture, source.layouts(), product.folder / "published"
     with publishing.host(source.tool("crane")) as host:
-        with engine_held(world):  # the environments before may have been its last users
+        with hold_engine_while_needed(world):  # the environments before may have been its last users
             world.engine.ensure(lambda _: None)
             node = saved(world, source.lock().node_image, folder / "node")
             debian = saved(world, source.get_engine_image("base"), folder / "debian")
@@ -177,7 +177,7 @@ def test_dashboard_is_forwarded(product: Product, apart: dict[str, str]) -> None
     with product.running("dashboard", *free, name=f"{product.name}-upstream", env=apart) as command:
         command.until_said("which only reads")
         [port] = re.findall(r"which only reads: http://127\.0\.0\.1:(\d+)", command.text)
-        assert ask_here(int(port), "/ping", 10) == 200
+        assert read_local_status(int(port), "/ping", 10) == 200
 
 
 @pytest.fixture
@@ -188,23 +188,23 @@ def machine(product: Product, apart: dict[str, str]) -> Machine:
 def test_an_engine_that_was_killed_comes_back_under_what_runs_in_it(machine: Machine) -> None:
     world, serving, starts = machine.world, machine.version(), machine.starts()
     assert len(starts) == 2
-    kept = world.registry().push(world.images.layouts()["pause"], "e2e/kept:1")
+    kept = world.open_registry().push(world.images.layouts()["pause"], "e2e/kept:1")
     machine.kill_engine()
     verdicts = machine.steps(code=1)
     assert verdicts.pop("engine") == "pending"
     assert set(verdicts.values()) <= {"unknown", "ready"}
     assert "ok   engine" in machine.run("up")
     assert (machine.starts(), machine.version()) == (starts, serving)
-    assert world.registry().read_digest("e2e/kept:1") == kept
+    assert world.open_registry().read_digest("e2e/kept:1") == kept
 
 
 def test_a_machine_that_was_started_anew_has_it_all_again(machine: Machine) -> None:
     world, serving, starts = machine.world, machine.version(), machine.starts()
-    kept = world.registry().read_digest("e2e/kept:1")
+    kept = world.open_registry().read_digest("e2e/kept:1")
     machine.cut_power()
     assert machine.steps(code=1)["engine"] == "pending"
     machine.run("up")
     assert set(machine.steps(code=0).values()) == {"ready"}
     assert not set(machine.starts().values()) & set(starts.values()), "everything was started"
-    assert (machine.version(), world.registry().read_digest("e2e/kept:1")) == (serving, kept)
+    assert (machine.version(), world.open_registry().read_digest("e2e/kept:1")) == (serving, kept)
     assert "/version answers" in machine.run("test-run")

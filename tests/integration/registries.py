@@ -59,7 +59,7 @@ def secured(folder: Path, data: Path | None = None, within: tuple[str, ...] = ()
             pytest.skip(
                 "docker-registry is not installed, and only root may install it (Debian package docker-registry)"
             )
-        apt.install(SystemShell(), ["docker-registry"], lambda _: None)
+        apt.install_packages(SystemShell(), ["docker-registry"], lambda _: None)
         program = "/usr/bin/docker-registry"
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)

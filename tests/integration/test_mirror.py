@@ -373,7 +373,7 @@ def test_for_a_cluster_elsewhere_no_image_is_fetched(tmp_path: Path, front: Fron
         direct.layouts()
     world.config = Config(context="far", supply="mirror", mirror=given)
     world.images = cast(Any, direct)
-    cast(Any, world).mirror = lambda: door(world, given)
+    cast(Any, world).open_mirror = lambda: door(world, given)
     step, served = MirrorStep(), ServedStep()
     assert step.check(world.open()) == Pending(f"{SEED} is missing")
     step.apply(world.open())

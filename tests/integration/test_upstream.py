@@ -22,7 +22,7 @@ from bootstrap.supply.compiler import Compiler
 from bootstrap.supply.public_registries import PublicRegistries
 from bootstrap.supply.tekton_releases import DASHBOARD, PART_OF
 from bootstrap.supply.upstream import Upstream
-from bootstrap.world.http_download import Access, get
+from bootstrap.world.http_download import DownloadAccess, download
 from bootstrap.world.shell import SystemShell
 from tests import publishing
 from tests.integration.conftest import find_binary
@@ -383,4 +383,4 @@ def test_a_file_that_is_no_lock_is_named(tmp_path: Path, project: Path, host: Ho
 
 def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(PreconditionError, match=r"127\.0\.0\.1:9 does not answer"):
-        get("http://127.0.0.1:9/x", Access(), FakeClock())
+        download("http://127.0.0.1:9/x", DownloadAccess(), FakeClock())

@@ -32,22 +32,22 @@ class FakeLine:
     name: str
     said: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def cause(self, text: str) -> None:
+    def show_cause(self, text: str) -> None:
         self.said.append(("cause", text))
 
-    def progress(self, text: str) -> None:
+    def show_progress(self, text: str) -> None:
         self.said.append(("progress", text))
 
-    def log(self, text: str) -> None:
+    def show_log(self, text: str) -> None:
         self.said.append(("log", text))
 
-    def ready(self, text: str, *, changed: bool) -> None:
+    def end_ready(self, text: str, *, changed: bool) -> None:
         self.said.append(("ready", text, changed))
 
-    def failed(self, text: str) -> None:
+    def end_failed(self, text: str) -> None:
         self.said.append(("failed", text))
 
-    def skipped(self, text: str) -> None:
+    def end_skipped(self, text: str) -> None:
         self.said.append(("skipped", text))
 
 

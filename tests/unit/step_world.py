@@ -358,7 +358,7 @@ class StepWorld:
     def with_kube(self, kube: FakeKube) -> StepWorld:
         return replace(self, kube=kube)
 
-    def registry(self) -> FakeRegistry:
+    def open_registry(self) -> FakeRegistry:
         if self.engine.find_port(f"{self.config.name}-registry", 5000) is None:
             raise PreconditionError("the registry does not run")
         return self.served

@@ -63,7 +63,7 @@ class Dockerd:
 
     def find_pid(self) -> int | None:
         """The running process, recognised by the settings file in its command line; None if there is none."""
-        for pid, argv in host.processes():
+        for pid, argv in host.list_processes():
             if Path(argv[0]).name == "dockerd" and str(self.config_file) in argv:
                 return pid
         return None
@@ -95,13 +95,13 @@ class Dockerd:
     def kill_leftovers(self) -> None:
         """End what outlived a dockerd that was killed: first each container's init, and all in it with it."""
         mark = str(self.exec_root)
-        for pid, argv in list(host.processes()):
+        for pid, argv in list(host.list_processes()):
             if Path(argv[0]).name.startswith("containerd") and any(mark in word for word in argv):
-                for victim in (*host.children(pid), pid):
+                for victim in (*host.list_children(pid), pid):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(victim, signal.SIGKILL)
         for folder in (self.data, self.exec_root):
-            for point in host.mounts_below(folder):
+            for point in host.list_mounts(folder):
                 self._shell.run(["umount", "--lazy", str(point)], check=False)
 
     def make_settings(self, runtime: Path | None) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Dockerd:
             "pidfile": str(self.pid_file),
             "group": "root",
             "bridge": network.bridge,
-            "mtu": host.mtu(),
+            "mtu": host.read_mtu(),
             "iptables": False,
             "default-address-pools": [{"base": str(network.pool), "size": 24}],
             "live-restore": True,

@@ -124,7 +124,7 @@ class ManagedEngine:
         bridge = self._dockerd.open_network().name_bridge(name)
         return [
             f"--opt=com.docker.network.bridge.name={bridge}",
-            f"--opt=com.docker.network.driver.mtu={host.mtu()}",
+            f"--opt=com.docker.network.driver.mtu={host.read_mtu()}",
         ]
 
     def _docker(self, *words: str, limit: float = 30) -> str:
@@ -159,7 +159,7 @@ class ManagedEngine:
             packages.append("apparmor")  # without it dockerd cannot load its profile, and starts no container
         on_cause(f"installing {', '.join(packages)}")
         try:
-            apt.install(self._shell, packages, on_cause)
+            apt.install_packages(self._shell, packages, on_cause)
         except CommandError as error:
             hint = f"apt-get install {' '.join(packages)}"
             raise PreconditionError("Docker could not be installed", hint=hint, evidence=error.evidence) from None

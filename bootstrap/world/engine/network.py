@@ -49,7 +49,7 @@ class EngineNetwork:
         file = folder / "block"
         if file.exists():
             return EngineNetwork(prefix, IPv4Network(file.read_text().strip()))
-        block = find_free_block(network for _, network in host.routes())
+        block = find_free_block(network for _, network in host.list_routes())
         file.write_text(f"{block}\n")
         return EngineNetwork(prefix, block)
 

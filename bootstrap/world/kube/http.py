@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 from bootstrap.core.errors import ApiError
 from bootstrap.incluster.retry_after import parse_retry_after
-from bootstrap.world.http_client import causes
+from bootstrap.world.http_client import list_causes
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -202,7 +202,7 @@ def describe_cause(error: BaseException) -> str:
     """The innermost reason of a failed exchange in plain words: "connection refused", "no answer in time"."""
     from urllib3 import exceptions as http
 
-    for each in reversed(causes(error)):
+    for each in reversed(list_causes(error)):
         if isinstance(each, http.TimeoutError | TimeoutError):
             return "no answer in time"
         if isinstance(each, socket.gaierror):

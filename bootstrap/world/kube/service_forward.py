@@ -123,7 +123,7 @@ class Forward:
 
     def check(self, path: str = "/", *, seconds: float = 5) -> Verdict:
         """Send one HTTP request through the forward. Any answer proves the way, an error page too."""
-        status = probe.ask_here(self.local_port, f"/{path.lstrip('/')}", seconds)
+        status = probe.read_local_status(self.local_port, f"/{path.lstrip('/')}", seconds)
         return Ready(f"HTTP {status}") if status else Pending(self.stats.last_error or "no answer yet")
 
     def _spawn(self, target: Callable[[socket.socket], None], sock: socket.socket) -> None:

@@ -131,13 +131,13 @@ def answers(**known: int) -> Callable[[str, float], int]:
 
 
 def test_network_lists_registries_that_really_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "ask", answers(ghcr_io=401, quay_io=403))
+    monkeypatch.setattr(probe, "read_status", answers(ghcr_io=401, quay_io=403))
     [finding] = machine_checks.examine_network(bare_shell(), cold=True)
     assert finding == Finding("ok", "registries in reach", "ghcr.io")
 
 
 def test_network_without_registries_builds_from_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "ask", answers())
+    monkeypatch.setattr(probe, "read_status", answers())
     monkeypatch.setattr(probe, "resolves", lambda name: 0)
     shell = FakeShell({"go env": "https://go.example\n"}, {"go": "/go"})
     dns, registries, packages = machine_checks.examine_network(shell, cold=True)
@@ -158,7 +158,7 @@ def test_a_busy_machine_asks_again_for_what_a_cold_start_needs(
         limits.append(limit)
         return 200 if limit > machine_checks.MOMENT else 0
 
-    monkeypatch.setattr(probe, "ask", ask)
+    monkeypatch.setattr(probe, "read_status", ask)
     monkeypatch.setattr(probe, "resolves", lambda name: 1)
     packages = machine_checks.examine_network(FakeShell({"go env": "https://go.example\n"}, {"go": "/go"}), cold=cold)[
         -1
@@ -232,8 +232,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     for name in check_results.CA_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(host, "is_root", lambda: True)
-    monkeypatch.setattr(host, "memory_gib", lambda: 24.0)
-    monkeypatch.setattr(probe, "ask", lambda url, _: 200)
+    monkeypatch.setattr(host, "read_memory_gib", lambda: 24.0)
+    monkeypatch.setattr(probe, "read_status", lambda url, _: 200)
     monkeypatch.setattr(probe, "resolves", lambda name: 1)
     paths = Paths(cache=tmp_path / "c", state=tmp_path / "s", env=tmp_path / "s/e", run=tmp_path / "r")
 
@@ -245,7 +245,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
         free: float = 99.0,
         **programs: str,
     ) -> str:
-        monkeypatch.setattr(host, "free_gb", lambda _: free)
+        monkeypatch.setattr(host, "measure_free_gb", lambda _: free)
         clients = {"go env GOPROXY": "https://go.example\n", "apt-get indextargets": "http://deb.example/debian\n"}
         shell = FakeShell(clients, {"go": "/go", "apt-get": "/apt-get"} | programs)
         found: Any = engine or Idle()
@@ -282,7 +282,7 @@ def test_a_short_disk_is_named_before_work(machine: Callable[..., str]) -> None:
 
 
 def test_a_missing_network_is_named_before_work(machine: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "ask", lambda url, _: 0)
+    monkeypatch.setattr(probe, "read_status", lambda url, _: 0)
     said = machine()
     assert "packages of Go: go.example does not answer  ->  check network" in said
     assert "packages of apt: deb.example does not answer" in said
@@ -344,4 +344,4 @@ def test_probes_run_side_by_side_and_the_slow_count_as_silent() -> None:
             time.sleep(0.5)
         return 200
 
-    assert probe.side_by_side(ask, ["a", "slow", "b"], 0.1) == {"a": 200, "slow": 0, "b": 200}
+    assert probe.probe_all(ask, ["a", "slow", "b"], 0.1) == {"a": 200, "slow": 0, "b": 200}

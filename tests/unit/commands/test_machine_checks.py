@@ -32,10 +32,10 @@ def mac(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     for name in ("is_linux", "has_apt"):
         monkeypatch.setattr(host, name, lambda *_: False)
-    for name in ("cgroup_version", "filesystem", "routes", "processes"):
+    for name in ("find_cgroup_version", "find_filesystem", "list_routes", "list_processes"):
         monkeypatch.setattr(host, name, no_such_file)
-    monkeypatch.setattr(host, "memory_gib", lambda measure=host.memory_gib: measure(tmp_path))
-    monkeypatch.setattr(host, "listener", lambda port, look=host.listener: look(port, tmp_path))
+    monkeypatch.setattr(host, "read_memory_gib", lambda measure=host.read_memory_gib: measure(tmp_path))
+    monkeypatch.setattr(host, "find_listener", lambda port, look=host.find_listener: look(port, tmp_path))
     monkeypatch.setattr(runc_filter, "read_missing_capabilities", no_such_file)
     monkeypatch.setattr(machine_checks, "examine_network", lambda *_, **__: [])
 

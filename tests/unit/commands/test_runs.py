@@ -167,7 +167,7 @@ def world(tmp_path: Path, kube: RunKube, monkeypatch: pytest.MonkeyPatch) -> Ste
     """An environment whose repository has COMMIT on main, and whose target's kubeconfig is in order."""
     world = make(tmp_path)
     world.kube = kube
-    monkeypatch.setattr(git_refs, "refs", lambda *_: {"refs/heads/main": COMMIT})
+    monkeypatch.setattr(git_refs, "read_refs", lambda *_: {"refs/heads/main": COMMIT})
     monkeypatch.setattr(TargetStep, "check", lambda *_: Ready())
     monkeypatch.setattr("bootstrap.commands.clone.find_address", lambda world: "http://127.0.0.1:1/go-echo.git")
     monkeypatch.setattr(follow_run, "LOG_LIMIT", 1.0)
@@ -265,7 +265,7 @@ def test_a_rerun_is_another_run(world: StepWorld, kube: RunKube) -> None:
 def test_no_secret_is_in_a_run(world: StepWorld, kube: RunKube) -> None:
     world.config = Config(git=GitSettings(url="https://github.com/you/app.git"))
     runs.test_run(world.open())
-    for password in world.identity.passwords():
+    for password in world.identity.list_passwords():
         assert password.reveal() not in json.dumps(kube.created)
 
 
@@ -429,7 +429,7 @@ def test_what_a_revision_names(world: StepWorld, monkeypatch: pytest.MonkeyPatch
 
     assert follow_run.resolve_commit(world.open(), "main") == COMMIT
     assert follow_run.resolve_commit(world.open(), "gone") == ""
-    monkeypatch.setattr(git_refs, "refs", refuse)
+    monkeypatch.setattr(git_refs, "read_refs", refuse)
     assert follow_run.resolve_commit(world.open(), "main") == ""
     assert follow_run.resolve_commit(world.open(), COMMIT.upper()) == COMMIT, "an id needs no server"
 

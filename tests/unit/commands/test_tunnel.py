@@ -45,10 +45,10 @@ class Ssh:
         self.left, self.words = self.lives.pop(0) if self.lives else (0, "Permission denied (publickey).")
         return self
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self.left > 0
 
-    def tail(self) -> str:
+    def read_tail(self) -> str:
         return self.words
 
     def stop(self) -> None:

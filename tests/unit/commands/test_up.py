@@ -361,7 +361,7 @@ def test_every_verdict_has_a_word() -> None:
 
 
 def test_down_undoes_what_is_outside_the_cluster_last_first(world: StepWorld, graph: Graph) -> None:
-    world.identity.authority()
+    world.identity.ensure_ca()
     assert down.down(world.open()) == 0
     assert graph.log[-1] == "undo engine"
     assert set(graph.log) == {"undo engine", "undo registry", "undo cluster"}
@@ -399,7 +399,7 @@ def test_one_part_that_cannot_be_removed_does_not_keep_the_others(
     world: StepWorld, graph: Graph, error: BootstrapError
 ) -> None:
     graph.parts["cluster"].error = error
-    world.identity.authority()
+    world.identity.ensure_ca()
     with pytest.raises(type(error)):
         down.down(world.open(), purge=True)
     assert graph.log[-1] == "undo engine"
@@ -410,7 +410,7 @@ def test_one_part_that_cannot_be_removed_does_not_keep_the_others(
 
 def test_an_interrupted_down_goes_no_further(world: StepWorld, graph: Graph) -> None:
     graph.parts["cluster"].error = Interrupted("stopped")
-    world.identity.authority()
+    world.identity.ensure_ca()
     with pytest.raises(Interrupted):
         down.down(world.open())
     assert world.paths.env.exists()

@@ -115,7 +115,7 @@ def a_run(id_: str) -> Object:
 def world(tmp_path: Path, kube: LogKube, monkeypatch: pytest.MonkeyPatch) -> StepWorld:
     world = make(tmp_path)
     world.kube = kube
-    world.identity.password("webhook", Secret(""))
+    world.identity.ensure_password("webhook", Secret(""))
     monkeypatch.setattr(follow_run, "resolve_commit", lambda _, branch: COMMIT if branch in ("main", "next") else "")
     return world
 
@@ -137,7 +137,7 @@ def host(kube: LogKube, monkeypatch: pytest.MonkeyPatch) -> Host:
             pass
 
     monkeypatch.setattr(webhook, "Forward", Forward)
-    monkeypatch.setattr(webhook_sender, "post", found.post)
+    monkeypatch.setattr(webhook_sender, "post_webhook", found.post)
     return found
 
 
@@ -150,7 +150,7 @@ def said(world: StepWorld, kind: str = "line") -> list[Any]:
 
 def test_the_secret_is_all_that_is_printed(world: StepWorld) -> None:
     assert webhook.webhook(world.open(), show_secret=True) == 0
-    assert world.report.printed == [("line", world.identity.password("webhook", Secret("")).reveal())]
+    assert world.report.printed == [("line", world.identity.ensure_password("webhook", Secret("")).reveal())]
 
 
 def test_none_is_made_by_showing_it(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_flags_that_do_not_go_together(world: StepWorld, options: dict[str, Any]
 def test_a_try_is_signed_and_followed_to_its_run(world: StepWorld, host: Host) -> None:
     assert webhook.webhook(world.open(), test=True) == 0
     [(body, headers)] = host.sent
-    secret = world.identity.password("webhook", Secret("")).reveal()
+    secret = world.identity.ensure_password("webhook", Secret("")).reveal()
     assert headers["X-Hub-Signature-256"] == "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     assert (headers["X-GitHub-Event"], headers["Content-Type"]) == ("push", "application/json")
     event = json.loads(body)

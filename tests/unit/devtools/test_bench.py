@@ -124,7 +124,7 @@ def test_the_script_is_given_every_variable_that_it_uses(tmp_path: Path) -> None
     used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", (PROJECT / bench.SCRIPT).read_text()))
     assert used - {"SECONDS", "TOKEN"} <= set(given)
     assert given["SEEDS"].splitlines() == ["library/golang:1 /a", "library/golang:1.26 /b"]
-    password = world.identity.password("registry", world.config.registry.password).reveal()
+    password = world.identity.ensure_password("registry", world.config.registry.password).reveal()
     assert password not in " ".join(given.values())
 
 

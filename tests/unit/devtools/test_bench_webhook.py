@@ -127,7 +127,7 @@ def kube(monkeypatch: pytest.MonkeyPatch) -> Kube:
 
 
 def measure(kube: Kube, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, float]]:
-    monkeypatch.setattr(webhook_sender, "post", listener.post)
+    monkeypatch.setattr(webhook_sender, "post_webhook", listener.post)
     return bench_webhook.measure(cast(World, SimpleNamespace(kube=kube, clock=SystemClock())), 1)
 
 

@@ -61,7 +61,7 @@ def certificates(found: list[Object], namespace: str) -> str:
 
 def test_the_cluster_is_told(tmp_path: Path, company: str) -> None:
     world = make(tmp_path, Config(ca_file=company))
-    own, further = world.identity.authority().certificate.decode(), Path(company).read_text()
+    own, further = world.identity.ensure_ca().certificate.decode(), Path(company).read_text()
     for namespace in (constants.RUNS, constants.BUILD):
         assert certificates(make_credentials(world.open()), namespace) == own + further
     server = next(each for each in make_credentials(world.open()) if each["metadata"]["name"] == "buildkit-server")

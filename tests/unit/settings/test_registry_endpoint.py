@@ -87,7 +87,7 @@ def test_a_mirror_that_asks_nobody_needs_no_login(tmp_path: Path) -> None:
 def test_the_environments_own_registry_keeps_its_random_password(tmp_path: Path) -> None:
     world = world_of(tmp_path, Config(registry=RegistrySettings(username="me")))
     login = credentials.read_registry_login(world.open())
-    assert login == {"username": "me", "password": world.identity.password("registry", Secret("")).reveal()}
+    assert login == {"username": "me", "password": world.identity.ensure_password("registry", Secret("")).reveal()}
 
 
 POD: Object = {"containers": [{"name": "a", "image": "image.local/go-echo"}]}

@@ -73,7 +73,7 @@ def test_server_and_client_agree(applied: StepWorld) -> None:
     assert data(applied, "git-auth") == data(applied, "git-server", constants.GIT)
     assert data(applied, "docker-auth") == {
         "username": "builder",
-        "password": applied.identity.password("registry", Secret("")).reveal(),
+        "password": applied.identity.ensure_password("registry", Secret("")).reveal(),
     }
     server, client = data(applied, "buildkit-server", constants.BUILD), data(applied, "buildkit-client")
     assert server["ca.crt"] == client["ca.crt"]
@@ -83,7 +83,7 @@ def test_server_and_client_agree(applied: StepWorld) -> None:
 
 
 def test_who_sends_webhooks_and_who_checks_them_share_a_secret(applied: StepWorld) -> None:
-    wanted = {"secret": applied.identity.password("webhook", Secret("")).reveal()}
+    wanted = {"secret": applied.identity.ensure_password("webhook", Secret("")).reveal()}
     assert data(applied, "webhook") == data(applied, "webhook", constants.GIT) == wanted
 
 

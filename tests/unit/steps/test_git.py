@@ -46,7 +46,7 @@ def test_ready_is_when_a_push_would_get_there(
         asked.append((port, path))
         return answer
 
-    monkeypatch.setattr(probe, "ask_here", ask)
+    monkeypatch.setattr(probe, "read_local_status", ask)
     assert make_git_step().prove(world.open()) == Ready(), "without a port of ours there is nothing to ask"
     node = constants.control_plane("demo")
     world.engine.add(Box(node, "node", ports={constants.GIT_NODE_PORT: 40000}))

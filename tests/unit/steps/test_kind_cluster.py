@@ -49,7 +49,7 @@ class FakeKind:
     error: BaseException | None = None
     gone: bool = False
 
-    def create(self, name: str, config: str, node_image: str, on_phase: Callable[[str], None]) -> None:
+    def create_cluster(self, name: str, config: str, node_image: str, on_phase: Callable[[str], None]) -> None:
         document = yaml.safe_load(config)
         self.created.append(document)
         for node in document["nodes"]:
@@ -60,7 +60,7 @@ class FakeKind:
         on_phase("installing CNI")
         if self.error:
             raise self.error
-        self.export(name)
+        self.export_kubeconfig(name)
 
     def _node(self, name: str, image: str, role: str) -> None:
         assert name not in self.world.engine.boxes, f"{name} is in the way"
@@ -71,7 +71,7 @@ class FakeKind:
         ready = {"type": "Ready", "status": "True"}
         self.world.kube.put({"kind": "Node", "metadata": {"name": name}, "status": {"conditions": [ready]}})
 
-    def delete(self, name: str, kubeconfig: str = "") -> None:
+    def delete_cluster(self, name: str, kubeconfig: str = "") -> None:
         if self.gone:
             raise PreconditionError("the program kind was not found")
         self.deleted += 1
@@ -81,10 +81,10 @@ class FakeKind:
         assert kubeconfig in ("", str(self.file))
         Path(kubeconfig or os.environ["KUBECONFIG"]).unlink(missing_ok=True)
 
-    def kubeconfig(self, name: str) -> str:
+    def read_kubeconfig(self, name: str) -> str:
         return kubeconfig()
 
-    def export(self, name: str) -> None:
+    def export_kubeconfig(self, name: str) -> None:
         self.file.write_text(kubeconfig())
 
 
@@ -130,11 +130,11 @@ def test_it_is_made_as_the_file_says_with_what_we_need(world: StepWorld) -> None
 
 
 def test_every_node_trusts_the_registry_and_knows_its_password(running: StepWorld) -> None:
-    password = running.identity.password("registry", Secret("")).reveal()
+    password = running.identity.ensure_password("registry", Secret("")).reveal()
     for name in NODES:
         files = running.engine.boxes[name].files
         assert files[f"{CERTS}/hosts.toml"] == make_hosts_toml(running.open())
-        assert files[f"{CERTS}/ca.crt"] == running.identity.authority().certificate.decode()
+        assert files[f"{CERTS}/ca.crt"] == running.identity.ensure_ca().certificate.decode()
     assert password not in "\n".join(running.engine.commands)
 
 
@@ -239,7 +239,7 @@ def test_nodes_that_a_look_missed_are_not_deleted_when_kind_meets_them(running: 
     running.engine.list_containers = lambda **words: answers.pop() if answers else seen(**words)  # type: ignore[method-assign]
     exist = 'node(s) already exist for a cluster with the name "demo"'
     running.kind.error = CommandError("kind create failed with code 1", code=1, evidence=exist)
-    running.kind.create = lambda *words: _raise(running.kind.error)
+    running.kind.create_cluster = lambda *words: _raise(running.kind.error)
     with pytest.raises(StepError, match="nothing is deleted"):
         STEP.apply(running.open())
     assert running.kind.deleted == 0
@@ -289,7 +289,7 @@ CONFLICT = 'The container name "/demo-worker" is already in use by container "ab
 def late(world: StepWorld, evidence: str, networks: frozenset[str] = NETWORK) -> list[str]:
     """The first creation meets a node that an engine has made meanwhile. Answers the names of the calls."""
     kind, calls = world.kind, list[str]()
-    create = kind.create
+    create = kind.create_cluster
 
     def creates(*words: Any) -> None:
         calls.append("create")
@@ -298,7 +298,7 @@ def late(world: StepWorld, evidence: str, networks: frozenset[str] = NETWORK) ->
             raise CommandError("kind create failed with code 1", code=1, evidence=evidence)
         create(*words)
 
-    kind.create = creates
+    kind.create_cluster = creates
     return calls
 
 

@@ -60,7 +60,7 @@ def test_it_is_made_and_proved(world: StepWorld, running: Box) -> None:
 
 
 def test_no_secret_is_in_any_command_line(world: StepWorld, running: Box) -> None:
-    password = world.identity.password("registry", Secret("")).reveal()
+    password = world.identity.ensure_password("registry", Secret("")).reveal()
     assert password not in "\n".join(world.engine.commands)
     assert "PRIVATE KEY" not in "\n".join(world.engine.commands)
 

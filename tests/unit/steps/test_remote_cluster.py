@@ -62,7 +62,7 @@ def world(tmp_path: Path, mirror: FakeMirror) -> StepWorld:
     world.kube.put({"kind": "StorageClass", "metadata": {"name": "standard", "annotations": annotations}})
     world.images.images = {"pause": LockedImage("pause", f"{ADDRESS}/pause", PAUSE.digest)}
     world.images.copied = {"library/golang:1": f"golang@{GOLANG}"}
-    cast(Any, world).mirror = lambda: mirror
+    cast(Any, world).open_mirror = lambda: mirror
     return world
 
 

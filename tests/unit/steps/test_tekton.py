@@ -111,7 +111,7 @@ def test_no_remote_resolver_answers_but_those_of_the_settings(world: StepWorld) 
 
 def test_the_controller_trusts_the_registry(world: StepWorld) -> None:
     found = rendered(world)["ConfigMap", "config-registry-cert"]["data"]["cert"]
-    assert found == world.identity.authority().certificate.decode()
+    assert found == world.identity.ensure_ca().certificate.decode()
 
 
 def test_the_versions_of_go_mod_take_the_place_of_devel(world: StepWorld) -> None:

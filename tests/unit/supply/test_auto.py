@@ -126,13 +126,13 @@ def test_what_it_was_made_with_needs_its_settings() -> None:
 
 def test_it_is_remembered_once_there_is_something(tmp_path: Path) -> None:
     identity = Identity(tmp_path / "demo", "demo")
-    identity.remember_supply("mirror")
-    assert identity.supply() == ""
-    identity.authority()
-    identity.remember_supply("mirror")
-    assert identity.supply() == "mirror"
-    identity.forget()
-    assert identity.supply() == ""
+    identity.save_supply("mirror")
+    assert identity.read_supply() == ""
+    identity.ensure_ca()
+    identity.save_supply("mirror")
+    assert identity.read_supply() == "mirror"
+    identity.delete()
+    assert identity.read_supply() == ""
 
 
 def world(tmp_path: Path, config: Config, verb: str) -> Any:
@@ -147,8 +147,8 @@ def test_commands_get_a_supply_in_place_of_auto(tmp_path: Path) -> None:
     assert world(tmp_path, config, "bundle").config.supply == "source", "it is not written from itself"
     assert world(tmp_path, config, "down").config.supply == "source"
     assert world(tmp_path, config, "config").config.supply == "auto"
-    up.identity.authority()
-    up.identity.remember_supply("source")
+    up.identity.ensure_ca()
+    up.identity.save_supply("source")
     assert world(tmp_path, config, "up").config.supply == "source"
     assert world(tmp_path, replace(config, supply="bundle"), "up").config.supply == "bundle"
 

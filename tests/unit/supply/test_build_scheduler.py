@@ -193,8 +193,8 @@ def test_a_part_that_says_nothing_is_still_told_of(monkeypatch: pytest.MonkeyPat
         assert told.wait(LIMIT)
 
     class Line(FakeLine):
-        def progress(self, text: str) -> None:
-            super().progress(text)
+        def show_progress(self, text: str) -> None:
+            super().show_progress(text)
             if text == "long (at work) for 3m":
                 told.set()
 

@@ -13,7 +13,7 @@ from bootstrap.objects.image_refs import parse_reference
 from bootstrap.settings.config import UpstreamSettings
 from bootstrap.supply import public_registries
 from bootstrap.supply.public_registries import PublicRegistries
-from bootstrap.world.http_download import Access
+from bootstrap.world.http_download import DownloadAccess
 from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
 from tests.unit.fakes import FakeClock
@@ -90,18 +90,18 @@ def test_of_an_index_only_linux_counts() -> None:
 
 
 def test_the_public_release_host_never_gets_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, Access]] = []
+    asked: list[tuple[str, DownloadAccess]] = []
 
-    def get(url: str, access: Access, _: object) -> bytes:
+    def download(url: str, access: DownloadAccess, _: object) -> bytes:
         asked.append((url, access))
         return b"x"
 
-    monkeypatch.setattr(public_registries, "get", get)
+    monkeypatch.setattr(public_registries, "download", download)
     made({})[0].fetch_document("a/b.yaml")
     made({}, UpstreamSettings(releases="https://copy.test/t/", username="me", password=Secret("hush")))[
         0
     ].fetch_document("c")
     assert asked == [
-        ("https://infra.tekton.dev/tekton-releases/a/b.yaml", Access()),
-        ("https://copy.test/t/c", Access("me", Secret("hush"))),
+        ("https://infra.tekton.dev/tekton-releases/a/b.yaml", DownloadAccess()),
+        ("https://copy.test/t/c", DownloadAccess("me", Secret("hush"))),
     ]

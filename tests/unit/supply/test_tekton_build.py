@@ -30,13 +30,13 @@ class Serving:
         self.dies = dies
         self.stopped = False
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return not self.dies
 
     def stop(self, grace: float = 5) -> None:
         self.stopped = True
 
-    def tail(self) -> str:
+    def read_tail(self) -> str:
         return "address already in use"
 
 

@@ -35,11 +35,11 @@ def paths(tmp_path: Path) -> Paths:
 def fixed_network(monkeypatch: pytest.MonkeyPatch) -> None:
     fixed = EngineNetwork("tb123456", IPv4Network("10.213.0.0/16"))
     monkeypatch.setattr(EngineNetwork, "open", staticmethod(lambda folder: fixed))
-    monkeypatch.setattr(host, "mtu", lambda: 1450)
+    monkeypatch.setattr(host, "read_mtu", lambda: 1450)
 
 
 def running(monkeypatch: pytest.MonkeyPatch, *found: tuple[int, list[str]]) -> None:
-    monkeypatch.setattr(host, "processes", lambda: iter(found))
+    monkeypatch.setattr(host, "list_processes", lambda: iter(found))
 
 
 def subject(paths: Paths, shell: FakeShell) -> Dockerd:
@@ -127,8 +127,8 @@ def test_leftovers_are_ended_container_first(paths: Paths, monkeypatch: pytest.M
     shim = ["/usr/bin/containerd-shim-runc-v2", "-address", f"{mine.exec_root}/containerd/containerd.sock"]
     foreign = ["/usr/bin/containerd-shim-runc-v2", "-address", "/run/containerd/containerd.sock"]
     running(monkeypatch, (10, shim), (20, foreign))
-    monkeypatch.setattr(host, "children", lambda pid: [pid + 1])
-    monkeypatch.setattr(host, "mounts_below", lambda folder: [folder / "m"] if folder == mine.data else [])
+    monkeypatch.setattr(host, "list_children", lambda pid: [pid + 1])
+    monkeypatch.setattr(host, "list_mounts", lambda folder: [folder / "m"] if folder == mine.data else [])
     killed: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
     mine.kill_leftovers()
@@ -207,15 +207,15 @@ def test_environ_leads_children_to_the_private_engine_only(paths: Paths) -> None
 @pytest.fixture
 def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "policy-rc.d"
-    original = apt.services_stay_off
-    monkeypatch.setattr(apt, "services_stay_off", lambda: original(file))
+    original = apt.keep_services_off
+    monkeypatch.setattr(apt, "keep_services_off", lambda: original(file))
     return file
 
 
 @pytest.mark.usefixtures("policy")
 def test_package_lists_are_read_only_when_the_first_try_fails() -> None:
     shell = FakeShell({"apt-get install": ""}, ALL)
-    apt.install(shell, ["docker.io"], lambda _: None)
+    apt.install_packages(shell, ["docker.io"], lambda _: None)
     assert [command.split()[1] for command in shell.ran] == ["install"]
     assert "--no-remove" in shell.ran[0]
 
@@ -231,7 +231,7 @@ def test_install_that_fails_says_why(paths: Paths) -> None:
 
 def test_policy_refuses_services_and_goes_away(tmp_path: Path) -> None:
     policy = tmp_path / "policy-rc.d"
-    with apt.services_stay_off(policy):
+    with apt.keep_services_off(policy):
         assert subprocess.run([policy], check=False).returncode == 101
     assert not policy.exists()
 
@@ -239,7 +239,7 @@ def test_policy_refuses_services_and_goes_away(tmp_path: Path) -> None:
 def test_policy_of_somebody_else_comes_back(tmp_path: Path) -> None:
     policy = tmp_path / "policy-rc.d"
     policy.write_text("theirs")
-    with pytest.raises(ValueError, match="broken off"), apt.services_stay_off(policy):
+    with pytest.raises(ValueError, match="broken off"), apt.keep_services_off(policy):
         raise ValueError("broken off")
     assert policy.read_text() == "theirs"
 
@@ -248,6 +248,6 @@ def test_policy_comes_back_after_a_kill(tmp_path: Path) -> None:
     policy = tmp_path / "policy-rc.d"
     policy.write_text(apt.REFUSAL)
     (tmp_path / "policy-rc.d.tekton-bootstrap").write_text("theirs")
-    with apt.services_stay_off(policy):
+    with apt.keep_services_off(policy):
         pass
     assert policy.read_text() == "theirs"

@@ -28,10 +28,10 @@ def test_no_free_block_is_an_error() -> None:
 
 
 def test_block_is_chosen_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "routes", lambda: [("eth0", CANDIDATES[0])])
+    monkeypatch.setattr(host, "list_routes", lambda: [("eth0", CANDIDATES[0])])
     first = EngineNetwork.open(tmp_path)
     assert first.block == CANDIDATES[1]
-    monkeypatch.setattr(host, "routes", lambda: [("tb", CANDIDATES[1])])  # by now it is our own
+    monkeypatch.setattr(host, "list_routes", lambda: [("tb", CANDIDATES[1])])  # by now it is our own
     assert EngineNetwork.open(tmp_path) == first
 
 

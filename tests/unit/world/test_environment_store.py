@@ -35,17 +35,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_nothing_is_written_before_something_is_asked_for(identity: Identity, folder: Path) -> None:
     assert not folder.exists()
-    assert identity.passwords() == []
-    assert identity.password("git", Secret("wanted")) == Secret("wanted")
+    assert identity.list_passwords() == []
+    assert identity.ensure_password("git", Secret("wanted")) == Secret("wanted")
     assert not folder.exists()
 
 
 def test_everything_is_readable_by_its_owner_only(identity: Identity, folder: Path) -> None:
-    identity.docker_config("builder", Secret("p"), ("127.0.0.1:1",))  # the first to make the folder
-    identity.certificate("registry", ("localhost",))
-    identity.password("git", NONE)
-    identity.htpasswd("builder", Secret("p"))
-    identity.write("kubeconfig", b"k")
+    identity.write_docker_config("builder", Secret("p"), ("127.0.0.1:1",))  # the first to make the folder
+    identity.ensure_certificate("registry", ("localhost",))
+    identity.ensure_password("git", NONE)
+    identity.ensure_htpasswd("builder", Secret("p"))
+    identity.write_file("kubeconfig", b"k")
     modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
     assert modes.pop("demo") == modes.pop("docker") == 0o700
     assert len(modes) == 8
@@ -54,17 +54,17 @@ def test_everything_is_readable_by_its_owner_only(identity: Identity, folder: Pa
 
 def test_what_was_made_is_found_again(identity: Identity, folder: Path) -> None:
     made = (
-        identity.authority(),
-        identity.certificate("registry", ("localhost",)),
-        identity.password("git", NONE),
-        identity.htpasswd("builder", Secret("p")),
+        identity.ensure_ca(),
+        identity.ensure_certificate("registry", ("localhost",)),
+        identity.ensure_password("git", NONE),
+        identity.ensure_htpasswd("builder", Secret("p")),
     )
     again = Identity(folder, "demo")
     found = (
-        again.authority(),
-        again.certificate("registry", ("localhost",)),
-        again.password("git", NONE),
-        again.htpasswd("builder", Secret("p")),
+        again.ensure_ca(),
+        again.ensure_certificate("registry", ("localhost",)),
+        again.ensure_password("git", NONE),
+        again.ensure_htpasswd("builder", Secret("p")),
     )
     assert found == made
     assert again.ca_file.read_bytes() == made[0].certificate
@@ -72,41 +72,41 @@ def test_what_was_made_is_found_again(identity: Identity, folder: Path) -> None:
 
 def test_asking_again_writes_nothing(identity: Identity, folder: Path) -> None:
     def ask() -> set[int]:
-        identity.docker_config("builder", Secret("p"), ("127.0.0.1:1",))
-        identity.write("kubeconfig", b"k")
-        identity.certificate("registry")
+        identity.write_docker_config("builder", Secret("p"), ("127.0.0.1:1",))
+        identity.write_file("kubeconfig", b"k")
+        identity.ensure_certificate("registry")
         return {path.stat().st_ino for path in folder.rglob("*")}
 
     assert ask() == ask()
 
 
 def test_random_passwords_differ_and_are_long(identity: Identity) -> None:
-    one, other = identity.password("git", NONE), identity.password("registry", NONE)
+    one, other = identity.ensure_password("git", NONE), identity.ensure_password("registry", NONE)
     assert one != other
     assert len(one.reveal()) >= 32
-    assert set(identity.passwords()) == {one, other}
+    assert set(identity.list_passwords()) == {one, other}
 
 
 def test_a_wish_outweighs_the_random_password_and_is_not_kept(identity: Identity, folder: Path) -> None:
-    random = identity.password("git", NONE)
-    assert identity.password("git", Secret("wish")).reveal() == "wish"
-    assert identity.password("git", NONE) == random
+    random = identity.ensure_password("git", NONE)
+    assert identity.ensure_password("git", Secret("wish")).reveal() == "wish"
+    assert identity.ensure_password("git", NONE) == random
     assert b"wish" not in b"".join(contents(folder).values())
 
 
 def test_htpasswd_follows_the_password_and_the_name(identity: Identity) -> None:
-    first = identity.htpasswd("builder", Secret("one"))
+    first = identity.ensure_htpasswd("builder", Secret("one"))
     user, _, hashed = first.strip().partition(b":")
     assert user == b"builder"
     assert bcrypt.checkpw(b"one", hashed)
-    assert identity.htpasswd("builder", Secret("one")) == first
-    second = identity.htpasswd("builder", Secret("two"))
+    assert identity.ensure_htpasswd("builder", Secret("one")) == first
+    second = identity.ensure_htpasswd("builder", Secret("two"))
     assert bcrypt.checkpw(b"two", second.strip().partition(b":")[2])
-    assert identity.htpasswd("other", Secret("two")).startswith(b"other:")
+    assert identity.ensure_htpasswd("other", Secret("two")).startswith(b"other:")
 
 
 def test_docker_logs_in_to_every_name_of_the_registry(identity: Identity) -> None:
-    folder = identity.docker_config("builder", Secret("p:w"), ("127.0.0.1:1", "registry:5000"))
+    folder = identity.write_docker_config("builder", Secret("p:w"), ("127.0.0.1:1", "registry:5000"))
     auths = json.loads((folder / "config.json").read_text())["auths"]
     assert {host: base64.b64decode(each["auth"]) for host, each in auths.items()} == {
         "127.0.0.1:1": b"builder:p:w",
@@ -120,42 +120,42 @@ def later(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
 
 
 def test_a_certificate_is_issued_again_when_it_is_due(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority, first = identity.authority(), identity.certificate("registry", ("localhost",))
+    authority, first = identity.ensure_ca(), identity.ensure_certificate("registry", ("localhost",))
     later(monkeypatch, 700)
-    assert identity.certificate("registry", ("localhost",)) == first
+    assert identity.ensure_certificate("registry", ("localhost",)) == first
     later(monkeypatch, 800)
-    assert identity.certificate("registry", ("localhost",)) != first
-    assert identity.authority() == authority
+    assert identity.ensure_certificate("registry", ("localhost",)) != first
+    assert identity.ensure_ca() == authority
 
 
 def test_a_certificate_is_issued_again_for_other_hosts(identity: Identity) -> None:
-    first = identity.certificate("registry", ("localhost",))
-    second = identity.certificate("registry", ("localhost", "127.0.0.1"))
+    first = identity.ensure_certificate("registry", ("localhost",))
+    second = identity.ensure_certificate("registry", ("localhost", "127.0.0.1"))
     assert second != first
-    assert identity.certificate("registry", ("127.0.0.1",)) == second
+    assert identity.ensure_certificate("registry", ("127.0.0.1",)) == second
 
 
 @pytest.mark.parametrize("lost", ["registry.key", "registry.crt"])
 def test_half_a_certificate_is_replaced(identity: Identity, folder: Path, lost: str) -> None:
-    first = identity.certificate("registry")
+    first = identity.ensure_certificate("registry")
     (folder / lost).unlink()
-    assert identity.certificate("registry") != first
+    assert identity.ensure_certificate("registry") != first
 
 
 def test_an_interrupted_renewal_is_done_again(identity: Identity, folder: Path) -> None:
-    first = identity.certificate("registry")
+    first = identity.ensure_certificate("registry")
     (folder / "registry.key").write_bytes(
-        pki.issue_certificate(identity.authority(), "registry", (), module._now()).key
+        pki.issue_certificate(identity.ensure_ca(), "registry", (), module._now()).key
     )
-    second = identity.certificate("registry")
+    second = identity.ensure_certificate("registry")
     assert second.certificate != first.certificate
-    assert pki.is_current(second, identity.authority().certificate, (), module._now())
+    assert pki.is_current(second, identity.ensure_ca().certificate, (), module._now())
 
 
 def test_a_lost_authority_takes_its_certificates_with_it(identity: Identity, folder: Path) -> None:
-    first = identity.certificate("registry")
+    first = identity.ensure_certificate("registry")
     (folder / "ca.key").unlink()
-    assert identity.certificate("registry") != first
+    assert identity.ensure_certificate("registry") != first
 
 
 def test_threads_that_ask_at_once_get_the_same(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,8 @@ def test_threads_that_ask_at_once_get_the_same(identity: Identity, monkeypatch: 
 
     def ask() -> None:
         meet.wait(5)
-        found.append((identity.authority(), identity.certificate("registry"), identity.password("git", NONE)))
+        ca, certificate = identity.ensure_ca(), identity.ensure_certificate("registry")
+        found.append((ca, certificate, identity.ensure_password("git", NONE)))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -184,14 +185,14 @@ def test_threads_that_ask_at_once_get_the_same(identity: Identity, monkeypatch: 
 
 
 def test_forgetting_leaves_nothing_and_may_be_done_twice(identity: Identity, folder: Path) -> None:
-    first = identity.authority()
-    identity.docker_config("builder", Secret("p"), ())
-    identity.forget()
-    identity.forget()
+    first = identity.ensure_ca()
+    identity.write_docker_config("builder", Secret("p"), ())
+    identity.delete()
+    identity.delete()
     assert not folder.exists()
-    assert identity.authority() != first, "a new environment has a new authority"
+    assert identity.ensure_ca() != first, "a new environment has a new authority"
 
 
 def test_no_secret_shows_in_a_repr(identity: Identity) -> None:
-    password = identity.password("git", NONE)
-    assert password.reveal() not in f"{password} {password!r} {identity!r} {identity.passwords()}"
+    password = identity.ensure_password("git", NONE)
+    assert password.reveal() not in f"{password} {password!r} {identity!r} {identity.list_passwords()}"

@@ -21,7 +21,7 @@ from bootstrap.core.errors import Interrupted, LockedError, PreconditionError
 from bootstrap.core.paths import Paths
 from bootstrap.settings.config import Config
 from bootstrap.world import World, file_locks
-from bootstrap.world.file_locks import engine_held, engine_in_use, environment_lock
+from bootstrap.world.file_locks import hold_engine, hold_engine_while_needed, lock_environment
 from tests.unit.fakes import FakeClock, FakeReport
 from tests.unit.step_world import FakeEngine
 
@@ -29,13 +29,13 @@ ROOT = Path(__file__).resolve().parents[3]
 HOLDER = """
 import sys, time
 from types import SimpleNamespace
-from bootstrap.world.file_locks import engine_in_use, environment_lock
+from bootstrap.world.file_locks import hold_engine, lock_environment
 from bootstrap.core.paths import Paths
 from bootstrap.core.clock import SystemClock
 
 paths = Paths.of("demo", {"HOME": sys.argv[1]})
 world = SimpleNamespace(paths=paths, config=SimpleNamespace(name="demo"), clock=SystemClock(), report=None)
-with environment_lock(world, "up"):
+with lock_environment(world, "up"):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -75,15 +75,15 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_the_file_says_who_holds_it(tmp_path: Path) -> None:
     world = make_world(tmp_path)
-    with environment_lock(world, "up"):
+    with lock_environment(world, "up"):
         assert file_of(world).read_text() == f"invoke up, process {os.getpid()}"
-    with environment_lock(world, "down"):
+    with lock_environment(world, "down"):
         assert file_of(world).read_text() == f"invoke down, process {os.getpid()}"
     assert warnings(world) == []
 
 
 def test_environments_do_not_wait_for_each_other(tmp_path: Path) -> None:
-    with environment_lock(make_world(tmp_path), "up"), environment_lock(make_world(tmp_path, "other"), "up"):
+    with lock_environment(make_world(tmp_path), "up"), lock_environment(make_world(tmp_path, "other"), "up"):
         pass
 
 
@@ -96,7 +96,7 @@ def test_another_command_is_waited_for_by_name(tmp_path: Path, holder: subproces
             holder.communicate("\n")
 
     clock.on_sleep = end
-    with environment_lock(world, "up"):
+    with lock_environment(world, "up"):
         assert holder.returncode == 0
     assert warnings(world) == [f"waiting for another command on demo: invoke up, process {holder.pid}"]
 
@@ -105,7 +105,7 @@ def test_it_is_free_when_its_holder_was_killed(tmp_path: Path, holder: subproces
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     world = make_world(tmp_path)
-    with environment_lock(world, "up"):
+    with lock_environment(world, "up"):
         assert warnings(world) == []
 
 
@@ -114,7 +114,7 @@ def test_waiting_has_an_end(tmp_path: Path, holder: subprocess.Popen[str], monke
     clock = FakeClock()
     with (
         pytest.raises(LockedError, match=f"held by invoke up, process {holder.pid}"),
-        environment_lock(make_world(tmp_path, clock=clock), "up"),
+        lock_environment(make_world(tmp_path, clock=clock), "up"),
     ):
         pass
     assert sum(clock.slept) == pytest.approx(30)
@@ -125,14 +125,14 @@ def test_waiting_can_be_interrupted(tmp_path: Path, holder: subprocess.Popen[str
     cancel.request()
     with (
         pytest.raises(Interrupted),
-        environment_lock(make_world(tmp_path, clock=SystemClock(cancel)), "up"),
+        lock_environment(make_world(tmp_path, clock=SystemClock(cancel)), "up"),
     ):
         pass
 
 
 def test_the_last_command_takes_the_file_with_it(tmp_path: Path) -> None:
     world = make_world(tmp_path)
-    with contextlib.suppress(ZeroDivisionError), environment_lock(world, "down", last=True):
+    with contextlib.suppress(ZeroDivisionError), lock_environment(world, "down", last=True):
         assert file_of(world).exists()
         raise ZeroDivisionError
     assert not file_of(world).exists()
@@ -149,20 +149,20 @@ def test_a_file_that_was_deleted_meanwhile_is_not_a_lock(tmp_path: Path, monkeyp
             file_of(world).unlink()  # by a `down` that ended between open and lock
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with environment_lock(world, "up"):
+    with lock_environment(world, "up"):
         assert file_of(world).read_text().startswith("invoke up")
 
 
 def test_a_folder_that_is_not_ours_is_named(tmp_path: Path) -> None:
     (tmp_path / ".local").write_text("a file where a folder should be")
-    with pytest.raises(PreconditionError, match="cannot be written"), environment_lock(make_world(tmp_path), "up"):
+    with pytest.raises(PreconditionError, match="cannot be written"), lock_environment(make_world(tmp_path), "up"):
         pass
 
 
 def test_the_engine_is_not_ended_under_another_command(tmp_path: Path) -> None:
     one, other = make_world(tmp_path), make_world(tmp_path, "other")
-    with engine_in_use(one) as alone:
-        with engine_in_use(other):
+    with hold_engine(one) as alone:
+        with hold_engine(other):
             assert not alone()
         assert alone()
         assert alone(), "it may be asked again"
@@ -172,9 +172,9 @@ def test_the_engine_is_not_ended_under_another_command(tmp_path: Path) -> None:
 def test_who_wants_the_engine_waits_for_its_end(tmp_path: Path) -> None:
     clock = FakeClock()
     ending = contextlib.ExitStack()
-    assert ending.enter_context(engine_in_use(make_world(tmp_path)))()
+    assert ending.enter_context(hold_engine(make_world(tmp_path)))()
     clock.on_sleep = lambda _: ending.close()
-    with engine_in_use(make_world(tmp_path, "other", clock=clock)) as alone:
+    with hold_engine(make_world(tmp_path, "other", clock=clock)) as alone:
         assert clock.slept
         assert alone()
 
@@ -185,11 +185,11 @@ def calls(world: World) -> list[str]:
 
 def test_who_held_the_engine_last_ends_it(tmp_path: Path) -> None:
     one, other = make_world(tmp_path), make_world(tmp_path, "other")
-    with engine_in_use(one):
-        with engine_held(other):
+    with hold_engine(one):
+        with hold_engine_while_needed(other):
             assert calls(other) == []
         assert calls(other) == []
-    with engine_held(other):
+    with hold_engine_while_needed(other):
         assert calls(other) == []
     assert calls(other) == ["stop_if_idle"]
 
@@ -207,6 +207,6 @@ def test_an_engine_is_ended_after_a_failure_but_an_interruption_does_not_wait_fo
     tmp_path: Path, error: BaseException, made: list[str]
 ) -> None:
     world = make_world(tmp_path)
-    with pytest.raises(type(error)), engine_held(world):
+    with pytest.raises(type(error)), hold_engine_while_needed(world):
         raise error
     assert calls(world) == made

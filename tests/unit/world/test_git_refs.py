@@ -37,7 +37,7 @@ ANSWER = body(f"{A} HEAD", f"{A} refs/heads/main", f"{B} refs/tags/v1", f"{C} re
 
 
 def test_refs_are_read_without_capabilities() -> None:
-    assert git_refs.parse(ANSWER) == {
+    assert git_refs.parse_refs(ANSWER) == {
         "HEAD": A,
         "refs/heads/main": A,
         "refs/tags/v1": B,
@@ -46,7 +46,7 @@ def test_refs_are_read_without_capabilities() -> None:
 
 
 def test_an_empty_repository_has_no_refs() -> None:
-    assert git_refs.parse(body(f"{ZERO} capabilities^{{}}")) == {}
+    assert git_refs.parse_refs(body(f"{ZERO} capabilities^{{}}")) == {}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_empty_repository_has_no_refs() -> None:
 )
 def test_what_is_not_an_answer_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"invalid literal|cut off|codec"):
-        git_refs.parse(data)
+        git_refs.parse_refs(data)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_what_is_not_an_answer_is_refused(data: bytes) -> None:
     [("main", A), ("v1", C), ("refs/heads/main", A), ("HEAD", A), ("refs/tags/v1", B), ("gone", ""), ("", "")],
 )
 def test_a_revision_becomes_a_commit_and_an_annotated_tag_what_it_points_at(revision: str, commit: str) -> None:
-    assert git_refs.resolve(git_refs.parse(ANSWER), revision) == commit
+    assert git_refs.find_commit(git_refs.parse_refs(ANSWER), revision) == commit
 
 
 def test_a_tag_without_a_note_names_its_commit() -> None:
-    assert git_refs.resolve({"refs/tags/v2": B}, "v2") == B
+    assert git_refs.find_commit({"refs/tags/v2": B}, "v2") == B
 
 
 class Server:
@@ -107,14 +107,14 @@ def server() -> Iterator[Server]:
 
 def test_the_server_is_asked_with_the_login(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # must not be asked for this machine
-    found = git_refs.refs(f"{server.address}/go-echo.git/", "developer", Secret("p"))
+    found = git_refs.read_refs(f"{server.address}/go-echo.git/", "developer", Secret("p"))
     assert found["refs/heads/main"] == A
     assert server.paths == ["/go-echo.git/info/refs?service=git-upload-pack"]
     assert base64.b64decode(server.logins[0].removeprefix("Basic ")) == b"developer:p"
 
 
 def test_without_a_password_there_is_no_login(server: Server) -> None:
-    git_refs.refs(f"{server.address}/go-echo.git", "developer", Secret(""))
+    git_refs.read_refs(f"{server.address}/go-echo.git", "developer", Secret(""))
     assert server.logins == [""]
 
 
@@ -122,7 +122,7 @@ def test_the_login_is_not_sent_on_to_another_server(server: Server) -> None:
     target = server.address.replace("127.0.0.1", "localhost")
     server.status, server.headers = 302, {"Location": f"{target}/elsewhere"}
     with pytest.raises(PreconditionError):
-        git_refs.refs(f"{server.address}/go-echo.git", "developer", Secret("p"))
+        git_refs.read_refs(f"{server.address}/go-echo.git", "developer", Secret("p"))
     assert len(server.logins) > 1
     assert set(server.logins[1:]) == {""}
 
@@ -131,16 +131,16 @@ def test_the_login_is_not_sent_on_to_another_server(server: Server) -> None:
 def test_a_refusal_is_told_by_its_code(server: Server, status: int) -> None:
     server.status = status
     with pytest.raises(PreconditionError, match=f"answers {status}") as failure:
-        git_refs.refs(f"{server.address}/go-echo.git", "developer", Secret("correct-horse"))
+        git_refs.read_refs(f"{server.address}/go-echo.git", "developer", Secret("correct-horse"))
     assert "correct-horse" not in str(failure.value)
 
 
 def test_another_kind_of_server_is_an_error_of_ours(server: Server) -> None:
     server.body = b"<html>welcome</html>"
     with pytest.raises(PreconditionError, match="does not answer"):
-        git_refs.refs(f"{server.address}/go-echo.git")
+        git_refs.read_refs(f"{server.address}/go-echo.git")
 
 
 def test_nobody_there(server: Server) -> None:
     with pytest.raises(PreconditionError, match="does not answer"):
-        git_refs.refs("http://127.0.0.1:1/go-echo.git")
+        git_refs.read_refs("http://127.0.0.1:1/go-echo.git")

@@ -29,13 +29,13 @@ def process(root: Path, pid: int, *argv: str, parent: int = 1) -> Path:
 def test_processes_without_argv_are_left_out(root: Path) -> None:
     process(root, 2)
     process(root, 7, "/bin/sleep", "1 2")
-    assert list(host.processes(root)) == [(7, ["/bin/sleep", "1 2"])]
+    assert list(host.list_processes(root)) == [(7, ["/bin/sleep", "1 2"])]
 
 
 def test_children(root: Path) -> None:
     process(root, 7, "shim")
     process(root, 8, "init", parent=7)
-    assert host.children(7, root) == [8]
+    assert host.list_children(7, root) == [8]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_has_apt(root: Path, text: str, expected: bool) -> None:
 
 
 def test_no_os_release_is_no_distribution(root: Path) -> None:
-    assert host.distribution(root) == []
+    assert host.read_distribution(root) == []
 
 
 ROUTES = """Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
@@ -61,13 +61,13 @@ def test_routes_and_mtu(root: Path) -> None:
     (root / "proc/net/route").write_text(ROUTES)
     (root / "sys/class/net/eth0").mkdir(parents=True)
     (root / "sys/class/net/eth0/mtu").write_text("1450\n")
-    assert host.routes(root)[1] == ("eth0", IPv4Network("192.0.2.0/24"))
-    assert host.mtu(root) == 1450
+    assert host.list_routes(root)[1] == ("eth0", IPv4Network("192.0.2.0/24"))
+    assert host.read_mtu(root) == 1450
 
 
 def test_mtu_without_a_way_out(root: Path) -> None:
     (root / "proc/net/route").write_text(ROUTES.splitlines()[0])
-    assert host.mtu(root) == 1500
+    assert host.read_mtu(root) == 1500
 
 
 MOUNTS = "/dev/a / ext4 rw 0 0\noverlay /d/x overlay rw 0 0\nnsfs /d/x/y\\040z nsfs rw 0 0\nt /da tmpfs rw 0 0\n"
@@ -75,15 +75,15 @@ MOUNTS = "/dev/a / ext4 rw 0 0\noverlay /d/x overlay rw 0 0\nnsfs /d/x/y\\040z n
 
 def test_mounts(root: Path) -> None:
     (root / "proc/self/mounts").write_text(MOUNTS)
-    assert host.mounts_below(Path("/d"), root) == [Path("/d/x/y z"), Path("/d/x")]
-    assert host.filesystem(Path("/d/x/q"), root) == "overlay"
-    assert host.filesystem(Path("/d"), root) == "ext4"
+    assert host.list_mounts(Path("/d"), root) == [Path("/d/x/y z"), Path("/d/x")]
+    assert host.find_filesystem(Path("/d/x/q"), root) == "overlay"
+    assert host.find_filesystem(Path("/d"), root) == "ext4"
 
 
 @pytest.mark.parametrize(("made", "version"), [("cgroup.controllers", 2), ("memory", 1), ("other", 0)])
 def test_cgroup_version(root: Path, made: str, version: int) -> None:
     (root / "sys/fs/cgroup" / made).mkdir(parents=True)
-    assert host.cgroup_version(root) == version
+    assert host.find_cgroup_version(root) == version
 
 
 SOCKETS = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -96,16 +96,16 @@ def test_listener_is_found_by_its_socket(root: Path) -> None:
     (root / "proc/net/tcp").write_text(SOCKETS)
     folder = process(root, 7, "python3", "-m", "http.server")
     (folder / "fd/3").symlink_to("socket:[4711]")
-    assert host.listener(0x2389, root) == (7, ["python3", "-m", "http.server"])
-    assert host.listener(0x238A, root) is None  # connected, not listening
+    assert host.find_listener(0x2389, root) == (7, ["python3", "-m", "http.server"])
+    assert host.find_listener(0x238A, root) is None  # connected, not listening
 
 
 def test_listener_that_cannot_be_seen(root: Path) -> None:
     (root / "proc/net/tcp").write_text(SOCKETS)
-    assert host.listener(0x2389, root) == (0, [])
+    assert host.find_listener(0x2389, root) == (0, [])
 
 
 def test_memory_and_disk(root: Path) -> None:
     (root / "proc/meminfo").write_text("MemTotal:       8388608 kB\n")
-    assert host.memory_gib(root) == 8
-    assert host.free_gb(root / "not/there/yet") > 0
+    assert host.read_memory_gib(root) == 8
+    assert host.measure_free_gb(root / "not/there/yet") > 0

@@ -147,12 +147,12 @@ def test_no_proxy_is_asked_for_what_is_on_this_machine(
     servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert probe.ask_here(servers[0].server_port, "/", 5) == 200
-    assert probe.ask(servers[0].address, 5) == 0
+    assert probe.read_local_status(servers[0].server_port, "/", 5) == 200
+    assert probe.read_status(servers[0].address, 5) == 0
 
 
 def test_a_body_that_is_not_wanted_is_not_waited_for(servers: tuple[Server, Server]) -> None:
-    assert probe.ask(f"{servers[0].address}/endless", 5) == 200
+    assert probe.read_status(f"{servers[0].address}/endless", 5) == 200
 
 
 def test_a_body_has_a_limit_and_an_end(servers: tuple[Server, Server]) -> None:

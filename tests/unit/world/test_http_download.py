@@ -11,7 +11,7 @@ import pytest
 from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import Secret
 from bootstrap.world import http_download
-from bootstrap.world.http_download import Access, get
+from bootstrap.world.http_download import DownloadAccess, download
 from tests.unit.fakes import FakeClock
 
 
@@ -64,23 +64,23 @@ def servers() -> Iterator[tuple[Server, Server]]:
 
 def test_a_login_is_not_handed_on_to_another_server(servers: tuple[Server, Server]) -> None:
     first, second = servers
-    assert get(f"{first.address}/elsewhere", Access("me", Secret("hush")), FakeClock()) == b"text"
+    assert download(f"{first.address}/elsewhere", DownloadAccess("me", Secret("hush")), FakeClock()) == b"text"
     assert first.heard == [("/elsewhere", "Basic bWU6aHVzaA==")]
     assert second.heard == [("/file", "")]
 
 
 def test_no_server_makes_us_wait_for_long(servers: tuple[Server, Server]) -> None:
     servers[0].busy, clock = 2, FakeClock()
-    assert get(f"{servers[0].address}/file", Access(), clock) == b"text"
+    assert download(f"{servers[0].address}/file", DownloadAccess(), clock) == b"text"
     assert clock.slept == [http_download.LONGEST_PAUSE] * 2
 
 
 def test_a_file_that_is_too_large_is_refused(servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_download, "LARGEST", 3)
     with pytest.raises(PreconditionError, match="is larger than"):
-        get(f"{servers[0].address}/file", Access(), FakeClock())
+        download(f"{servers[0].address}/file", DownloadAccess(), FakeClock())
 
 
 def test_an_authority_that_cannot_be_read_is_named() -> None:
     with pytest.raises(PreconditionError, match=r"upstream\.ca_file: /nowhere/ca\.crt cannot be read"):
-        get("https://127.0.0.1:9/file", Access(ca_file="/nowhere/ca.crt"), FakeClock())
+        download("https://127.0.0.1:9/file", DownloadAccess(ca_file="/nowhere/ca.crt"), FakeClock())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.world.kind import INSTALLING_CNI, nodes_exist, phase_of
+from bootstrap.world.kind import INSTALLING_CNI, nodes_exist, read_phase
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from bootstrap.world.kind import INSTALLING_CNI, nodes_exist, phase_of
     ],
 )
 def test_what_kind_says(line: str, phase: str) -> None:
-    assert phase_of(line) == phase
+    assert read_phase(line) == phase
 
 
 def test_the_phase_that_steps_wait_for_is_one_of_kinds() -> None:
-    assert phase_of(" • Installing CNI 🔌  ...") == INSTALLING_CNI
+    assert read_phase(" • Installing CNI 🔌  ...") == INSTALLING_CNI
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def server(identity: Identity) -> Iterator[Server]:
         def log_message(self, *_: Any) -> None:
             """Quiet."""
 
-    state.pair = identity.certificate("registry", ("127.0.0.1",))
+    state.pair = identity.ensure_certificate("registry", ("127.0.0.1",))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(identity.folder / "registry.crt", identity.folder / "registry.key")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
@@ -89,7 +89,7 @@ def door(
     identity: Identity, port: int, shell: FakeShell | None = None, *, word: str = "p", ca: Path | None = None
 ) -> Registry:
     address = f"127.0.0.1:{port}"
-    config = identity.docker_config("builder", Secret(word), (address,))
+    config = identity.write_docker_config("builder", Secret(word), (address,))
     return Registry(shell or FakeShell(), CRANE, address, config, ca or identity.ca_file)
 
 
@@ -120,7 +120,7 @@ def test_it_serves_as_it_should(identity: Identity, server: Server) -> None:
 def test_why_it_does_not(identity: Identity, server: Server, tmp_path: Path) -> None:
     shown = pki.to_der(server.pair.certificate)
     assert door(identity, server.port, word="wrong").find_fault(shown) == "it answers 401 to our password"
-    other = pki.issue_certificate(identity.authority(), "registry", ("127.0.0.1",), NOW)
+    other = pki.issue_certificate(identity.ensure_ca(), "registry", ("127.0.0.1",), NOW)
     assert (
         door(identity, server.port).find_fault(pki.to_der(other.certificate)).startswith("it shows another certificate")
     )

@@ -17,7 +17,7 @@ import pytest
 from bootstrap.core.cancel import Cancel
 from bootstrap.core.errors import CommandError, Interrupted, PreconditionError, TimedOut
 from bootstrap.world import shell as module
-from bootstrap.world.shell import SystemShell, running
+from bootstrap.world.shell import SystemShell, run_in_background
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -151,25 +151,25 @@ def test_a_limit_ends_the_whole_group(shell: SystemShell) -> None:
 
 def test_a_child_deaf_to_sigterm_is_killed(shell: SystemShell) -> None:
     process = shell.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"])
-    assert eventually(lambda: process.tail() == "up")
+    assert eventually(lambda: process.read_tail() == "up")
     start = time.monotonic()
     process.stop(grace=0.2)
     assert time.monotonic() - start < 4
-    assert not process.alive()
+    assert not process.is_alive()
     assert not exists(process.pid)
 
 
 def test_a_started_child_lives_until_the_block_ends(shell: SystemShell) -> None:
-    with running(shell, ["sh", "-c", "echo serving; exec sleep 300"]) as process:
-        assert eventually(lambda: process.tail() == "serving")
-        assert process.alive()
+    with run_in_background(shell, ["sh", "-c", "echo serving; exec sleep 300"]) as process:
+        assert eventually(lambda: process.read_tail() == "serving")
+        assert process.is_alive()
         assert exists(process.pid)
     assert not exists(process.pid)
 
 
 def test_a_started_child_that_nobody_waits_for_leaves_no_zombie(shell: SystemShell) -> None:
     process = shell.start(["true"])
-    assert eventually(lambda: not process.alive())
+    assert eventually(lambda: not process.is_alive())
     assert not Path(f"/proc/{process.pid}").exists()
     process.stop()  # of what has ended is nothing, not an error
 
@@ -209,7 +209,7 @@ def test_a_requested_stop_ends_every_child_and_starts_no_other() -> None:
         thread.join(10)
     assert time.monotonic() - start < 4
     assert [str(error) for error in errors] == ["sleep 300 was stopped"] * 3
-    assert not process.alive()
+    assert not process.is_alive()
     with pytest.raises(Interrupted):
         shell.run(["true"])
     assert shell._live == set()

@@ -53,11 +53,11 @@ def visible(text: str) -> str:
 def test_a_line_per_change_without_a_terminal() -> None:
     bench = Bench()
     line = bench.report.step("tekton")
-    line.cause("absent")
+    line.show_cause("absent")
     bench.now = 12
-    line.cause("waiting for the webhook")
+    line.show_cause("waiting for the webhook")
     bench.now = 18
-    line.ready("Pipelines 1.9.0, Triggers 0.35.0, dry runs accepted", changed=True)
+    line.end_ready("Pipelines 1.9.0, Triggers 0.35.0, dry runs accepted", changed=True)
     assert bench.printed == [
         "  ...  tekton      absent                                                    0 s",
         "  ...  tekton      waiting for the webhook                                  12 s",
@@ -73,8 +73,8 @@ def test_without_a_terminal_lines_are_neither_repeated_nor_too_many() -> None:
     line = bench.report.step("images")
     for second in range(60):
         bench.now = second
-        line.cause(f"{second} of 60 built")
-        line.progress("kubernetes" if second < 30 else "tekton")
+        line.show_cause(f"{second} of 60 built")
+        line.show_progress("kubernetes" if second < 30 else "tekton")
     causes = [text for text in bench.printed if "built" in text]
     details = [text for text in bench.printed if "built" not in text]
     assert len(causes) == 60 / CAUSE_PAUSE
@@ -84,18 +84,18 @@ def test_without_a_terminal_lines_are_neither_repeated_nor_too_many() -> None:
 
 def test_what_did_not_change_is_silent_unless_something_does() -> None:
     bench = Bench()
-    bench.report.step("engine").ready("Docker 29", changed=False)
-    bench.report.step("images").ready("14 images", changed=False)
+    bench.report.step("engine").end_ready("Docker 29", changed=False)
+    bench.report.step("images").end_ready("14 images", changed=False)
     assert bench.printed == []
-    bench.report.step("demo").ready("2 of 2 pods", changed=True)
+    bench.report.step("demo").end_ready("2 of 2 pods", changed=True)
     assert [text.split()[1] for text in bench.printed] == ["engine", "images", "demo"]
 
 
 def test_nothing_changed_leaves_the_summary_alone() -> None:
     bench = Bench()
-    bench.report.step("engine").ready("Docker 29", changed=False)
+    bench.report.step("engine").end_ready("Docker 29", changed=False)
     bench.report.line("environment demo is ready")
-    bench.report.step("task").ready("done", changed=True)
+    bench.report.step("task").end_ready("done", changed=True)
     assert [text.split("  0 s")[0].rstrip() for text in bench.printed] == [
         "environment demo is ready",
         "  ok   task        done",
@@ -106,14 +106,14 @@ def test_a_step_is_one_line_until_it_ends() -> None:
     report = Bench().report
     line = report.step("engine")
     assert report.step("engine") is line
-    line.failed("no space")
+    line.end_failed("no space")
     assert report.step("engine") is not line
 
 
 def test_failed_and_skipped() -> None:
     bench = Bench()
-    bench.report.step("build-image").failed("exit 1 in step build")
-    bench.report.step("deploy").skipped("needs build-image")
+    bench.report.step("build-image").end_failed("exit 1 in step build")
+    bench.report.step("deploy").end_skipped("needs build-image")
     assert [text.split("  0 s")[0].rstrip() for text in bench.printed] == [
         "  FAIL build-image exit 1 in step build",
         "  skip deploy      needs build-image",
@@ -122,7 +122,7 @@ def test_failed_and_skipped() -> None:
 
 def test_log_lines_carry_the_name_and_no_control_characters() -> None:
     bench = Bench()
-    bench.report.step("build").log(
+    bench.report.step("build").show_log(
         "a \x1b[31mred\x1b[0m word\r\nfake\x1b]0;title\x07\ndone 10%\rdone 99%\n\ttab\x00\u202e"
     )
     assert bench.printed == [
@@ -135,7 +135,7 @@ def test_log_lines_carry_the_name_and_no_control_characters() -> None:
 
 def test_foreign_text_cannot_forge_lines() -> None:
     bench = Bench()
-    bench.report.step("a").failed("broken\n  ok   a  all fine\x1b[2K")
+    bench.report.step("a").end_failed("broken\n  ok   a  all fine\x1b[2K")
     bench.report.line("run\x1b[1A x")
     assert len(bench.printed) == 2
     assert ESCAPE not in bench.out.getvalue()
@@ -150,18 +150,18 @@ def test_markup_of_the_printing_library_means_nothing() -> None:
 def test_a_terminal_redraws_and_keeps_what_ended() -> None:
     bench = Bench(terminal=True)
     first, second = bench.report.step("images"), bench.report.step("registry")
-    first.cause("9 of 14 built")
-    first.progress("kubernetes, etcd")
-    second.cause("Deployment tekton-pipelines/tekton-pipelines-controller: 0 of 1 pods available")
-    picture = [part.plain for line in (first, second) for part in line.picture()]  # type: ignore[attr-defined]
+    first.show_cause("9 of 14 built")
+    first.show_progress("kubernetes, etcd")
+    second.show_cause("Deployment tekton-pipelines/tekton-pipelines-controller: 0 of 1 pods available")
+    picture = [part.plain for line in (first, second) for part in line.render()]  # type: ignore[attr-defined]
     assert picture == [
         "  ...  images      9 of 14 built                                             0 s",
         "         kubernetes, etcd",
         "  ...  registry    Deployment tekton-…nes-controller: 0 of 1 pods available  0 s",
     ]
-    second.log("pulled")
-    second.ready("push and pull proved", changed=True)
-    first.failed("no space")
+    second.show_log("pulled")
+    second.end_ready("push and pull proved", changed=True)
+    first.end_failed("no space")
     text = bench.out.getvalue()
     assert "[?25l" in text.replace("\x1b", "")
     assert text.rindex("?25h") > text.rindex("?25l")  # the cursor is back
@@ -177,8 +177,8 @@ def test_a_terminal_redraws_and_keeps_what_ended() -> None:
 def test_a_terminal_that_can_nothing_gets_plain_lines(environ: Mapping[str, str]) -> None:
     bench = Bench(terminal=True, environ=environ)
     line = bench.report.step("engine")
-    line.cause("starting")
-    line.ready("Docker 29", changed=True)
+    line.show_cause("starting")
+    line.end_ready("Docker 29", changed=True)
     assert len(bench.printed) == 2
     assert ESCAPE not in bench.out.getvalue()
 
@@ -192,7 +192,7 @@ def test_no_color_is_respected() -> None:
 
 def test_an_error_ends_what_is_live_and_goes_to_stderr() -> None:
     bench = Bench(terminal=True)
-    bench.report.step("cluster").cause("starting")
+    bench.report.step("cluster").show_cause("starting")
     bench.report.error(StepError("cluster: no space", hint="invoke doctor"))
     assert bench.out.getvalue().endswith(f"{ESCAPE}?25h\r{ESCAPE}1A{ESCAPE}2K")
     assert visible(bench.err.getvalue()).splitlines() == ["error: cluster: no space", "  next: invoke doctor"]
@@ -279,9 +279,9 @@ def test_steps_of_several_threads_do_not_mix_lines_or_lock_up(terminal: bool) ->
     def work(name: str) -> None:
         for index in range(20):
             line = bench.report.step(name)
-            line.cause(f"cause {index}")
-            line.log(f"log {index}")
-            line.ready(f"end {index}", changed=True)
+            line.show_cause(f"cause {index}")
+            line.show_log(f"log {index}")
+            line.end_ready(f"end {index}", changed=True)
 
     threads = [threading.Thread(target=work, args=(f"step{n}",)) for n in range(4)]
     for thread in threads:

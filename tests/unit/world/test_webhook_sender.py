@@ -29,7 +29,7 @@ def test_every_answer_is_an_answer(monkeypatch: pytest.MonkeyPatch, status: int)
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        assert webhook_sender.post(
+        assert webhook_sender.post_webhook(
             f"http://127.0.0.1:{server.server_address[1]}/", b"{}", {"X-Wanted": str(status)}
         ) == (
             status,
@@ -42,5 +42,5 @@ def test_no_answer_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(ApiError, match="does not answer") as caught:
-        webhook_sender.post(f"http://127.0.0.1:{port}/", b"{}", {})
+        webhook_sender.post_webhook(f"http://127.0.0.1:{port}/", b"{}", {})
     assert caught.value.status == 0
