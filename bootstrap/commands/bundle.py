@@ -70,14 +70,14 @@ def resolve_target(output: str, arch: str) -> Path:
 
 def describe(world: World) -> Description:
     """The description of the supply's images, as the bundle holds it."""
-    lock = world.images.lock()
+    lock = world.images.read_lock()
     return Description(
         arch=world.config.architecture,
         versions=read_versions(world.project),
         node_image=lock.node_image,
         registry_image=lock.registry_image,
         images=tuple(lock.images.values()),
-        seeds={name: oci_layout.read_digest(layout) for name, layout in world.images.seeds().items()},
+        seeds={name: oci_layout.read_digest(layout) for name, layout in world.images.list_seeds().items()},
     )
 
 
@@ -105,23 +105,23 @@ def _put_bill(
 
 def _write_bundle(world: World, file: Path, folder: Path) -> None:
     images, line = world.images, world.report.step("bundle")
-    lock, seeds = images.lock(), images.seeds()
+    lock, seeds = images.read_lock(), images.list_seeds()
     with file.open("wb") as target:
         writer = Writer(target)
         writer.put(DESCRIPTION, describe(world).dump())
         line.show_cause("writing the images")
-        writer.add_layouts({**images.layouts(), **seeds})
-        writer.put(TEKTON, json.dumps(images.tekton()).encode())
+        writer.add_layouts({**images.list_layouts(), **seeds})
+        writer.put(TEKTON, json.dumps(images.list_tekton_objects()).encode())
         bill = functools.partial(_put_bill, world, writer, line)
         read: dict[str, Layer] = {}
-        for name, layout in {**images.layouts(), **_name_seeds(seeds)}.items():
+        for name, layout in {**images.list_layouts(), **_name_seeds(seeds)}.items():
             bill(
                 name,
                 oci_layout.read_digest(layout),
                 functools.partial(sbom.read_layout, layout, read),
             )
         for name in PROGRAMS:
-            writer.add(TOOLS + name, images.tool(name), 0o755)
+            writer.add(TOOLS + name, images.find_tool(name), 0o755)
         for name, image in zip(ARCHIVES, (lock.node_image, lock.registry_image), strict=True):
             line.show_cause(f"saving {name}")
             archive = folder / f"{name}.tar"

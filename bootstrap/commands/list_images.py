@@ -40,7 +40,7 @@ def describe_images(world: World) -> list[dict[str, Any]]:
     """The lock as rows; of supply upstream also the images that others are made from."""
     config = world.config
     common = {"platform": f"linux/{config.architecture}", "supply": config.supply}
-    rows = [asdict(each) | {"reference": each.reference} | common for each in world.images.lock().images.values()]
+    rows = [asdict(each) | {"reference": each.reference} | common for each in world.images.read_lock().images.values()]
     if config.supply == "upstream":
         known = {row["name"] for row in rows}
         file = world.project / Path(config.upstream.lock).expanduser()

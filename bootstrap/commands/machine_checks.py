@@ -230,6 +230,6 @@ def is_cold(world: World) -> bool:
     except BootstrapError:  # no engine answers: none was ever there, or it is stopped
         pass
     try:
-        return not world.images.kept()
+        return not world.images.is_kept()
     except BootstrapError:  # what everything is made from is missing, see the findings
         return True

@@ -132,7 +132,7 @@ def _provide_images(world: World, wish: MirrorRequest) -> None:
 
 
 def _act_at_registry(world: World, wish: MirrorRequest) -> int:
-    door = MirrorRegistry(world.shell, world.clock, world.images.tool("crane"), world.config.mirror)
+    door = MirrorRegistry(world.shell, world.clock, world.images.find_tool("crane"), world.config.mirror)
     with door.log_in() as registry:
         registry.require_tls()
         if wish.check and wish.destination:
@@ -198,12 +198,12 @@ def _fill_mirror(world: World, registry: MirrorRegistry, plan: bool, as_json: bo
 
 def list_wanted(world: World) -> list[MirrorItem]:
     """Every image that the mirror needs, each once."""
-    lock, layouts = world.images.lock(), world.images.layouts()
+    lock, layouts = world.images.read_lock(), world.images.list_layouts()
     found = [
         MirrorItem(f"{image.name}:{make_tag(image.digest)}", image.size, layouts[image.name], digest=image.digest)
         for image in lock.images.values()
     ]
-    for seed, layout in world.images.seeds().items():
+    for seed, layout in world.images.list_seeds().items():
         digest = str(oci_layout.read_descriptor(layout)["digest"])
         found.append(MirrorItem(make_seed_name(seed, digest), oci_layout.compute_size(layout), layout, digest=digest))
     for image in (lock.node_image, lock.registry_image):
@@ -248,11 +248,11 @@ def _get_name(world: World) -> str:
 
 def _put_environment(world: World, registry: MirrorRegistry) -> bool:
     """Push the list of all images, after the images themselves; False if it is there unchanged."""
-    lock = world.images.lock()
+    lock = world.images.read_lock()
     digests = _read_digests(world, registry, map(make_engine_name, (lock.node_image, lock.registry_image)))
     files = {
         DESCRIPTION: describe(world).dump(),
-        TEKTON: json.dumps(world.images.tekton()).encode(),
+        TEKTON: json.dumps(world.images.list_tekton_objects()).encode(),
         DIGESTS: json.dumps(digests).encode(),
     }
     with tempfile.TemporaryDirectory(prefix=".tekton-bootstrap-", dir=world.paths.cache) as folder:

@@ -79,7 +79,7 @@ def has_own_images(folder: Path) -> bool:
 def download(world: World, folder: Path) -> None:
     """Tekton's manifests into `folder`, images by logical name, in files that `kubectl apply` takes in their order."""
     parts: dict[str, list[object]] = {}
-    for each in sort_by_need(apply_patches(world.images.tekton(), make_shell_image_patches())):
+    for each in sort_by_need(apply_patches(world.images.list_tekton_objects(), make_shell_image_patches())):
         parts.setdefault(get_part(each) or "tekton-pipelines", []).append(each)
     folder.mkdir(parents=True, exist_ok=True)
     for name, objects in parts.items():
@@ -219,13 +219,13 @@ def _resolve(world: World, registry: MirrorRegistry, reference: str, platforms: 
 def _resolve_own(world: World, registry: MirrorRegistry, reference: str) -> ManifestImage:
     """The image of a logical name. Raises UsageError for a name that the lock does not hold."""
     name = reference.removeprefix(image_refs.LOCAL)
-    locked = world.images.lock().images.get(name)
+    locked = world.images.read_lock().images.get(name)
     if locked is None:
         raise UsageError(f"no image is called {name}", hint="invoke images")
     place = f"{name}:{make_tag(locked.digest)}"
     there = registry.read_digest(place)
     return ManifestImage(
-        reference, place, layout=world.images.layouts()[name], digest=there if there == locked.digest else ""
+        reference, place, layout=world.images.list_layouts()[name], digest=there if there == locked.digest else ""
     )
 
 

@@ -94,7 +94,7 @@ class Queries:
     def list_images(self) -> list[Document]:
         """Images of the environment by name: "name", "digest", "size" ("12.3 MB"), "aliases" (separated by commas)."""
         locked = self._cache.get(
-            "images", lambda: sorted(self._world.images.lock().images.values(), key=lambda i: i.name)
+            "images", lambda: sorted(self._world.images.read_lock().images.values(), key=lambda i: i.name)
         )
         return [
             {"name": i.name, "digest": i.digest, "size": f"{i.size / 1e6:.1f} MB", "aliases": ", ".join(i.aliases)}

@@ -52,7 +52,7 @@ def collect_files(world: World) -> dict[str, bytes]:
     pair = identity.ensure_certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
     return {
         "kind.yaml": yaml.safe_dump(
-            make_configuration(world.config, world.project, world.images.lock().node_image)
+            make_configuration(world.config, world.project, world.images.read_lock().node_image)
         ).encode(),
         "certs/hosts.toml": make_hosts_toml(world).encode(),
         "certs/ca.crt": identity.ensure_ca().certificate,
@@ -74,7 +74,7 @@ def write_files(world: World, folder: Path) -> None:
 
 def make_environ(world: World, source: Source, folder: Path) -> dict[str, str]:
     """The script's variables."""
-    settings, lock, port = world.config.registry, world.images.lock(), find_free_port()
+    settings, lock, port = world.config.registry, world.images.read_lock(), find_free_port()
     password = world.identity.ensure_password("registry", settings.password)
     login = world.identity.write_docker_config(settings.username, password, (f"127.0.0.1:{port}", constants.REGISTRY))
     return {
@@ -84,8 +84,8 @@ def make_environ(world: World, source: Source, folder: Path) -> dict[str, str]:
         "LABEL": constants.SELECTOR,
         "KUBECONFIG": str(folder / "kubeconfig"),
         "KIND_EXPERIMENTAL_DOCKER_NETWORK": constants.network(world.config.name),
-        "KIND": str(world.images.tool("kind")),
-        "CRANE": str(world.images.tool("crane")),
+        "KIND": str(world.images.find_tool("kind")),
+        "CRANE": str(world.images.find_tool("crane")),
         "KUBECTL": str(source.get_program("go-kubernetes", "kubectl")),
         "NODE_IMAGE": lock.node_image,
         "REGISTRY_IMAGE": lock.registry_image,
@@ -93,5 +93,5 @@ def make_environ(world: World, source: Source, folder: Path) -> dict[str, str]:
         "REGISTRY_PORT": str(port),
         "LOGIN": str(login),
         "CERTS": CERTS,
-        "SEEDS": "\n".join(f"{repository} {layout}" for repository, layout in world.images.seeds().items()),
+        "SEEDS": "\n".join(f"{repository} {layout}" for repository, layout in world.images.list_seeds().items()),
     }

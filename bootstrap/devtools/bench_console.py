@@ -190,7 +190,7 @@ def _make_printing_run(world: World, name: str) -> Object:
     }
     step = {
         "name": "speak",
-        "image": world.images.lock().images["toolbox"].reference,
+        "image": world.images.read_lock().images["toolbox"].reference,
         "command": ["sh", "-c"],
         "args": ["sleep 3; date +%s.%N; sleep 10"],
         "securityContext": confined,

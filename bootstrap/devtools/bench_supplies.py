@@ -63,7 +63,7 @@ def run_registry(world: World, folder: Path) -> Iterator[tuple[str, list[str]]]:
     """An empty registry of go-containerregistry's on this machine: its address, and the lines that it logs."""
     folder.mkdir(parents=True)
     port, heard = find_free_port(), list[str]()
-    crane = str(world.images.tool("crane"))
+    crane = str(world.images.find_tool("crane"))
     argv = [crane, "registry", "serve", f"--address=127.0.0.1:{port}", f"--disk={folder}"]
 
     def answers() -> Verdict:

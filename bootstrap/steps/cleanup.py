@@ -22,7 +22,7 @@ def make_cleanup_step() -> ManifestStep:
     """The step `cleanup`."""
     return ManifestStep(
         NAME,
-        lambda world: render_objects(world.images.lock(), world.project, world.config),
+        lambda world: render_objects(world.images.read_lock(), world.project, world.config),
         needs=("tekton",),
         limit=60,
         prove=_describe_cleanup,

@@ -140,7 +140,7 @@ def read_registry_login(world: World) -> dict[str, str]:
 
 def make_pull_secrets(world: World, namespaces: Iterable[str]) -> list[Object]:
     """A Secret for pulling images in each of the namespaces; [] where the lock wants none because the nodes log in."""
-    name = world.images.lock().pull_secret
+    name = world.images.read_lock().pull_secret
     if not name:
         return []
     login = read_registry_login(world)

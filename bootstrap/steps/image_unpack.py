@@ -27,7 +27,7 @@ def start_unpacking(world: World, nodes: Iterable[Container]) -> None:
 
     A node that is not done when a pod starts unpacks the rest then.
     """
-    digests = list(dict.fromkeys(image.digest for image in world.images.lock().images.values() if image.in_node))
+    digests = list(dict.fromkeys(image.digest for image in world.images.read_lock().images.values() if image.in_node))
     for node in nodes:
         name = f"unpack {node.name}"
         threading.Thread(target=_unpack_images, args=(world, node.name, digests), name=name, daemon=True).start()

@@ -72,7 +72,9 @@ def compute_fixed_digest(world: World) -> str:
     Of the node image only the Kubernetes version counts: other images reach a running cluster through the registry,
     see `PreloadStep`. The life of certificates does not count: an older cluster keeps its own.
     """
-    lasting = yaml.safe_dump(make_configuration(world.config, world.project, world.images.kubernetes()), sort_keys=True)
+    lasting = yaml.safe_dump(
+        make_configuration(world.config, world.project, world.images.read_kubernetes_version()), sort_keys=True
+    )
     return hashlib.sha256(lasting.encode()).hexdigest()
 
 
@@ -201,7 +203,7 @@ class KindCluster:
         delete_cluster(world)
 
     def _make_cluster(self, world: World) -> None:
-        node_image = world.images.lock().node_image
+        node_image = world.images.read_lock().node_image
         wanted = make_configuration(world.config, world.project, node_image, certificate_hours=CERTIFICATE_HOURS)
         text = yaml.safe_dump(wanted, sort_keys=True)
         line = world.report.step(self.name)
@@ -309,7 +311,7 @@ def _judge_unmarked(world: World, held: Mapping[str, NodeFiles]) -> Pending | Fa
 
 def _explain_mismatch(world: World) -> str:
     """How the cluster differs from the wanted one."""
-    wanted = world.images.kubernetes()
+    wanted = world.images.read_kubernetes_version()
     try:
         runs = world.kube.read_version()
     except (ApiError, PreconditionError):

@@ -31,7 +31,7 @@ def make_listener_step() -> ManifestStep:
     """
     return ManifestStep(
         "listener",
-        lambda world: render_objects(world.images.lock(), world.project, world.config),
+        lambda world: render_objects(world.images.read_lock(), world.project, world.config),
         needs=("tekton", "credentials"),
         limit=90,
         prepare=certify_interceptors,

@@ -188,7 +188,7 @@ class OnTarget:
 
 
 def _render_folder(world: World, name: str, patches: Sequence[Patch] = ()) -> list[Object]:
-    return render(world.images.lock(), world.project / "manifests" / name, patches=patches)
+    return render(world.images.read_lock(), world.project / "manifests" / name, patches=patches)
 
 
 def _compute_short_digest(text: str) -> str:
@@ -212,7 +212,7 @@ def render_demo(world: World) -> list[Object]:
     space = [each for each in _render_folder(world, "namespaces") if each["metadata"]["name"] == constants.DEMO]
     folders = (world.project / APP / "deploy", world.project / "manifests/demo")
     login = make_pull_secrets(world, [constants.DEMO])
-    return render(world.images.lock(), space, login, *folders, patches=patches)
+    return render(world.images.read_lock(), space, login, *folders, patches=patches)
 
 
 def _move(obj: Object, *, namespace: str) -> None:

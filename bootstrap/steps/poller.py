@@ -27,7 +27,7 @@ def make_poller_step() -> ManifestStep:
     """The step `poller`."""
     return ManifestStep(
         NAME,
-        lambda world: render_objects(world.images.lock(), world.project, world.config),
+        lambda world: render_objects(world.images.read_lock(), world.project, world.config),
         needs=("tekton", "credentials"),
         limit=60,
         prove=_describe_poll,

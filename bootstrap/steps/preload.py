@@ -20,7 +20,7 @@ class PreloadStep:
 
     def check(self, world: World) -> Verdict:
         """Ready when every image of the lock is in the nodes or in the registry."""
-        lock = world.images.lock()
+        lock = world.images.read_lock()
         nodes = world.engine.list_containers(label=f"{KIND_LABEL}={world.cluster}")
         inside = all(image.in_node for image in lock.images.values())
         if inside and nodes and all(node.image == lock.node_image for node in nodes):
@@ -32,7 +32,7 @@ class PreloadStep:
 
     def apply(self, world: World) -> None:
         """Push the missing images to the registry."""
-        registry, layouts = world.open_registry(), world.images.layouts()
+        registry, layouts = world.open_registry(), world.images.list_layouts()
         for image in self._find_missing(world):
             registry.push(layouts[image.name], _make_tag(image))
 
@@ -45,7 +45,7 @@ class PreloadStep:
         node = constants.control_plane(world.cluster)
         listing = ("ctr", "--namespace=k8s.io", "images", "list", "--quiet")
         there = set(world.engine.exec(node, *listing).split())
-        newer = [image for image in world.images.lock().images.values() if image.reference not in there]
+        newer = [image for image in world.images.read_lock().images.values() if image.reference not in there]
         found = world.open_registry().read_digests(map(_make_tag, newer)) if newer else {}
         return [image for image in newer if found.get(_make_tag(image)) != image.digest]
 

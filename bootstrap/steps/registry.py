@@ -49,8 +49,8 @@ class RegistryStep:
         if refusal:
             return Pending(refusal)
         wanted = _list_trusting_seeds(world)
-        found = registry.read_digests([*world.images.seeds(), *wanted])
-        missing = [seed for seed in (*world.images.seeds(), *wanted) if seed not in found]
+        found = registry.read_digests([*world.images.list_seeds(), *wanted])
+        missing = [seed for seed in (*world.images.list_seeds(), *wanted) if seed not in found]
         if missing:
             return Pending(f"{min(missing)} is missing")
         stale = [seed for marked, seed in wanted.items() if found[marked] != found[seed]]
@@ -87,7 +87,7 @@ class RegistryStep:
         world.engine.create_container(
             ContainerSpec(
                 name=container,
-                image=world.images.lock().registry_image,
+                image=world.images.read_lock().registry_image,
                 labels={f"{PRODUCT}/environment": world.config.name},
                 network=constants.network(world.config.name),
                 alias=constants.REGISTRY_HOST,
@@ -136,7 +136,7 @@ class RegistryStep:
     def _seed(self, world: World) -> None:
         """Push what builds start from; then push a small image and pull it, which proves that both work."""
         registry = world.open_registry()
-        for repository, layout in {**world.images.seeds(), PROOF: world.images.layouts()["pause"]}.items():
+        for repository, layout in {**world.images.list_seeds(), PROOF: world.images.list_layouts()["pause"]}.items():
             pushed = registry.push(layout, repository)
             if registry.read_digest(repository) != pushed:
                 raise StepError(f"the registry answers another digest for {repository} than was pushed")
@@ -163,7 +163,7 @@ def _list_trusting_seeds(world: World) -> dict[str, str]:
     if not world.config.ca_file:
         return {}
     mark = hashlib.sha256(_make_ca_bundle(world)).hexdigest()[:12]
-    return {f"{seed}-trusts-{mark}": seed for seed in world.images.seeds()}
+    return {f"{seed}-trusts-{mark}": seed for seed in world.images.list_seeds()}
 
 
 def _is_foreign(container: Container) -> bool:
@@ -172,7 +172,7 @@ def _is_foreign(container: Container) -> bool:
 
 def _find_misfit(world: World, container: Container) -> str:
     """Why the container has to be made anew, "" if it is as wanted."""
-    if container.image != world.images.lock().registry_image:
+    if container.image != world.images.read_lock().registry_image:
         return "another version runs"
     wanted = world.config.registry.port
     return "its port has changed" if wanted and wanted != _get_port(container) else ""

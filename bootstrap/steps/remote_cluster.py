@@ -23,7 +23,7 @@ class MirrorStep:
 
     def check(self, world: World) -> Verdict:
         """Ready when the mirror has every seed of the lock, by its digest."""
-        seeds = world.images.lock().seeds
+        seeds = world.images.read_lock().seeds
         with world.open_mirror().log_in(ambient=False) as registry:
             found = registry.read_digests(seeds)
         absent = [seed for seed, source in seeds.items() if found[seed] != source.partition("@")[2]]
@@ -38,7 +38,7 @@ class MirrorStep:
         """
         with world.open_mirror().log_in(ambient=False) as registry:
             registry.require_tls()
-            for seed, source in world.images.lock().seeds.items():
+            for seed, source in world.images.read_lock().seeds.items():
                 registry.add_tag(source, seed)
 
     def undo(self, world: World) -> None:
@@ -58,7 +58,7 @@ class ServedStep:
         mirror = world.open_mirror()
         wanted = {
             f"{image.reference.removeprefix(mirror.address + '/')}": image.digest
-            for image in world.images.lock().images.values()
+            for image in world.images.read_lock().images.values()
         }
         with mirror.log_in(ambient=False) as registry:
             found = registry.read_digests(wanted)

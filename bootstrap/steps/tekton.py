@@ -172,13 +172,13 @@ def render_objects(world: World) -> list[Object]:
     Autoscalers are left out, because they need a metrics server.
     """
     found = read_versions(world)
-    wanted = [each for each in world.images.tekton() if each["kind"] != "HorizontalPodAutoscaler"]
+    wanted = [each for each in world.images.list_tekton_objects() if each["kind"] != "HorizontalPodAutoscaler"]
     wanted = [each for each in wanted if not is_dashboard(each)]
     for each in wanted:
         _set_version(each, found)
     spaces = [each["metadata"]["name"] for each in wanted if each["kind"] == "Namespace"]
     return render(
-        world.images.lock(),
+        world.images.read_lock(),
         wanted,
         make_pull_secrets(world, spaces),
         patches=make_patches(found, read_trusted_cas(world), world.config.tekton.resolvers),

@@ -66,12 +66,12 @@ class DashboardStep:
 
 def is_wanted(world: World) -> bool:
     """Whether the lock has the image of Tekton Dashboard, and the cluster's Tekton is ours."""
-    return DASHBOARD in world.images.lock().images and find_foreign_versions(world) is None
+    return DASHBOARD in world.images.read_lock().images and find_foreign_versions(world) is None
 
 
 def render_objects(world: World) -> list[Object]:
     """The objects of the release as they are applied. Raises BootstrapError for a release that wants all rights."""
-    given = [each for each in world.images.tekton() if is_dashboard(each) and each["kind"] != "Namespace"]
+    given = [each for each in world.images.list_tekton_objects() if is_dashboard(each) and each["kind"] != "Namespace"]
     for each in given:
         if str((each.get("roleRef") or {}).get("name")) == "cluster-admin":
             raise BootstrapError(f"the release of Tekton Dashboard wants cluster-admin ({each['metadata']['name']})")
@@ -79,7 +79,7 @@ def render_objects(world: World) -> list[Object]:
     patches = [Patch(deployment, _confine)]
     roles = [each["kind"] for each in given if each["kind"] in ("Role", "ClusterRole")]
     patches += [Patch(Select(kind), _restrict_to_reading) for kind in sorted(set(roles))]
-    return render(world.images.lock(), given, patches=patches)
+    return render(world.images.read_lock(), given, patches=patches)
 
 
 def _confine(deployment: Object) -> None:

@@ -40,14 +40,14 @@ class Bundle:
 
         Raises UsageError for a file that is no bundle.
         """
-        if not self.kept():
+        if not self.is_kept():
             return Pending(f"{self._file.name} is not unpacked yet")
         absent = [image for image in self._in_engine.values() if not self._engine.has_image(image)]
         if absent:
             return Pending(f"{absent[0]} is not in the engine yet")
         return Ready(f"{len(self._description.images)} images, from {self._file.name}")
 
-    def kept(self) -> bool:
+    def is_kept(self) -> bool:
         """Whether the bundle is unpacked."""
         return self._folder.is_dir()
 
@@ -81,29 +81,29 @@ class Bundle:
                     bundle_file.load_again(self._file, name, self._read_checksum(f"{ENGINE}{name}.tar"), self._load)
                 self._engine.tag_image(image + UNPROVED, image)
 
-    def lock(self) -> Lock:
+    def read_lock(self) -> Lock:
         """The lock that the bundle describes. Raises UsageError for a file that is no bundle."""
         said = self._description
         return Lock({image.name: image for image in said.images}, said.node_image, said.registry_image)
 
-    def tekton(self) -> list[Object]:
+    def list_tekton_objects(self) -> list[Object]:
         """Tekton's objects, images by logical name. Raises PreconditionError if the bundle is not unpacked."""
         loaded: list[Object] = json.loads(self._find_member(TEKTON).read_bytes())
         return loaded
 
-    def tool(self, name: str) -> Path:
+    def find_tool(self, name: str) -> Path:
         """The program `name`, "kind" or "crane". Raises PreconditionError if the bundle is not unpacked."""
         return self._find_member(TOOLS + name)
 
-    def kubernetes(self) -> str:
+    def read_kubernetes_version(self) -> str:
         """The version of Kubernetes in the node image, such as "v1.36.3"."""
         return self._description.versions["kubernetes"]
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         """The OCI layout folders of the images, by logical name."""
         return {image.name: bundle_file.get_layout(self._folder, image.name) for image in self._description.images}
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         """What the registry holds from the start: "library/golang:1" -> OCI layout folder."""
         return {name: bundle_file.get_layout(self._folder, name) for name in self._description.seeds}
 

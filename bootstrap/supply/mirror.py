@@ -91,18 +91,18 @@ class Mirror:
 
     def check(self) -> Verdict:
         """Ready when all images are here and in the engine."""
-        if not self.kept():
+        if not self.is_kept():
             return Pending("not all of the mirror's images are here yet")
         absent = [name for name in self._in_engine if not self._engine.has_image(name)]
         if absent:
             return Pending(f"{absent[0]} is not in the engine yet")
         return Ready(f"{len(self._description.images)} images, from {self._address}")
 
-    def kept(self) -> bool:
+    def is_kept(self) -> bool:
         """Whether all images are here; the engine is not asked."""
         if self._find_environment() is None:
             return False
-        return all(layout.is_dir() for layout in {**self.layouts(), **self.seeds()}.values())
+        return all(layout.is_dir() for layout in {**self.list_layouts(), **self.list_seeds()}.values())
 
     def provide(self, line: StepLine) -> None:
         """Fetch the images that are missing.
@@ -111,7 +111,7 @@ class Mirror:
         checkout.
         """
         self._source.build(["go-tools"], line)
-        with self._registry(self.tool("crane")).log_in() as registry:
+        with self._registry(self.find_tool("crane")).log_in() as registry:
             registry.require_tls()
             line.show_cause(f"asking {registry.address}")
             self._fetch_environment(registry, line)
@@ -121,35 +121,35 @@ class Mirror:
                     line.show_cause(f"fetching {make_engine_name(name)}")
                     self._load(registry, name, archive)
 
-    def lock(self) -> Lock:
+    def read_lock(self) -> Lock:
         """The lock that the mirror describes. Raises PreconditionError if nothing was fetched yet."""
         said = self._description
         return Lock({image.name: image for image in said.images}, said.node_image, said.registry_image)
 
-    def tekton(self) -> list[Object]:
+    def list_tekton_objects(self) -> list[Object]:
         """Tekton's objects, images by logical name. Raises PreconditionError if nothing was fetched yet."""
         loaded: list[Object] = json.loads((self._folder / TEKTON).read_bytes())
         return loaded
 
-    def tool(self, name: str) -> Path:
+    def find_tool(self, name: str) -> Path:
         """The program `name`, "kind" or "crane", whether it is built or not."""
-        return self._source.tool(name)
+        return self._source.find_tool(name)
 
-    def kubernetes(self) -> str:
+    def read_kubernetes_version(self) -> str:
         """The version of Kubernetes in the node image, such as "v1.36.3".
 
         Raises PreconditionError if nothing was fetched yet.
         """
         return self._description.versions["kubernetes"]
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         """The OCI layout folders of the images, by logical name.
 
         Raises PreconditionError if nothing was fetched yet.
         """
         return {image.name: self._get_layout(image.name, image.digest) for image in self._description.images}
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         """What the registry holds from the start: "library/golang:1" -> OCI layout folder. Raises PreconditionError."""
         return {
             seed: self._get_layout(make_seed_name(seed, digest).partition(":")[0], digest)

@@ -24,23 +24,23 @@ class DirectMirror(Mirror):
 
     def check(self) -> Verdict:
         """Ready when the mirror's description is here."""
-        if not self.kept():
+        if not self.is_kept():
             return Pending("what the mirror holds is not known yet")
         return Ready(f"{len(self._description.images)} images, pulled from {self._address}")
 
-    def kept(self) -> bool:
+    def is_kept(self) -> bool:
         """Whether the mirror's description and crane are here."""
-        return self._find_environment() is not None and self.tool("crane").exists()
+        return self._find_environment() is not None and self.find_tool("crane").exists()
 
     def provide(self, line: StepLine) -> None:
         """Fetch the mirror's description. Raises as `Mirror.provide`."""
         self._source.build(["go-tools"], line)
-        with self._registry(self.tool("crane")).log_in(ambient=False) as registry:
+        with self._registry(self.find_tool("crane")).log_in(ambient=False) as registry:
             registry.require_tls()
             line.show_cause(f"asking {registry.address}")
             self._fetch_environment(registry, line)
 
-    def lock(self) -> Lock:
+    def read_lock(self) -> Lock:
         """The lock, with references to the mirror itself. Raises PreconditionError if nothing was fetched yet."""
         said, root = self._description, self._address
         images = {
@@ -49,10 +49,10 @@ class DirectMirror(Mirror):
         seeds = {seed: f"{make_seed_name(seed, digest).partition(':')[0]}@{digest}" for seed, digest in self._pairs}
         return Lock(images, pull_secret=constants.PULL_SECRET if self._logs_in else "", seeds=seeds)
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         """Raises PreconditionError: no image is here."""
         raise PreconditionError("images stay in the mirror", hint="invoke mirror copies them, from another supply")
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         """Raises PreconditionError: no image is here."""
-        return self.layouts()
+        return self.list_layouts()

@@ -79,7 +79,7 @@ class Source:
         count = len([*IMAGE_PARTS, "golang", *tekton_build.NAMES])
         return Ready(f"{count} images, built from source")
 
-    def kept(self) -> bool:
+    def is_kept(self) -> bool:
         """Whether all is built that is kept outside of the engine."""
         return all(self.tasks[name].done() for name in ROOTS if not name.startswith("engine:"))
 
@@ -94,29 +94,29 @@ class Source:
         )
 
     @functools.cache  # noqa: B019  one supply lives as long as the command
-    def lock(self) -> Lock:
+    def read_lock(self) -> Lock:
         """The lock of the built images. Raises PreconditionError if they are not built yet."""
         try:
-            images = {name: self._make_locked_image(name, layout) for name, layout in self.layouts().items()}
+            images = {name: self._make_locked_image(name, layout) for name, layout in self.list_layouts().items()}
         except FileNotFoundError:
             raise PreconditionError("the images are not built yet", hint="invoke up") from None
         return Lock(images, node_image=self._factory.get_tag("node"), registry_image=self._factory.get_tag("registry"))
 
-    def kubernetes(self) -> str:
+    def read_kubernetes_version(self) -> str:
         """The version of Kubernetes in the node image, such as "v1.36.3"."""
         return golang.read_module_version(self._project / "images/kubernetes/go.mod", "k8s.io/kubernetes")
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         """The OCI layout folders of the images, by logical name, whether they exist or not."""
         preloaded = [part.name for part in IMAGE_PARTS.values() if part.preload]
         layouts = {name: self._factory.get_layout(name) for name in preloaded}
         return layouts | tekton_build.list_layouts(self._factory.get_folder("tekton"))
 
-    def tekton(self) -> list[Object]:
+    def list_tekton_objects(self) -> list[Object]:
         """Tekton's objects, images by logical name. Raises FileNotFoundError if they are not built yet."""
         return tekton_build.read_objects(self._factory.get_folder("tekton"))
 
-    def tool(self, name: str) -> Path:
+    def find_tool(self, name: str) -> Path:
         """The program `name`, such as "kind", "crane" or "ko", whether it is built or not."""
         return self.get_program("go-tools", name)
 
@@ -128,7 +128,7 @@ class Source:
         """The engine's name for a part that it holds, such as "base"."""
         return self._factory.get_tag(name)
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         """What the registry holds from the start: "library/golang:1" -> OCI layout folder."""
         return {f"library/golang:{tag}": self._factory.get_layout("golang") for tag in ("1", self._compiler.minor)}
 
@@ -200,7 +200,7 @@ class Source:
         key.
         """
         try:
-            digests = [oci_layout.read_digest(layout) for layout in self.layouts().values()]
+            digests = [oci_layout.read_digest(layout) for layout in self.list_layouts().values()]
         except FileNotFoundError:
             digests = []  # not all are built, so it cannot be either
         return compute_key(self._keys.compute("node"), *digests)
@@ -257,8 +257,8 @@ class Source:
             self._shell,
             self.provide_go(say),
             self._clock,
-            ko=self.tool("ko"),
-            crane=self.tool("crane"),
+            ko=self.find_tool("ko"),
+            crane=self.find_tool("crane"),
             module=self._project / "images/tekton",
             bases={"static": layout("static"), "git": layout("git")},
             folder=folder,
@@ -300,7 +300,7 @@ class Source:
         place_file(self.get_program("go-kubernetes", "kube"), folder / "bin/kube")
         for program in GO_PARTS["go-containerd"].packages:
             place_file(self.get_program("go-containerd", program), folder / "bin" / program)
-        lock = self.lock()
+        lock = self.read_lock()
         (folder / "manifests").mkdir()
         for source in NODE_MANIFESTS:
             text = (self._project / source).read_text()
@@ -309,9 +309,13 @@ class Source:
         say("packing the images that it starts from")
         oci_layout.pack_archive(self._list_node_images(lock), folder / "images.tar")
         dropped = ",".join(sorted(runc_filter.read_missing_capabilities()))
-        return [f"BASE={self._factory.get_tag('base')}", f"VERSION={self.kubernetes()}", f"DROP_CAPABILITIES={dropped}"]
+        return [
+            f"BASE={self._factory.get_tag('base')}",
+            f"VERSION={self.read_kubernetes_version()}",
+            f"DROP_CAPABILITIES={dropped}",
+        ]
 
     def _list_node_images(self, lock: Lock) -> Iterable[tuple[Path, list[str]]]:
-        layouts = self.layouts()
+        layouts = self.list_layouts()
         for image in lock.images.values():
             yield layouts[image.name], [image.reference, *image.aliases]

@@ -98,7 +98,7 @@ class Upstream:
         self._keys = Keys(project, arch, lambda: self._compiler.minor, self._list_special_inputs())
         self._factory = TaskFactory(engine, self._store, self._compute_key, PREFIX)
         self._contexts = Contexts(project, self._get_program)
-        self.registries = PublicRegistries(shell, clock, lambda: self.tool("crane"), settings)
+        self.registries = PublicRegistries(shell, clock, lambda: self.find_tool("crane"), settings)
 
     # -- what a flow asks ------------------------------------------------------------------------
 
@@ -110,9 +110,9 @@ class Upstream:
         todo = build_scheduler.find_missing(self.tasks, self._roots)
         if todo:
             return Pending(f"{len(todo)} of {len(self.tasks)} parts to fetch or make")
-        return Ready(f"{len(self.layouts())} images, from public registries, each as locked")
+        return Ready(f"{len(self.list_layouts())} images, from public registries, each as locked")
 
-    def kept(self) -> bool:
+    def is_kept(self) -> bool:
         """Whether all is there that is kept outside of the engine."""
         roots = [name for name in self._roots if not name.startswith("engine:")]
         return not self._gaps and all(self.tasks[name].done() for name in roots)
@@ -137,33 +137,33 @@ class Upstream:
             build_scheduler.find_missing(self.tasks, names), self._clock, line, self._cancel.request
         )
 
-    def lock(self) -> Lock:
+    def read_lock(self) -> Lock:
         """The lock of the images as they are here. Raises PreconditionError if they are not fetched yet."""
         try:
-            images = {name: self._make_locked_image(name, layout) for name, layout in self.layouts().items()}
+            images = {name: self._make_locked_image(name, layout) for name, layout in self.list_layouts().items()}
         except (FileNotFoundError, KeyError):
             raise PreconditionError("the images are not fetched yet", hint="invoke up") from None
         return Lock(images, node_image=self._factory.get_tag("node"), registry_image=self._factory.get_tag("registry"))
 
-    def kubernetes(self) -> str:
+    def read_kubernetes_version(self) -> str:
         """The version of Kubernetes in the node image, such as "v1.36.3"."""
         return upstream_lock.read_wanted(self._project).images["node"].tag
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         """The OCI layout folders of the images, by logical name, whether they exist or not."""
         composed = {name: self._factory.get_layout(name) for name in COMPOSED if IMAGE_PARTS[name].preload}
         return composed | {name: self._get_fetched(name) for name in ("pause", *self._released)}
 
-    def tekton(self) -> list[Object]:
+    def list_tekton_objects(self) -> list[Object]:
         """Tekton's objects, images by logical name. Raises FileNotFoundError if the releases were not fetched yet."""
         loaded: list[Object] = json.loads((self._factory.get_folder(f"{PREFIX}tekton") / "objects.json").read_bytes())
         return loaded
 
-    def tool(self, name: str) -> Path:
+    def find_tool(self, name: str) -> Path:
         """The program `name`, such as "kind" or "crane", whether it is built or not."""
         return self._get_program("go-tools", name)
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         """What the registry holds from the start: "library/golang:1" -> OCI layout folder."""
         version = self.public.images["golang"].parsed.tag.partition("-")[0]
         return {f"library/golang:{tag}": self._get_fetched("golang") for tag in ("1", version)}
@@ -205,7 +205,7 @@ class Upstream:
 
     @property
     def _roots(self) -> tuple[str, ...]:
-        layouts = [f"layout:{name}" for name in (*self.layouts(), "golang")]
+        layouts = [f"layout:{name}" for name in (*self.list_layouts(), "golang")]
         return ("engine:node", "engine:registry", f"{PREFIX}tekton", "go-tools", *layouts)
 
     @functools.cached_property

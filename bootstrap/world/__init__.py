@@ -110,7 +110,7 @@ class World:
         from bootstrap.world.kind import Kind
 
         proxy = proxy_env.make_node_variables(self.config.proxy)
-        return Kind(self.shell, self.engine, self.images.tool("kind"), constants.network(self.config.name), proxy)
+        return Kind(self.shell, self.engine, self.images.find_tool("kind"), constants.network(self.config.name), proxy)
 
     def with_kube(self, kube: Kube) -> World:
         """A copy of this world with another cluster as its `kube`; all other adapters are the same ones."""
@@ -122,7 +122,7 @@ class World:
         """The user's registry of the settings. Nothing is sent yet."""
         from bootstrap.world.registry.user import MirrorRegistry
 
-        return MirrorRegistry(self.shell, self.clock, self.images.tool("crane"), self.config.mirror)
+        return MirrorRegistry(self.shell, self.clock, self.images.find_tool("crane"), self.config.mirror)
 
     def open_registry(self) -> Registry:
         """The environment's registry, as this machine reaches it. Raises PreconditionError if it does not run."""
@@ -135,4 +135,4 @@ class World:
         settings = self.config.registry
         password = self.identity.ensure_password("registry", settings.password)
         login = self.identity.write_docker_config(settings.username, password, (address, constants.REGISTRY))
-        return Registry(self.shell, self.images.tool("crane"), address, login, self.identity.ca_file)
+        return Registry(self.shell, self.images.find_tool("crane"), address, login, self.identity.ca_file)

@@ -13,10 +13,10 @@ class Images(Protocol):
     """A supply of images: `source`, `upstream`, `mirror` and `bundle` are implementations."""
 
     def check(self) -> Verdict:
-        """Ready when `lock` would answer without building or fetching."""
+        """Ready when `read_lock` would answer without building or fetching."""
         ...
 
-    def kept(self) -> bool:
+    def is_kept(self) -> bool:
         """Whether all is there that can be told without an engine."""
         ...
 
@@ -24,26 +24,26 @@ class Images(Protocol):
         """Build or fetch whatever is missing; can be interrupted and goes on where it was."""
         ...
 
-    def lock(self) -> Lock:
+    def read_lock(self) -> Lock:
         """The images that may be used, each with its digest. Raises PreconditionError while `check` is not Ready."""
         ...
 
-    def tekton(self) -> list[Object]:
+    def list_tekton_objects(self) -> list[Object]:
         """Tekton's objects, images by logical name (`image.local/tekton-pipelines-controller`)."""
         ...
 
-    def tool(self, name: str) -> Path:
+    def find_tool(self, name: str) -> Path:
         """A program for this machine: "kind", "crane"."""
         ...
 
-    def kubernetes(self) -> str:
+    def read_kubernetes_version(self) -> str:
         """The version of Kubernetes in the node image: "v1.36.3"."""
         ...
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         """The OCI layout folder of every image of the lock, by logical name."""
         ...
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         """What the environment's registry holds from the start: "library/golang:1" -> OCI layout folder."""
         ...

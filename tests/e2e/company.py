@@ -68,7 +68,7 @@ def serving(folder: Path, gateway: str) -> Iterator[Company]:
     """folder: for keys and certificates. gateway: an address of this machine."""
     identity = Identity(folder, "company")
     pair = identity.ensure_certificate("web", (gateway, ROBOT))
-    chain = identity.write("chain.pem", pair.certificate + pair.key)
+    chain = identity.write_file("chain.pem", pair.certificate + pair.key)
     company = Company(identity.ca_file)
 
     class Web(_Handler):

@@ -22,7 +22,7 @@ def cluster(product: Product, name: str) -> Iterator[None]:
     """Of one node, as `kind` makes it without us. The network has the cluster's name."""
     world = product.world()
     world.engine.ensure(lambda _: None)
-    node_image = world.images.lock().node_image
+    node_image = world.images.read_lock().node_image
     config = kind_config.render(
         kind_config.load(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
     )
@@ -32,7 +32,7 @@ def cluster(product: Product, name: str) -> Iterator[None]:
     }
 
     def kind(*words: str, stdin: str | None = None) -> None:
-        program = str(world.images.tool("kind"))
+        program = str(world.images.find_tool("kind"))
         world.shell.run([program, *words, f"--name={name}"], env=environ, stdin=stdin, limit=300)
 
     try:

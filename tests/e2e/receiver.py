@@ -70,7 +70,7 @@ def install(world: World) -> None:
     probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
     pod = restricted(
         "receiver",
-        world.images.lock().images["toolbox"].reference,
+        world.images.read_lock().images["toolbox"].reference,
         command=["python3", "-u", "-c", PROGRAM],
         readinessProbe=probe,
     )

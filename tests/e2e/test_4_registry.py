@@ -48,13 +48,13 @@ def test_it_listens_on_loopback_only(world: World) -> None:
 
 
 def test_what_is_pushed_can_be_pulled(world: World, tmp_path: Path) -> None:
-    pushed = world.open_registry().push(world.images.layouts()["pause"], IMAGE)
+    pushed = world.open_registry().push(world.images.list_layouts()["pause"], IMAGE)
     assert world.open_registry().read_digest(IMAGE) == pushed
     world.open_registry().pull(f"{IMAGE.partition(':')[0]}@{pushed}", tmp_path / "pulled")
     assert (tmp_path / "pulled/index.json").exists()
 
 
 def test_a_pod_pulls_without_a_secret_of_its_own(world: World) -> None:
-    world.open_registry().push(world.images.layouts()["pause"], IMAGE)
+    world.open_registry().push(world.images.list_layouts()["pause"], IMAGE)
     world.kube.apply([restricted("pulls", f"{constants.REGISTRY}/{IMAGE}", imagePullPolicy="Always")])
     wait_for_pod(world, "pulls")

@@ -29,7 +29,7 @@ def _get(world: World, api_version: str, kind: str, name: str, namespace: str) -
 
 
 def test_a_registry_that_was_removed_comes_back_with_its_images(product: Product, world: World) -> None:
-    world.open_registry().push(world.images.layouts()["pause"], "e2e/kept:1")
+    world.open_registry().push(world.images.list_layouts()["pause"], "e2e/kept:1")
     kept = world.open_registry().read_digest("e2e/kept:1")
     docker(world, "rm", "--force", constants.registry_container(product.name))
     assert _verdicts(product)["registry"] == "pending"
@@ -117,7 +117,7 @@ def test_a_foreign_cluster_of_the_same_name_is_neither_adopted_nor_deleted(
 ) -> None:
     node = f"{foreign}-control-plane"
     labels = (f"--label={KIND_LABEL}={foreign}", "--label=io.x-k8s.kind.role=control-plane")
-    docker(world, "create", f"--name={node}", *labels, world.images.lock().registry_image)
+    docker(world, "create", f"--name={node}", *labels, world.images.read_lock().registry_image)
     try:
         answer = product.run("up", name=foreign, code=1)
         assert "we did not make" in answer.text

@@ -48,7 +48,7 @@ def run_in_flight(world: World) -> str:
     }
     wait = {
         "name": "wait",
-        "image": world.images.lock().images["toolbox"].reference,
+        "image": world.images.read_lock().images["toolbox"].reference,
         "command": ["sh", "-c", f"until getent hosts {GO}.{receiver.NAMESPACE}.svc.cluster.local; do sleep 1; done"],
         "securityContext": security,
     }

@@ -198,7 +198,7 @@ def test_the_listener_is_confined(world: World) -> None:
     assert pods
     for pod in pods:
         [container] = pod["spec"]["containers"]
-        assert container["image"] in {image.reference for image in world.images.lock().images.values()}
+        assert container["image"] in {image.reference for image in world.images.read_lock().images.values()}
         assert set(container["resources"]["limits"]) == set(container["resources"]["requests"]) == {"cpu", "memory"}
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["securityContext"]["runAsUser"] == 65532

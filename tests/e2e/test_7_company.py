@@ -40,7 +40,7 @@ def around(product: Product, world: World, tmp_path_factory: pytest.TempPathFact
 def second(product: Product, world: World) -> Iterator[Path]:
     """The kubeconfig of a one-node cluster on the first one's network, whose node may pull from the registry."""
     name = f"{product.name}-second"
-    node_image = world.images.lock().node_image
+    node_image = world.images.read_lock().node_image
     config = kind_config.render(
         kind_config.load(ONE_NODE), name=name, node_image=node_image, api_port=0, fail_cgroup_v1=CGROUP_V2.exists()
     )
@@ -49,7 +49,7 @@ def second(product: Product, world: World) -> Iterator[Path]:
         _trust(world, f"{product.name}-control-plane", constants.control_plane(name))
         path = product.folder / "second"
         path.touch(mode=0o600)
-        path.write_text(world.kind.kubeconfig(name))
+        path.write_text(world.kind.read_kubeconfig(name))
         yield path
     finally:
         _kind(product, world, "delete", "cluster", "--name", name)
@@ -63,7 +63,7 @@ def _kind(product: Product, world: World, *words: str, config: object = None) ->
     }
     stdin = yaml.safe_dump(config) if config else None
     options = ["--config=-"] if config else []
-    world.shell.run([str(world.images.tool("kind")), *words, *options], env=environ, stdin=stdin, limit=300)
+    world.shell.run([str(world.images.find_tool("kind")), *words, *options], env=environ, stdin=stdin, limit=300)
 
 
 def _trust(world: World, source: str, target: str) -> None:

@@ -77,7 +77,7 @@ class Far:
         pair = identity.ensure_certificate("registry", likely)
         login = identity.ensure_htpasswd(USER, Secret(PASSWORD))
         files = {"htpasswd": login, "tls.crt": pair.certificate, "tls.key": pair.key}
-        image, kept = self.world.images.lock().registry_image, f"{self._filled.data}:/var/lib/registry"
+        image, kept = self.world.images.read_lock().registry_image, f"{self._filled.data}:/var/lib/registry"
         docker(self.world, "create", f"--name={box}", f"--network={self.name}", f"--volume={kept}", image)
         engine.copy_into(box, "/etc", make_tar("registry", files))
         engine.start_containers(box)

@@ -70,16 +70,16 @@ def hosts(product: Product) -> Iterator[Host]:
     world = product.world()
     source = world.images
     assert isinstance(source, Source)
-    arch, layouts, folder = world.config.architecture, source.layouts(), product.folder / "published"
-    with publishing.host(source.tool("crane")) as host:
+    arch, layouts, folder = world.config.architecture, source.list_layouts(), product.folder / "published"
+    with publishing.host(source.find_tool("crane")) as host:
         with hold_engine_while_needed(world):  # the environments before may have been its last users
             world.engine.ensure(lambda _: None)
-            node = saved(world, source.lock().node_image, folder / "node")
+            node = saved(world, source.read_lock().node_image, folder / "node")
             debian = saved(world, source.get_engine_image("base"), folder / "debian")
         made = {
             "node": node,
             "debian": debian,
-            "golang": source.seeds()["library/golang:1"],
+            "golang": source.list_seeds()["library/golang:1"],
             "pause": layouts["pause"],
             "kubectl": programs(source, folder / "kubectl", arch, "bin", go_kubernetes=["kubectl"]),
             "buildkit": programs(source, folder / "buildkit", arch, "usr/bin", go_buildkit=["buildkitd", "buildctl"]),
@@ -95,7 +95,7 @@ def hosts(product: Product) -> Iterator[Host]:
         released = {name: {arch: layouts[name]} for name in tekton_build.NAMES} | {
             DASHBOARD: {arch: layouts["go-echo"]}
         }
-        host.publish_release([*source.tekton(), *dashboard()], released)
+        host.publish_release([*source.list_tekton_objects(), *dashboard()], released)
         yield host
 
 
@@ -188,7 +188,7 @@ def machine(product: Product, apart: dict[str, str]) -> Machine:
 def test_an_engine_that_was_killed_comes_back_under_what_runs_in_it(machine: Machine) -> None:
     world, serving, starts = machine.world, machine.version(), machine.starts()
     assert len(starts) == 2
-    kept = world.open_registry().push(world.images.layouts()["pause"], "e2e/kept:1")
+    kept = world.open_registry().push(world.images.list_layouts()["pause"], "e2e/kept:1")
     machine.kill_engine()
     verdicts = machine.steps(code=1)
     assert verdicts.pop("engine") == "pending"

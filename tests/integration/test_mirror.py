@@ -140,16 +140,16 @@ class Supply(FakeImages):
         super().__init__(images=images, node_image=NODE, registry_image=REGISTRY)
         self.made = made | {SEED: make_layout(folder, "golang", b"go")}
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         return {name: layout for name, layout in self.made.items() if name != SEED}
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         return {SEED: self.made[SEED], "library/golang:1.26": self.made[SEED]}
 
-    def tekton(self) -> list[Any]:
+    def list_tekton_objects(self) -> list[Any]:
         return [{"kind": "Deployment"}]
 
-    def tool(self, name: str) -> Path:
+    def find_tool(self, name: str) -> Path:
         return find_binary(name)
 
 
@@ -159,7 +159,7 @@ class Source:
     def build(self, names: Sequence[str], line: object) -> None:
         assert list(names) == ["go-tools"]
 
-    def tool(self, name: str) -> Path:
+    def find_tool(self, name: str) -> Path:
         return find_binary(name)
 
 
@@ -227,15 +227,15 @@ def test_filled_once_and_read_back(tmp_path: Path, front: Front) -> None:
     assert {each for each in front.logins if each} <= {"Basic bWU6aHVzaA=="}
 
     mirrored, engine = supply(world, given, tmp_path / "elsewhere")
-    assert not mirrored.kept()
+    assert not mirrored.is_kept()
     line = FakeReport().step("images")
     mirrored.provide(line)
     assert mirrored.check().why == f"3 images, from 127.0.0.1:{front.port}/once"
-    assert mirrored.lock() == world.images.lock()
-    assert mirrored.tekton() == [{"kind": "Deployment"}]
+    assert mirrored.read_lock() == world.images.read_lock()
+    assert mirrored.list_tekton_objects() == [{"kind": "Deployment"}]
     assert engine.present == {NODE, REGISTRY}
-    for name, layout in {**mirrored.layouts(), **mirrored.seeds()}.items():
-        original = {**world.images.layouts(), **world.images.seeds()}[name]
+    for name, layout in {**mirrored.list_layouts(), **mirrored.list_seeds()}.items():
+        original = {**world.images.list_layouts(), **world.images.list_seeds()}[name]
         assert oci_layout.read_digest(layout) == oci_layout.read_digest(original)
     front.heard.clear()
     assert mirrored.check().why.startswith("3 images")
@@ -246,10 +246,10 @@ def test_what_is_missing_or_changed_is_named_and_pushed_again(tmp_path: Path, fr
     given = settings(front.port, "changed")
     world = world_of(tmp_path, given)
     fill(world, given)
-    images = world.images.lock().images
+    images = world.images.read_lock().images
     kube = f"kube:{images['kube'].digest.partition(':')[2][:12]}"
     with door(world, given).log_in() as registry:
-        registry.push(world.images.layouts()["pause"], kube)
+        registry.push(world.images.list_layouts()["pause"], kube)
     assert check(world, given) == {kube: "changed"}
     assert fill(world, given)["pushed"] == 1
     assert check(world, given) == {}
@@ -265,7 +265,7 @@ def test_what_another_version_filled_or_kept_is_no_mirror(
         fill(world, given)
         supply(world, given, cache)[0].provide(line)
     mirrored, _ = supply(world, given, cache)
-    assert not mirrored.kept()
+    assert not mirrored.is_kept()
     assert isinstance(mirrored.check(), Pending)
     with pytest.raises(UsageError, match="another version"):
         mirrored.provide(line)
@@ -322,10 +322,10 @@ def test_wrong_bytes_never_become_an_image(tmp_path: Path, front: Front) -> None
     with pytest.raises(BootstrapError):
         mirrored.provide(FakeReport().step("images"))
     assert engine.present == set()
-    assert not mirrored.kept()
+    assert not mirrored.is_kept()
     front.bend = None
     mirrored.provide(FakeReport().step("images"))
-    assert mirrored.kept()
+    assert mirrored.is_kept()
 
 
 def test_plain_http_only_if_said(tmp_path: Path, front: Front) -> None:
@@ -357,20 +357,20 @@ def test_for_a_cluster_elsewhere_no_image_is_fetched(tmp_path: Path, front: Fron
     world = world_of(tmp_path, given)
     fill(world, given)
     direct, engine = supply(world, given, tmp_path / "elsewhere", partial(DirectMirror, logs_in=logs_in))
-    assert not direct.kept()
+    assert not direct.is_kept()
     front.heard.clear()
     direct.provide(FakeReport().step("images"))
     assert not [each for each in front.heard if "/blobs/" in each and "/environment/" not in each]
     assert (engine.saved, engine.loaded) == ([], [])
     root = f"127.0.0.1:{front.port}/{given.folder}"
     assert direct.check().why == f"3 images, pulled from {root}"
-    lock, own = direct.lock(), world.images.lock()
+    lock, own = direct.read_lock(), world.images.read_lock()
     for name, image in lock.images.items():
         assert image.reference == f"{root}/{name}@{own.images[name].digest}"
     assert (lock.node_image, lock.registry_image) == ("", "")
     assert lock.pull_secret == ("registry-login" if logs_in else "")
     with pytest.raises(PreconditionError):
-        direct.layouts()
+        direct.list_layouts()
     world.config = Config(context="far", supply="mirror", mirror=given)
     world.images = cast(Any, direct)
     cast(Any, world).open_mirror = lambda: door(world, given)
@@ -439,7 +439,7 @@ def test_a_pull_that_is_cut_in_the_middle_of_a_blob_goes_on(tmp_path: Path, fron
         mirrored.provide(FakeReport().step("images"))
     mirrored.provide(FakeReport().step("images"))
     assert front.cut == []
-    assert mirrored.lock() == world.images.lock()
+    assert mirrored.read_lock() == world.images.read_lock()
     assert engine.present == {NODE, REGISTRY}
 
 
@@ -515,7 +515,7 @@ def test_a_full_disk_of_this_machine(tmp_path: Path, small: Path, front: Front) 
     with pytest.raises(PreconditionError, match="a disk is full"):
         mirrored.provide(FakeReport().step("images"))
     assert engine.present == set()
-    assert not mirrored.kept()
+    assert not mirrored.is_kept()
     assert [path for path in small.rglob("*") if path.is_file() and path.suffix == ".tar"] == []
 
 

@@ -78,7 +78,7 @@ def scene(tmp_path: Path, origin: Secured, target: Front, allowed: None) -> Scen
     given = settings(target.port, "team")
     world = world_of(tmp_path, given)
     there = MirrorSettings(registry=origin.address, folder="tekton", plain_http="off")
-    pushing = MirrorRegistry(cast(Any, world).shell, world.clock, cast(Supply, world.images).tool("crane"), there)
+    pushing = MirrorRegistry(cast(Any, world).shell, world.clock, cast(Supply, world.images).find_tool("crane"), there)
     digest = pushing.push(make_layout(tmp_path, "controller", os.urandom(5000)), "controller:v1")
     pushing.push(make_index(tmp_path / "index"), "tool:v2")
     scene = Scene(
@@ -136,7 +136,7 @@ def test_copied_rewritten_and_proved(scene: Scene, target: Front) -> None:
     assert found["a.yaml"] == f"image: {base}/{below}/tekton/controller@{digest}  # ours\n"
     [_, tool, pause] = yaml.safe_load(found["below/b.yml"])["args"]
     assert tool.startswith(f"{base}/{below}/tekton/tool@sha256:")
-    assert pause == f"-x={base}/pause@{scene.world.images.lock().images['pause'].digest}"
+    assert pause == f"-x={base}/pause@{scene.world.images.read_lock().images['pause'].digest}"
     assert scene.mirror(sync=False, check=True) == {"wrong": {}}
 
 
@@ -159,7 +159,10 @@ def test_all_platforms_or_those_that_are_wanted(scene: Scene, target: Front) -> 
     assert whole != small
     assert scene.mirror(platforms=("linux/arm64",))["copied"] == 0
     registry = MirrorRegistry(
-        cast(Any, scene.world).shell, scene.world.clock, cast(Supply, scene.world.images).tool("crane"), scene.given
+        cast(Any, scene.world).shell,
+        scene.world.clock,
+        cast(Supply, scene.world.images).find_tool("crane"),
+        scene.given,
     )
     assert platforms(registry.read_foreign_manifest(whole)) == ["amd64", "arm64"]
     assert platforms(registry.read_foreign_manifest(small)) == ["arm64"]

@@ -206,12 +206,12 @@ def test_locked_fetched_and_composed(tmp_path: Path, project: Path, host: Host, 
     assert isinstance(made.check(), Pending)
     made.provide(line)
     assert made.check() == Ready("18 images, from public registries, each as locked")
-    assert made.kept()
+    assert made.is_kept()
     assert set(built) == {"go-tools", "go-git-server", "go-echo-first"}, "nothing else is compiled"
-    assert made.kubernetes() == "v1.36.4"
+    assert made.read_kubernetes_version() == "v1.36.4"
     assert (made._get_program("go-buildkit", "buildctl")).read_bytes() == b"ctl"
-    assert set(made.seeds()) == {"library/golang:1", "library/golang:1.26"}
-    held = made.lock()
+    assert set(made.list_seeds()) == {"library/golang:1", "library/golang:1.26"}
+    held = made.read_lock()
     assert {"toolbox", "git-server", "buildkit", "go-echo", "pause", DASHBOARD} <= set(held.images)
     assert not any(image.in_node for image in held.images.values())
     assert {held.node_image, held.registry_image} <= cast(Any, world.engine).present
@@ -221,7 +221,7 @@ def test_locked_fetched_and_composed(tmp_path: Path, project: Path, host: Host, 
         assert held.images[name].size > 0
     assert public.images["pause"].platforms["amd64"] != public.images["pause"].platforms["arm64"]
 
-    text = json.dumps(made.tekton())
+    text = json.dumps(made.list_tekton_objects())
     assert "ghcr.io" not in text
     assert '"-entrypoint-image", "image.local/tekton-pipelines-entrypoint"' in text
     assert "-el-image=image.local/tekton-triggers-eventlistenersink" in text
@@ -288,7 +288,7 @@ def test_an_image_that_moved_stays_as_locked(tmp_path: Path, ready: Path, host: 
     try:
         made = supply(world)
         made.provide(FakeReport().step("images"))
-        assert made.lock().images["pause"].digest == locked.platforms["amd64"].digest
+        assert made.read_lock().images["pause"].digest == locked.platforms["amd64"].digest
         assert [each["name"] for each in lock(world)] == ["registry.k8s.io/pause:3.10.2"]
         assert upstream_lock.find_gaps(
             upstream_lock.read(made.lock_file), upstream_lock.read_wanted(ready), "arm64"
@@ -352,10 +352,10 @@ def test_wrong_bytes_never_become_an_image(tmp_path: Path, ready: Path, host: Ho
     made = supply(world)
     with pytest.raises(BootstrapError):
         made.provide(FakeReport().step("images"))
-    assert not made.kept()
+    assert not made.is_kept()
     host.bend = False
     made.provide(FakeReport().step("images"))
-    assert made.kept()
+    assert made.is_kept()
 
 
 def test_an_unknown_authority_is_explained(tmp_path: Path, project: Path, host: Host, built: list[str]) -> None:

@@ -205,19 +205,19 @@ class FakeImages:
             raise self.error
         return self.verdict
 
-    def kept(self) -> bool:
+    def is_kept(self) -> bool:
         return self.stored
 
-    def lock(self) -> Lock:
+    def read_lock(self) -> Lock:
         return Lock(self.images, self.node_image, self.registry_image, self.pull_secret, self.copied)
 
-    def kubernetes(self) -> str:
+    def read_kubernetes_version(self) -> str:
         return self.version
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         return {"library/golang:1": Path("/layouts/golang"), "library/golang:1.26": Path("/layouts/golang")}
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         return {name: Path(f"/layouts/{name}") for name in self.images}
 
 

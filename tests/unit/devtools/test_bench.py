@@ -99,16 +99,16 @@ def test_the_table_has_a_row_per_series() -> None:
 class Supply:
     """A supply that has everything, at made-up places."""
 
-    def lock(self) -> Any:
+    def read_lock(self) -> Any:
         return type("Lock", (), {"node_image": "node", "registry_image": "registry"})
 
-    def tool(self, name: str) -> Path:
+    def find_tool(self, name: str) -> Path:
         return Path("/tools") / name
 
     def get_program(self, part: str, program: str) -> Path:
         return Path("/store") / part / program
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         return {"library/golang:1": Path("/a"), "library/golang:1.26": Path("/b")}
 
 

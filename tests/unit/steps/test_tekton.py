@@ -57,7 +57,7 @@ class Images(FakeImages):
 
     released: list[Object]
 
-    def tekton(self) -> list[Object]:
+    def list_tekton_objects(self) -> list[Object]:
         return copy.deepcopy(self.released)
 
 
@@ -281,7 +281,7 @@ def test_they_are_told_also_when_the_images_are_not_built(world: StepWorld) -> N
     def unbuilt() -> list[Object]:
         raise PreconditionError("the images are not built yet")
 
-    images.tekton = unbuilt  # type: ignore[method-assign]
+    images.list_tekton_objects = unbuilt  # type: ignore[method-assign]
     plan = tekton.make_tekton_step().plan(world.open())
     assert len(plan.versions) == 2
     assert plan.unknown == "the images are not built yet"

@@ -43,7 +43,7 @@ def release(**more: Any) -> list[Object]:
 def world_with(tmp_path: Path, given: list[Object]) -> StepWorld:
     world = make(tmp_path, Config(supply="upstream"))
     world.images.images = {"pause": PAUSE, DASHBOARD: IMAGE}
-    cast(Any, world.images).tekton = lambda: given
+    cast(Any, world.images).list_tekton_objects = lambda: given
     return world
 
 

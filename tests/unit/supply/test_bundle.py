@@ -127,15 +127,15 @@ def test_everything_comes_back(tmp_path: Path, file: Path, layouts: dict[str, Pa
     bundle = supply(tmp_path, file)
     assert bundle.check() == Pending("a.tar is not unpacked yet")
     with pytest.raises(PreconditionError, match="not unpacked"):
-        bundle.tool("kind")
+        bundle.find_tool("kind")
     provide(bundle)
     assert bundle.check() == Ready("2 images, from a.tar")
-    assert bundle.lock().images["pause"] == description(layouts).images[0]
-    assert (bundle.lock().node_image, bundle.lock().registry_image) == ("node:1", "registry:1")
-    assert bundle.kubernetes() == "v1.36.3"
-    assert bundle.tekton() == [{"kind": "Deployment"}]
-    assert bundle.tool("crane").stat().st_mode & 0o111
-    for name, layout in {**bundle.layouts(), **bundle.seeds()}.items():
+    assert bundle.read_lock().images["pause"] == description(layouts).images[0]
+    assert (bundle.read_lock().node_image, bundle.read_lock().registry_image) == ("node:1", "registry:1")
+    assert bundle.read_kubernetes_version() == "v1.36.3"
+    assert bundle.list_tekton_objects() == [{"kind": "Deployment"}]
+    assert bundle.find_tool("crane").stat().st_mode & 0o111
+    for name, layout in {**bundle.list_layouts(), **bundle.list_seeds()}.items():
         original = layouts[name]
         assert oci_layout.read_descriptor(layout) == oci_layout.read_descriptor(original)
         assert sorted(path.name for path in (layout / "blobs/sha256").iterdir()) == sorted(
@@ -165,7 +165,7 @@ def test_what_another_supply_has_put_into_the_engine_is_not_loaded(tmp_path: Pat
     engine.present |= {"node:1", "registry:1"}
     provide(bundle)
     assert engine.loaded == []
-    assert bundle.kept()
+    assert bundle.is_kept()
 
 
 def test_what_an_earlier_command_has_loaded_is_not_trusted(tmp_path: Path, file: Path) -> None:
@@ -183,7 +183,7 @@ def test_an_engine_that_takes_nothing_ends_it(tmp_path: Path, file: Path) -> Non
     cast(Any, bundle)._engine.broken = True
     with pytest.raises(CommandError, match="docker load failed"):
         provide(bundle)
-    assert not bundle.kept()
+    assert not bundle.is_kept()
 
 
 def test_a_file_that_changes_later_is_not_loaded_from(tmp_path: Path, file: Path) -> None:
@@ -296,7 +296,7 @@ def test_another_file_than_was_written_is_refused_by_name(
     bundle = supply(tmp_path, file)
     with pytest.raises(UsageError, match=said):
         provide(bundle)
-    assert not bundle.kept()
+    assert not bundle.is_kept()
     assert not cast(Any, bundle)._engine.present & {"node:1", "registry:1"}
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
@@ -389,7 +389,7 @@ def test_one_that_does_not_fit(tmp_path: Path, file: Path, given: dict[str, Any]
     bundle = supply(tmp_path, file, **given)
     with pytest.raises(BootstrapError, match=said):
         provide(bundle)
-    assert not bundle.kept()
+    assert not bundle.is_kept()
 
 
 def test_where_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

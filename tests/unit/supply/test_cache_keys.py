@@ -262,7 +262,7 @@ def engine() -> FakeEngine:
 def complete(project: Path, engine: FakeEngine) -> Source:
     """Everything is built."""
     made = source(project, engine=engine)
-    for folder in (*made.layouts().values(), made._factory.get_layout("golang")):
+    for folder in (*made.list_layouts().values(), made._factory.get_layout("golang")):
         layout(folder, "a")
     (made._factory.get_folder("tekton") / "objects.json").write_text('[{"kind": "Deployment"}]')
     made._factory.get_folder("go-tools").mkdir(parents=True)
@@ -274,11 +274,11 @@ def test_everything_is_built(complete: Source) -> None:
     verdict = complete.check()
     assert isinstance(verdict, Ready)
     assert "images, built from source" in verdict.why
-    lock = complete.lock()
+    lock = complete.read_lock()
     assert lock.images["toolbox"].reference.startswith("registry.tekton.internal:5000/bootstrap/toolbox@sha256:aaa")
     assert "registry.k8s.io/pause:3.10.2" in lock.images["pause"].aliases
-    assert complete.tekton() == [{"kind": "Deployment"}]
-    assert set(complete.seeds()) == {"library/golang:1", "library/golang:1.26"}
+    assert complete.list_tekton_objects() == [{"kind": "Deployment"}]
+    assert set(complete.list_seeds()) == {"library/golang:1", "library/golang:1.26"}
 
 
 def test_what_was_found_complete_is_not_looked_at_again(complete: Source, engine: FakeEngine) -> None:
@@ -291,25 +291,25 @@ def test_nothing_is_built(project: Path) -> None:
     made = source(project)
     assert isinstance(made.check(), Pending)
     with pytest.raises(PreconditionError, match="not built"):
-        made.lock()
+        made.read_lock()
 
 
 def test_what_is_kept_is_told_without_an_engine(complete: Source, engine: FakeEngine) -> None:
     engine.images.clear()
-    assert complete.kept()
-    shutil.rmtree(complete.layouts()["pause"])
-    assert not complete.kept()
+    assert complete.is_kept()
+    shutil.rmtree(complete.list_layouts()["pause"])
+    assert not complete.is_kept()
 
 
 def test_a_layout_deleted_from_the_cache_is_made_again(complete: Source) -> None:
-    shutil.rmtree(complete.layouts()["pause"])
+    shutil.rmtree(complete.list_layouts()["pause"])
     assert isinstance(complete.check(), Pending)
 
 
 def test_a_node_image_that_holds_other_digests_is_another_one(
     project: Path, complete: Source, engine: FakeEngine
 ) -> None:
-    folder = complete.layouts()["pause"]
+    folder = complete.list_layouts()["pause"]
     shutil.rmtree(folder)
     layout(folder, "b")  # built again, and not the same to the bit
     assert isinstance(source(project, engine=engine).check(), Pending)
