@@ -27,7 +27,8 @@ from bootstrap.supply.bundle_file import (
     Description,
     Writer,
 )
-from bootstrap.supply.sbom import Component, Layer
+from bootstrap.supply.compiler import Compiler
+from bootstrap.supply.sbom import Component, ImageReader
 from bootstrap.supply.versions import read_versions
 from bootstrap.world import World
 from bootstrap.world.file_locks import hold_engine_while_needed
@@ -87,20 +88,34 @@ def _name_seeds(seeds: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _put_bill(
-    world: World, writer: Writer, line: StepLine, name: str, digest: str, parts: Callable[[], list[Component]]
+    world: World, writer: Writer, line: StepLine, name: str, digest: str, read: Callable[[], list[Component]]
 ) -> None:
-    """Write the bill of materials of an image, cached by digest: to read a whole image takes seconds.
+    """Write the bill of materials of an image: the one that came with it, or a new one.
 
-    digest: that of the image, or another name of its content.
+    New ones are kept by digest, because to read a whole image takes seconds. digest: that of the image, or another
+    name of its content.
     """
     line.show_cause(f"what is in {name}")
 
     def make(folder: Path) -> None:
-        (folder / "bill").write_bytes(sbom.make_document(name, digest, parts()))
+        (folder / "bill").write_bytes(sbom.make_document(name, digest, read()))
 
+    bill = world.images.find_bill(name)
+    if bill is None:
+        store = Store(world.paths.cache, world.clock)
+        key = compute_key(sbom.FORMAT, digest)
+        bill = store.put(f"sbom-{name}", key, make, lambda: line.show_cause("waiting")) / "bill"
+    writer.add(f"{BILLS}{name}.cdx.json", bill)
+
+
+def _read_programs(world: World, line: StepLine, folder: Path) -> str:
+    """The build information of the Go programs in `folder`, by the toolchain that everything is built with.
+
+    Where images are made it is there; only supply bundle needs none, and its file has the bills.
+    """
     store = Store(world.paths.cache, world.clock)
-    kept = store.put(f"sbom-{name}", compute_key(sbom.FORMAT, digest), make, lambda: line.show_cause("waiting"))
-    writer.add(f"{BILLS}{name}.cdx.json", kept / "bill")
+    compiler = Compiler(world.shell, store, project=world.project, arch=world.config.architecture)
+    return compiler.provide_go(line.show_cause).read_build_information(folder)
 
 
 def _write_bundle(world: World, file: Path, folder: Path) -> None:
@@ -113,12 +128,12 @@ def _write_bundle(world: World, file: Path, folder: Path) -> None:
         writer.add_layouts({**images.list_layouts(), **seeds})
         writer.put(TEKTON, json.dumps(images.list_tekton_objects()).encode())
         bill = functools.partial(_put_bill, world, writer, line)
-        read: dict[str, Layer] = {}
+        reader = ImageReader(functools.partial(_read_programs, world, line), folder)
         for name, layout in {**images.list_layouts(), **_name_seeds(seeds)}.items():
             bill(
                 name,
                 oci_layout.read_digest(layout),
-                functools.partial(sbom.read_layout, layout, read),
+                functools.partial(reader.read_layout, layout),
             )
         for name in PROGRAMS:
             writer.add(TOOLS + name, images.find_tool(name), 0o755)
@@ -132,7 +147,7 @@ def _write_bundle(world: World, file: Path, folder: Path) -> None:
             finally:
                 world.engine.remove_images(unproved)
             writer.add(f"{ENGINE}{name}.tar", archive)
-            bill(name, image.rpartition(":")[2], functools.partial(sbom.read_archive, archive))
+            bill(name, image.rpartition(":")[2], functools.partial(reader.read_archive, archive))
             archive.unlink()
         writer.close()
     line.end_ready(f"{len(lock.images)} images, {len(seeds)} seeds, 2 for the engine", changed=True)

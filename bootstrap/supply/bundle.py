@@ -14,7 +14,7 @@ from bootstrap.core.errors import CommandError, PreconditionError, UsageError
 from bootstrap.core.model import Lock, Object, Pending, Ready, Verdict
 from bootstrap.supply import bundle_file, oci_layout
 from bootstrap.supply.build_cache import Store, compute_key
-from bootstrap.supply.bundle_file import ARCHIVES, CHECKSUMS, ENGINE, TEKTON, TOOLS, UNPROVED, Description
+from bootstrap.supply.bundle_file import ARCHIVES, BILLS, CHECKSUMS, ENGINE, TEKTON, TOOLS, UNPROVED, Description
 from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.terminal import StepLine
 
@@ -106,6 +106,11 @@ class Bundle:
     def list_seeds(self) -> dict[str, Path]:
         """What the registry holds from the start: "library/golang:1" -> OCI layout folder."""
         return {name: bundle_file.get_layout(self._folder, name) for name in self._description.seeds}
+
+    def find_bill(self, name: str) -> Path | None:
+        """The bill of materials of an image in the bundle. name: that of its image, "node" or "registry"."""
+        path = self._folder / f"{BILLS}{name}.cdx.json"
+        return path if path.exists() else None
 
     # -- the file ----------------------------------------------------------------------------------
 

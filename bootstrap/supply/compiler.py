@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from bootstrap.supply import golang
 from bootstrap.supply.build_cache import Store
@@ -14,13 +17,18 @@ from bootstrap.world.shell import Shell
 Say = Callable[[str], None]
 
 
-class Compiler:
-    """pin: gives PyPI's Go, which is taken if the machine has none that is new enough. arch: that of the nodes."""
+def read_pin(project: Path) -> golang.Pin:
+    """PyPI's Go, as images/versions.yaml pins it."""
+    pin: dict[str, Any] = yaml.safe_load((project / "images/versions.yaml").read_text())["go"]
+    return golang.Pin(pin["package"], pin["version"], tuple(pin["sha256"]))
 
-    def __init__(self, shell: Shell, store: Store, pin: Callable[[], golang.Pin], *, project: Path, arch: str) -> None:
+
+class Compiler:
+    """The machine's Go, or PyPI's if that is not new enough. project: the checkout. arch: that of the nodes."""
+
+    def __init__(self, shell: Shell, store: Store, *, project: Path, arch: str) -> None:
         self._shell = shell
         self._store = store
-        self._pin = pin
         self._project = project
         self._arch = arch
 
@@ -31,7 +39,7 @@ class Compiler:
         found = golang.find_toolchain(self._shell, ("go", "/usr/local/go/bin/go"), wanted)
         if found:
             return found
-        version = self._pin().version
+        version = read_pin(self._project).version
         return golang.Toolchain(
             self._store.get_path("go-toolchain", version) / "go/bin/go", golang.parse_version(version)
         )
@@ -48,7 +56,7 @@ class Compiler:
         """The toolchain, ready to run; fetched first if this machine has none. Raises PreconditionError."""
         toolchain = self.toolchain
         if not toolchain.go.exists():
-            toolchain = golang.fetch_toolchain(self._shell, self._store, self._pin(), say)
+            toolchain = golang.fetch_toolchain(self._shell, self._store, read_pin(self._project), say)
         return golang.Go(self._shell, toolchain, self._store.root, self._arch)
 
     def download(self, part: GoPart, say: Say) -> None:

@@ -190,6 +190,14 @@ class Go:
         argv = [str(self.toolchain.go), "list", "-export", "-deps", "-v", '-f={{""}}', *packages]
         self._shell.run(argv, env=self.make_environment(), cwd=module, limit=BUILD_LIMIT, on_line=count_packages(say))
 
+    def read_build_information(self, folder: Path) -> str:
+        """The build information of each Go program in `folder`, a JSON document for each; other programs have none.
+
+        Go has the flag since 1.25, which is older than what any go.mod here requires. Raises CommandError.
+        """
+        argv = [str(self.toolchain.go), "version", "-m", "-json", str(folder)]
+        return self._shell.run(argv, env=self.make_environment(), limit=300).stdout
+
     def find_module_folder(self, module: Path, name: str) -> Path:
         """The folder with the sources of the dependency `name`; they are downloaded if they are not there.
 

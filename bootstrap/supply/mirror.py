@@ -156,6 +156,10 @@ class Mirror:
             for seed, digest in self._pairs
         }
 
+    def find_bill(self, _: str) -> Path | None:
+        """None: its images come without bills of materials."""
+        return None
+
     # -- what is here ------------------------------------------------------------------------------
 
     @property

@@ -1,16 +1,18 @@
 """Bills of materials: what is in an image, as CycloneDX JSON.
 
-Three kinds of parts are found: Debian packages (dpkg's status file), Go modules (the build information that the linker
-puts into every program, as runtime/debug and debug/buildinfo of Go's library describe it), Python packages (METADATA).
+Three kinds of components are found: Debian packages (dpkg's status file), Go modules (the build information that the
+linker puts into every program, as `go version -m -json` prints it), Python packages (METADATA).
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import tarfile
+import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,9 +24,7 @@ FORMAT = "1"
 STATUS = "var/lib/dpkg/status"
 SCHEME = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 """The URL name space of RFC 4122: the same image has the same serial number."""
-_MAGIC = b"\xff Go buildinf:"
-_INLINE, _HEADER, _SENTINEL = 2, 32, 16
-"""Of the build information: flag of strings that stand there themselves, what is before them, frame of the modules."""
+_ELF = b"\x7fELF"
 _METADATA = re.compile(r"(?:.*/)?[^/]+\.dist-info/METADATA")
 _FIELD = re.compile(r"^([A-Za-z-]+): (.*)$", re.MULTILINE)
 
@@ -50,23 +50,57 @@ class Layer:
     others: frozenset[Component]
 
 
-def read_layout(layout: Path, read: dict[str, Layer]) -> list[Component]:
-    """The components of the image of an OCI layout. read: layers by digest, which images share; it is added to."""
-    blobs = layout / "blobs/sha256"
-    manifest = json.loads((blobs / _get_hex(oci_layout.read_descriptor(layout))).read_bytes())
-    digests = [_get_hex(each) for each in manifest["layers"]]
-    for digest in digests:
-        if digest not in read:
-            with (blobs / digest).open("rb") as stream:
-                read[digest] = _read_layer(stream)
-    return _merge_layers(read[digest] for digest in digests)
+ReadPrograms = Callable[[Path], str]
+"""Gives the build information of the Go programs in a folder, as `Go.read_build_information` does."""
 
 
-def read_archive(archive: Path) -> list[Component]:
-    """The components of the image in an archive of `docker save`."""
-    with tarfile.open(archive) as tar:
-        names = json.loads(_open_member(tar, "manifest.json").read())[0]["Layers"]
-        return _merge_layers(_read_layer(_open_member(tar, name)) for name in names)
+class ImageReader:
+    """Finds the components of images; layers that several images share are read once.
+
+    folder: for copies of programs, a layer at a time.
+    """
+
+    def __init__(self, read_programs: ReadPrograms, folder: Path) -> None:
+        self._read_programs = read_programs
+        self._folder = folder
+        self._layers: dict[str, Layer] = {}
+
+    def read_layout(self, layout: Path) -> list[Component]:
+        """The components of the image of an OCI layout. Raises CommandError."""
+        blobs = layout / "blobs/sha256"
+        manifest = json.loads((blobs / _get_hex(oci_layout.read_descriptor(layout))).read_bytes())
+        digests = [_get_hex(each) for each in manifest["layers"]]
+        for digest in digests:
+            if digest not in self._layers:
+                with (blobs / digest).open("rb") as stream:
+                    self._layers[digest] = self._read_layer(stream)
+        return _merge_layers(self._layers[digest] for digest in digests)
+
+    def read_archive(self, archive: Path) -> list[Component]:
+        """The components of the image in an archive of `docker save`. Raises CommandError."""
+        with tarfile.open(archive) as tar:
+            names = json.loads(_open_member(tar, "manifest.json").read())[0]["Layers"]
+            return _merge_layers(self._read_layer(_open_member(tar, name)) for name in names)
+
+    def _read_layer(self, stream: IO[bytes]) -> Layer:
+        packages: tuple[Component, ...] | None = None
+        others: set[Component] = set()
+        with (
+            tempfile.TemporaryDirectory(dir=self._folder) as folder,
+            tarfile.open(fileobj=stream, mode="r:*") as tar,
+        ):
+            for number, member in enumerate(tar):
+                if not member.isreg():
+                    continue
+                if member.name.removeprefix("./") == STATUS:
+                    packages = tuple(parse_dpkg_status(_read_text(tar, member)))
+                elif _METADATA.fullmatch(member.name):
+                    others |= set(parse_python_metadata(_read_text(tar, member)))
+                elif member.mode & 0o111:
+                    _copy_program(tar, member, Path(folder) / str(number))
+            if any(Path(folder).iterdir()):
+                others |= set(parse_build_information(self._read_programs(Path(folder))))
+        return Layer(packages, frozenset(others))
 
 
 def make_document(name: str, digest: str, parts: Iterable[Component]) -> bytes:
@@ -101,22 +135,6 @@ def make_document(name: str, digest: str, parts: Iterable[Component]) -> bytes:
     return json.dumps(told, indent=1).encode()
 
 
-def _read_layer(stream: IO[bytes]) -> Layer:
-    packages: tuple[Component, ...] | None = None
-    others: set[Component] = set()
-    with tarfile.open(fileobj=stream, mode="r:*") as tar:
-        for member in tar:
-            if not member.isreg():
-                continue
-            if member.name.removeprefix("./") == STATUS:
-                packages = tuple(parse_dpkg_status(_read_text(tar, member)))
-            elif _METADATA.fullmatch(member.name):
-                others |= set(parse_python_metadata(_read_text(tar, member)))
-            elif member.mode & 0o111 and member.size > _HEADER:
-                others |= set(_program(tar, member))
-    return Layer(packages, frozenset(others))
-
-
 def _merge_layers(layers: Iterable[Layer]) -> list[Component]:
     """Of the status file the last layer's counts; of programs and Python packages those of all layers."""
     packages: tuple[Component, ...] = ()
@@ -142,51 +160,30 @@ def parse_python_metadata(metadata: str) -> Iterator[Component]:
         yield Component("pypi", fields["Name"].lower().replace("_", "-"), fields.get("Version", ""))
 
 
-def go(program: bytes) -> Iterator[Component]:
-    """The toolchain, the main module and all that are compiled in; nothing for a program that is not Go's."""
-    start = program.find(_MAGIC)
-    while start >= 0:
-        found = _build_information(program[start : start + (1 << 20)])
-        if found:
-            yield from found
-            return
-        start = program.find(_MAGIC, start + 1)  # a program that reads such information has the magic in its data
+def parse_build_information(text: str) -> Iterator[Component]:
+    """Of each program the toolchain, the main module and all that are compiled in; a replaced one by its replacement.
+
+    text: a JSON document for each program, as runtime/debug.BuildInfo of Go's library describes it.
+    """
+    decoder, rest = json.JSONDecoder(), text.lstrip()
+    while rest:
+        found, end = decoder.raw_decode(rest)
+        rest = rest[end:].lstrip()
+        yield Component("golang", "stdlib", found["GoVersion"].removeprefix("go").split()[0])
+        for each in ([found["Main"]] if found.get("Main") else []) + (found.get("Deps") or []):
+            module = each.get("Replace") or each
+            version = module.get("Version", "")
+            yield Component("golang", module["Path"], "" if version == "(devel)" else version)
 
 
-def _build_information(data: bytes) -> list[Component]:
-    if len(data) < _HEADER or not data[len(_MAGIC) + 1] & _INLINE:
-        return []
-    version, rest = _string(data[_HEADER:])
-    modules, _ = _string(rest)
-    if not version.startswith(b"go"):
-        return []
-    found = [Component("golang", "stdlib", version.decode(errors="replace").removeprefix("go").split()[0])]
-    for line in modules[_SENTINEL:-_SENTINEL].decode(errors="replace").splitlines():
-        kind, *words = line.split("\t")
-        if kind == "=>" and found:  # in place of the one before
-            found.pop()
-        if kind in ("mod", "dep", "=>") and words:
-            number = words[1] if len(words) > 1 else ""
-            found.append(Component("golang", words[0], "" if number == "(devel)" else number))
-    return found
-
-
-def _string(data: bytes) -> tuple[bytes, bytes]:
-    """One whose length stands before it (a varint), and what follows it."""
-    length = shift = 0
-    for index, byte in enumerate(data[:10]):
-        length |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return data[index + 1 : index + 1 + length], data[index + 1 + length :]
-    return b"", b""
-
-
-def _program(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Component]:
+def _copy_program(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """Copy the member if it is a program in the format ELF."""
     source = tar.extractfile(member)
-    if source and source.read(4) == b"\x7fELF":
+    if source and source.read(len(_ELF)) == _ELF:
         source.seek(0)
-        yield from go(source.read())
+        with target.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+        target.chmod(0o755)
 
 
 def _read_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:

@@ -61,7 +61,7 @@ class Source:
         self._arch = arch
         self._cancel = cancel or Cancel()
         store = Store(cache, clock)
-        self._compiler = Compiler(shell, store, self._read_go_pin, project=project, arch=arch)
+        self._compiler = Compiler(shell, store, project=project, arch=arch)
         self._keys = Keys(project, arch, lambda: self._compiler.minor, self._list_special_inputs())
         self._factory = TaskFactory(engine, store, self._compute_key)
         self._contexts = Contexts(project, self.get_program)
@@ -131,6 +131,10 @@ class Source:
     def list_seeds(self) -> dict[str, Path]:
         """What the registry holds from the start: "library/golang:1" -> OCI layout folder."""
         return {f"library/golang:{tag}": self._factory.get_layout("golang") for tag in ("1", self._compiler.minor)}
+
+    def find_bill(self, _: str) -> Path | None:
+        """None: its images come without bills of materials."""
+        return None
 
     def provide_go(self, say: Say) -> golang.Go:
         """The toolchain that everything is built with, fetched first if this machine has none.
@@ -240,10 +244,6 @@ class Source:
     def _versions(self) -> dict[str, Any]:
         loaded: dict[str, Any] = yaml.safe_load((self._project / "images/versions.yaml").read_text())
         return loaded
-
-    def _read_go_pin(self) -> golang.Pin:
-        pin = self._versions["go"]
-        return golang.Pin(pin["package"], pin["version"], tuple(pin["sha256"]))
 
     # -- what each part is made of ----------------------------------------------------------------
 

@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bootstrap.core.cancel import Cancel
 from bootstrap.core.clock import Clock
 from bootstrap.core.constants import DEMO_APP, REPOSITORY
 from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.core.model import Lock, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.settings.config import UpstreamSettings
-from bootstrap.supply import build_scheduler, golang, oci_layout, rootfs, tekton_releases, upstream_lock
+from bootstrap.supply import build_scheduler, oci_layout, rootfs, tekton_releases, upstream_lock
 from bootstrap.supply.build_cache import Store
 from bootstrap.supply.build_catalog import ImagePart
 from bootstrap.supply.build_contexts import Contexts
@@ -94,7 +92,7 @@ class Upstream:
         self._arch = arch
         self._cancel = cancel or Cancel()
         self._store = Store(cache, clock)
-        self._compiler = Compiler(shell, self._store, self._read_go_pin, project=project, arch=arch)
+        self._compiler = Compiler(shell, self._store, project=project, arch=arch)
         self._keys = Keys(project, arch, lambda: self._compiler.minor, self._list_special_inputs())
         self._factory = TaskFactory(engine, self._store, self._compute_key, PREFIX)
         self._contexts = Contexts(project, self._get_program)
@@ -167,6 +165,10 @@ class Upstream:
         """What the registry holds from the start: "library/golang:1" -> OCI layout folder."""
         version = self.public.images["golang"].parsed.tag.partition("-")[0]
         return {f"library/golang:{tag}": self._get_fetched("golang") for tag in ("1", version)}
+
+    def find_bill(self, _: str) -> Path | None:
+        """None: its images come without bills of materials."""
+        return None
 
     # -- the lock --------------------------------------------------------------------------------
 
@@ -295,10 +297,6 @@ class Upstream:
 
     def _get_fetched(self, name: str) -> Path:
         return self._store.get_path(f"{PREFIX}image-{name}", make_tag(self._get_digest(name)))
-
-    def _read_go_pin(self) -> golang.Pin:
-        pin: dict[str, Any] = yaml.safe_load((self._project / "images/versions.yaml").read_text())["go"]
-        return golang.Pin(pin["package"], pin["version"], tuple(pin["sha256"]))
 
     # -- fetching and composing --------------------------------------------------------------------
 

@@ -47,3 +47,10 @@ class Images(Protocol):
     def list_seeds(self) -> dict[str, Path]:
         """What the environment's registry holds from the start: "library/golang:1" -> OCI layout folder."""
         ...
+
+    def find_bill(self, name: str) -> Path | None:
+        """The bill of materials that came with an image, as CycloneDX JSON; None where it has to be made.
+
+        name: that of the image or seed, "node" or "registry".
+        """
+        ...

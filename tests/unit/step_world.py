@@ -220,6 +220,9 @@ class FakeImages:
     def list_layouts(self) -> dict[str, Path]:
         return {name: Path(f"/layouts/{name}") for name in self.images}
 
+    def find_bill(self, _: str) -> Path | None:
+        return None
+
 
 @dataclass
 class FakeRegistry:

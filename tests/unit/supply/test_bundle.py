@@ -23,6 +23,7 @@ from bootstrap.supply.bundle import Bundle
 from bootstrap.supply.bundle_file import Description, Writer
 from bootstrap.world import World
 from tests.unit import step_world
+from tests.unit.fake_shell import FakeShell
 from tests.unit.fakes import FakeClock, FakeReport
 
 VERSIONS = {"kubernetes": "v1.36.3", "pipelines": "v1.9.0", "triggers": "v0.35.0"}
@@ -76,6 +77,7 @@ def file(tmp_path: Path, layouts: dict[str, Path]) -> Path:
         writer.put("bundle.json", description(layouts).dump())
         writer.add_layouts(layouts)
         writer.put("tekton.json", b'[{"kind": "Deployment"}]')
+        writer.put("sbom/pause.cdx.json", b"{}")
         for name in bundle_file.PROGRAMS:
             writer.add(f"tools/{name}", program, 0o755)
         for name in bundle_file.ARCHIVES:
@@ -135,6 +137,8 @@ def test_everything_comes_back(tmp_path: Path, file: Path, layouts: dict[str, Pa
     assert bundle.read_kubernetes_version() == "v1.36.3"
     assert bundle.list_tekton_objects() == [{"kind": "Deployment"}]
     assert bundle.find_tool("crane").stat().st_mode & 0o111
+    assert (bundle.find_bill("pause") or tmp_path / "none").read_bytes() == b"{}"
+    assert bundle.find_bill("toolbox") is None
     for name, layout in {**bundle.list_layouts(), **bundle.list_seeds()}.items():
         original = layouts[name]
         assert oci_layout.read_descriptor(layout) == oci_layout.read_descriptor(original)
@@ -434,3 +438,82 @@ def test_what_carries_images_leaves_no_engine_running_and_no_network_in_it(
         carry(world.open(), tmp_path)
     assert world.engine.networks == set()
     assert world.engine.calls[-1] == "stop_if_idle"
+
+
+class Images(step_world.FakeImages):
+    """A supply with a few small images. bill: the file that came with each of them."""
+
+    def __init__(self, layouts: dict[str, Path], bill: Path | None) -> None:
+        super().__init__(images={each.name: each for each in description(layouts).images})
+        self.made, self.bill = layouts, bill
+
+    def layouts(self) -> dict[str, Path]:
+        return {name: layout for name, layout in self.made.items() if name != SEED}
+
+    def seeds(self) -> dict[str, Path]:
+        return {SEED: self.made[SEED]}
+
+    def tekton(self) -> list[Any]:
+        return []
+
+    def tool(self, _: str) -> Path:
+        return self.made[SEED] / "index.json"
+
+    def find_bill(self, _: str) -> Path | None:
+        return self.bill
+
+
+class SavingEngine(step_world.FakeEngine):
+    """An engine whose images have a single layer with one program."""
+
+    def tag_image(self, image: str, name: str) -> None:
+        assert name == image + bundle_file.UNPROVED
+
+    def remove_images(self, *references: str) -> None:
+        assert all(each.endswith(bundle_file.UNPROVED) for each in references)
+
+    def save_image(self, _: str, archive: Path) -> None:
+        archive.write_bytes(tar({"manifest.json": b'[{"Layers": ["layer"]}]', "layer": tar({"kube": b"\x7fELF"})}))
+
+
+def tar(files: Members) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o755
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def write_bills(tmp_path: Path, shell: FakeShell, bill: Path | None) -> Members:
+    """The bills of materials in a bundle."""
+    layers = {name: make_layout(tmp_path / "made", name, tar({"etc/none": b""})) for name in ("pause", "golang")}
+    world = step_world.make(tmp_path)
+    world.images, world.engine = Images({"pause": layers["pause"], SEED: layers["golang"]}, bill), SavingEngine()
+    assert bundle.bundle(replace(world.open(), shell=cast(Any, shell)), output=str(tmp_path / "written.tar")) == 0
+    with tarfile.open(tmp_path / "written.tar") as written:
+        return {
+            each.name.removeprefix("sbom/"): cast(Any, written.extractfile(each)).read()
+            for each in written
+            if each.name.startswith("sbom/")
+        }
+
+
+def test_bills_are_made_with_the_toolchain(tmp_path: Path) -> None:
+    information = {"GoVersion": "go1.99.0", "Main": {"Path": "k8s.io/kubernetes", "Version": "v1.36.3"}}
+    go = tmp_path / "go"
+    go.touch()
+    answers = {f"{go} version": "go version go1.99.0 linux/amd64", f"{go} version -m -json": json.dumps(information)}
+    bills = write_bills(tmp_path, FakeShell(answers, {"go": str(go)}), None)
+    assert set(bills) == {f"{name}.cdx.json" for name in ("pause", "golang", "node", "registry")}
+    node = json.loads(bills["node.cdx.json"])
+    assert {each["name"] for each in node["components"]} == {"stdlib", "k8s.io/kubernetes"}
+    assert "components" not in json.loads(bills["pause.cdx.json"])
+
+
+def test_bills_that_came_with_the_images_are_passed_on(tmp_path: Path) -> None:
+    """Supply bundle has no toolchain, and needs none."""
+    bill = tmp_path / "bill"
+    bill.write_bytes(b"as it came")
+    assert set(write_bills(tmp_path, FakeShell(), bill).values()) == {b"as it came"}

@@ -201,6 +201,14 @@ def test_caches_are_our_own_and_modules_are_not_changed() -> None:
     assert environ["GOARCH"] == "arm64"
 
 
+def test_build_information_comes_from_the_toolchain() -> None:
+    shell = Compiler("{}")
+    assert go(shell).read_build_information(Path("/programs")) == "{}"
+    [(argv, environ, _)] = shell.ran
+    assert argv == ["/go/bin/go", "version", "-m", "-json", "/programs"]
+    assert environ["GOTOOLCHAIN"] == "local"
+
+
 def test_programs_called_as_their_packages_are_built_together(tmp_path: Path) -> None:
     shell = Compiler()
     (tmp_path / "kube").touch(mode=0o700)

@@ -7,11 +7,12 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bootstrap.supply import oci_layout, sbom
-from bootstrap.supply.sbom import Component
+from bootstrap.supply.sbom import Component, ImageReader
 from tests.unit.supply.test_bundle import make_layout
 
 STATUS = """\
@@ -26,12 +27,21 @@ Package: gone
 Status: deinstall ok config-files
 Version: 1
 """
-MODULES = (
-    "path\texample.test/app\nmod\texample.test/app\t(devel)\t\n"
-    "dep\tgolang.org/x/net\tv0.1.0\th1:x=\n"
-    "dep\texample.test/old\tv1.0.0\n=>\texample.test/new\tv2.0.0\th1:y=\n"
-    "build\t-compiler=gc\n"
-)
+PROGRAM = b"\x7fELF by Go"
+BUILD_INFORMATION: dict[str, Any] = {
+    "GoVersion": "go1.26.3",
+    "Path": "example.test/app",
+    "Main": {"Path": "example.test/app", "Version": "(devel)"},
+    "Deps": [
+        {"Path": "golang.org/x/net", "Version": "v0.1.0", "Sum": "h1:x="},
+        {
+            "Path": "example.test/old",
+            "Version": "v1.0.0",
+            "Replace": {"Path": "example.test/new", "Version": "v2.0.0", "Sum": "h1:y="},
+        },
+    ],
+    "Settings": [{"Key": "-compiler", "Value": "gc"}],
+}
 GO = [
     Component("golang", "stdlib", "1.26.3"),
     Component("golang", "example.test/app", ""),
@@ -40,18 +50,31 @@ GO = [
 ]
 
 
-def varint(number: int) -> bytes:
-    data = b""
-    while number >= 0x80:
-        data += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return data + bytes([number])
+class Toolchain:
+    """What `go version -m -json` prints of a folder. asked: how many programs were in each."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def read(self, folder: Path) -> str:
+        programs = list(folder.iterdir())
+        self.asked.append(len(programs))
+        assert all(each.stat().st_mode & 0o111 for each in programs), "Go passes over what cannot be run"
+        assert all(each.read_bytes().startswith(b"\x7fELF") for each in programs)
+        return "".join(
+            json.dumps(BUILD_INFORMATION, indent=1) + "\n" for each in programs if each.read_bytes() == PROGRAM
+        )
 
 
-def program(version: str = "go1.26.3", modules: str = MODULES) -> bytes:
-    framed = b"0" * 16 + modules.encode() + b"1" * 16
-    strings = b"".join(varint(len(text)) + text for text in (version.encode(), framed))
-    return b"\x7fELF" + b"\0" * 100 + b"\xff Go buildinf:\x08\x02" + b"\0" * 16 + strings + b"rest"
+@pytest.fixture
+def toolchain() -> Toolchain:
+    return Toolchain()
+
+
+@pytest.fixture
+def reader(tmp_path: Path, toolchain: Toolchain) -> ImageReader:
+    (tmp_path / "programs").mkdir()
+    return ImageReader(toolchain.read, tmp_path / "programs")
 
 
 def layer(files: dict[str, bytes]) -> bytes:
@@ -69,26 +92,16 @@ def test_debian_packages_that_are_installed() -> None:
 
 
 def test_go_modules_replaced_ones_as_what_replaces_them() -> None:
-    assert list(sbom.go(program())) == GO
-    assert list(sbom.go(program("go1.26.3 X:some"))) == GO
+    assert list(sbom.parse_build_information(json.dumps(BUILD_INFORMATION))) == GO
+    experiment = BUILD_INFORMATION | {"GoVersion": "go1.26.3 X:some"}
+    assert list(sbom.parse_build_information(json.dumps(experiment))) == GO
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x7fELF of C",
-        b"\xff Go buildinf:",
-        b"\xff Go buildinf:\x08\x00" + b"\0" * 40,
-        b"\xff Go buildinf:\x08\x02" + b"\0" * 16 + b"\xff" * 12,
-    ],
-)
-def test_programs_that_tell_nothing(data: bytes) -> None:
-    assert list(sbom.go(data)) == []
-
-
-def test_a_program_that_has_the_magic_among_its_data_before() -> None:
-    assert list(sbom.go(b"\xff Go buildinf:" + b"\0" * 200 + program())) == GO
+def test_go_modules_of_several_programs_and_of_none() -> None:
+    alone = {"GoVersion": "go1.26.3"}
+    text = f"{json.dumps(BUILD_INFORMATION, indent=1)}\n{json.dumps(alone, indent=1)}\n"
+    assert list(sbom.parse_build_information(text)) == [*GO, GO[0]]
+    assert list(sbom.parse_build_information("")) == []
 
 
 def test_python_packages() -> None:
@@ -101,7 +114,8 @@ def files() -> tuple[dict[str, bytes], dict[str, bytes]]:
     below = {"var/lib/dpkg/status": b"Package: old\nStatus: install ok installed\nVersion: 1\n"}
     above = {
         "var/lib/dpkg/status": STATUS.encode(),
-        "usr/bin/app": program(),
+        "usr/bin/app": PROGRAM,
+        "usr/bin/tool": b"\x7fELF by C",
         "usr/bin/script": b"#!/bin/sh" + b" " * 99,
     }
     return below, above
@@ -110,30 +124,33 @@ def files() -> tuple[dict[str, bytes], dict[str, bytes]]:
 FOUND = sorted([Component("deb", "git", "1:2.39.5-0+deb12u3", "amd64"), *GO])
 
 
-def test_of_a_layout_the_last_status_and_every_program(tmp_path: Path) -> None:
+def test_of_a_layout_the_last_status_and_every_program(
+    tmp_path: Path, reader: ImageReader, toolchain: Toolchain
+) -> None:
     below, above = files()
     layout = make_layout(tmp_path, "image", gzip.compress(layer(below)), layer(above))
-    assert sbom.read_layout(layout, {}) == FOUND
+    assert reader.read_layout(layout) == FOUND
+    assert toolchain.asked == [2], "programs of the second layer, scripts are none"
+    assert list((tmp_path / "programs").iterdir()) == []
 
 
-def test_a_layer_that_images_share_is_read_once(tmp_path: Path) -> None:
+def test_a_layer_that_images_share_is_read_once(tmp_path: Path, reader: ImageReader) -> None:
     below, above = files()
-    read: dict[str, sbom.Layer] = {}
     first = make_layout(tmp_path, "first", layer(below), layer(above))
-    second = make_layout(tmp_path, "second", layer(below), layer({"usr/bin/other": program()}))
-    sbom.read_layout(first, read)
-    shared = set(read) & {each.name for each in (second / "blobs/sha256").iterdir()}
-    assert len(shared) == 1
-    (second / "blobs/sha256" / shared.pop()).write_bytes(b"not to be read again")
-    assert sbom.read_layout(second, read) == sorted([Component("deb", "old", "1"), *GO])
+    second = make_layout(tmp_path, "second", layer(below), layer({"usr/bin/other": PROGRAM}))
+    reader.read_layout(first)
+    blobs = [{each.name for each in (layout / "blobs/sha256").iterdir()} for layout in (first, second)]
+    [shared] = blobs[0] & blobs[1]
+    (second / "blobs/sha256" / shared).write_bytes(b"not to be read again")
+    assert reader.read_layout(second) == sorted([Component("deb", "old", "1"), *GO])
 
 
-def test_of_an_archive_of_the_engine(tmp_path: Path) -> None:
+def test_of_an_archive_of_the_engine(tmp_path: Path, reader: ImageReader) -> None:
     below, above = files()
     manifest = json.dumps([{"Config": "c", "RepoTags": [], "Layers": ["1/layer.tar", "2/layer.tar"]}]).encode()
     members = {"manifest.json": manifest, "1/layer.tar": layer(below), "2/layer.tar": layer(above)}
     (tmp_path / "node.tar").write_bytes(layer(members))
-    assert sbom.read_archive(tmp_path / "node.tar") == FOUND
+    assert reader.read_archive(tmp_path / "node.tar") == FOUND
 
 
 def test_the_document_is_cyclonedx_and_the_same_each_time() -> None:
@@ -152,7 +169,8 @@ def test_the_document_is_cyclonedx_and_the_same_each_time() -> None:
     assert len(image["dependsOn"]) == len(FOUND)
 
 
-def test_an_empty_image_has_an_empty_bill(tmp_path: Path) -> None:
+def test_an_empty_image_has_an_empty_bill(tmp_path: Path, reader: ImageReader, toolchain: Toolchain) -> None:
     layout = make_layout(tmp_path, "image", layer({}))
-    assert sbom.read_layout(layout, {}) == []
-    assert json.loads(sbom.make_document("image", str(oci_layout.read_descriptor(layout)["digest"]), []))["metadata"]
+    assert reader.read_layout(layout) == []
+    assert toolchain.asked == []
+    assert json.loads(sbom.make_document("image", oci_layout.read_digest(layout), []))["metadata"]
