@@ -21,7 +21,7 @@ from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at, judge, label
 from bootstrap.settings import registry_endpoint
-from bootstrap.steps.credentials import make_pull_secrets, ensure_server_certificate
+from bootstrap.steps.credentials import ensure_server_certificate, make_pull_secrets
 from bootstrap.steps.manifest_step import Keep, Key, ManifestStep, render
 from bootstrap.steps.trusted_cas import read_trusted_cas
 from bootstrap.world import World, probe
