@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bootstrap.core import constants
 from bootstrap.core.model import Object, Pending, Ready, Verdict
-from bootstrap.incluster import token_renewal
+from bootstrap.incluster import token_claims
 from bootstrap.objects import kubeconfig
 from bootstrap.objects.manifests import is_ours
 from bootstrap.objects.readiness import at
@@ -46,7 +46,7 @@ class TargetStep:
         left = found.expires - time.time()
         if left < (found.expires - found.issued) * RENEW_AT:  # the server may have granted less than was asked for
             return Pending(f"its token ends in {max(0.0, left / 3600):.0f} h")
-        failed = describe_last_failure(world, token_renewal.CRON_JOB)
+        failed = describe_last_failure(world, token_claims.CRON_JOB)
         may = f"may deploy to namespace {found.namespace}, for {left / 86400:.0f} days"
         return Ready(may + (f"; {failed}" if failed else ""))
 
@@ -55,7 +55,7 @@ class TargetStep:
         target = world.config.target
         token = world.target.request_token(target.namespace, ACCOUNT, target.token_hours * 3600)
         document = kubeconfig.make_with_token(find_server(world), _find_ca(world), token, namespace=target.namespace)
-        world.kube.apply([make_secret(SECRET, constants.RUNS, {token_renewal.KEY: json.dumps(document)})])
+        world.kube.apply([make_secret(SECRET, constants.RUNS, {token_claims.KEY: json.dumps(document)})])
 
     def undo(self, world: World) -> None:
         """Delete the Secret, if it carries our label."""
@@ -81,9 +81,9 @@ class Contents:
 def read_contents(live: Object) -> Contents:
     """What the Secret's kubeconfig says. Of a Secret without valid JSON all fields are empty, so it is written anew."""
     try:
-        document = json.loads(base64.b64decode(live["data"][token_renewal.KEY]))
+        document = json.loads(base64.b64decode(live["data"][token_claims.KEY]))
         link = document["contexts"][0]["context"]
-        claims = token_renewal.read_claims(document["users"][0]["user"]["token"])
+        claims = token_claims.read_claims(document["users"][0]["user"]["token"])
         return Contents(
             server=document["clusters"][0]["cluster"]["server"],
             namespace=link["namespace"],

@@ -15,7 +15,7 @@ from pathlib import Path
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Object, Pending, Ready, Verdict
-from bootstrap.incluster import token_renewal
+from bootstrap.incluster import token_claims
 from bootstrap.objects import proxy_env
 from bootstrap.objects.apply_plan import Plan
 from bootstrap.objects.patches import Patch, Select, put
@@ -128,7 +128,7 @@ def render_pipeline(world: World) -> list[Object]:
     patches = proxy_env.make_patches(world.config.proxy, *outside)
     if world.config.target.token_hours >= HOURLY_FROM:
         hourly = put("spec", "schedule", value="37 * * * *")
-        patches.append(Patch(Select("CronJob", token_renewal.CRON_JOB), hourly))
+        patches.append(Patch(Select("CronJob", token_claims.CRON_JOB), hourly))
     return _render_folder(world, "pipeline", patches)
 
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure
-from bootstrap.incluster.token_renewal import Claims, TokenRenewal, is_due, read_claims
+from bootstrap.incluster.token_claims import Claims, is_due, read_claims
+from bootstrap.incluster.token_renewal import TokenRenewal
 
 Object = dict[str, Any]
 NOW = 1_800_000_000.0

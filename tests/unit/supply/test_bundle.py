@@ -447,16 +447,16 @@ class Images(step_world.FakeImages):
         super().__init__(images={each.name: each for each in description(layouts).images})
         self.made, self.bill = layouts, bill
 
-    def layouts(self) -> dict[str, Path]:
+    def list_layouts(self) -> dict[str, Path]:
         return {name: layout for name, layout in self.made.items() if name != SEED}
 
-    def seeds(self) -> dict[str, Path]:
+    def list_seeds(self) -> dict[str, Path]:
         return {SEED: self.made[SEED]}
 
-    def tekton(self) -> list[Any]:
+    def list_tekton_objects(self) -> list[Any]:
         return []
 
-    def tool(self, _: str) -> Path:
+    def find_tool(self, _: str) -> Path:
         return self.made[SEED] / "index.json"
 
     def find_bill(self, _: str) -> Path | None:

@@ -158,7 +158,7 @@ AS_EVER = {
     "toolbox": "a0249dcdde6e6284",
     "golang": "708de780ddf1231c",
     "tekton": "5d07c8c8163b8300",
-    "node": "0fa7bff036e6c74a",
+    "node": "2e9a5b5b43517927",
 }
 """Keys of a project that never changes. Whoever changes one of them makes every user build all of it anew."""
 
