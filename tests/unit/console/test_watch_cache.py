@@ -31,7 +31,7 @@ def cache(kube: FakeKube) -> Iterator[WatchCache]:
     cache.close()
 
 
-def until(true: Callable[[], Any], limit: float = 5) -> None:
+def until(true: Callable[[], Any], limit: float = 60) -> None:
     end = time.monotonic() + limit
     while not true():
         assert time.monotonic() < end, "it did not come true"
@@ -129,7 +129,7 @@ def test_the_cache_is_settled_once_the_runs_are_there_and_not_before(kube: FakeK
     cache = WatchCache(lambda: cast(Any, kube), lambda: cast(Any, kube), "demo", "go-echo")
     assert not cache.settled.is_set()
     cache.start()
-    assert cache.settled.wait(5)
+    assert cache.settled.wait(60)
     assert len(cache.list_runs()) == 6
     cache.close()
 
@@ -140,7 +140,7 @@ def test_a_cluster_that_cannot_be_read_keeps_nobody_waiting() -> None:
 
     cache = WatchCache(refuse, refuse, "demo", "go-echo")
     cache.start()
-    assert cache.settled.wait(5)
+    assert cache.settled.wait(60)
     assert (cache.synced, cache.lost) == (False, "connection refused")
     cache.close()
 
@@ -150,7 +150,7 @@ def test_the_runs_are_read_before_all_else(kube: FakeKube, monkeypatch: pytest.M
 
     def held(api_version: str, kind: str, *words: str, **options: Any) -> Any:
         if kind == "PipelineRun":
-            let.wait(5)
+            let.wait(60)
         return follow(api_version, kind, *words, **options)
 
     monkeypatch.setattr(kube, "follow", held)
