@@ -9,11 +9,12 @@ from pathlib import Path
 
 import yaml
 
+from bootstrap.core import untrusted
 from bootstrap.core.errors import BootstrapError, CommandError, Fault, NotFound, UsageError
 from bootstrap.core.text import format_duration
 from bootstrap.objects import image_refs, image_rewrite
 from bootstrap.objects.image_refs import parse_reference
-from bootstrap.objects.manifests import get_part, sort_by_need
+from bootstrap.objects.manifests import MAX_OUTSIDE_BYTES, get_part, sort_by_need
 from bootstrap.objects.patches import apply_patches
 from bootstrap.steps.tekton import make_shell_image_patches
 from bootstrap.supply import oci_layout
@@ -49,9 +50,10 @@ def read_manifests(folder: Path) -> dict[str, str]:
     """Path below `folder` -> text, of every manifest. Raises UsageError with every file that cannot be read."""
     texts: dict[str, str] = {}
     faults: list[Fault] = []
-    for file in sorted(each for each in folder.rglob("*") if each.suffix in SUFFIXES and each.is_file()):
+    for file in sorted(each for each in folder.rglob("*") if each.suffix in SUFFIXES and not each.is_dir()):
         try:
-            texts[str(file.relative_to(folder))] = file.read_bytes().decode()  # as it is: no line ending is changed
+            content = untrusted.read_file(file, MAX_OUTSIDE_BYTES).decode()  # as it is: no line ending is changed
+            texts[str(file.relative_to(folder))] = content
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(str(file), 0, f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"))
     if faults:

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from bootstrap.core import untrusted
 from bootstrap.core.errors import Fault, UsageError
 from bootstrap.objects.image_refs import ImagePlace, find_places
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Path = tuple[str | int, ...]
 
 
@@ -37,7 +37,7 @@ def rewrite(text: str, new: Mapping[str, str], where: str) -> str:
     that comes from another place by a merge key.
     """
     todo = [place for place in find_references(text, where) if new.get(place.text, place.text) != place.text]
-    roots = list(yaml.compose_all(text, Loader=_LOADER))
+    roots = list(yaml.compose_all(text, Loader=untrusted.get_safe_loader()))
     spans: dict[tuple[int, int], dict[str, str]] = {}
     for place in todo:
         node = _find_node(roots, place.path)
@@ -61,13 +61,7 @@ def replace_references(text: str, pairs: Mapping[str, str]) -> str:
 
 def _load_documents(text: str, where: str) -> list[Any]:
     """The values of all documents. Raises UsageError with the line."""
-    try:
-        return list(yaml.load_all(text, Loader=_LOADER))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise _make_error(where, line, str(error.problem)) from None
-    except (yaml.YAMLError, ValueError) as error:  # a character that YAML does not allow, a date that is none
-        raise _make_error(where, 0, str(error).splitlines()[0]) from None
+    return untrusted.load_yaml(text, where)
 
 
 def _find_in_document(document: Any) -> Iterable[ImagePlace]:
@@ -110,7 +104,3 @@ def _replace_in_values(documents: list[Any], todo: Iterable[ImagePlace], new: Ma
 def _make_refusal(where: str, reference: str) -> UsageError:
     message = f"{reference} cannot be replaced where it stands"
     return UsageError(f"{where}: {message}", faults=[Fault(where, 0, message)])
-
-
-def _make_error(where: str, line: int, text: str) -> UsageError:
-    return UsageError(f"{where}: 1 fault", faults=[Fault(where, line, text)])

@@ -72,7 +72,7 @@ def read_template(project: Path, config: Config) -> Object:
         run_spec.fill(run, config, "", "")
         return {**run, "metadata": {"namespace": constants.RUNS}}
     hint = f"poll.template: such as {run_spec.MANIFEST}"
-    found = manifests.load(project / file)
+    found = manifests.load_outside(project / file)
     if [each["kind"] for each in found] != ["PipelineRun"]:
         raise UsageError(f"{file} is not one PipelineRun", hint=hint)
     [run] = found

@@ -61,7 +61,7 @@ class World:
     @property
     def kubeconfig(self) -> Path:
         """The file that every call of ours names: our own copy, or the user's for a cluster of theirs."""
-        from bootstrap.objects.kubeconfig import locate
+        from bootstrap.objects.kubeconfig_files import locate
 
         return locate(self.config.context) if self.config.context else self.paths.env / "kubeconfig"
 
@@ -76,25 +76,26 @@ class World:
 
     @cached_property
     def kube(self) -> Kube:
+        from bootstrap.objects.kubeconfig_files import list_files
         from bootstrap.world.kube.client import Kube
 
-        return Kube(self.kubeconfig, self.context)
+        files = list_files() if self.config.context else ()
+        return Kube(self.kubeconfig, self.context, files)
 
     @cached_property
     def target(self) -> Kube:
         """The cluster that the pipeline deploys to: this one, unless the settings name another."""
         from bootstrap.objects.kubeconfig import read_current_context
+        from bootstrap.objects.kubeconfig_files import read_files
         from bootstrap.world.kube.client import Kube
 
         settings = self.config.target
         if not settings.kubeconfig:
             return self.kube
         path = self.project / Path(settings.kubeconfig).expanduser()
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError):
-            raise PreconditionError(f"target.kubeconfig: {path} cannot be read") from None
-        return Kube(path, settings.context or read_current_context(text, source=str(path)))
+        if not path.exists():
+            raise PreconditionError(f"target.kubeconfig: there is no file {path}")
+        return Kube(path, settings.context or read_current_context(read_files([path]), source=str(path)))
 
     @cached_property
     def kind(self) -> Kind:

@@ -263,6 +263,10 @@ class FakeKube:
     patched: list[tuple[str, Object]] = field(default_factory=list)
     groups: frozenset[str] = frozenset()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.kubeconfig,)
+
     def put(self, *objects: Object) -> None:
         for each in objects:
             metadata = each["metadata"]
