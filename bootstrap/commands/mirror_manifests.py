@@ -68,9 +68,15 @@ def list_references(texts: Mapping[str, str]) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for where, text in texts.items():
         for place in image_rewrite.find_references(text, where):
-            if "$(" not in place.text and "{{" not in place.text:
+            if not place.left and "$(" not in place.text and "{{" not in place.text:
                 found[place.text] = found.get(place.text, False) or place.sure
     return found
+
+
+def list_left(texts: Mapping[str, str]) -> dict[str, str]:
+    """Every reference of those manifests that cannot be replaced -> why. Raises UsageError."""
+    places = (place for where, text in texts.items() for place in image_rewrite.find_references(text, where))
+    return {place.text: place.left for place in places if place.left}
 
 
 def has_own_images(folder: Path) -> bool:
@@ -123,9 +129,12 @@ def sync(
         _pull(world, registry, found)
     for reference, why in left.items():
         world.report.warn(f"{reference} is left as it is, for it may be no image to pull: {why}")
+    unchanged = list_left(texts)
+    for reference, why in unchanged.items():
+        world.report.warn(f"{reference} is left as it is, and not copied: {why}")
     if as_json:
         new = {image.reference: _make_replacements(registry, image) for image in found}
-        world.report.json({"images": new, "copied": len(todo), "left": sorted(left)})
+        world.report.json({"images": new, "copied": len(todo), "left": sorted({*left, *unchanged})})
     elif destination:
         seconds = format_duration(world.clock.now() - start)
         world.report.line(f"{len(todo)} of {len(found)} images copied, {len(texts)} files rewritten, in {seconds}")

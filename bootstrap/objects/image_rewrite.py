@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -24,7 +25,7 @@ def find_references(text: str, where: str) -> list[ImagePlace]:
     Raises UsageError for other texts.
     """
     return [
-        ImagePlace((index, *place.path), place.text, place.sure)
+        replace(place, path=(index, *place.path))
         for index, document in enumerate(_load_documents(text, where))
         for place in _find_in_document(document)
     ]
@@ -36,7 +37,8 @@ def rewrite(text: str, new: Mapping[str, str], where: str) -> str:
     Raises UsageError where that cannot be done in place: a value that is folded in the middle of a reference, or one
     that comes from another place by a merge key.
     """
-    todo = [place for place in find_references(text, where) if new.get(place.text, place.text) != place.text]
+    found = [place for place in find_references(text, where) if not place.left]
+    todo = [place for place in found if new.get(place.text, place.text) != place.text]
     roots = list(yaml.compose_all(text, Loader=untrusted.get_safe_loader()))
     spans: dict[tuple[int, int], dict[str, str]] = {}
     for place in todo:
@@ -71,7 +73,7 @@ def _find_in_document(document: Any) -> Iterable[ImagePlace]:
         yield from find_places(document)
         return
     for index, item in enumerate(items):
-        yield from (ImagePlace(("items", index, *place.path), place.text, place.sure) for place in find_places(item))
+        yield from (replace(place, path=("items", index, *place.path)) for place in find_places(item))
 
 
 def _find_node(roots: list[Any], path: Path) -> yaml.ScalarNode | None:
