@@ -35,7 +35,7 @@ def up(world: World, *, dry_run: bool = False) -> int:
     check_clusters(world)
     todo = graph.list_steps(world)
     if dry_run:
-        return _show_dry_run(world, todo)
+        return _show_dry_run(world.for_looking(renews=True), todo)
     if world.supply_why.startswith("auto"):
         world.report.line(f"supply {world.config.supply} ({world.supply_why})")
     if not world.config.elsewhere:

@@ -61,15 +61,17 @@ def issue_certificate(authority: KeyPair, name: str, hosts: Iterable[str], now: 
     return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _to_pem(key))
 
 
-def is_current(pair: KeyPair, authority: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
-    """Whether the certificate is this authority's, fits its key, names these hosts and has RENEW_DAYS left."""
+def is_current(
+    pair: KeyPair, authority: bytes, hosts: Iterable[str], now: datetime.datetime, *, days: int = RENEW_DAYS
+) -> bool:
+    """Whether the certificate is this authority's, fits its key, names these hosts and has so many days left."""
     try:
         leaf, ca = x509.load_pem_x509_certificate(pair.certificate), x509.load_pem_x509_certificate(authority)
         key = serialization.load_pem_private_key(pair.key, None)
         leaf.verify_directly_issued_by(ca)
     except Exception:  # noqa: BLE001  any reason why it is not ours ends in a new one
         return False
-    long_enough = leaf.not_valid_after_utc >= now + datetime.timedelta(days=RENEW_DAYS)
+    long_enough = leaf.not_valid_after_utc >= now + datetime.timedelta(days=days)
     return (
         long_enough and leaf.public_key() == key.public_key() and {*map(_make_general_name, hosts)} <= _read_names(leaf)
     )

@@ -111,6 +111,15 @@ class World:
         other.kube = kube
         return other
 
+    def for_looking(self, *, renews: bool = False) -> World:
+        """This world for a command that only looks: whatever it reads of the environment's folder, it writes nothing.
+
+        renews: see `Identity.for_looking`.
+        """
+        other = copy.copy(self)
+        other.identity = self.identity.for_looking(renews=renews)
+        return other
+
     def mirror(self) -> MirrorRegistry:
         """The user's registry of the settings."""
         from bootstrap.world.registry.user import MirrorRegistry

@@ -359,6 +359,9 @@ class StepWorld:
     def kubeconfig(self) -> Path:
         return self.paths.env / "kubeconfig"
 
+    def for_looking(self, *, renews: bool = False) -> StepWorld:
+        return replace(self, identity=self.identity.for_looking(renews=renews))
+
     def with_kube(self, kube: FakeKube) -> StepWorld:
         return replace(self, kube=kube)
 

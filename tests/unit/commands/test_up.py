@@ -22,7 +22,7 @@ from bootstrap.core.errors import (
     TimedOut,
     UsageError,
 )
-from bootstrap.core.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap.core.model import Failed, Pending, Ready, Secret, Unknown, Verdict
 from bootstrap.core.paths import PRODUCT
 from bootstrap.core.text import format_duration
 from bootstrap.objects.apply_plan import Change, Plan
@@ -169,6 +169,24 @@ def test_a_dry_run_changes_nothing_and_names_what_would(world: StepWorld, graph:
     assert printed(world, "table") == [["step", "now", "why"]]
     assert printed(world) == ["would apply: registry, cluster, demo"]
     assert not world.paths.state.exists()
+
+
+@pytest.mark.parametrize("look", ["status", "dry run"])
+def test_a_look_writes_nothing_on_a_machine_that_has_nothing(
+    world: StepWorld, graph: Graph, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    def check(opened: World) -> Verdict:
+        opened.identity.certificate("registry", ("localhost",))
+        opened.identity.password("git", Secret(""))
+        return Pending("missing")
+
+    for part in graph.parts.values():
+        monkeypatch.setattr(part, "check", check)
+    if look == "status":
+        status.status(world.open())
+    else:
+        up.up(world.open(), dry_run=True)
+    assert not world.paths.env.exists()
 
 
 def test_a_faulty_kind_config_ends_up_before_anything_is_touched(
