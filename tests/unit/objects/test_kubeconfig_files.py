@@ -89,7 +89,7 @@ def test_a_token_file_is_trimmed_and_goes_before_a_token(tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_followed_is_refused_with_field_and_file(
-    tmp_path: Path, parts: dict[str, dict[str, Any]], said: str
+    tmp_path: Path, parts: dict[str, Any], said: str
 ) -> None:
     file = write(tmp_path / "a", **parts)
     with pytest.raises(PreconditionError, match=said) as caught:
