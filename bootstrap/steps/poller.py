@@ -61,6 +61,7 @@ def make_settings(project: Path, config: Config) -> Mapping[str, object]:
         "first": config.poll.first,
         "credentialsFor": f"{parts.scheme}://{parts.netloc}",
         "run": read_template(project, config),
+        **({"names": names} if (names := run_spec.list_bare_names(config)) else {}),
     }
 
 

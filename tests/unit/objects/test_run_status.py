@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from bootstrap.core.constants import GIT_URL
 from bootstrap.core.model import Object
 from bootstrap.core.paths import PROJECT
-from bootstrap.incluster.run_names import make_run_name, make_triggered_run_name, to_dns_label, to_label_value
+from bootstrap.incluster.run_names import (
+    OWN_HOST,
+    make_run_name,
+    make_triggered_run_name,
+    normalize_url,
+    to_dns_label,
+    to_label_value,
+)
 from bootstrap.objects.run_status import RunState, parse_run, parse_runs, parse_task_run
 
 COMMIT = "3f9c2e1" + "0" * 33
@@ -262,19 +271,43 @@ def test_run_names_are_dns_labels(app: str, commit: str, suffix: str) -> None:
     assert name.endswith(suffix.lower()[:20]) or len(name) == 63
 
 
+BASE = "https://git.example.org/platform-engineering/backend-services"
+
+
 @pytest.mark.parametrize(
-    ("url", "slug"),
+    ("one", "other"),
     [
-        ("http://git.git.svc.cluster.local/go-echo.git", "go-echo"),
-        ("https://github.com/You/My_App.git", "you-my-app"),
-        ("https://github.com/you/my-app/", "you-my-app"),
-        ("https://user:secret@host:8443/~you//app.git/", "you-app"),
-        ("https://host/" + "x" * 39 + "/app", "x" * 39),
-        ("https://host/" + "x" * 50, "x" * 40),
+        (f"{BASE}/service-orders.git", f"{BASE}/service-invoices.git"),
+        (f"{BASE}/service-orders.git", f"{BASE}/service-orders-archive.git"),
+        ("https://git.example.org/team-a/b.git", "https://git.example.org/team/a-b.git"),
+        ("https://git.example.org/team/a_b.git", "https://git.example.org/team/a-b.git"),
+        ("https://git.example.org/team/app.git", "https://mirror.example.org/team/app.git"),
+        ("https://git.example.org/go-echo.git", "http://git.git.svc.cluster.local/go-echo.git"),
+        ("https://git.example.org/Team/app.git", "https://git.example.org/team/app.git"),
     ],
 )
-def test_a_run_that_comes_by_itself_is_named_after_repository_and_commit(url: str, slug: str) -> None:
-    assert make_triggered_run_name(url, COMMIT) == f"{slug}-{COMMIT[:12]}"
+def test_two_repositories_never_share_the_run_of_a_commit(one: str, other: str) -> None:
+    names = [make_triggered_run_name(url, COMMIT) for url in (one, other)]
+    assert names[0] != names[1]
+    assert all(name == to_dns_label(name) for name in names)
+    assert all(name.endswith(f"-{COMMIT[:12]}") for name in names)
+
+
+def test_one_repository_has_one_name_however_it_is_spelt() -> None:
+    spellings = ("https://git.test/You/app.git", "https://GIT.test:443/You/app", "https://u:p@git.test/You/app.git//")
+    assert len({make_triggered_run_name(url, COMMIT) for url in spellings}) == 1
+    assert normalize_url("http://Git.test:443/a") == "http://git.test:443/a"
+
+
+def test_a_repository_that_is_watched_by_its_name_has_one_name_at_every_host() -> None:
+    urls = ("https://git.test/you/app.git", "https://mirror.test/you/app")
+    assert len({make_triggered_run_name(url, COMMIT, ["you/app"]) for url in urls}) == 1
+    assert len({make_triggered_run_name(url, COMMIT) for url in urls}) == 2
+
+
+def test_the_environments_own_server_is_known_by_its_host() -> None:
+    assert urlsplit(GIT_URL).hostname == OWN_HOST
+    assert make_triggered_run_name(GIT_URL, COMMIT) == f"go-echo-{COMMIT[:12]}"
 
 
 def test_the_run_name_people_see() -> None:
@@ -300,7 +333,6 @@ EVENTS = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
 
 @pytest.mark.parametrize(("url", "wanted"), EVENTS["names"].items())
 def test_what_arrives_is_named_after_repository_and_commit(url: str, wanted: str) -> None:
-    """The listener names by the same table (images/tekton/listener_test.go)."""
     found = make_triggered_run_name(url, EVENTS["commit"])
     assert found == wanted
     assert found == to_dns_label(found)
