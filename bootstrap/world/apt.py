@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ LIMIT = 900.0
 
 def install(shell: Shell, packages: Sequence[str], on_cause: Callable[[str], None]) -> None:
     """Install `packages`, never remove one. Raises PreconditionError with the last lines of apt-get."""
-    with services_stay_off():
+    with services_stay_off(POLICY):
         try:
             _install(shell, packages)
         except CommandError:  # no package lists yet, stale ones, or an earlier call was killed half-way
@@ -43,11 +44,20 @@ def _apt(shell: Shell, *words: str) -> None:
 
 
 @contextlib.contextmanager
-def services_stay_off(policy: Path = POLICY) -> Iterator[None]:
+def services_stay_off(policy: Path) -> Iterator[None]:
     """While inside, packages neither start nor restart services. A policy already there comes back afterwards.
 
-    Safe after a kill: what an earlier call left aside is put back by the next.
+    One at a time on this machine: another waits until the first has ended, for both write the same file. Safe after a
+    kill: what an earlier call left aside is put back by the next.
     """
+    with policy.with_name(f"{policy.name}.tekton-bootstrap-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process, however that ends
+        with _write_policy(policy):
+            yield
+
+
+@contextlib.contextmanager
+def _write_policy(policy: Path) -> Iterator[None]:
     aside = policy.with_name(policy.name + ".tekton-bootstrap")
     ours = policy.exists() and policy.read_text() == REFUSAL
     if policy.exists() and not ours:

@@ -41,6 +41,8 @@ type table struct {
 	Commit     string
 	Deliveries map[string]delivery
 	Events     []event
+	// Of Python's function that makes the names; what the listener makes of them is in Events.
+	Names map[string]string
 }
 
 type delivery struct {
