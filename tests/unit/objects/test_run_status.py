@@ -21,7 +21,7 @@ from bootstrap.incluster.run_names import (
     to_dns_label,
     to_label_value,
 )
-from bootstrap.objects.run_status import RunState, parse_run, parse_runs, parse_task_run
+from bootstrap.objects.run_status import Run, RunState, parse_run, parse_runs, parse_task_run
 
 COMMIT = "3f9c2e1" + "0" * 33
 DIGEST = "sha256:" + "8" * 64
@@ -336,3 +336,55 @@ def test_what_arrives_is_named_after_repository_and_commit(url: str, wanted: str
     found = make_triggered_run_name(url, EVENTS["commit"])
     assert found == wanted
     assert found == to_dns_label(found)
+
+
+MATRIX = {"params": [{"name": "PLATFORM", "value": ["amd64", "arm64", "s390x"]}]}
+
+
+def combination(number: int, code: int, platform: str, **status: Any) -> Object:
+    name = f"x-unit-{number}"
+    return {
+        "metadata": {"name": name, "labels": {"tekton.dev/pipelineTask": "unit"}},
+        "spec": {"params": [{"name": "PLATFORM", "value": platform}]},
+        "status": {
+            "podName": f"{name}-pod",
+            "startTime": "2026-11-30T08:00:01Z",
+            "completionTime": "2026-11-30T08:00:08Z",
+            "steps": [{"name": "test", "container": "step-test", "terminated": {"exitCode": code}}],
+            "conditions": [{"type": "Succeeded", "status": "False" if code else "True"}],
+            **status,
+        },
+    }
+
+
+def matrix_run(*task_runs: Object) -> Run:
+    spec = {"tasks": [{"name": "unit", "matrix": MATRIX}, {"name": "after", "runAfter": ["unit"]}]}
+    status = {
+        "pipelineSpec": spec,
+        "skippedTasks": [{"name": "after", "reason": "Parent Tasks were skipped"}],
+        "conditions": [{"type": "Succeeded", "status": "False", "reason": "Failed"}],
+    }
+    return parse_run({"metadata": {"name": "x"}, "status": status}, task_runs)
+
+
+def test_each_combination_of_a_matrix_is_a_task_and_the_one_that_failed_is_named() -> None:
+    """Of three pods the last was kept, and no task counted as failed."""
+    run = matrix_run(combination(1, 0, "arm64"), combination(0, 1, "amd64"), combination(2, 0, "s390x"))
+    assert [(task.name, task.pod) for task in run.tasks] == [
+        ("unit (amd64)", "x-unit-0-pod"),
+        ("unit (arm64)", "x-unit-1-pod"),
+        ("unit (s390x)", "x-unit-2-pod"),
+        ("after", ""),
+    ]
+    assert run.failed_task is not None
+    assert run.failed_task.name == "unit (amd64)"
+    assert run.why == "failed in unit (amd64): exit 1 in step test"
+    assert run.tasks[-1].why == "needs unit"
+
+
+def test_the_earlier_tries_of_a_task_are_kept_with_their_pods() -> None:
+    first = {**combination(0, 1, "amd64")["status"], "podName": "x-unit-0-pod-first"}
+    [task, _] = matrix_run(combination(0, 0, "amd64", retriesStatus=[first])).tasks
+    assert task.state is RunState.SUCCEEDED
+    [earlier] = task.tries
+    assert (earlier.pod, earlier.state, earlier.exit_code) == ("x-unit-0-pod-first", RunState.FAILED, 1)
