@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from bootstrap.core.clock import Clock
 from bootstrap.core.errors import BootstrapError, CommandError, NotFound, PreconditionError
 from bootstrap.core.text import format_duration
 from bootstrap.settings.config import MirrorSettings
 from bootstrap.world import probe
-from bootstrap.world.http_client import is_exempt
+from bootstrap.world.http_client import has_proxy
 from bootstrap.world.registry.http import RegistryHttp, read_docker_config
 from bootstrap.world.shell import Shell
 
@@ -152,7 +151,7 @@ class MirrorRegistry:
             ) from None
         except OSError as error:
             host = place.hostname or ""
-            if not falls_back_to_http(host) or (getproxies().get("https") and not is_exempt(host)):
+            if not falls_back_to_http(host) or has_proxy(host):
                 return  # crane says what is wrong
             why = error.strerror or str(error) or type(error).__name__
             raise PreconditionError(
