@@ -11,6 +11,7 @@ from bootstrap.world import World
 
 def doctor(world: World, *, as_json: bool = False) -> int:
     """Print all findings; answers 1 if one of them would stop `up`."""
+    world = world.for_looking()
     findings = [
         Finding("ok", "supply", f"{world.config.supply} ({world.supply_why})"),
         *machine_checks.examine(

@@ -6,7 +6,7 @@ import json
 import secrets
 import string
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from bootstrap.commands import clone
@@ -114,7 +114,8 @@ class Follower:
             if task.state is RunState.PENDING or task.name in self._closed:
                 continue
             line = self._lines.get(task.name) or self._lines.setdefault(task.name, self._world.report.step(task.name))
-            self._log(task, line)
+            for attempt in (*task.tries, task):
+                self._log(attempt, line)
             if task.state.is_over:
                 self._close(run, task, line)
             elif task.why:
@@ -235,17 +236,20 @@ def _judge_version(world: World, run: Run) -> Verdict:
 
 
 def read_logs(world: World, run: Run, each: Callable[[str, str], None]) -> None:
-    """Call `each(task, line)` for every line of the run's logs, in the pipeline's order."""
+    """Call `each(task, line)` for every line of the run's logs, in the pipeline's order, earlier tries first."""
     for task in run.tasks:
-        for step in task.steps:
-            if not task.pod:
-                continue
-            try:
-                text = world.kube.read_log(constants.RUNS, task.pod, step.container)
-            except ApiError as error:
-                text = f"(no log: {error.message})"
-            for line in text.splitlines():
+        for attempt in (*task.tries, task):
+            for line in _read_lines(world, attempt):
                 each(task.name, line)
+
+
+def _read_lines(world: World, task: TaskState) -> Iterator[str]:
+    """The log of a task, or of one try of it."""
+    for step in task.steps if task.pod else ():
+        try:
+            yield from world.kube.read_log(constants.RUNS, task.pod, step.container).splitlines()
+        except ApiError as error:
+            yield f"(no log: {error.message})"
 
 
 def read_tail(world: World, task: TaskState) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import yaml
 
+from bootstrap.core import untrusted
 from bootstrap.core.errors import BootstrapError, CommandError, Fault, NotFound, UsageError
 from bootstrap.core.text import format_duration
 from bootstrap.objects import image_refs, image_rewrite
 from bootstrap.objects.image_refs import parse_reference
-from bootstrap.objects.manifests import get_part, sort_by_need
+from bootstrap.objects.manifests import MAX_OUTSIDE_BYTES, get_part, sort_by_need
 from bootstrap.objects.patches import apply_patches
 from bootstrap.steps.tekton import make_shell_image_patches
 from bootstrap.supply import oci_layout
@@ -49,9 +50,10 @@ def read_manifests(folder: Path) -> dict[str, str]:
     """Path below `folder` -> text, of every manifest. Raises UsageError with every file that cannot be read."""
     texts: dict[str, str] = {}
     faults: list[Fault] = []
-    for file in sorted(each for each in folder.rglob("*") if each.suffix in SUFFIXES and each.is_file()):
+    for file in sorted(each for each in folder.rglob("*") if each.suffix in SUFFIXES and not each.is_dir()):
         try:
-            texts[str(file.relative_to(folder))] = file.read_bytes().decode()  # as it is: no line ending is changed
+            content = untrusted.read_file(file, MAX_OUTSIDE_BYTES).decode()  # as it is: no line ending is changed
+            texts[str(file.relative_to(folder))] = content
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(str(file), 0, f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"))
     if faults:
@@ -66,9 +68,15 @@ def list_references(texts: Mapping[str, str]) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for where, text in texts.items():
         for place in image_rewrite.find_references(text, where):
-            if "$(" not in place.text and "{{" not in place.text:
+            if not place.left and "$(" not in place.text and "{{" not in place.text:
                 found[place.text] = found.get(place.text, False) or place.sure
     return found
+
+
+def list_left(texts: Mapping[str, str]) -> dict[str, str]:
+    """Every reference of those manifests that cannot be replaced -> why. Raises UsageError."""
+    places = (place for where, text in texts.items() for place in image_rewrite.find_references(text, where))
+    return {place.text: place.left for place in places if place.left}
 
 
 def has_own_images(folder: Path) -> bool:
@@ -121,9 +129,12 @@ def sync(
         _pull(world, registry, found)
     for reference, why in left.items():
         world.report.warn(f"{reference} is left as it is, for it may be no image to pull: {why}")
+    unchanged = list_left(texts)
+    for reference, why in unchanged.items():
+        world.report.warn(f"{reference} is left as it is, and not copied: {why}")
     if as_json:
         new = {image.reference: _make_replacements(registry, image) for image in found}
-        world.report.json({"images": new, "copied": len(todo), "left": sorted(left)})
+        world.report.json({"images": new, "copied": len(todo), "left": sorted({*left, *unchanged})})
     elif destination:
         seconds = format_duration(world.clock.now() - start)
         world.report.line(f"{len(todo)} of {len(found)} images copied, {len(texts)} files rewritten, in {seconds}")

@@ -78,7 +78,8 @@ def _find_triggered(world: World, commit: str) -> Run | None:
     if not commit:
         return None
     try:
-        run = follow_run.read_run(world, make_triggered_run_name(run_spec.get_repository(world.config), commit))
+        repository, names = run_spec.get_repository(world.config), run_spec.list_bare_names(world.config)
+        run = follow_run.read_run(world, make_triggered_run_name(repository, commit, names))
     except NotFound:
         return None
     return run if run.trigger in ARRIVED and not run.state.is_over else None

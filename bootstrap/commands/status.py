@@ -17,6 +17,7 @@ from bootstrap.world import World
 
 def status(world: World, *, as_json: bool = False) -> int:
     """Check every step; 0 only if all are Ready."""
+    world = world.for_looking()
     outcomes = check_steps(graph.list_steps(world), world, world.clock)
     ready = all(isinstance(outcome.verdict, Ready) for outcome in outcomes)
     if as_json:

@@ -15,7 +15,9 @@ from bootstrap.core.errors import StepError
 from bootstrap.core.model import Ready
 from bootstrap.core.text import format_duration
 from bootstrap.objects import apply_plan
+from bootstrap.objects.kubeconfig_files import list_files, locate, read_login
 from bootstrap.steps import graph
+from bootstrap.steps.deploy_target import check_target
 from bootstrap.steps.kind_cluster import make_configuration
 from bootstrap.steps.reconcile import Outcome, Step, check_steps, converge, find_needed_steps, plan_steps
 from bootstrap.world import World
@@ -30,9 +32,10 @@ def up(world: World, *, dry_run: bool = False) -> int:
     start = world.clock.now()
     if not world.config.context:
         make_configuration(world.config, world.project)  # its faults are told before anything is touched
+    check_clusters(world)
     todo = graph.list_steps(world)
     if dry_run:
-        return _show_dry_run(world, todo)
+        return _show_dry_run(world.for_looking(renews=True), todo)
     if world.supply_why.startswith("auto"):
         world.report.line(f"supply {world.config.supply} ({world.supply_why})")
     if not world.config.elsewhere:
@@ -55,6 +58,17 @@ def up(world: World, *, dry_run: bool = False) -> int:
     world.identity.write_file(LAST_UP, json.dumps(make_record(outcomes, start, seconds)).encode())
     world.report.line(f"ready in {format_duration(seconds)}.  next: invoke test-run · invoke dashboard · invoke status")
     return 0
+
+
+def check_clusters(world: World) -> None:
+    """Find out whether the clusters that the settings name can be used, before anything is made.
+
+    Raises PreconditionError.
+    """
+    if world.config.context:
+        locate(world.context)  # tells which contexts there are
+        read_login(list_files(), world.context)
+    check_target(world)
 
 
 def _bring_all(world: World, todo: Sequence[Step[World]]) -> list[Outcome]:

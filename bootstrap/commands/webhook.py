@@ -8,7 +8,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -282,6 +282,7 @@ def _list_instructions(address: Any, known: Rules) -> Iterator[str]:
 def make_row(found: Delivery, told: DeliveryOutcome) -> dict[str, Any]:
     """A delivery and its outcome as JSON."""
     row = asdict(found)
+    del row["given"]
     for key in ("when", "seen"):
         row[key] = row[key].isoformat() if row[key] else ""
     return row | {"stage": told.stage or "under way", "why": told.why, "run": told.run, "told": str(told)}
@@ -298,7 +299,10 @@ def _read_rules(world: World) -> Rules:
             f"environment {world.config.name} has no webhook listener (EventListener {constants.EVENT_LISTENER})",
             hint="invoke up · invoke status",
         )
-    return delivery_trace.read_rules(found)
+    settings = world.config.webhook
+    repositories = settings.repositories or (run_spec.get_repository(world.config),)
+    watched = f"{', '.join(settings.branches)} of {', '.join(repositories)}"
+    return replace(delivery_trace.read_rules(found), watched=watched)
 
 
 def _read_evidence(world: World) -> Evidence:

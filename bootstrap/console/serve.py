@@ -31,6 +31,7 @@ def dashboard(world: World, *, port: int = 0, browse: bool = False) -> int:
     address in a browser. Raises PreconditionError if a port that was asked for is taken; the message names the process
     that has it, if that can be found.
     """
+    world = world.for_looking()  # an open page must not make anew what `down` has just deleted
     sock = _open_socket(world, port)
     from bootstrap.console.server import Console  # after the port is held: loading it takes a moment
 

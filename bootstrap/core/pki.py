@@ -67,15 +67,17 @@ def issue_certificate(
     return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), _to_pem(key))
 
 
-def is_current(pair: KeyPair, authority: bytes, hosts: Iterable[str], now: datetime.datetime) -> bool:
-    """Whether it is this authority's, fits its key, names these hosts and has RENEW_DAYS left, or as many as the CA."""
+def is_current(
+    pair: KeyPair, authority: bytes, hosts: Iterable[str], now: datetime.datetime, *, days: int = RENEW_DAYS
+) -> bool:
+    """Whether it is of this authority, fits its key, names these hosts and lasts so many days, or as many as its CA."""
     try:
         leaf, ca = x509.load_pem_x509_certificate(pair.certificate), x509.load_pem_x509_certificate(authority)
         key = serialization.load_pem_private_key(pair.key, None)
         leaf.verify_directly_issued_by(ca)
     except Exception:  # noqa: BLE001  any reason why it is not ours ends in a new one
         return False
-    needed = min(now + datetime.timedelta(days=RENEW_DAYS), ca.not_valid_after_utc)
+    needed = min(now + datetime.timedelta(days=days), ca.not_valid_after_utc)
     long_enough = leaf.not_valid_after_utc >= needed
     return (
         long_enough and leaf.public_key() == key.public_key() and {*map(_make_general_name, hosts)} <= _read_names(leaf)

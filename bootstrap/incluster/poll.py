@@ -47,6 +47,8 @@ MAX_LISTING_BYTES = 4_000_000
 """Bytes of an answer: some 40,000 branches."""
 AT_ONCE = 20
 """Runs that one poll starts for one repository; those of further branches are left to the next poll."""
+NAMED = 5
+"""Branches that a message names."""
 BUDGET = 180.0
 """Seconds after which no further repository is asked, so that the poll ends by itself within the Job's limit."""
 PAUSE = 60.0
@@ -72,13 +74,14 @@ class PollOptions:
     """What is polled.
 
     repositories: addresses. branches: names and patterns. run: the PipelineRun to fill in. first: "run" or "remember",
-    see poll_state.find_changed.
+    see poll_state.find_changed. names: repositories that the webhook knows by name alone.
     """
 
     repositories: Sequence[str]
     branches: Sequence[str]
     first: str
     run: Object
+    names: Sequence[str] = ()
 
 
 Refs = Callable[[str, Sequence[str]], str]
@@ -137,6 +140,8 @@ class Poller:
             new = RepositoryState(state.branches, str(error), wait, state.seen)
         else:
             new = self._start_runs(url, state, found, settings)
+            if not new.why and (missing := poll_state.find_missing(found, settings.branches)):
+                new = replace(new, why=f"there is no branch {missing[0]}{self._describe_others(url)}")
         if rubbish and not new.why:  # commits may have been passed over: somebody is to know
             new = replace(new, why=rubbish)
         if poll_state.dump_state(url, new) != kept:
@@ -155,12 +160,11 @@ class Poller:
     ) -> RepositoryState:
         """Create the runs of the commits that are new; answers the state afterwards."""
         unmade, why = [], ""
-        missing = poll_state.find_missing(found, settings.branches)
         for number, (branch, commit) in enumerate(poll_state.find_changed(state, found, settings.first).items()):
             if number >= AT_ONCE:
                 unmade.append(branch)
                 continue
-            run = fill_run(settings.run, url, branch, commit)
+            run = fill_run(settings.run, url, branch, commit, settings.names)
             try:
                 self._api.request("POST", self._runs, run)
                 self._say(f"{url}: {branch} is at {commit[:12]}: run {run['metadata']['name']}")
@@ -170,9 +174,16 @@ class Poller:
                     why = f"no run for {branch}: {error.strerror}"
         if len(unmade) and not why:
             self._say(f"{url}: {len(unmade)} more branches are left to the next poll")
-        return poll_state.advance_state(
-            state, found, settings.branches, unmade, why or (f"there is no branch {missing[0]}" if missing else "")
-        )
+        return poll_state.advance_state(state, found, settings.branches, unmade, why)
+
+    def _describe_others(self, url: str) -> str:
+        """Which branches the repository has, "" if it does not say: asked only where one is missing."""
+        try:
+            names = sorted(poll_state.parse_heads(self._refs(url, ["*"])))
+        except RepositoryUnreadable:
+            return ""
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return f"; there are: {', '.join(one_line(each)[:60] for each in names[:NAMED])}{more}" if names else ""
 
     def _save_state(self, url: str, state: RepositoryState) -> RepositoryState:
         patch = {"data": {poll_state.make_key(url): poll_state.dump_state(url, state)}}
@@ -190,12 +201,15 @@ class Poller:
             self._say(f"no event could be written: {error.strerror}")
 
 
-def fill_run(run: Object, url: str, branch: str, commit: str) -> Object:
-    """The PipelineRun of a commit, from the template `run`. The texts are set as values and never read as templates."""
+def fill_run(run: Object, url: str, branch: str, commit: str, names: Sequence[str] = ()) -> Object:
+    """The PipelineRun of a commit, from the template `run`. The texts are set as values and never read as templates.
+
+    names: see `run_names.make_run_prefix`.
+    """
     made = copy.deepcopy(run)
     metadata = made.setdefault("metadata", {})
     metadata.pop("generateName", None)
-    metadata["name"] = make_triggered_run_name(url, commit)
+    metadata["name"] = make_triggered_run_name(url, commit, names)
     labels = {TRIGGER: "poll", COMMIT: to_label_value(commit), BRANCH: to_label_value(branch)}
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), COMMIT: commit, BRANCH: branch}  # in full
@@ -339,7 +353,9 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stdout.flush()
 
     found = json.loads(Path(environ["SETTINGS"]).read_text())
-    settings = PollOptions(found["repositories"], found["branches"], found["first"], found["run"])
+    settings = PollOptions(
+        found["repositories"], found["branches"], found["first"], found["run"], found.get("names", ())
+    )
     with tempfile.TemporaryDirectory() as home:
         git = Git(make_git_environ(environ, found, Path(home)))
         poller = Poller(Api.from_environ(environ), environ["NAMESPACE"], git.list_refs, time.time, say)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 
 COMMIT = "tekton-bootstrap.dev/commit"
 BRANCH = "tekton-bootstrap.dev/branch"
 TRIGGER = "tekton-bootstrap.dev/trigger"
 """What started a run: push, poll or hand."""
 LABEL_LENGTH = 63
-SLUG_LENGTH, SHORT_COMMIT = 40, 12
+SLUG_LENGTH, DIGEST_LENGTH, SHORT_COMMIT = 40, 8, 12
+"""Characters of a run's name: together with two dashes at most LABEL_LENGTH."""
+OWN_HOST = "git.git.svc.cluster.local"
+"""The environment's own git server."""
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def make_run_name(app: str, commit: str, suffix: str) -> str:
@@ -20,14 +26,47 @@ def make_run_name(app: str, commit: str, suffix: str) -> str:
     return name if name[0].isalpha() else to_dns_label(f"r{name}")
 
 
-def make_triggered_run_name(url: str, commit: str) -> str:
-    """The name of a run that a push or the poller starts: "you-my-app-5b8ca62f01d3", always the same for the same.
+def make_triggered_run_name(url: str, commit: str, names: Iterable[str] = ()) -> str:
+    """The name of a run that a push or the poller starts: "go-echo-5b8ca62f01d3", always the same for the same.
 
-    url: of the repository, http(s); commit: in full. manifests/listener/listener.yaml says the same in CEL.
+    url, names: as of `make_run_prefix`; commit: in full. The listener has the prefixes of all that it watches, and adds
+    the commit in CEL (`bootstrap.steps.listener`).
     """
-    path = re.sub(r"(\.git)?/*\Z", "", re.sub(r"^[a-z]+://[^/]*", "", url))
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", path).lower().strip("-")[:SLUG_LENGTH].rstrip("-")
-    return f"{slug}-{commit[:SHORT_COMMIT]}".lstrip("-")
+    return f"{make_run_prefix(url, names)}-{commit[:SHORT_COMMIT]}"
+
+
+def make_run_prefix(url: str, names: Iterable[str] = ()) -> str:
+    """What the names of a repository's runs begin with; no two repositories share one.
+
+    url: of the repository, http(s). names: repositories that are watched by OWNER/NAME, at whatever host: of these the
+    name alone counts. A digest of all that tells the repository apart is part of it, but for the environment's own git
+    server, as long as the path is short and needs no replacement: "go-echo".
+    """
+    address = normalize_url(url)
+    host, _, path = address.partition("://")[2].partition("/")
+    if path in names:
+        return _add_digest(path, path)
+    slug = to_dns_label(path, SLUG_LENGTH)
+    return slug if host == OWN_HOST and slug == path else _add_digest(path, f"{host}/{path}")
+
+
+def normalize_url(url: str) -> str:
+    """The address of a repository as git hosts compare it: "HTTPS://Host:443/You/App.git/" -> "https://host/You/App".
+
+    Without a login, with the scheme and the host in lower case, without the scheme's own port, and without `.git` and
+    slashes at the end. Repositories are told apart by letters' case, for some git hosts do.
+    """
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    scheme, host = scheme.lower(), host.rpartition("@")[2].lower()
+    host = host.removesuffix(DEFAULT_PORTS.get(scheme, ""))
+    path = re.sub(r"(\.git)?/*\Z", "", path)
+    return f"{scheme}://{host}/{path}"
+
+
+def _add_digest(path: str, whole: str) -> str:
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:DIGEST_LENGTH]
+    return f"{to_dns_label(path, SLUG_LENGTH)}-{digest}".lstrip("-")
 
 
 def to_dns_label(text: str, length: int = LABEL_LENGTH) -> str:

@@ -29,10 +29,27 @@ HEARD, NOTED, SIGNED, ARRIVED, BUILDABLE, WATCHED = "heard", "noted", "signed", 
 
 # -- leaving notes -----------------------------------------------------------------------------------
 
+_GIVEN_ID = "(header.canonical('X-GitHub-Delivery') + header.canonical('X-Gitlab-Event-UUID'))"
+UNNAMED = "no-id-"
+"""What the ids begin with that we give: an older GitLab gives none to its deliveries."""
+
+
+def _build_text_expression(*path: str) -> str:
+    """The text at body.PATH, '' where there is none."""
+    conditions, here = [], "body"
+    for depth, key in enumerate(path, start=1):
+        here = f"{here}.{key}"
+        conditions.append(f"has({here})")
+        conditions.append(f"type({here}) == {'string' if depth == len(path) else 'map'}")
+    return f"({' && '.join(conditions)} ? {here} : '')"
+
+
+_EVENT = "(header.canonical('X-GitHub-Event') + header.canonical('X-Gitlab-Event'))"
 _ID = (
-    "(header.canonical('X-GitHub-Delivery') + header.canonical('X-Gitlab-Event-UUID'))"
-    ".translate('[^A-Za-z0-9-]+', '').truncate(64)"
+    f"({_GIVEN_ID} != '' ? {_GIVEN_ID} : '{UNNAMED}' + {_EVENT}.lowerAscii() + '-' + {_build_text_expression('after')}"
+    ".truncate(12)).translate('[^A-Za-z0-9-]+', '').truncate(64)"
 )
+"""The id of a delivery, or one made of what it says: two of one commit and one kind have the same."""
 _SIGNATURE = " + ".join(
     f"header.canonical('{each}')"
     for each in ("X-Hub-Signature-256", "X-Gitea-Signature", "X-Forgejo-Signature", "X-Gitlab-Token")
@@ -91,13 +108,12 @@ def _add_overlay(interceptor: Object, key: str, expression: str) -> None:
 
 def _build_facts_expression() -> str:
     """ID|EVENT|signed or unsigned|COMMIT|REF|ADDRESS. Must never fail: every request passes here, signed or not."""
-    event = "header.canonical('X-GitHub-Event') + header.canonical('X-Gitlab-Event')"
     address = (
         f"{_build_text_expression('repository', 'clone_url')} + {_build_text_expression('project', 'git_http_url')}"
     )
     address = f"({address}).translate('//[^/@]*@', '//')"  # without credentials
     parts = (
-        event,
+        _EVENT,
         f"{_SIGNATURE} == '' ? 'unsigned' : 'signed'",
         _build_text_expression("after"),
         _build_text_expression("ref"),
@@ -107,16 +123,6 @@ def _build_facts_expression() -> str:
     return " + '|' + ".join([_ID, *safe])
 
 
-def _build_text_expression(*path: str) -> str:
-    """The text at body.PATH, '' where there is none."""
-    conditions, here = [], "body"
-    for depth, key in enumerate(path, start=1):
-        here = f"{here}.{key}"
-        conditions.append(f"has({here})")
-        conditions.append(f"type({here}) == {'string' if depth == len(path) else 'map'}")
-    return f"({' && '.join(conditions)} ? {here} : '')"
-
-
 # -- reading them ------------------------------------------------------------------------------------
 
 
@@ -124,10 +130,11 @@ def _build_text_expression(*path: str) -> str:
 class Delivery:
     """What the logs hold of one delivery; of the last try, if the git host sent it several times.
 
-    id: the git host's. when: it was heard. event, ref, commit, repository: as it says, whoever sent it ("" if it does
-    not). signed: it carries a signature, right or wrong. trigger: "" until one let it in. gate: the last interceptor
-    that let it pass. seen: the last note or word of it. event_id: the listener's id, known only of what passed all
-    gates. refusal: why its run was not made, "" if nothing was said.
+    id: the git host's, or one of ours. given: the id as notes and runs have it; it is another where we number several
+    deliveries of one id of ours. when: it was heard. event, ref, commit, repository: as it says, whoever sent it; "" if
+    it does not. signed: it carries a signature, right or wrong. trigger: "" until one let it in. gate: the last
+    interceptor that let it pass. seen: the last note or word of it. event_id: the listener's id, known only of what
+    passed all gates. refusal: why its run was not made, "" if nothing was said.
     """
 
     id: str
@@ -142,6 +149,14 @@ class Delivery:
     seen: datetime | None = None
     event_id: str = ""
     refusal: str = ""
+    given: str = ""
+
+    @property
+    def run_ids(self) -> set[str]:
+        """The ids by which a run may name it. Of several with one id of ours only those that were let in count."""
+        given = self.given or self.id
+        counts = self.trigger or not given.startswith(UNNAMED)
+        return {each for each in (given if counts else "", self.event_id) if each}
 
 
 @dataclass(frozen=True)
@@ -189,13 +204,28 @@ def read_evidence(interceptors: Iterable[str], listener: Iterable[str], server: 
             continue
         if heard := _HEARD.search(message):
             facts: dict[str, Any] = heard.groupdict() | {"signed": heard["signed"] == "signed"}
-            found[heard["id"]] = Delivery(**facts, when=when, seen=when)
+            facts["id"] = _number(heard["id"], found)
+            found[facts["id"]] = Delivery(**facts, when=when, seen=when, given=heard["id"])
         elif note := _NOTE.search(message):
             id_, trigger, gate = note.groups()
+            id_ = _find_newest(id_, found)
             found[id_] = replace(found.get(id_) or Delivery(id_, when), trigger=trigger, gate=gate, seen=when)
     strangers = _read_listener(_parse_lines(listener), found)
     sent = {each.id: each for each in map(_parse_sent, _parse_lines(server)) if each.event_id or each.error}
     return Evidence(found, sent, min(times, default=None), tuple(strangers))
+
+
+def _number(given: str, found: Mapping[str, Delivery]) -> str:
+    """The id for a delivery that was just heard: one of ours is numbered when there is one of that id already."""
+    if given not in found or not given.startswith(UNNAMED):
+        return given
+    return f"{given}-{sum(each.given == given for each in found.values()) + 1}"
+
+
+def _find_newest(given: str, found: Mapping[str, Delivery], *, let_in: bool = False) -> str:
+    """The id of the newest delivery that has this one in its notes. let_in: of those that a trigger let in."""
+    fitting = [each for each in found.values() if each.given == given and (each.trigger or not let_in)]
+    return fitting[-1].id if fitting else given
 
 
 def _read_listener(lines: Iterable[Mapping[str, Any]], found: dict[str, Delivery]) -> list[str]:
@@ -205,7 +235,8 @@ def _read_listener(lines: Iterable[Mapping[str, Any]], found: dict[str, Delivery
     for line in lines:
         message, event, when = _get_message(line), str(line.get("/triggers-eventid") or ""), _parse_time(line)
         if event and (param := _PARAM.search(message)):
-            before = found.get(param[1]) or Delivery(param[1], when, trigger=str(line.get("/trigger") or ""))
+            known = _find_newest(param[1], found, let_in=True)
+            before = found.get(known) or Delivery(param[1], when, trigger=str(line.get("/trigger") or ""))
             if before.when and when and when < before.when:  # of an earlier try
                 continue
             ids[event] = before.id
@@ -278,10 +309,14 @@ class DeliveryOutcome:
 
 @dataclass(frozen=True)
 class Rules:
-    """The listener's rules. gates: trigger -> interceptors in order. events: the types that some trigger accepts."""
+    """The listener's rules. gates: trigger -> interceptors in order. events: the types that some trigger accepts.
+
+    watched: the branches and repositories of the settings in words, "" if they are not known.
+    """
 
     gates: Mapping[str, Sequence[str]]
     events: frozenset[str]
+    watched: str = ""
 
 
 def read_rules(listener: Object) -> Rules:
@@ -301,7 +336,7 @@ def read_rules(listener: Object) -> Rules:
 
 def judge_delivery(delivery: Delivery, known: Rules, runs: Iterable[Object], *, settled: bool) -> DeliveryOutcome:
     """What became of a delivery. runs: all PipelineRuns. settled: its last note is so old that no other will follow."""
-    made = next((each for each in runs if _read_ids(each) & ({delivery.id, delivery.event_id} - {""})), None)
+    made = next((each for each in runs if _read_ids(each) & delivery.run_ids), None)
     if made is not None:
         return DeliveryOutcome("run", run=str(made["metadata"]["name"]))
     if exists := _EXISTS.search(delivery.refusal):
@@ -335,7 +370,8 @@ def _explain_drop(delivery: Delivery, known: Rules) -> tuple[str, str]:
     if gate == BUILDABLE:
         return gate, "its commit id, address or branch is none"
     if gate == WATCHED:
-        return gate, f"{delivery.ref or 'its branch'} of {delivery.repository or 'its repository'} is not watched"
+        what = f"{delivery.ref or 'its branch'} of {delivery.repository or 'its repository'}"
+        return gate, f"{what} is not watched" + (f"; watched: {known.watched}" if known.watched else "")
     if gate:
         return gate, "that interceptor's condition is not met"
     return "refused", "every interceptor accepted it, but the listener logged nothing more"

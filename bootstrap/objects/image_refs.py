@@ -22,13 +22,23 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
-_BY_DIGEST = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*@sha256:[0-9a-f]{64}")
+_BY_DIGEST = re.compile(r"(?<![A-Za-z0-9._:/\[\]-])-*([A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*+@sha256:[0-9a-f]{64})")
+"""Begins where a word does, so that the search takes no longer than the text is long."""
 _PUBLIC = re.compile(
     r"(?<![\w./:@-])(?:docker\.io|ghcr\.io|gcr\.io|quay\.io|registry\.k8s\.io|mcr\.microsoft\.com|cgr\.dev|public\.ecr\.aws)"
     r"/[a-z0-9][\w./-]*(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?"
 )
 """What names an image of a public registry, wherever it stands, also by a tag; an address of the web does not."""
 _NAMED = re.compile(r"image(?![a-z]*polic)", re.IGNORECASE)
+_NOT_PULLED = frozenset(
+    {"_example", "description", "pattern", "glob", "imageReferences", "skipImageReferences", "matchImageReferences"}
+)
+"""Keys below which nothing is an image to pull: what is only told, an example whose checksum a webhook verifies, and
+the patterns of policies (Kyverno, Sigstore, Tekton's VerificationPolicy)."""
+_TAG_FIELDS = ("tag", "imageTag", "version", "digest", "sha")
+"""Fields in which operators and Helm charts keep the rest of a reference."""
+_PATTERN = re.compile(r"[*?!|<>{}\s]")
+_ALONE = "its tag stands in a field of its own"
 _LINE = re.compile(r"""^[ \t-]*image:[ \t]*["']?([^\s"'#]+)["']?[ \t]*(?:#.*)?$""", re.MULTILINE)
 _FLAG = re.compile(r"^-{1,2}(?:[a-z0-9]+-)*image(?:-win)?(?:=(.*))?$")
 
@@ -120,18 +130,23 @@ class ImagePlace:
     """An image reference and where it stands in an object.
 
     path: keys and indices down to its string. text: the reference in that string. sure: it can be nothing else.
-    Otherwise a name near it contains "image", and it has a tag or a digest: a parameter called IMAGE may as well name
-    what a run builds.
+    Otherwise it has a tag or a digest, and stands where it may be an image: a parameter called IMAGE may as well name
+    what a run builds. left: why it cannot be replaced, "" if it can.
     """
 
     path: tuple[str | int, ...]
     text: str
     sure: bool = True
+    left: str = ""
 
 
 def find_places(obj: Any) -> Iterator[ImagePlace]:
-    """Every reference of an object: `image` fields, `-x-image=` arguments, logical names and digests anywhere; and,
-    unsure, parameters, variables and entries with "image" in their names, and `image:` lines of texts.
+    """Every reference of an object that may be pulled.
+
+    Sure are `image` fields, image volumes, `-x-image=` arguments, logical names, values and arguments with a digest.
+    Unsure are digests in longer texts, values that are a tagged reference of a public registry, parameters, variables
+    and entries with "image" in their names, the resolver's `bundle`, `image:` lines of texts, and images whose tag
+    stands in another field. A mere mention is none of them.
     """
     if isinstance(obj, Mapping) and obj.get("kind") == "CustomResourceDefinition":
         return
@@ -143,9 +158,18 @@ def find_places(obj: Any) -> Iterator[ImagePlace]:
 
 
 def list_references(objects: Iterable[Object]) -> list[str]:
-    """The references that are sure, each once, in order: `image` fields, `-x-image=` arguments, and anywhere what has a
-    digest or is of a public registry."""
-    return list(dict.fromkeys(place.text for each in objects for place in find_places(each) if place.sure))
+    """The references of objects of ours, each once, in order: those that are sure, and, mentions among them, whatever
+    has a digest or is of a public registry."""
+    return list(dict.fromkeys(text for each in objects for text in _list_all(each)))
+
+
+def _list_all(obj: Object) -> Iterator[str]:
+    if obj.get("kind") == "CustomResourceDefinition":
+        return
+    yield from (place.text for place in find_places(obj) if place.sure or place.left)
+    for text in _list_strings(obj):
+        yield from _BY_DIGEST.findall(text)
+        yield from _PUBLIC.findall(text)
 
 
 def list_unlocked(objects: Iterable[Object], lock: Lock) -> list[str]:
@@ -161,8 +185,10 @@ def _find_below(value: Any, path: tuple[str | int, ...]) -> Iterator[ImagePlace]
     elif isinstance(value, Mapping):
         yield from _find_in_mapping(value, path)
         for key, item in value.items():
-            if key == "image" and isinstance(item, str) and item and not item.startswith("$("):
-                yield ImagePlace((*path, key), item)
+            if key in _NOT_PULLED or (key == "annotations" and path[-1:] == ("metadata",)):
+                continue
+            if key == "image" and isinstance(item, str):
+                yield from _find_in_image_field(value, (*path, key), item)
             else:
                 yield from _find_below(item, (*path, key))
     elif isinstance(value, list):
@@ -171,13 +197,48 @@ def _find_below(value: Any, path: tuple[str | int, ...]) -> Iterator[ImagePlace]
             yield from _find_below(item, (*path, index))
 
 
+def _find_in_image_field(holder: Mapping[Any, Any], path: tuple[str | int, ...], text: str) -> Iterator[ImagePlace]:
+    """`image: X`; a pattern is none, and without a tag of its own it may be one part of several."""
+    if not text or text.startswith("$(") or _PATTERN.search(text):
+        return
+    alone = not _is_pinned(text) and any(holder.get(field) for field in _TAG_FIELDS)
+    yield ImagePlace(path, text, sure=not alone, left=_ALONE if alone else "")
+
+
 def _find_in_mapping(value: Mapping[Any, Any], path: tuple[str | int, ...]) -> Iterator[ImagePlace]:
-    """{name: BUILDER_IMAGE, value: X}, {default-image: X}."""
-    named = _NAMED.search(str(value.get("name", "")))
+    """{name: BUILDER_IMAGE, value: X}, {default-image: X}, {image: {reference: X}}, {repository: X, tag: Y}."""
+    named = _NAMED.search(str(value.get("name", ""))) or value.get("name") == "bundle"
     for key, item in value.items():
         hinted = _NAMED.search(str(key)) or (named and key in ("value", "default"))
-        if hinted and key != "image" and isinstance(item, str) and _is_pinned(item):
-            yield ImagePlace((*path, key), item, sure=False)
+        if hinted and key != "image" and key not in _NOT_PULLED:
+            yield from (
+                ImagePlace((*path, *at), text, sure=False) for at, text in _list_values(key, item) if _is_pinned(text)
+            )
+    volume = value.get("image")
+    if isinstance(volume, Mapping) and isinstance(volume.get("reference"), str) and _is_plain(volume["reference"]):
+        yield ImagePlace((*path, "image", "reference"), volume["reference"])
+    repository = value.get("repository")
+    if isinstance(repository, str) and any(value.get(field) for field in _TAG_FIELDS):
+        text = f"{value['registry']}/{repository}" if value.get("registry") else repository
+        if _is_plain(text):
+            yield ImagePlace((*path, "repository"), text, sure=False, left=_ALONE)
+
+
+def _list_values(key: str, item: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """(path, text) of a value that is one text, or a list of them."""
+    if isinstance(item, str):
+        yield (key,), item
+    elif isinstance(item, list):
+        yield from (((key, index), each) for index, each in enumerate(item) if isinstance(each, str))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is a reference, with or without a tag."""
+    try:
+        parse_reference(text)
+    except UsageError:
+        return False
+    return True
 
 
 def _is_pinned(text: str) -> bool:
@@ -197,15 +258,17 @@ def _find_in_flags(words: list[Any], path: tuple[str | int, ...]) -> Iterator[Im
             continue
         following = words[index + 1] if index + 1 < len(words) else ""
         value, place = (found[1], index) if found[1] is not None else (following, index + 1)
-        if isinstance(value, str) and value and not value.startswith("-"):
+        if isinstance(value, str) and value and not value.startswith("-") and not _PATTERN.search(value):
             yield ImagePlace((*path, place), value)
 
 
 def _find_in_text(text: str) -> Iterator[tuple[str, bool]]:
     """(reference, whether it is sure)."""
     yield from ((found[0], True) for found in _LOGICAL.finditer(text))
-    yield from ((found, True) for found in _BY_DIGEST.findall(text))
-    yield from ((found, True) for found in _PUBLIC.findall(text))
+    is_argument = text.startswith("-")
+    yield from ((found, is_argument or found == text.strip()) for found in _BY_DIGEST.findall(text))
+    if _PUBLIC.fullmatch(text) and _is_pinned(text):
+        yield text, False
     yield from ((found, False) for found in _LINE.findall(text) if _is_pinned(found))
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
+from bootstrap.core import untrusted
 from bootstrap.core.errors import Fault, UsageError
 from bootstrap.objects.image_refs import ImagePlace, find_places
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Path = tuple[str | int, ...]
 
 
@@ -24,7 +25,7 @@ def find_references(text: str, where: str) -> list[ImagePlace]:
     Raises UsageError for other texts.
     """
     return [
-        ImagePlace((index, *place.path), place.text, place.sure)
+        replace(place, path=(index, *place.path))
         for index, document in enumerate(_load_documents(text, where))
         for place in _find_in_document(document)
     ]
@@ -36,8 +37,9 @@ def rewrite(text: str, new: Mapping[str, str], where: str) -> str:
     Raises UsageError where that cannot be done in place: a value that is folded in the middle of a reference, or one
     that comes from another place by a merge key.
     """
-    todo = [place for place in find_references(text, where) if new.get(place.text, place.text) != place.text]
-    roots = list(yaml.compose_all(text, Loader=_LOADER))
+    found = [place for place in find_references(text, where) if not place.left]
+    todo = [place for place in found if new.get(place.text, place.text) != place.text]
+    roots = list(yaml.compose_all(text, Loader=untrusted.get_safe_loader()))
     spans: dict[tuple[int, int], dict[str, str]] = {}
     for place in todo:
         node = _find_node(roots, place.path)
@@ -61,13 +63,7 @@ def replace_references(text: str, pairs: Mapping[str, str]) -> str:
 
 def _load_documents(text: str, where: str) -> list[Any]:
     """The values of all documents. Raises UsageError with the line."""
-    try:
-        return list(yaml.load_all(text, Loader=_LOADER))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise _make_error(where, line, str(error.problem)) from None
-    except (yaml.YAMLError, ValueError) as error:  # a character that YAML does not allow, a date that is none
-        raise _make_error(where, 0, str(error).splitlines()[0]) from None
+    return untrusted.load_yaml(text, where)
 
 
 def _find_in_document(document: Any) -> Iterable[ImagePlace]:
@@ -77,7 +73,7 @@ def _find_in_document(document: Any) -> Iterable[ImagePlace]:
         yield from find_places(document)
         return
     for index, item in enumerate(items):
-        yield from (ImagePlace(("items", index, *place.path), place.text, place.sure) for place in find_places(item))
+        yield from (replace(place, path=("items", index, *place.path)) for place in find_places(item))
 
 
 def _find_node(roots: list[Any], path: Path) -> yaml.ScalarNode | None:
@@ -110,7 +106,3 @@ def _replace_in_values(documents: list[Any], todo: Iterable[ImagePlace], new: Ma
 def _make_refusal(where: str, reference: str) -> UsageError:
     message = f"{reference} cannot be replaced where it stands"
     return UsageError(f"{where}: {message}", faults=[Fault(where, 0, message)])
-
-
-def _make_error(where: str, line: int, text: str) -> UsageError:
-    return UsageError(f"{where}: 1 fault", faults=[Fault(where, line, text)])

@@ -1,22 +1,22 @@
-"""Kubeconfigs as values: read one context out of a text, build a minimal one. Only `locate` reads files."""
+"""Kubeconfigs as values: read one context out of a text or a document, build a minimal one. Pure."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import ipaddress
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
-from bootstrap.core.errors import PreconditionError
+from bootstrap.core import untrusted
+from bootstrap.core.errors import PreconditionError, UsageError
 from bootstrap.core.model import Object, Secret
+
+Config = str | Mapping[str, Any]
+"""A kubeconfig: its YAML text, or what that says."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Access:
 
     server: URL. ca: PEM text, "" if the file names a path or relies on the system's CAs.
     insecure: the server's certificate is not checked. namespace: the context's own, "" if none.
-    user: the user entry's name; its credentials stay in the file.
+    user: the user entry's name; its credentials stay in the file. tls_server_name: the name that the server's
+    certificate is checked for in place of the address's, "" if none. proxy_url: the proxy to the server, "" if none.
     """
 
     context: str
@@ -35,6 +36,8 @@ class Access:
     ca: str = ""
     insecure: bool = False
     namespace: str = ""
+    tls_server_name: str = ""
+    proxy_url: str = ""
 
     @property
     def is_loopback(self) -> bool:
@@ -42,13 +45,13 @@ class Access:
         return is_loopback(self.server)
 
 
-def read_access(text: str, context: str, *, source: str = "kubeconfig") -> Access:
-    """What `context` of the kubeconfig `text` points at. source: the file, for messages.
+def read_access(config: Config, context: str, *, source: str = "kubeconfig") -> Access:
+    """What `context` of a kubeconfig points at. source: the file, for messages.
 
-    Raises PreconditionError when the text is no kubeconfig, has no such context, or the context
+    Raises PreconditionError when a text is no kubeconfig, has no such context, or the context
     names a cluster that is not there.
     """
-    document = _parse(text, source)
+    document = _parse(config, source)
     link = _find_entry(document, "contexts", context, "context", source)
     cluster_name = str(link.get("cluster", ""))
     cluster = _find_entry(document, "clusters", cluster_name, "cluster", source)
@@ -63,6 +66,8 @@ def read_access(text: str, context: str, *, source: str = "kubeconfig") -> Acces
         ca=_decode(cluster.get("certificate-authority-data"), source),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
         namespace=str(link.get("namespace") or ""),
+        tls_server_name=str(cluster.get("tls-server-name") or ""),
+        proxy_url=str(cluster.get("proxy-url") or ""),
     )
 
 
@@ -84,10 +89,10 @@ class ClusterLogin:
     token: Secret = Secret("")
 
 
-def read_plain_login(text: str, context: str) -> ClusterLogin | None:
+def read_plain_login(config: Config, context: str) -> ClusterLogin | None:
     """What `context` needs to log in, if the file itself holds all of it, as kind's does; None for anything else."""
     try:
-        document = minify(text, context)
+        document = minify(config, context)
         cluster = document["clusters"][0]["cluster"]
         user = document["users"][0]["user"]
         if not ({*cluster} == _PLAIN_CLUSTER and user and {*user} <= _PLAIN_USER):
@@ -103,28 +108,30 @@ def read_plain_login(text: str, context: str) -> ClusterLogin | None:
         return None
 
 
-def list_contexts(text: str, *, source: str = "kubeconfig") -> list[str]:
+def list_contexts(config: Config, *, source: str = "kubeconfig") -> list[str]:
     """The names of all contexts, in the file's order. Raises PreconditionError."""
-    return [str(each["name"]) for each in _list_entries(_parse(text, source), "contexts") if "name" in each]
+    return [str(each["name"]) for each in _list_entries(_parse(config, source), "contexts") if "name" in each]
 
 
-def read_current_context(text: str, *, source: str = "kubeconfig") -> str:
+def read_current_context(config: Config, *, source: str = "kubeconfig") -> str:
     """The context that the file itself names as current. Raises PreconditionError if it names none."""
-    name = _parse(text, source).get("current-context")
+    name = _parse(config, source).get("current-context")
     if not name:
         raise PreconditionError(f"{source} names no current context", hint="set target.context in invoke.yaml")
     return str(name)
 
 
-def minify(text: str, context: str, *, source: str = "kubeconfig") -> Object:
+def minify(config: Config, context: str, *, source: str = "kubeconfig") -> Object:
     """The kubeconfig with only `context`, its cluster and its user, and current-context set to it.
 
-    Raises PreconditionError as `access` does, and when the context's user is not there.
+    A context without a user has none afterwards either. Raises PreconditionError as `read_access` does, and when the
+    context names a user that is not there.
     """
-    chosen = read_access(text, context, source=source)
-    document = _parse(text, source)
+    chosen = read_access(config, context, source=source)
+    document = _parse(config, source)
     wanted = {"contexts": context, "clusters": chosen.cluster, "users": chosen.user}
-    _find_entry(document, "users", chosen.user, "user", source)
+    if chosen.user:
+        _find_entry(document, "users", chosen.user, "user", source)
     kept = {
         list_: [each for each in _list_entries(document, list_) if each.get("name") == name]
         for list_, name in wanted.items()
@@ -132,15 +139,29 @@ def minify(text: str, context: str, *, source: str = "kubeconfig") -> Object:
     return {"apiVersion": "v1", "kind": "Config", "current-context": context, **kept}
 
 
-def make_with_token(server: str, ca: str, token: Secret, *, namespace: str, name: str = "target") -> Object:
+def make_with_token(
+    server: str,
+    ca: str,
+    token: Secret,
+    *,
+    namespace: str,
+    name: str = "target",
+    tls_server_name: str = "",
+    proxy_url: str = "",
+) -> Object:
     """A minimal kubeconfig: one cluster, one user with a bearer token, one context, all called `name`.
 
-    server: URL as its reader reaches it. ca: PEM text; "" leaves the check to the system's CAs.
+    server: URL as its reader reaches it. ca: PEM text; "" leaves the check to the system's CAs. tls_server_name,
+    proxy_url: as in `Access`.
     The result holds the token in the clear: it may go into a Secret or a 0600 file, nowhere else.
     """
     cluster = {"server": server}
     if ca:
         cluster["certificate-authority-data"] = base64.b64encode(ca.encode()).decode()
+    if tls_server_name:
+        cluster["tls-server-name"] = tls_server_name
+    if proxy_url:
+        cluster["proxy-url"] = proxy_url
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -161,35 +182,17 @@ def is_loopback(server: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def locate(context: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's kubeconfig file that has `context`: the first of KUBECONFIG's list, else ~/.kube/config.
-
-    Files of the list that are missing or unreadable are passed over, as kubectl does.
-    Raises PreconditionError, naming the contexts that there are.
-    """
-    home = Path(environ.get("HOME") or Path.home())
-    listed = [Path(part) for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    seen: list[str] = []
-    for file in listed or [home / ".kube" / "config"]:
-        try:
-            here = list_contexts(file.read_text(), source=str(file))
-        except (OSError, UnicodeDecodeError, PreconditionError):
-            continue
-        if context in here:
-            return file
-        seen += here
-    raise PreconditionError(
-        f"there is no context {context} in your kubeconfig; it has: {', '.join(seen) or 'none'}",
-        hint="kubectl config get-contexts",
-    )
-
-
-def _parse(text: str, source: str) -> Mapping[str, Any]:
+def _parse(config: Config, source: str) -> Mapping[str, Any]:
     """The document of a kubeconfig. Raises PreconditionError."""
+    if not isinstance(config, str):
+        return config
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise PreconditionError(f"{source} is not YAML") from None
+        [document] = untrusted.load_yaml(config, source)
+    except UsageError as error:
+        fault = error.faults[0]
+        raise PreconditionError(f"{source}{f', line {fault.line}' if fault.line else ''}: {fault.text}") from None
+    except ValueError:  # none, or several
+        document = None
     if not isinstance(document, dict):
         raise PreconditionError(f"{source} is not a kubeconfig")
     return document

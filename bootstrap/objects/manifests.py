@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from bootstrap.core import untrusted
 from bootstrap.core.constants import MANAGED_BY
 from bootstrap.core.errors import Fault, UsageError
 from bootstrap.core.model import Object
@@ -54,6 +55,8 @@ WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"}
 """Kinds that make pods."""
 
 _RANK = {kind: rank for rank, kind in enumerate(KIND_ORDER)}
+MAX_OUTSIDE_BYTES = 20 << 20
+"""Bytes of a manifest that somebody else wrote."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -95,6 +98,17 @@ def load(*paths: Path) -> list[Object]:
     if faults:
         raise UsageError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in manifests", faults=faults)
     return objects
+
+
+def load_outside(file: Path) -> list[Object]:
+    """As `load`, of one file that somebody else wrote: a text that would never end is refused as well."""
+    try:
+        text = untrusted.read_file(file, MAX_OUTSIDE_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        fault = Fault(str(file), 0, f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}")
+        raise UsageError(f"{file} cannot be read", faults=[fault]) from None
+    untrusted.check_yaml(text, str(file))
+    return parse(text, str(file))
 
 
 def parse(text: str, where: str = "") -> list[Object]:

@@ -47,3 +47,8 @@ def fill(run: Object, config: Config, repo: str, revision: str) -> None:
     limits = task_limits(minutes)
     for each in run["spec"]["taskRunSpecs"]:
         each["timeout"] = f"{limits[each['pipelineTaskName']]}s"
+
+
+def list_bare_names(config: Config) -> list[str]:
+    """The repositories of `webhook.repositories` that are given as OWNER/NAME, without their host."""
+    return [each for each in config.webhook.repositories if "://" not in each]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -55,11 +55,13 @@ class TaskStep:
 
 @dataclass(frozen=True)
 class TaskState:
-    """One task of a run, started or not.
+    """One task of a run, started or not; of a task with a matrix, one of its combinations.
 
+    name: of the pipeline's task, for a combination with its values: "unit (linux-amd64)". pipeline_task: without them.
     why: the cause of a failure or of a wait, the reason of a skip ("needs build-image"); else "".
     seconds: from start to end, None while it is not over. pod: "" before there is one.
     failed_step: name of the first step that failed, "" if none; exit_code: that step's.
+    tries: the earlier tries of a task with retries, oldest first, each with its own pod and steps.
     """
 
     name: str
@@ -73,6 +75,8 @@ class TaskState:
     exit_code: int | None = None
     steps: tuple[TaskStep, ...] = ()
     results: Mapping[str, str] = field(default_factory=dict)
+    pipeline_task: str = ""
+    tries: tuple[TaskState, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -146,7 +150,7 @@ def parse_run(pipeline_run: Object, task_runs: Iterable[Object] = ()) -> Run:
     """A run from its PipelineRun. task_runs: those of this run, in any order; a task without one is Pending."""
     metadata, status = pipeline_run.get("metadata") or {}, pipeline_run.get("status") or {}
     params, results = _read_pairs(at(pipeline_run, "spec", "params")), _read_pairs(status.get("results"))
-    tasks = _list_tasks(status, {each.name: each for each in map(parse_task_run, task_runs)})
+    tasks = _list_tasks(status, _name_combinations(status, task_runs))
     state = _parse_run_state(pipeline_run, tasks)
     return Run(
         name=str(metadata.get("name") or ""),
@@ -200,7 +204,44 @@ def parse_task_run(task_run: Object) -> TaskState:
         exit_code=failed.exit_code if failed else None,
         steps=steps,
         results=_read_pairs(status.get("results")),
+        pipeline_task=str(at(metadata, "labels", PIPELINE_TASK) or own),
+        tries=tuple(
+            parse_task_run({"metadata": metadata, "status": each}) for each in status.get("retriesStatus") or ()
+        ),
     )
+
+
+def _name_combinations(status: Mapping[str, Any], task_runs: Iterable[Object]) -> dict[str, list[TaskState]]:
+    """Pipeline's task -> its TaskRuns in the order of their names. Those of a matrix are named by its values."""
+    spec = status.get("pipelineSpec") or {}
+    found: dict[str, list[TaskState]] = {}
+    matrices = {
+        str(each.get("name")): _list_matrix_names(each["matrix"])
+        for each in (*(spec.get("tasks") or ()), *(spec.get("finally") or ()))
+        if each.get("matrix")
+    }
+    for task_run in task_runs:
+        task = parse_task_run(task_run)
+        given = _read_pairs(at(task_run, "spec", "params"))
+        if task.pipeline_task in matrices:
+            values = [given[name] for name in matrices[task.pipeline_task] if name in given]
+            told = ", ".join(values) or task.task_run.rpartition("-")[2]
+            task = replace(task, name=f"{task.pipeline_task} ({told})")
+        found.setdefault(task.pipeline_task, []).append(task)
+    return {name: sorted(each, key=_sort_key) for name, each in found.items()}
+
+
+def _sort_key(task: TaskState) -> tuple[str, int]:
+    """Of "run-unit-10": after "run-unit-9"."""
+    head, _, number = task.task_run.rpartition("-")
+    return (head, int(number)) if number.isdigit() else (task.task_run, 0)
+
+
+def _list_matrix_names(matrix: Mapping[str, Any]) -> list[str]:
+    """The parameters that a matrix varies; each combination of `include` has some of its own."""
+    listed = [*(matrix.get("params") or ())]
+    listed += [param for each in matrix.get("include") or () for param in each.get("params") or ()]
+    return list(dict.fromkeys(str(each.get("name")) for each in listed))
 
 
 def _parse_state(obj: Object) -> RunState:
@@ -270,33 +311,34 @@ def _explain_run(pipeline_run: Object, state: RunState, tasks: Sequence[TaskStat
     return ": ".join(filter(None, (str(found.get("reason") or ""), _to_line(found.get("message")))))
 
 
-def _list_tasks(status: Mapping[str, Any], started: Mapping[str, TaskState]) -> tuple[TaskState, ...]:
+def _list_tasks(status: Mapping[str, Any], started: Mapping[str, Sequence[TaskState]]) -> tuple[TaskState, ...]:
     """The pipeline's order; before Tekton has resolved the pipeline, the order of their start."""
     spec = status.get("pipelineSpec") or {}
     planned = [*(spec.get("tasks") or ()), *(spec.get("finally") or ())]
     skipped = {each.get("name"): str(each.get("reason") or "") for each in status.get("skippedTasks") or ()}
-    made: dict[str, TaskState] = {}
+    made: dict[str, Sequence[TaskState]] = {}
     for task in planned:
         name = str(task.get("name") or "")
         if name in started:
             made[name] = started[name]
         elif name in skipped:
-            made[name] = TaskState(name, RunState.SKIPPED, _explain_skip(task, made) or skipped[name])
+            made[name] = [TaskState(name, RunState.SKIPPED, _explain_skip(task, made) or skipped[name])]
         else:
-            made[name] = TaskState(name, RunState.PENDING)
+            made[name] = [TaskState(name, RunState.PENDING)]
     last = datetime.max.replace(tzinfo=UTC)
-    others = sorted((each for each in started.values() if each.name not in made), key=lambda task: task.started or last)
-    return (*made.values(), *others)
+    unplanned = [each for name, tasks in started.items() if name not in made for each in tasks]
+    others = sorted(unplanned, key=lambda task: task.started or last)
+    return (*(each for tasks in made.values() for each in tasks), *others)
 
 
-def _explain_skip(task: Mapping[str, Any], earlier: Mapping[str, TaskState]) -> str:
+def _explain_skip(task: Mapping[str, Any], earlier: Mapping[str, Sequence[TaskState]]) -> str:
     """ "needs build-image" for a task that could not follow; "" for another reason."""
     needed = [*(task.get("runAfter") or ()), *re.findall(r"\$\(tasks\.([a-z0-9-]+)\.results", str(task))]
     for name in needed:
-        before = earlier.get(name)
+        before = next((each for each in earlier.get(name, ()) if each.state is not RunState.SUCCEEDED), None)
         if before and before.state is RunState.SKIPPED and before.why.startswith("needs "):
             return before.why
-        if before and before.state is not RunState.SUCCEEDED:
+        if before:
             return f"needs {name}"
     return ""
 

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+from bootstrap.core import untrusted
 from bootstrap.core.errors import PreconditionError
 from bootstrap.settings.config import Config
 
@@ -14,15 +15,18 @@ VARIABLES = ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "REQUESTS_CA_B
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Where machines keep theirs: Debian's and Ubuntu's, Fedora's, Alpine's and macOS's."""
 BUNDLE = "authorities.crt"
+MAX_BYTES = 10 << 20
+"""Of a file of certificates: that of a machine has 200 KB."""
 
 
 def read(key: str, file: str) -> str:
     """The certificates of a file that the setting `key` names. Raises PreconditionError."""
     hint = f"--set {key}=FILE"
     try:
-        text = Path(file).expanduser().read_text()
-    except (OSError, UnicodeDecodeError):
-        raise PreconditionError(f"{key}: {file} cannot be read", hint=hint) from None
+        text = untrusted.read_file(Path(file).expanduser(), MAX_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise PreconditionError(f"{key}: {file} cannot be read: {why}", hint=hint) from None
     if "-----BEGIN CERTIFICATE-----" not in text:
         raise PreconditionError(f"{key}: {file} holds no certificate in PEM", hint=hint)
     return text.rstrip("\n") + "\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from bootstrap.core import untrusted
 from bootstrap.core.errors import Fault, UsageError
 from bootstrap.core.model import Object
 from bootstrap.core.text import format_count
@@ -224,9 +225,9 @@ class _Patch:
             for at, text in enumerate(place.get("kubeadmConfigPatches", [])):
                 here = (*path, "kubeadmConfigPatches", at)
                 try:
-                    patches = list(yaml.safe_load_all(text))
-                except yaml.YAMLError:
-                    self._add_fault(here, "it is not YAML")
+                    patches = untrusted.load_yaml(text, self._document.where)
+                except UsageError as error:
+                    self._add_fault(here, error.faults[0].text)
                     continue
                 for patch in patches:
                     if isinstance(patch, dict) and patch.get("kind") == _KUBELET["kind"]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bootstrap.core import untrusted
 from bootstrap.core.errors import Fault
 from bootstrap.incluster.text import one_line
 
@@ -61,14 +62,12 @@ def quote(text: str) -> str:
 def read(file: Path, where: str) -> tuple[Node | None, list[Fault]]:
     """The root of `file`, or None for an empty one or one that is not YAML; and every fault found."""
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = untrusted.read_file(file, MAX_BYTES)
     except FileNotFoundError:
         return None, [Fault(where, 0, f"there is no such file: {file}")]
     except OSError as error:
-        return None, [Fault(where, 0, f"it cannot be read: {error.strerror or error}")]
-    if len(raw) > MAX_BYTES:
-        return None, [Fault(where, 0, f"it is larger than {MAX_BYTES // 1024} KiB")]
+        why = error.strerror or str(error)
+        return None, [Fault(where, 0, why if why.startswith("it is ") else f"it cannot be read: {why}")]
     try:
         return parse(raw.decode("utf-8-sig"), where)
     except UnicodeDecodeError as error:
@@ -81,7 +80,8 @@ def parse(text: str, where: str) -> tuple[Node | None, list[Fault]]:
 
     reader = _Reader(where)
     try:
-        events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        # Of tabs libyaml takes some that PyYAML's own parser, and so invoke, does not.
+        events = yaml.parse(text, Loader=yaml.SafeLoader if "\t" in text else untrusted.get_safe_loader())
         return reader.build_document(iter(events)), reader.faults
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

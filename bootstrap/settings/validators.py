@@ -22,8 +22,9 @@ _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-
 _HOST = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?")
 _FOLDER = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 _FULL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)+")
-_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,199}")
-_BRANCH = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9._/+@*-]{0,199}")
+_REVISION = re.compile(r"[A-Za-z0-9_\x80-\U0010ffff][A-Za-z0-9._/+@\x80-\U0010ffff-]{0,199}")
+_BRANCH = re.compile(r"[A-Za-z0-9_*\x80-\U0010ffff][A-Za-z0-9._/+@*\x80-\U0010ffff-]{0,199}")
+"""Both with letters of any script; what of those cannot be seen is refused by `str.isprintable`."""
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
@@ -221,14 +222,14 @@ def full_name(value: str) -> str:
 
 def revision(value: str) -> str:
     """A branch, tag or commit. Raises InvalidSetting."""
-    if not _REVISION.fullmatch(value) or ".." in value:
+    if not _REVISION.fullmatch(value) or not value.isprintable() or ".." in value:
         raise InvalidSetting(f"{quote(value)} is not a branch, tag or commit")
     return value
 
 
 def branch(value: str) -> str:
     """A branch, or a pattern with `*`. Raises InvalidSetting."""
-    if not _BRANCH.fullmatch(value) or ".." in value or "//" in value:
+    if not _BRANCH.fullmatch(value) or not value.isprintable() or ".." in value or "//" in value:
         raise InvalidSetting(f"{quote(value)} is not a branch, nor a pattern like release/*")
     return value
 

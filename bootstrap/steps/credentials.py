@@ -13,6 +13,7 @@ from bootstrap.core.model import Failed, Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.paths import PRODUCT
 from bootstrap.core.pki import KeyPair
 from bootstrap.objects.manifests import is_ours
+from bootstrap.objects.readiness import at
 from bootstrap.settings import git_logins
 from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.steps.trusted_cas import read_trusted_cas
@@ -72,13 +73,29 @@ def _read_live(world: World, wanted: Object) -> Object | None:
     return world.kube.get("v1", wanted["kind"], meta["name"], meta["namespace"])
 
 
+def list_applied_keys(live: Object) -> set[str]:
+    """The keys of its data that we applied, by the server's own record; without such a record all of them."""
+    managers = live["metadata"].get("managedFields")
+    if managers is None:
+        return {*(live.get("data") or {})}
+    ours = [each for each in managers if each.get("manager") == PRODUCT and each.get("operation") == "Apply"]
+    fields = [at(each, "fieldsV1", "f:data") or {} for each in ours]
+    return {key.removeprefix("f:") for each in fields for key in each}
+
+
 def is_current(live: Object | None, wanted: Object) -> bool:
-    """Whether the live object has the wanted data and annotations. live: None if there is no such object."""
+    """Whether the live object has the wanted data and annotations. live: None if there is no such object.
+
+    A key that somebody else has added is theirs, and left alone: server-side apply would not remove it either. One that
+    we applied and no longer want is not current.
+    """
     if live is None:
         return False
     annotations = live["metadata"].get("annotations") or {}
     wanted_annotations = wanted["metadata"].get("annotations") or {}
-    return bool(live.get("data", {}) == wanted["data"] and wanted_annotations.items() <= annotations.items())
+    data = live.get("data") or {}
+    same = wanted["data"].items() <= data.items() and wanted_annotations.items() <= annotations.items()
+    return same and not (data.keys() - wanted["data"].keys()) & list_applied_keys(live)
 
 
 def make_credentials(world: World) -> list[Object]:

@@ -13,7 +13,7 @@ import yaml
 from bootstrap.core import constants, wait
 from bootstrap.core.errors import ApiError, CommandError, PreconditionError, StepError, TimedOut, UsageError
 from bootstrap.core.model import Failed, Object, Pending, Ready, Unknown, Verdict
-from bootstrap.objects import kubeconfig
+from bootstrap.objects import kubeconfig, kubeconfig_files
 from bootstrap.objects.readiness import judge
 from bootstrap.settings import kind_config
 from bootstrap.settings.config import Config
@@ -329,7 +329,7 @@ def delete_cluster(world: World) -> None:
 
 def remember_kubeconfig(world: World) -> None:
     """Note in the environment's folder which of the user's kubeconfig files has the context now."""
-    file, known = str(kubeconfig.locate(world.context).absolute()), _list_kubeconfigs(world)
+    file, known = str(kubeconfig_files.locate(world.context).absolute()), _list_kubeconfigs(world)
     if file not in known:
         world.identity.write_file(KUBECONFIGS, "\n".join([*known, file]).encode())
 
@@ -343,10 +343,10 @@ def _list_kubeconfigs(world: World) -> list[str]:
 def _is_known_to_user(world: World) -> bool:
     """Whether the user's own kubeconfig leads to this cluster; they may have deleted the context."""
     try:
-        theirs = kubeconfig.locate(world.context).read_text()
-        ours = world.kubeconfig.read_text()
+        theirs = kubeconfig_files.read_files(kubeconfig_files.list_files())
+        ours = kubeconfig_files.read_files([world.kubeconfig])
         return (
             kubeconfig.read_access(theirs, world.context).server == kubeconfig.read_access(ours, world.context).server
         )
-    except (OSError, PreconditionError):
+    except PreconditionError:
         return False

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bootstrap.core import constants
 from bootstrap.core.model import Lock, Object, Ready, Verdict
-from bootstrap.incluster import branch_patterns
+from bootstrap.incluster import branch_patterns, run_names
 from bootstrap.objects import delivery_trace, manifests, run_spec
-from bootstrap.objects.patches import Patch, Select, put, set_at
+from bootstrap.objects.patches import Patch, Select, get_at, put, set_at
 from bootstrap.objects.readiness import judge
 from bootstrap.settings.config import Config
 from bootstrap.steps.manifest_step import ManifestStep, render
@@ -45,8 +45,9 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     Raises what `manifest_step.render` raises.
     """
     listener, template = Select("EventListener"), Select("TriggerTemplate")
+    gates = functools.partial(_set_watch, condition=make_watch_condition(config), names=make_name_expression(config))
     patches = [
-        Patch(listener, functools.partial(_set_watch_condition, condition=make_watch_condition(config))),
+        Patch(listener, gates),
         Patch(listener, put(*REPLICAS, value=config.webhook.replicas)),
         Patch(template, put("spec", "resourcetemplates", 0, "spec", value=_make_run_spec(project, config))),
         Patch(template, delivery_trace.name_runs),
@@ -57,10 +58,14 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     return render(lock, project / FOLDER, patches=patches)
 
 
-def _set_watch_condition(obj: Object, condition: str) -> None:
+def _set_watch(obj: Object, condition: str, names: str) -> None:
+    """In each trigger that leads to runs: the condition, and how a run is named."""
     for trigger in obj["spec"]["triggers"]:
         if WATCHED in delivery_trace.list_gates(trigger):
-            set_at(trigger, ("interceptors", WATCHED, "params", "filter", "value"), condition)
+            params = get_at(trigger, ("interceptors", WATCHED, "params"))
+            set_at(params, ("filter", "value"), condition)
+            [overlay] = [each for each in get_at(params, ("overlays", "value")) if each["key"] == "run"]
+            overlay["expression"] = names
 
 
 def make_watch_condition(config: Config) -> str:
@@ -72,17 +77,38 @@ def make_watch_condition(config: Config) -> str:
     branch = (
         f"{event}.ref.matches({_quote(f'^refs/heads/(?:{branch_patterns.build_branch_regex(settings.branches)})$')})"
     )
-    wanted = settings.repositories or (run_spec.get_repository(config),)
-    bare = [each.rstrip("/").removesuffix(".git") for each in wanted if "://" in each]
-    addresses = [address for each in bare for address in (f"{each}.git", each)]
-    lists = {"url": addresses, "name": [each for each in wanted if "://" not in each]}
-    repository = " || ".join(f"{event}.{key} in {_quote_all(values)}" for key, values in lists.items() if values)
+    addresses, names = _list_watched(config)
+    lists = {"extensions.address": addresses, f"{event}.name": names}
+    repository = " || ".join(f"{key} in {_quote_all(values)}" for key, values in lists.items() if values)
     return f"{branch} && ({repository})"
+
+
+def make_name_expression(config: Config) -> str:
+    """The name of the run of an event, in CEL: `run_names.make_triggered_run_name` for each watched repository."""
+    addresses, names = _list_watched(config)
+    by_address = _quote_map({each: run_names.make_run_prefix(each, names) for each in addresses})
+    by_name = _quote_map({each: run_names.make_run_prefix(f"https://any/{each}", names) for each in names})
+    named, addressed = f"{by_name}[extensions.event.name]", f"{by_address}[extensions.address]"
+    prefix = addressed
+    if names:
+        prefix = f"(extensions.event.name in {_quote_all(names)} ? {named} : {addressed})" if addresses else named
+    return f'{prefix} + "-" + extensions.event.commit.truncate({run_names.SHORT_COMMIT})'
+
+
+def _list_watched(config: Config) -> tuple[list[str], list[str]]:
+    """(addresses, names) of the repositories whose pushes start runs, each as it is compared."""
+    wanted = config.webhook.repositories or (run_spec.get_repository(config),)
+    addresses = dict.fromkeys(run_names.normalize_url(each) for each in wanted if "://" in each)
+    return [*addresses], run_spec.list_bare_names(config)
 
 
 def _quote(text: str) -> str:
     """A text as a literal of CEL, whose strings are written as in JSON."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def _quote_map(pairs: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{_quote(key)}: {_quote(value)}" for key, value in pairs.items()) + "}"
 
 
 def _quote_all(texts: Iterable[str]) -> str:

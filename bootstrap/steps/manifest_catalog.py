@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core import constants
-from bootstrap.core.errors import ApiError
+from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.incluster import token_claims
 from bootstrap.objects import proxy_env
@@ -34,6 +34,11 @@ CA_CERTIFICATES = "/etc/buildkit/trust/ca.crt"
 TRUSTING = ("spec", "template", "metadata", "annotations", "tekton-bootstrap.dev/trusts")
 """BuildKit reads CAs and its own certificate when it starts, so other ones need a new pod."""
 WEBHOOK_URL = ("spec", "template", "spec", "containers", "git-server", "env", "WEBHOOK_URL", "value")
+KEPT_HIDDEN = frozenset({".dockerignore", ".gitignore"})
+LEFT_OVER = ("~", ".swp", ".orig", ".rej", ".test", ".out")
+"""How names of files end that editors, patch and Go's tests leave behind."""
+MAX_SEED_BYTES = 700 << 10
+"""Of the packed sources of the demo: in base64 they have to fit into the MiB of an object."""
 
 
 def make_namespaces_step() -> ManifestStep:
@@ -232,13 +237,31 @@ def render_git(world: World) -> list[Object]:
 
 
 def pack_source(folder: Path) -> bytes:
-    """The files below `folder` as a tar.gz; the same files give the same bytes."""
+    """The sources below `folder` as a tar.gz; the same files give the same bytes.
+
+    Left out is what people and their tools leave there: hidden files, editors' copies and what was built; some of it is
+    secret, and a program is larger than a ConfigMap may be. Raises PreconditionError if the rest is too large as well.
+    """
     buffer = io.BytesIO()
     with gzip.GzipFile("", "wb", mtime=0, fileobj=buffer) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
-            if path.is_file() and "__pycache__" not in inside.parts:
+            if _is_source(path, inside):
                 info = tarfile.TarInfo(str(inside))
                 info.size, info.mode = path.stat().st_size, 0o644
                 tar.addfile(info, io.BytesIO(path.read_bytes()))
+    if len(buffer.getvalue()) > MAX_SEED_BYTES:
+        largest = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        raise PreconditionError(
+            f"{folder} is larger than {MAX_SEED_BYTES >> 10} KiB packed, the most that a ConfigMap takes; "
+            f"its largest file is {largest.relative_to(folder)}"
+        )
     return buffer.getvalue()
+
+
+def _is_source(path: Path, inside: Path) -> bool:
+    hidden = any(part.startswith(".") and part not in KEPT_HIDDEN for part in inside.parts)
+    if not path.is_file() or hidden or "__pycache__" in inside.parts or path.name.endswith(LEFT_OVER):
+        return False
+    with path.open("rb") as file:
+        return file.read(4) != b"\x7fELF"

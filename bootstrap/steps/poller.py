@@ -61,6 +61,7 @@ def make_settings(project: Path, config: Config) -> Mapping[str, object]:
         "first": config.poll.first,
         "credentialsFor": f"{parts.scheme}://{parts.netloc}",
         "run": read_template(project, config),
+        **({"names": names} if (names := run_spec.list_bare_names(config)) else {}),
     }
 
 
@@ -72,7 +73,7 @@ def read_template(project: Path, config: Config) -> Object:
         run_spec.fill(run, config, "", "")
         return {**run, "metadata": {"namespace": constants.RUNS}}
     hint = f"poll.template: such as {run_spec.MANIFEST}"
-    found = manifests.load(project / file)
+    found = manifests.load_outside(project / file)
     if [each["kind"] for each in found] != ["PipelineRun"]:
         raise UsageError(f"{file} is not one PipelineRun", hint=hint)
     [run] = found

@@ -63,7 +63,7 @@ class World:
     @property
     def kubeconfig(self) -> Path:
         """The kubeconfig that every call of ours names: our own copy, or the user's for a cluster of theirs."""
-        from bootstrap.objects.kubeconfig import locate
+        from bootstrap.objects.kubeconfig_files import locate
 
         return locate(self.config.context) if self.config.context else self.paths.env / "kubeconfig"
 
@@ -80,9 +80,11 @@ class World:
     @cached_property
     def kube(self) -> Kube:
         """The Kubernetes API of the environment's cluster."""
+        from bootstrap.objects.kubeconfig_files import list_files
         from bootstrap.world.kube.client import Kube
 
-        return Kube(self.kubeconfig, self.context)
+        files = list_files() if self.config.context else ()
+        return Kube(self.kubeconfig, self.context, files)
 
     @cached_property
     def target(self) -> Kube:
@@ -91,17 +93,16 @@ class World:
         Raises PreconditionError if the kubeconfig of the settings cannot be read.
         """
         from bootstrap.objects.kubeconfig import read_current_context
+        from bootstrap.objects.kubeconfig_files import read_files
         from bootstrap.world.kube.client import Kube
 
         settings = self.config.target
         if not settings.kubeconfig:
             return self.kube
         path = self.project / Path(settings.kubeconfig).expanduser()
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError):
-            raise PreconditionError(f"target.kubeconfig: {path} cannot be read") from None
-        return Kube(path, settings.context or read_current_context(text, source=str(path)))
+        if not path.exists():
+            raise PreconditionError(f"target.kubeconfig: there is no file {path}")
+        return Kube(path, settings.context or read_current_context(read_files([path]), source=str(path)))
 
     @cached_property
     def kind(self) -> Kind:
@@ -116,6 +117,15 @@ class World:
         """A copy of this world with another cluster as its `kube`; all other adapters are the same ones."""
         other = copy.copy(self)
         other.kube = kube
+        return other
+
+    def for_looking(self, *, renews: bool = False) -> World:
+        """This world for a command that only looks: whatever it reads of the environment's folder, it writes nothing.
+
+        renews: see `Identity.for_looking`.
+        """
+        other = copy.copy(self)
+        other.identity = self.identity.for_looking(renews=renews)
         return other
 
     def open_mirror(self) -> MirrorRegistry:

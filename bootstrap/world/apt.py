@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def install_packages(shell: Shell, packages: Sequence[str], on_cause: Callable[[
 
     Raises PreconditionError (no apt-get), CommandError with apt-get's last lines, TimedOut after LIMIT seconds.
     """
-    with keep_services_off():
+    with keep_services_off(POLICY):
         try:
             _install(shell, packages)
         except CommandError:  # no package lists yet, stale ones, or an earlier call was killed half-way
@@ -46,12 +47,20 @@ def _apt(shell: Shell, *words: str) -> None:
 
 
 @contextlib.contextmanager
-def keep_services_off(policy: Path = POLICY) -> Iterator[None]:
+def keep_services_off(policy: Path) -> Iterator[None]:
     """While inside, packages neither start nor restart services (policy-rc.d of Debian's invoke-rc.d).
 
-    A policy that is there already comes back afterwards. Safe after a kill: what an earlier call left aside is put back
-    by the next.
+    A policy that is there already comes back afterwards. One at a time on this machine: another waits until the first
+    has ended, for both write the same file. Safe after a kill: what an earlier call left aside is put back by the next.
     """
+    with policy.with_name(f"{policy.name}.tekton-bootstrap-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process, however that ends
+        with _write_policy(policy):
+            yield
+
+
+@contextlib.contextmanager
+def _write_policy(policy: Path) -> Iterator[None]:
     aside = policy.with_name(policy.name + ".tekton-bootstrap")
     ours = policy.exists() and policy.read_text() == REFUSAL
     if policy.exists() and not ours:

@@ -2,6 +2,7 @@
 
 They are made once and kept in files of mode 0600, because the registry needs them before there is a cluster that could
 hold them. `down` deletes the folder. What makes them is loaded when something is made: most commands only read.
+A command that only looks has an Identity that writes nothing (`Identity.for_looking`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import datetime
 import json
 import secrets
 import shutil
+import tempfile
 import threading
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,23 +39,36 @@ class Identity:
     name: of the environment; it stands in the CA's name. Threads may share it.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, writes: bool = True, renews: bool = True) -> None:
+        """writes: what is made is kept in the folder, and not only in memory. renews: a certificate is issued again in
+        good time, and not only when it has ended."""
         self.folder = folder
         self._name = name
         self._lock = threading.RLock()  # steps run side by side, and must not make the same thing twice
+        self._writes = writes
+        self._renews = renews
+        self._made: dict[str, bytes] = {}
+        self._files: Path | None = None
+
+    def for_looking(self, *, renews: bool = False) -> Identity:
+        """One that reads what this one has kept, and writes nothing into the folder.
+
+        What is missing is made in memory, for this look. renews: what is due is issued again, in memory as well, so
+        that a look sees what `up` would do.
+        """
+        return Identity(self.folder, self._name, writes=False, renews=renews)
 
     @property
     def ca_file(self) -> Path:
-        """The CA's certificate as a PEM file; the CA is made if there is none."""
-        self.ensure_ca()
-        return self.folder / "ca.crt"
+        return self._give_file("ca.crt", self.ensure_ca().certificate)
 
     def ensure_ca(self) -> pki.KeyPair:
         """The CA; a new one if the kept one is lost."""
         from bootstrap.core import pki
 
         with self._lock:
-            return self._read_pair("ca") or self._write_pair("ca", pki.make_authority(self._name, _now()))
+            kept = self._kept("ca") or self._kept("ca", in_memory=True)
+            return kept or self._write_pair("ca", pki.make_authority(self._name, _now()))
 
     def ensure_certificate(self, name: str, hosts: Iterable[str] = ()) -> pki.KeyPair:
         """The certificate `name` for these hosts (names and IP addresses), issued by the CA.
@@ -64,20 +80,23 @@ class Identity:
         hosts = tuple(hosts)
         with self._lock:
             ca = self.ensure_ca()
-            kept = self._read_pair(name)
-            if kept and pki.is_current(kept, ca.certificate, hosts, _now()):
-                return kept
+            days = pki.RENEW_DAYS if self._renews else 0
+            for kept in (self._kept(name), self._kept(name, in_memory=True)):
+                if kept and pki.is_current(kept, ca.certificate, hosts, _now(), days=days):
+                    return kept
             return self._write_pair(name, pki.issue_certificate(ca, name, hosts, _now()))
 
     def ensure_password(self, name: str, wanted: Secret) -> Secret:
         """The password `name`: the wanted one, or else one that was made at random when it was first asked for."""
         if wanted:
             return wanted
-        path = self.folder / f"{name}.password"
+        file = f"{name}.password"
         with self._lock:
-            if not path.exists():
-                self._write(path.name, secrets.token_urlsafe(PASSWORD_BYTES).encode())
-            return Secret(path.read_text())
+            kept = self._read(file)
+            if kept is None:
+                kept = secrets.token_urlsafe(PASSWORD_BYTES).encode()
+                self._write(file, kept)
+            return Secret(kept.decode())
 
     def list_passwords(self) -> list[Secret]:
         """The passwords made so far, to be masked wherever they show; none is made."""
@@ -93,10 +112,9 @@ class Identity:
         """An htpasswd line (bcrypt), the same one as long as user and password are the same."""
         import bcrypt
 
-        path = self.folder / "htpasswd"
         plain = password.reveal().encode()
-        if path.exists():
-            kept = path.read_bytes()
+        kept = self._read("htpasswd")
+        if kept is not None:
             user, _, hashed = kept.strip().partition(b":")
             if user == username.encode() and bcrypt.checkpw(plain, hashed):
                 return kept
@@ -108,8 +126,7 @@ class Identity:
         """Write a docker config.json that logs in to `hosts`. Returns its folder, for DOCKER_CONFIG."""
         auth = base64.b64encode(f"{username}:{password.reveal()}".encode()).decode()
         config = {"auths": {host: {"auth": auth} for host in hosts}}
-        self._write("docker/config.json", json.dumps(config).encode())
-        return self.folder / "docker"
+        return self._give_file("docker/config.json", json.dumps(config).encode()).parent
 
     def read_supply(self) -> str:
         """The supply that the environment was made with, "" while there is none."""
@@ -124,37 +141,64 @@ class Identity:
             self._write(SUPPLY, name.encode())
 
     def write_file(self, name: str, data: bytes) -> Path:
-        """Write a file of mode 0600 into the folder, by one rename. Returns its path."""
-        return self._write(name, data)
+        """Keep a file of mode 0600 in the folder, by one rename. Returns its path."""
+        return self._give_file(name, data)
 
     def delete(self) -> None:
         """Delete the folder with all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _read_pair(self, name: str) -> pki.KeyPair | None:
+    def _kept(self, name: str, *, in_memory: bool = False) -> pki.KeyPair | None:
         from bootstrap.core import pki
 
-        certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
-        if not (certificate.exists() and key.exists()):
+        read = self._made.get if in_memory else self._read_folder
+        certificate, key = read(f"{name}.crt"), read(f"{name}.key")
+        return pki.KeyPair(certificate, key) if certificate is not None and key is not None else None
+
+    def _read(self, name: str) -> bytes | None:
+        """What is kept in the folder, or else was made by this look."""
+        kept = self._read_folder(name)
+        return self._made.get(name) if kept is None else kept
+
+    def _read_folder(self, name: str) -> bytes | None:
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
             return None
-        return pki.KeyPair(certificate.read_bytes(), key.read_bytes())
+
+    def _give_file(self, name: str, data: bytes) -> Path:
+        """A file that holds this, for a program to read: in the folder, or, of a look, in one that goes with it."""
+        self._write(name, data)
+        path = self.folder / name
+        if self._writes or self._read_folder(name) == data:
+            return path
+        with self._lock:
+            if self._files is None:
+                self._files = Path(tempfile.mkdtemp(prefix="tekton-bootstrap-"))  # mode 0700
+                weakref.finalize(self, shutil.rmtree, self._files, ignore_errors=True)
+            path = self._files / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        return path
 
     def _write_pair(self, name: str, pair: pki.KeyPair) -> pki.KeyPair:
         self._write(f"{name}.key", pair.key)
         self._write(f"{name}.crt", pair.certificate)
         return pair
 
-    def _write(self, name: str, data: bytes) -> Path:
+    def _write(self, name: str, data: bytes) -> None:
+        if self._read_folder(name) == data:
+            return
+        if not self._writes:
+            self._made[name] = data
+            return
         path = self.folder / name
-        if path.exists() and path.read_bytes() == data:
-            return path
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         temporary.touch(mode=0o600)
         temporary.write_bytes(data)
         temporary.rename(path)
-        return path
 
 
 def _now() -> datetime.datetime:

@@ -45,7 +45,7 @@ def parse_refs(data: bytes) -> dict[str, str]:
         position += max(length, 4)
         if length <= 4 or line.startswith(b"#"):
             continue
-        object_id, _, name = line.split(b"\0")[0].decode().rstrip("\n").partition(" ")
+        object_id, _, name = line.split(b"\0")[0].decode(errors="replace").rstrip("\n").partition(" ")
         if set(object_id) != {"0"} and name:
             found[name] = object_id
     return found

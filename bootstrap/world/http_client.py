@@ -192,6 +192,13 @@ def is_exempt(host: str) -> bool:
     return bool(proxy_bypass(host))
 
 
+def has_proxy(host: str) -> bool:
+    """Whether a proxy lies between this machine and an HTTPS server."""
+    from urllib.request import getproxies
+
+    return bool(getproxies().get("https")) and not is_exempt(host)
+
+
 def list_causes(error: BaseException) -> list[BaseException]:
     """The error, what it was made of, what that was made of: the innermost comes last."""
     chain = [error]

@@ -165,7 +165,16 @@ type echoed struct {
 	Body    string              `json:"body"`
 }
 
+// bodies bounds how many bodies are in memory at once: one takes several times its size while it becomes JSON.
+var bodies = make(chan struct{}, 2)
+
 func echo(w http.ResponseWriter, r *http.Request) {
+	select {
+	case bodies <- struct{}{}:
+		defer func() { <-bodies }()
+	case <-r.Context().Done():
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

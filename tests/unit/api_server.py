@@ -116,14 +116,14 @@ def serving(script: Script, folder: Path) -> Iterator[Path]:
     assert script.unforeseen == []
 
 
-def write_kubeconfig(folder: Path, server: str) -> Path:
+def write_kubeconfig(folder: Path, server: str, context: str = "test") -> Path:
     path = folder / "kubeconfig"
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "c", "cluster": {"server": server}}],
         "users": [{"name": "u", "user": {"token": "s3cret"}}],
-        "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
+        "contexts": [{"name": context, "context": {"cluster": "c", "user": "u"}}],
     }
     path.write_text(yaml.safe_dump(document))
     return path

@@ -266,6 +266,10 @@ class FakeKube:
     patched: list[tuple[str, Object]] = field(default_factory=list)
     groups: frozenset[str] = frozenset()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.kubeconfig,)
+
     def put(self, *objects: Object) -> None:
         for each in objects:
             metadata = each["metadata"]
@@ -357,6 +361,9 @@ class StepWorld:
     @property
     def kubeconfig(self) -> Path:
         return self.paths.env / "kubeconfig"
+
+    def for_looking(self, *, renews: bool = False) -> StepWorld:
+        return replace(self, identity=self.identity.for_looking(renews=renews))
 
     def with_kube(self, kube: FakeKube) -> StepWorld:
         return replace(self, kube=kube)

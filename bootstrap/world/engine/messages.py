@@ -7,10 +7,15 @@ its client has no other way to tell one failure from another: its exit code is 1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-UNREACHABLE = ("cannot connect to the docker daemon", "error during connect", "connection refused")
-"""In lower case. No daemon, one that cannot be reached, and one that a proxy or a tunnel does not lead to."""
+UNREACHABLE = re.compile(
+    r"^(?:docker: |error: )?(?:cannot connect to the docker daemon|error during connect|dial (?:tcp|unix) )",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""No daemon, one that cannot be reached, and one that a proxy or a tunnel does not lead to. As a line begins: what a
+program in a container says, by way of `exec` or `build`, may speak of another connection that was refused."""
 
 ABSENT = ("no such", "not found")
 """In lower case. "Error: No such object: x" (client), "network x not found" (daemon)."""
@@ -26,7 +31,7 @@ PROGRESS_WIDTH = 40
 
 def is_unreachable(stderr: str) -> bool:
     """Whether the client failed because no engine answers."""
-    return _mentions(stderr, UNREACHABLE)
+    return bool(UNREACHABLE.search(stderr))
 
 
 def is_absent(stderr: str) -> bool:

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import Object, Secret
 from bootstrap.objects.kubeconfig import ClusterLogin, is_loopback, read_plain_login
+from bootstrap.objects.kubeconfig_files import list_token_files, read_login
 from bootstrap.world.http_client import is_exempt
 from bootstrap.world.kube.discovery import Discovery
 from bootstrap.world.kube.exec import Executed, execute
@@ -30,27 +31,36 @@ from bootstrap.world.kube.watch import Feed, Stream, read_log_lines
 LOG_IDLE_SECONDS = 600.0
 
 
+Stamp = tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True)
 class _Link:
-    """A loaded kubeconfig. stamp: of the file it was read from. server_name: "" or the one to check for."""
+    """A loaded kubeconfig. stamp: of the files it was read from. server_name: "" or the one to check for.
 
-    stamp: tuple[int, int]
+    tokens: files that a token was read from, which are a part of the stamp too.
+    """
+
+    stamp: Stamp
     http: Http
     kinds: Discovery
     tls: ssl.SSLContext
     server_name: str
+    tokens: tuple[Path, ...]
 
 
 class Kube(ObjectStore):
-    """One context of one kubeconfig, both named explicitly; KUBECONFIG and current-context play no part.
+    """One context of a kubeconfig, both named explicitly; the variable KUBECONFIG and current-context play no part.
 
     Connects at first use, and anew when the file has changed (a cluster made again). Threads may share it. Every method
     raises ApiError, and PreconditionError when the kubeconfig is of no use.
     """
 
-    def __init__(self, kubeconfig: Path, context: str) -> None:
+    def __init__(self, kubeconfig: Path, context: str, files: Sequence[Path] = ()) -> None:
+        """files: those that `kubeconfig` is merged with, itself among them, by priority; () for itself alone."""
         self.kubeconfig = kubeconfig
         self.context = context
+        self.files = tuple(files) or (kubeconfig,)
         self._lock = threading.Lock()
         self._linked: _Link | None = None
 
@@ -170,33 +180,48 @@ class Kube(ObjectStore):
         return self._link().kinds
 
     def _link(self) -> _Link:
-        try:
-            status = self.kubeconfig.stat()
-        except OSError:
-            raise PreconditionError(f"there is no kubeconfig {self.kubeconfig}", hint="invoke up") from None
-        stamp = (status.st_mtime_ns, status.st_ino)
+        if not self.kubeconfig.exists():
+            raise PreconditionError(f"there is no kubeconfig {self.kubeconfig}", hint="invoke up")
         with self._lock:
-            if self._linked is None or self._linked.stamp != stamp:
-                self._linked = _load(self.kubeconfig, self.context, stamp)
-            return self._linked
+            linked = self._linked
+            if linked is None or linked.stamp != _stamp((*self.files, *linked.tokens)):
+                linked = self._linked = _load(self.files, self.context)
+            return linked
+
+
+def _stamp(files: Sequence[Path]) -> Stamp:
+    """What changes with any of the files; one that is not there counts as well."""
+    found = []
+    for file in files:
+        try:
+            status = file.stat()
+            found.append((status.st_mtime_ns, status.st_ino))
+        except OSError:
+            found.append((0, 0))
+    return tuple(found)
 
 
 _loading = threading.Lock()
 """Held while the library's temporary files, which all clients share, are in use."""
 
 
-def _load(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
-    plain = read_plain_login(kubeconfig.read_text(errors="replace"), context)
+def _load(files: Sequence[Path], context: str) -> _Link:
+    """Raises PreconditionError for what cannot be used."""
+    before = _stamp(files)
+    document = read_login(files, context)
+    tokens = tuple(list_token_files(document))
+    stamp, source = before + _stamp(tokens), f"context {context} of {':'.join(map(str, files))}"
+    plain = read_plain_login(document, context)
     if plain is None or not is_loopback(plain.server):
-        return _load_any(kubeconfig, context, stamp)
+        return _load_any(document, source, stamp, tokens)
     try:
         tls = _make_plain_tls(plain)
-    except (OSError, ValueError):  # ssl.SSLError is the first; the library says more about it
-        return _load_any(kubeconfig, context, stamp)
+    except (OSError, ValueError):  # ssl.SSLError is the first; more is said about it below
+        return _load_any(document, source, stamp, tokens)
     token = plain.token.reveal()
-    authorization = {"authorization": _make_header(f"Bearer {token}", str(kubeconfig))} if token.strip() else {}
+    authorization = {"authorization": _make_header(f"Bearer {token}", source)} if token.strip() else {}
     http = Http(plain.server.rstrip("/"), make_pool(tls), lambda: authorization)
-    return _Link(stamp, http, Discovery(http), tls, "")
+    return _Link(stamp, http, Discovery(http), tls, "", tokens)
 
 
 def _make_plain_tls(login: ClusterLogin) -> ssl.SSLContext:
@@ -210,40 +235,42 @@ def _make_plain_tls(login: ClusterLogin) -> ssl.SSLContext:
     return context
 
 
-def _load_any(kubeconfig: Path, context: str, stamp: tuple[int, int]) -> _Link:
-    """Whatever the client library understands: files, programs that log in, proxies."""
+def _load_any(document: Object, source: str, stamp: Stamp, tokens: tuple[Path, ...]) -> _Link:
+    """Whatever the client library understands: files, programs that log in, proxies. document: of one context."""
     from kubernetes import client, config
 
     settings = client.Configuration()
     try:
         with _loading:
             try:
-                config.load_kube_config(  # type: ignore[no-untyped-call]
-                    str(kubeconfig), context=context, client_configuration=settings, persist_config=False
+                config.load_kube_config_from_dict(  # type: ignore[no-untyped-call]
+                    document, client_configuration=settings, persist_config=False
                 )
                 tls = _make_tls(settings)
             finally:
                 # the library leaves the private key in a temporary file until the process ends, if it may end in peace
                 config.kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]
+    except PreconditionError as error:
+        raise PreconditionError(f"{source} cannot be used: {error.message}") from None
     except Exception as error:  # noqa: BLE001
-        # the library lets YAML, TLS and type errors of a broken file through as they are
+        # the library lets TLS and type errors of a broken file through as they are
         text = error.args[0] if isinstance(error, config.ConfigException) and error.args else type(error).__name__
-        raise PreconditionError(f"context {context} of {kubeconfig} cannot be used: {text}") from None
+        raise PreconditionError(f"{source} cannot be used: {text}") from None
     direct = is_loopback(settings.host) or is_exempt(urlsplit(settings.host).hostname or "")
     proxy = "" if direct else settings.proxy or ""
     pool = make_pool(tls, server_name=settings.tls_server_name or "", proxy=proxy)
-    http = Http(settings.host.rstrip("/"), pool, lambda: _read_authorization(settings, kubeconfig, context))
-    return _Link(stamp, http, Discovery(http), tls, settings.tls_server_name or "")
+    http = Http(settings.host.rstrip("/"), pool, lambda: _read_authorization(settings, source))
+    return _Link(stamp, http, Discovery(http), tls, settings.tls_server_name or "", tokens)
 
 
-def _read_authorization(settings: Any, kubeconfig: Path, context: str) -> dict[str, str]:
+def _read_authorization(settings: Any, source: str) -> dict[str, str]:
     """The headers that log in, trimmed as client-go trims what it reads from a tokenFile.
 
     Raises PreconditionError for a login that no header can hold.
     """
     Secret(settings.password or "")
     given = {each["key"]: each["value"] for each in settings.auth_settings().values() if each["value"]}
-    return {key: _make_header(str(value), f"context {context} of {kubeconfig}") for key, value in given.items()}
+    return {key: _make_header(str(value), source) for key, value in given.items()}
 
 
 def _make_header(value: str, source: str) -> str:
@@ -256,13 +283,19 @@ def _make_header(value: str, source: str) -> str:
 
 def _make_tls(settings: Any) -> ssl.SSLContext:
     """Made once: loading certificates for each connection would cost more than the connection."""
-    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    except (OSError, ValueError):
+        raise PreconditionError("its certificate-authority is no certificate in PEM") from None
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own CAs often lack what only this asks for
     if not settings.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if settings.cert_file:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
+        try:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+        except (OSError, ValueError):
+            raise PreconditionError("its client-certificate and client-key are no pair in PEM") from None
     return context
 
 

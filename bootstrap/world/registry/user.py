@@ -8,6 +8,7 @@ is tried again here. crane shows no headers, so a registry that is busy is asked
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -26,11 +27,25 @@ from bootstrap.core.errors import BootstrapError, CommandError, NotFound, Precon
 from bootstrap.core.text import format_duration
 from bootstrap.settings.config import MirrorSettings
 from bootstrap.world import probe
+from bootstrap.world.http_client import has_proxy
 from bootstrap.world.registry.http import RegistryHttp, read_docker_config
 from bootstrap.world.shell import Shell
 
 LIMIT = 1800.0
 LOOK_LIMIT = 10.0
+
+
+def falls_back_to_http(host: str) -> bool:
+    """Whether crane tries plain HTTP where HTTPS fails (go-containerregistry, pkg/name/registry.go, Scheme)."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith((".local", ".localhost"))
+    return address.is_loopback or (address.version == 4 and any(address in network for network in _PRIVATE))
+
+
+_PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""Of RFC 1918."""
 PAUSES = (1.0, 4.0, 10.0)
 """Seconds before it is tried again, unless the registry names some."""
 LONGEST_PAUSE = 120.0
@@ -119,7 +134,8 @@ class MirrorRegistry:
     def require_tls(self) -> None:
         """Raise PreconditionError if the registry speaks plain HTTP and the settings do not allow that.
 
-        crane falls back to plain HTTP by itself for addresses of private networks, and sends the password.
+        crane falls back to plain HTTP by itself for addresses of private networks, however TLS failed, and sends the
+        password. So of such an address TLS has to be seen, unless a proxy lies between.
         """
         if self._settings.plain_http == "on":
             return
@@ -133,8 +149,15 @@ class MirrorRegistry:
                 f"{self._settings.registry} does not speak TLS",
                 hint=f"set {self._advice.group}.plain_http: on, if that is meant so",
             ) from None
-        except OSError:
-            return  # a proxy may lie between; crane says what is wrong
+        except OSError as error:
+            host = place.hostname or ""
+            if not falls_back_to_http(host) or has_proxy(host):
+                return  # crane says what is wrong
+            why = error.strerror or str(error) or type(error).__name__
+            raise PreconditionError(
+                f"{self._settings.registry} does not answer by TLS ({why})",
+                hint=f"look whether it runs; or set {self._advice.group}.plain_http: on, if that is meant so",
+            ) from None
 
     def read_manifest(self, name: str) -> dict[str, Any]:
         """The manifest of an image, or an index, as the registry keeps it. Raises NotFound."""

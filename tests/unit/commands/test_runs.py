@@ -26,7 +26,7 @@ from bootstrap.core.errors import (
 )
 from bootstrap.core.model import Object, Ready
 from bootstrap.incluster.run_names import make_triggered_run_name
-from bootstrap.objects.run_status import Run, RunState, make_row
+from bootstrap.objects.run_status import Run, RunState, TaskState, TaskStep, make_row
 from bootstrap.settings.config import Config, GitSettings, PipelineSettings
 from bootstrap.steps.deploy_target import TargetStep
 from bootstrap.world import git_refs
@@ -565,3 +565,18 @@ def test_a_run_under_way_is_cancelled_and_its_notification_still_sent(world: Ste
     assert runs.cancel(world.open(), run="go-echo-x") == 0
     assert len(kube.patched) == 1
     assert said(world)[-1] == "run go-echo-x is over already: Succeeded"
+
+
+def test_logs_have_every_try_of_a_task(world: StepWorld) -> None:
+    class Pods(FakeKube):
+        def read_log(self, namespace: str, pod: str, container: str = "") -> str:
+            return f"{pod} {container}"
+
+    world.kube = Pods()
+    step = TaskStep("test", "step-test", RunState.FAILED)
+    first = TaskState("unit", RunState.FAILED, pod="pod-1", steps=(step,))
+    task = TaskState("unit", RunState.SUCCEEDED, pod="pod-2", steps=(step,), tries=(first,))
+    lines: list[tuple[str, str]] = []
+    run = Run("x", "cicd", RunState.SUCCEEDED, tasks=(task,))
+    follow_run.read_logs(world.open(), run, lambda name, line: lines.append((name, line)))
+    assert lines == [("unit", "pod-1 step-test"), ("unit", "pod-2 step-test")]

@@ -22,15 +22,16 @@ from bootstrap.core.errors import (
     TimedOut,
     UsageError,
 )
-from bootstrap.core.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap.core.model import Failed, Pending, Ready, Secret, Unknown, Verdict
 from bootstrap.core.paths import PRODUCT
 from bootstrap.core.text import format_duration
 from bootstrap.objects.apply_plan import Change, Plan
-from bootstrap.settings.config import ClusterSettings, Config
+from bootstrap.settings.config import ClusterSettings, Config, TargetSettings
 from bootstrap.steps import graph as step_graph
 from bootstrap.steps.reconcile import find_needed_steps, sort_steps
 from bootstrap.world import World, file_locks
-from tests.unit.step_world import Box, StepWorld, make
+from tests.unit.api_server import write_kubeconfig
+from tests.unit.step_world import Box, FakeKube, StepWorld, make
 
 
 @dataclass
@@ -170,6 +171,24 @@ def test_a_dry_run_changes_nothing_and_names_what_would(world: StepWorld, graph:
     assert not world.paths.state.exists()
 
 
+@pytest.mark.parametrize("look", ["status", "dry run"])
+def test_a_look_writes_nothing_on_a_machine_that_has_nothing(
+    world: StepWorld, graph: Graph, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    def check(opened: World) -> Verdict:
+        opened.identity.ensure_certificate("registry", ("localhost",))
+        opened.identity.ensure_password("git", Secret(""))
+        return Pending("missing")
+
+    for part in graph.parts.values():
+        monkeypatch.setattr(part, "check", check)
+    if look == "status":
+        status.status(world.open())
+    else:
+        up.up(world.open(), dry_run=True)
+    assert not world.paths.env.exists()
+
+
 def test_a_faulty_kind_config_ends_up_before_anything_is_touched(
     world: StepWorld, graph: Graph, tmp_path: Path
 ) -> None:
@@ -189,11 +208,39 @@ def test_a_missing_kind_config_is_a_fault_too(world: StepWorld, graph: Graph) ->
 
 
 def test_the_kind_config_does_not_matter_for_a_cluster_that_exists(
-    world: StepWorld, graph: Graph, tmp_path: Path
+    world: StepWorld, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.project = tmp_path
     world.config = Config(context="kind-theirs")
+    write_kubeconfig(tmp_path, "https://127.0.0.1:6443", "kind-theirs")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     assert up.up(world.open()) == 0
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (Config(target=TargetSettings(kubeconfig="/nonexistent")), "/nonexistent has no context kind-demo"),
+        (Config(context="theirs"), "there is no context theirs in your kubeconfig"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_found_before_anything_is_made(
+    world: StepWorld,
+    graph: Graph,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Config,
+    said: str,
+    dry_run: bool,
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    world.config = settings
+    world.other = FakeKube(kubeconfig=Path("/nonexistent"))
+    with pytest.raises(PreconditionError, match=said):
+        up.up(world.open(), dry_run=dry_run)
+    assert graph.log == []
+    assert not world.paths.state.exists()
 
 
 def test_a_machine_that_is_not_in_order_ends_up_before_anything_is_touched(

@@ -292,7 +292,8 @@ def test_why(world: StepWorld, kube: LogKube) -> None:
     assert webhook.webhook(world.open(), why="a") == 0
     assert webhook.webhook(world.open(), why="b") == 0
     assert said(world) == [
-        "delivery a dropped at watched: refs/heads/main of http://git/go-echo.git is not watched",
+        "delivery a dropped at watched: refs/heads/main of http://git/go-echo.git is not watched; watched: main of "
+        "http://git.git.svc.cluster.local/go-echo.git",
         f"delivery b became run {RUN}",
         f"next: invoke logs --run {RUN}",
     ]

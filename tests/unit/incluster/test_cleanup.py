@@ -184,6 +184,8 @@ def test_a_failure_forgets_no_commit(api: FakeApi) -> None:
     assert kept(api) == RepositoryState({"main": A}, "no answer within 20 s", seen=True)
     code, said = polled(api, Refs(app=""))
     assert (code, said[-1]) == (1, f"{URL}: there is no branch main")
+    code, said = polled(api, Refs(app=listing(**{f"b{n}": B for n in range(7)})))
+    assert said[-1] == f"{URL}: there is no branch main; there are: b0, b1, b2, b3, b4 and 2 more"
     assert polled(api, Refs(app=listing(main=A)))[0] == 0
     assert kept(api).why == ""
     assert api.runs == {}

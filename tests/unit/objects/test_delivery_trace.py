@@ -247,3 +247,38 @@ def test_seconds_since_1970_are_a_time_too() -> None:
     head = {"level": "info", "ts": 1795529041.0578704, "msg": "Interceptor response is: [note:abc/github/signed]"}
     found = delivery_trace.read_evidence([json.dumps(head)], []).deliveries["abc"]
     assert found.when == found.seen == datetime(2026, 11, 24, 14, 4, 1, 57870, tzinfo=UTC)
+
+
+NO_ID = "no-id-pushhook-3f9c2e100000"
+
+
+def test_deliveries_without_an_id_have_rows_of_their_own() -> None:
+    """A GitLab of 2020 gives none: the wrong token, then a system hook, then the right token, all of one commit."""
+    system = "no-id-systemhook-3f9c2e100000"
+    lines = [
+        heard(NO_ID, event="Push_Hook", second=1),
+        heard(system, event="System_Hook", second=3),
+        heard(NO_ID, event="Push_Hook", second=5),
+        *(note(gate, NO_ID, second=6) for gate in ("signed", "buildable", "watched")),
+    ]
+    resolved = said(f"ResolvedParams : [{{Name:repository Value:{URL}}} {{Name:delivery Value:{NO_ID}}}]", second=7)
+    evidence = delivery_trace.read_evidence(lines, [resolved])
+    rules = Rules(RULES.gates, frozenset({"Push_Hook"}))
+    made = [run(id_=NO_ID, event=EVENT)]
+    outcomes = {
+        each.id: delivery_trace.judge_delivery(each, rules, made, settled=True) for each in evidence.deliveries.values()
+    }
+    assert {id_: outcome.stage for id_, outcome in outcomes.items()} == {
+        NO_ID: "signed",
+        system: "event",
+        f"{NO_ID}-2": "run",
+    }
+    assert "another secret" in outcomes[NO_ID].why
+    assert delivery_trace.find_delivery(evidence, f"{NO_ID}-2", made) == evidence.deliveries[f"{NO_ID}-2"]
+
+
+def test_what_is_not_watched_is_told_with_what_is() -> None:
+    rules = Rules(RULES.gates, RULES.events, "main, release/* of you/app")
+    [found] = delivery_trace.read_evidence([heard(), note("signed"), note("buildable"), NO], []).deliveries.values()
+    why = delivery_trace.judge_delivery(found, rules, [], settled=True).why
+    assert why == f"{REF} of {URL} is not watched; watched: main, release/* of you/app"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import time
 
 import pytest
 import yaml
@@ -38,6 +39,12 @@ def rewrite(text: str) -> str:
         ("args: ['a=image.local/tool,b']", f"args: ['a={TOOL},b']"),
         ("env: [{name: BUILDER_IMAGE, value: golang:1.26}]", f"env: [{{name: BUILDER_IMAGE, value: {GOLANG}}}]"),
         ("params: [{name: image, default: 'golang:1.26'}]", f"params: [{{name: image, default: '{GOLANG}'}}]"),
+        ("params: [{name: images, default: [golang:1.26]}]", f"params: [{{name: images, default: [{GOLANG}]}}]"),
+        ("volumes: [{image: {reference: nginx}}]", f"volumes: [{{image: {{reference: {TABLE['nginx']}}}}}]"),
+        (
+            "resolver: bundles\nparams: [{name: bundle, value: golang:1.26}]",
+            f"resolver: bundles\nparams: [{{name: bundle, value: {GOLANG}}}]",
+        ),
         ("data: {default-affinity-image: golang:1.26}", f"data: {{default-affinity-image: {GOLANG}}}"),
         (f"data:\n  x: uses {OLD}, always", f"data:\n  x: uses {NEW}, always"),
         (
@@ -71,6 +78,14 @@ def test_references_are_replaced_where_they_stand(before: str, after: str) -> No
         "env: [{name: IMAGE_PULL_POLICY, value: nginx}]",
         "params: [{name: image, value: nginx}]",
         f"kind: CustomResourceDefinition\nspec: {{image: {OLD}}}",
+        f"metadata: {{annotations: {{last: '{OLD}'}}}}",
+        f"data:\n  _example: |\n    image: {OLD}\n",
+        f"description: {OLD}",
+        "script: echo golang:1.26",
+        "image: nginx\ntag: '1.27'",
+        f"resources: [{{pattern: '{OLD}'}}]",
+        f"verifyImages: [{{imageReferences: ['{OLD}', 'golang:1.26']}}]",
+        "validate: {pattern: {image: 'golang:1.26'}}",
         f"kind: List\nitems: [{{kind: CustomResourceDefinition, image: {OLD}}}]",
     ],
 )
@@ -124,3 +139,35 @@ def test_what_is_no_yaml_is_told_with_its_file(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         rewrite(text)
     assert caught.value.faults[0].where == "a.yaml"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "note: charts are at ghcr.io/acme/charts, ask there",
+        "script: docker push ghcr.io/acme/app:v1",
+        "image: ghcr.io/acme/*",
+        "image: '!*:latest'",
+        "storage.oci.repository: ghcr.io/acme/signatures",
+        "data: {a.yaml: '# image: ghcr.io/acme/app:v1'}",
+    ],
+)
+def test_a_mere_mention_is_no_image(text: str) -> None:
+    assert image_rewrite.find_references(text, "x") == []
+
+
+def test_a_tag_in_a_field_of_its_own_is_told_and_left() -> None:
+    text = "a: {image: ghcr.io/me/edge, tag: v1}\nb: {image: {registry: quay.io, repository: me/side, tag: '0.9'}}\n"
+    found = image_rewrite.find_references(text, "x")
+    assert {place.text: (place.sure, bool(place.left)) for place in found} == {
+        "ghcr.io/me/edge": (False, True),
+        "quay.io/me/side": (False, True),
+    }
+
+
+@pytest.mark.parametrize("unit", ["a", "a/", "a.b:", "image: ", "-x", "ghcr.io/a/", "@sha256:"])
+def test_a_long_line_is_searched_in_time(unit: str) -> None:
+    text = f"data: {json.dumps(unit * (300_000 // len(unit)))}"
+    begin = time.process_time()
+    image_rewrite.find_references(text, "x")
+    assert time.process_time() - begin < 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +55,7 @@ def test_access_follows_the_context() -> None:
         (text(server=""), "one", "no usable server"),
         (text(server="nonsense"), "one", "no usable server"),
         (text(**{"certificate-authority-data": "???"}), "one", "not base64"),
-        ("a: [", "one", "is not YAML"),
+        ("a: [", "one", "line 2: it is not YAML: did not find expected node content"),
         ("- a list", "one", "is not a kubeconfig"),
         ("", "one", "is not a kubeconfig"),
         ("contexts: 5", "one", "it has: none"),
@@ -118,20 +117,3 @@ def test_loopback(server: str, expected: bool) -> None:
 def test_no_current_context() -> None:
     with pytest.raises(PreconditionError, match="no current context"):
         kubeconfig.read_current_context("clusters: []")
-
-
-def test_locate_takes_the_first_file_of_the_list_that_has_it(tmp_path: Path) -> None:
-    broken, good, later = tmp_path / "broken", tmp_path / "good", tmp_path / "later"
-    broken.write_text("a: [")
-    good.write_text(text())
-    later.write_text(text())
-    listed = {"KUBECONFIG": f"{tmp_path / 'missing'}:{broken}:{good}:{later}", "HOME": str(tmp_path)}
-    assert kubeconfig.locate("two", listed) == good
-
-
-def test_locate_falls_back_to_the_home_folder(tmp_path: Path) -> None:
-    (tmp_path / ".kube").mkdir()
-    (tmp_path / ".kube/config").write_text(text())
-    assert kubeconfig.locate("one", {"HOME": str(tmp_path)}) == tmp_path / ".kube/config"
-    with pytest.raises(PreconditionError, match="no context nine in your kubeconfig; it has: one, two, torn, empty"):
-        kubeconfig.locate("nine", {"HOME": str(tmp_path)})

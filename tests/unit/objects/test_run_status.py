@@ -5,14 +5,23 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from bootstrap.core.constants import GIT_URL
 from bootstrap.core.model import Object
 from bootstrap.core.paths import PROJECT
-from bootstrap.incluster.run_names import make_run_name, make_triggered_run_name, to_dns_label, to_label_value
-from bootstrap.objects.run_status import RunState, parse_run, parse_runs, parse_task_run
+from bootstrap.incluster.run_names import (
+    OWN_HOST,
+    make_run_name,
+    make_triggered_run_name,
+    normalize_url,
+    to_dns_label,
+    to_label_value,
+)
+from bootstrap.objects.run_status import Run, RunState, parse_run, parse_runs, parse_task_run
 
 COMMIT = "3f9c2e1" + "0" * 33
 DIGEST = "sha256:" + "8" * 64
@@ -262,19 +271,43 @@ def test_run_names_are_dns_labels(app: str, commit: str, suffix: str) -> None:
     assert name.endswith(suffix.lower()[:20]) or len(name) == 63
 
 
+BASE = "https://git.example.org/platform-engineering/backend-services"
+
+
 @pytest.mark.parametrize(
-    ("url", "slug"),
+    ("one", "other"),
     [
-        ("http://git.git.svc.cluster.local/go-echo.git", "go-echo"),
-        ("https://github.com/You/My_App.git", "you-my-app"),
-        ("https://github.com/you/my-app/", "you-my-app"),
-        ("https://user:secret@host:8443/~you//app.git/", "you-app"),
-        ("https://host/" + "x" * 39 + "/app", "x" * 39),
-        ("https://host/" + "x" * 50, "x" * 40),
+        (f"{BASE}/service-orders.git", f"{BASE}/service-invoices.git"),
+        (f"{BASE}/service-orders.git", f"{BASE}/service-orders-archive.git"),
+        ("https://git.example.org/team-a/b.git", "https://git.example.org/team/a-b.git"),
+        ("https://git.example.org/team/a_b.git", "https://git.example.org/team/a-b.git"),
+        ("https://git.example.org/team/app.git", "https://mirror.example.org/team/app.git"),
+        ("https://git.example.org/go-echo.git", "http://git.git.svc.cluster.local/go-echo.git"),
+        ("https://git.example.org/Team/app.git", "https://git.example.org/team/app.git"),
     ],
 )
-def test_a_run_that_comes_by_itself_is_named_after_repository_and_commit(url: str, slug: str) -> None:
-    assert make_triggered_run_name(url, COMMIT) == f"{slug}-{COMMIT[:12]}"
+def test_two_repositories_never_share_the_run_of_a_commit(one: str, other: str) -> None:
+    names = [make_triggered_run_name(url, COMMIT) for url in (one, other)]
+    assert names[0] != names[1]
+    assert all(name == to_dns_label(name) for name in names)
+    assert all(name.endswith(f"-{COMMIT[:12]}") for name in names)
+
+
+def test_one_repository_has_one_name_however_it_is_spelt() -> None:
+    spellings = ("https://git.test/You/app.git", "https://GIT.test:443/You/app", "https://u:p@git.test/You/app.git//")
+    assert len({make_triggered_run_name(url, COMMIT) for url in spellings}) == 1
+    assert normalize_url("http://Git.test:443/a") == "http://git.test:443/a"
+
+
+def test_a_repository_that_is_watched_by_its_name_has_one_name_at_every_host() -> None:
+    urls = ("https://git.test/you/app.git", "https://mirror.test/you/app")
+    assert len({make_triggered_run_name(url, COMMIT, ["you/app"]) for url in urls}) == 1
+    assert len({make_triggered_run_name(url, COMMIT) for url in urls}) == 2
+
+
+def test_the_environments_own_server_is_known_by_its_host() -> None:
+    assert urlsplit(GIT_URL).hostname == OWN_HOST
+    assert make_triggered_run_name(GIT_URL, COMMIT) == f"go-echo-{COMMIT[:12]}"
 
 
 def test_the_run_name_people_see() -> None:
@@ -300,7 +333,58 @@ EVENTS = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
 
 @pytest.mark.parametrize(("url", "wanted"), EVENTS["names"].items())
 def test_what_arrives_is_named_after_repository_and_commit(url: str, wanted: str) -> None:
-    """The listener names by the same table (images/tekton/listener_test.go)."""
     found = make_triggered_run_name(url, EVENTS["commit"])
     assert found == wanted
     assert found == to_dns_label(found)
+
+
+MATRIX = {"params": [{"name": "PLATFORM", "value": ["amd64", "arm64", "s390x"]}]}
+
+
+def combination(number: int, code: int, platform: str, **status: Any) -> Object:
+    name = f"x-unit-{number}"
+    return {
+        "metadata": {"name": name, "labels": {"tekton.dev/pipelineTask": "unit"}},
+        "spec": {"params": [{"name": "PLATFORM", "value": platform}]},
+        "status": {
+            "podName": f"{name}-pod",
+            "startTime": "2026-11-30T08:00:01Z",
+            "completionTime": "2026-11-30T08:00:08Z",
+            "steps": [{"name": "test", "container": "step-test", "terminated": {"exitCode": code}}],
+            "conditions": [{"type": "Succeeded", "status": "False" if code else "True"}],
+            **status,
+        },
+    }
+
+
+def matrix_run(*task_runs: Object) -> Run:
+    spec = {"tasks": [{"name": "unit", "matrix": MATRIX}, {"name": "after", "runAfter": ["unit"]}]}
+    status = {
+        "pipelineSpec": spec,
+        "skippedTasks": [{"name": "after", "reason": "Parent Tasks were skipped"}],
+        "conditions": [{"type": "Succeeded", "status": "False", "reason": "Failed"}],
+    }
+    return parse_run({"metadata": {"name": "x"}, "status": status}, task_runs)
+
+
+def test_each_combination_of_a_matrix_is_a_task_and_the_one_that_failed_is_named() -> None:
+    """Of three pods the last was kept, and no task counted as failed."""
+    run = matrix_run(combination(1, 0, "arm64"), combination(0, 1, "amd64"), combination(2, 0, "s390x"))
+    assert [(task.name, task.pod) for task in run.tasks] == [
+        ("unit (amd64)", "x-unit-0-pod"),
+        ("unit (arm64)", "x-unit-1-pod"),
+        ("unit (s390x)", "x-unit-2-pod"),
+        ("after", ""),
+    ]
+    assert run.failed_task is not None
+    assert run.failed_task.name == "unit (amd64)"
+    assert run.why == "failed in unit (amd64): exit 1 in step test"
+    assert run.tasks[-1].why == "needs unit"
+
+
+def test_the_earlier_tries_of_a_task_are_kept_with_their_pods() -> None:
+    first = {**combination(0, 1, "amd64")["status"], "podName": "x-unit-0-pod-first"}
+    [task, _] = matrix_run(combination(0, 0, "amd64", retriesStatus=[first])).tasks
+    assert task.state is RunState.SUCCEEDED
+    [earlier] = task.tries
+    assert (earlier.pod, earlier.state, earlier.exit_code) == ("x-unit-0-pod-first", RunState.FAILED, 1)

@@ -210,7 +210,7 @@ def test_files_that_cannot_be_read_are_faults(tmp_path: Path) -> None:
         ("git.logins", ["", "https://a:b@c https://d:e@c/f"], ["https://c", "a:b", "https://a:b@c https://d:e@c"]),
         (
             "webhook.branches",
-            ["main", "main, release/*", "*", "v1.*,feature/x_y-z"],
+            ["main", "main, release/*", "*", "v1.*,feature/x_y-z", "分支, é/*"],
             [
                 "",
                 " ",

@@ -146,7 +146,7 @@ def test_contradictions_are_told_with_their_lines() -> None:
         (5, "networking.apiServerAddress: '0.0.0.0', but '127.0.0.1' is needed"),
         (6, "networking.apiServerPort: 7000, but 6443 is needed"),
         (8, "kubeadmConfigPatches[0]: failCgroupV1: true, but this machine has cgroup v1"),
-        (11, "kubeadmConfigPatches[1]: it is not YAML"),
+        (11, "kubeadmConfigPatches[1]: it is not YAML: mapping values are not allowed in this context"),
         (14, "nodes[0].labels.owner: 'them', but 'us' is needed"),
         (
             16,

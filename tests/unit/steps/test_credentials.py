@@ -11,6 +11,7 @@ import pytest
 
 from bootstrap.core import constants, pki
 from bootstrap.core.model import Failed, Object, Pending, Ready, Secret, Verdict
+from bootstrap.core.paths import PRODUCT
 from bootstrap.objects.manifests import is_ours
 from bootstrap.settings.config import Config, GitSettings, NotifySettings
 from bootstrap.steps.credentials import BUILDKIT, CredentialsStep, is_current, make_credentials
@@ -167,6 +168,23 @@ def test_labels_and_defaults_of_the_cluster_are_no_difference(world: StepWorld) 
     live["metadata"]["annotations"] = None
     assert not is_current(live, wanted)
     assert not is_current(None, wanted)
+
+
+def by(manager: str, *keys: str) -> Object:
+    return {"manager": manager, "operation": "Apply", "fieldsV1": {"f:data": {f"f:{key}": {} for key in keys}}}
+
+
+def test_a_key_that_somebody_added_is_left_alone_and_one_of_ours_goes(world: StepWorld) -> None:
+    """Server-side apply leaves theirs, so that `up` waited for ever for it to go."""
+    wanted = make_credentials(world.open())[0]
+    live = copy.deepcopy(wanted)
+    live["data"]["theirs"] = "eA=="
+    live["metadata"]["managedFields"] = [by(PRODUCT, *wanted["data"]), by("kubectl-patch", "theirs")]
+    assert is_current(live, wanted)
+    live["metadata"]["managedFields"] = [by(PRODUCT, *wanted["data"], "theirs")]
+    assert not is_current(live, wanted), "one that we no longer want"
+    live["data"] = {}
+    assert not is_current(live, wanted)
 
 
 # -- two steps that are little more than a call -----------------------------------------------------

@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from bootstrap.core import constants
+from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.settings.config import Config, TargetSettings
-from bootstrap.steps.deploy_target import SAME_CLUSTER, TargetStep, find_server, read_contents
+from bootstrap.steps.deploy_target import SAME_CLUSTER, Reach, TargetStep, check_target, find_reach, read_contents
 from tests.unit.step_world import FakeKube, StepWorld, make
 
 STEP = TargetStep()
@@ -35,8 +36,8 @@ def account(uid: str = "u1", namespace: str = "demo") -> Object:
     return {"kind": "ServiceAccount", "metadata": {"name": "pipeline-deployer", "namespace": namespace, "uid": uid}}
 
 
-def kubeconfig(path: Path, server: str, *, context: str = "kind-demo", inline_ca: bool = True) -> Path:
-    cluster: dict[str, Any] = {"server": server}
+def kubeconfig(path: Path, server: str, *, context: str = "kind-demo", inline_ca: bool = True, **more: Any) -> Path:
+    cluster: dict[str, Any] = {"server": server, **more}
     cluster |= {"certificate-authority-data": base64.b64encode(CA.encode()).decode()} if inline_ca else {}
     entry = {"name": context}
     document = {
@@ -146,7 +147,6 @@ def test_a_ca_that_the_kubeconfig_keeps_in_a_file_is_taken_from_the_cluster(worl
     [
         ("https://127.0.0.1:35461", "kind-staging", "https://staging-control-plane:6443"),
         ("https://api.example.com:6443", "kind-staging", "https://api.example.com:6443"),
-        ("https://127.0.0.1:6443", "other", "https://127.0.0.1:6443"),
     ],
 )
 def test_where_a_pod_reaches_a_second_cluster(
@@ -155,9 +155,62 @@ def test_where_a_pod_reaches_a_second_cluster(
     file = kubeconfig(tmp_path / "second", address, context=context)
     world.other = FakeKube(kubeconfig=file, context=context)
     world.config = Config(target=TargetSettings(kubeconfig=str(file)))
-    assert find_server(world.open()) == reached
+    assert find_reach(world.open()) == Reach(reached)
     world.config = replace(world.config, target=replace(world.config.target, server="https://by.hand"))
-    assert find_server(world.open()) == "https://by.hand"
+    assert find_reach(world.open()) == Reach("https://by.hand")
+
+
+@pytest.mark.parametrize(
+    ("address", "extra", "by_hand"),
+    [
+        ("https://127.0.0.1:6443", {}, ""),
+        ("https://api.example.com", {"proxy-url": "http://localhost:3128"}, ""),
+        ("https://api.example.com", {}, "https://localhost:6443"),
+    ],
+)
+def test_nothing_is_minted_that_no_pod_could_reach(
+    world: StepWorld, tmp_path: Path, address: str, extra: dict[str, Any], by_hand: str
+) -> None:
+    file = kubeconfig(tmp_path / "second", address, context="other", **extra)
+    world.other = FakeKube(kubeconfig=file, context="other")
+    world.config = Config(target=TargetSettings(kubeconfig=str(file), server=by_hand))
+    with pytest.raises(PreconditionError, match="loopback: no pod reaches it"):
+        STEP.apply(world.open())
+
+
+def test_the_ways_to_a_target_go_into_the_pod_with_its_address(world: StepWorld, tmp_path: Path) -> None:
+    extra: dict[str, Any] = {"tls-server-name": "kubernetes", "proxy-url": "http://proxy.example.com:3128"}
+    file = kubeconfig(tmp_path / "second", "https://10.0.0.9:6443", context="other", **extra)
+    world.other = FakeKube(kubeconfig=file, context="other", token_text=token())
+    world.other.put(account())
+    world.config = Config(target=TargetSettings(kubeconfig=str(file)))
+    STEP.apply(world.open())
+    cluster = minted(world)["clusters"][0]["cluster"]
+    assert {key: cluster[key] for key in extra} == extra
+    assert isinstance(check(world), Ready)
+    kubeconfig(file, "https://10.0.0.9:6443", context="other")
+    assert check(world) == Pending("the target has changed")
+
+
+@pytest.mark.parametrize("namespace", ["y", "08", "0e12345", "null", "1_000"])
+def test_a_namespace_stays_a_text_for_every_reader_of_yaml(world: StepWorld, namespace: str) -> None:
+    world.config = Config(target=TargetSettings(namespace=namespace))
+    STEP.apply(world.open())
+    found = world.kube.objects["Secret", constants.RUNS, "target-kubeconfig"]
+    text = base64.b64decode(found["data"]["kubeconfig"]).decode()
+    assert f'"namespace": "{namespace}"' in text
+
+
+def test_a_target_that_cannot_work_is_found_before_anything_is_made(world: StepWorld, tmp_path: Path) -> None:
+    check_target(world.open())
+    file = kubeconfig(tmp_path / "second", "https://api.example.com", context="other")
+    world.config = Config(target=TargetSettings(kubeconfig=str(file)))
+    world.other = FakeKube(kubeconfig=file, context="other", error=ApiError("it does not answer", status=0))
+    with pytest.raises(PreconditionError, match=r"^target.kubeconfig: it does not answer$"):
+        check_target(world.open())
+    world.other = FakeKube(kubeconfig=file, context="gone")
+    with pytest.raises(PreconditionError, match="has no context gone"):
+        check_target(world.open())
 
 
 def test_the_token_of_a_second_cluster_is_minted_there_and_kept_here(world: StepWorld, tmp_path: Path) -> None:

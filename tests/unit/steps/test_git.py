@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from bootstrap.core import constants
+from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import LockedImage, Pending, Ready
 from bootstrap.settings.config import Config, GitSettings
-from bootstrap.steps.manifest_catalog import make_git_step, make_pipeline_step, render_git
+from bootstrap.steps.manifest_catalog import MAX_SEED_BYTES, make_git_step, make_pipeline_step, pack_source, render_git
 from bootstrap.world import probe
 from tests.unit.step_world import Box, StepWorld, make
 
@@ -71,3 +75,24 @@ def test_a_pipeline_is_ready_when_its_first_task_can_find_the_git_server_by_name
     assert isinstance(make_pipeline_step().prove(world.open()), verdict)
     world.config = Config(context="theirs")
     assert make_pipeline_step().prove(world.open()) == Ready(), "its owner knows what finds names there"
+
+
+def test_the_seed_holds_sources_only(tmp_path: Path) -> None:
+    """A program that was built in the folder made `up` fail, and a file with secrets went into the cluster."""
+    for name in ("main.go", "deploy/deploy.yaml", ".dockerignore"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    pure = pack_source(tmp_path)
+    (tmp_path / "go-echo").write_bytes(b"\x7fELF" + b"x" * 100)
+    (tmp_path / ".idea").mkdir()
+    for name in (".env", "main.go~", ".main.go.swp", "go-echo.test", ".idea/workspace.xml"):
+        (tmp_path / name).write_text("s3cret")
+    assert pack_source(tmp_path) == pure
+    with tarfile.open(fileobj=io.BytesIO(pure)) as tar:
+        assert tar.getnames() == [".dockerignore", "deploy/deploy.yaml", "main.go"]
+
+
+def test_a_seed_that_no_object_could_hold_is_refused_with_its_largest_file(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(os.urandom(MAX_SEED_BYTES + 1))
+    with pytest.raises(PreconditionError, match=r"its largest file is model\.bin"):
+        pack_source(tmp_path)

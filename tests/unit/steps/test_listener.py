@@ -18,7 +18,7 @@ from bootstrap.commands import follow_run
 from bootstrap.core import constants
 from bootstrap.core.model import Lock, LockedImage, Object, Pending, Ready, Verdict
 from bootstrap.core.paths import PROJECT
-from bootstrap.incluster import branch_patterns, notify
+from bootstrap.incluster import branch_patterns, notify, run_names
 from bootstrap.objects import delivery_trace, drift, run_spec
 from bootstrap.objects.manifests import load as load_manifests
 from bootstrap.settings.config import AppSettings, Config, GitSettings, PipelineSettings, WebhookSettings
@@ -26,7 +26,7 @@ from bootstrap.steps import listener
 from bootstrap.steps.manifest_step import ManifestStep
 from bootstrap.world import World
 
-OWN = '["http://git.git.svc.cluster.local/go-echo.git", "http://git.git.svc.cluster.local/go-echo"]'
+OWN = '["http://git.git.svc.cluster.local/go-echo"]'
 LOCK = Lock({"toolbox": LockedImage("toolbox", "registry/toolbox", f"sha256:{1:064x}")})
 
 
@@ -52,19 +52,18 @@ def test_the_listener_in_the_manifest_is_that_of_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("webhook", "url", "branches", "repositories"),
     [
-        (WebhookSettings(), "", "main", f"(extensions.event.url in {OWN})"),
+        (WebhookSettings(), "", "main", f"(extensions.address in {OWN})"),
         (
             WebhookSettings(branches=("main", "release/*", "v1.*")),
             "https://github.com/you/app",
             r"main|release/[^/]*|v1\\.[^/]*",
-            '(extensions.event.url in ["https://github.com/you/app.git", "https://github.com/you/app"])',
+            '(extensions.address in ["https://github.com/you/app"])',
         ),
         (
-            WebhookSettings(repositories=("you/app", "https://example.org/x.git/", "you/b")),
+            WebhookSettings(repositories=("you/app", "https://Example.org:443/x.git/", "you/b")),
             "https://example.org/other.git",
             "main",
-            '(extensions.event.url in ["https://example.org/x.git", "https://example.org/x"]'
-            ' || extensions.event.name in ["you/app", "you/b"])',
+            '(extensions.address in ["https://example.org/x"] || extensions.event.name in ["you/app", "you/b"])',
         ),
         (
             WebhookSettings(repositories=("you/app",)),
@@ -79,6 +78,32 @@ def test_what_is_watched(webhook: WebhookSettings, url: str, branches: str, repo
     wanted = f'extensions.event.ref.matches("^refs/heads/(?:{branches})$") && {repositories}'
     assert listener.make_watch_condition(config) == wanted
     assert [each[-1] for each in filters(config)] == [wanted] * 3
+
+
+@pytest.mark.parametrize(
+    ("repositories", "expression"),
+    [
+        ((), '{"http://git.git.svc.cluster.local/go-echo": "go-echo"}[extensions.address]'),
+        (("you/app",), '{"you/app": "you-app-NAME"}[extensions.event.name]'),
+        (
+            ("you/app", "https://github.com/you/x"),
+            '(extensions.event.name in ["you/app"] ? {"you/app": "you-app-NAME"}[extensions.event.name]'
+            ' : {"https://github.com/you/x": "you-x-URL"}[extensions.address])',
+        ),
+    ],
+)
+def test_runs_are_named_as_by_the_poller(repositories: tuple[str, ...], expression: str) -> None:
+    config = Config(webhook=WebhookSettings(repositories=repositories))
+    commit, names = "f" * 40, run_spec.list_bare_names(config)
+    for key, url in (("NAME", "https://anywhere.test/you/app.git"), ("URL", "https://github.com/you/x.git")):
+        name = run_names.make_triggered_run_name(url, commit, names)
+        expression = expression.replace(key, name.removesuffix(f"-{commit[:12]}").rpartition("-")[2])
+    wanted = f'{expression} + "-" + extensions.event.commit.truncate(12)'
+    assert listener.make_name_expression(config) == wanted
+    for trigger in rendered(config, "EventListener")["spec"]["triggers"]:
+        [watched] = [each for each in trigger["interceptors"] if each["name"] == "watched"]
+        [overlays] = [each["value"] for each in watched["params"] if each["name"] == "overlays"]
+        assert {"key": "run", "expression": wanted} in overlays
 
 
 def test_every_trigger_has_the_same_gates_in_the_same_order() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -208,7 +209,7 @@ def test_environ_leads_children_to_the_private_engine_only(paths: Paths) -> None
 def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "policy-rc.d"
     original = apt.keep_services_off
-    monkeypatch.setattr(apt, "keep_services_off", lambda: original(file))
+    monkeypatch.setattr(apt, "keep_services_off", lambda _: original(file))
     return file
 
 
@@ -251,3 +252,25 @@ def test_policy_comes_back_after_a_kill(tmp_path: Path) -> None:
     with apt.keep_services_off(policy):
         pass
     assert policy.read_text() == "theirs"
+
+
+def test_two_that_install_at_once_do_so_one_after_the_other(tmp_path: Path) -> None:
+    """The first to end took the other's policy away."""
+    policy, order = tmp_path / "policy-rc.d", list[str]()
+    inside, second = threading.Event(), threading.Event()
+
+    def install(name: str) -> None:
+        second.set()
+        with apt.keep_services_off(policy):
+            order.append(name)
+
+    with apt.keep_services_off(policy):
+        thread = threading.Thread(target=install, args=("second",))
+        thread.start()
+        assert second.wait(10)
+        inside.wait(0.2)  # time in which the other must not get in
+        order.append("first")
+        assert policy.exists()
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert not policy.exists()

@@ -202,3 +202,47 @@ def test_forgetting_leaves_nothing_and_may_be_done_twice(identity: Identity, fol
 def test_no_secret_shows_in_a_repr(identity: Identity) -> None:
     password = identity.ensure_password("git", NONE)
     assert password.reveal() not in f"{password} {password!r} {identity!r} {identity.list_passwords()}"
+
+
+def test_a_look_makes_what_is_missing_in_memory_and_writes_nothing(identity: Identity, folder: Path) -> None:
+    look = identity.for_looking()
+
+    def ask() -> tuple[object, ...]:
+        certificate, password = look.ensure_certificate("registry"), look.ensure_password("git", NONE)
+        return certificate, password, look.ensure_htpasswd("u", Secret("p"))
+
+    first, authority = ask(), look.ensure_ca()
+    login = look.write_docker_config("builder", Secret("p"), ("127.0.0.1:1",)) / "config.json"
+    assert look.ca_file.read_bytes() == authority.certificate
+    assert "auths" in json.loads(login.read_text())
+    assert not folder.exists()
+    assert login.parent.parent.stat().st_mode & 0o777 == 0o700
+    assert (ask(), look.ensure_ca()) == (first, authority), "one look sees the same thing twice"
+
+
+def test_a_look_sees_what_was_made_meanwhile(identity: Identity, folder: Path) -> None:
+    look = identity.for_looking()
+    look.ensure_certificate("registry")
+    made = identity.ensure_certificate("registry"), identity.ensure_password("git", NONE)
+    assert (look.ensure_certificate("registry"), look.ensure_password("git", NONE)) == made
+    before = contents(folder)
+    identity.write_docker_config("builder", Secret("p"), ("127.0.0.1:1",))
+    kept = look.write_docker_config("builder", Secret("p"), ("127.0.0.1:1",))
+    assert kept == folder / "docker"
+    identity.delete()
+    assert look.ensure_password("git", NONE) != made[1]
+    assert before
+    assert not folder.exists(), "a page that is open while `down` runs brings nothing back"
+
+
+def test_a_look_keeps_a_certificate_that_is_due_and_tells_on_demand_what_would_be_issued(
+    identity: Identity, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, before = identity.ensure_certificate("registry"), contents(folder)
+    soon = module._now() + datetime.timedelta(days=pki.CA_DAYS - 20)
+    monkeypatch.setattr(module, "_now", lambda: soon)
+    assert identity.for_looking().ensure_certificate("registry") == made
+    ahead = identity.for_looking(renews=True)
+    assert ahead.ensure_certificate("registry") != made
+    assert ahead.ensure_certificate("registry") == ahead.ensure_certificate("registry")
+    assert contents(folder) == before

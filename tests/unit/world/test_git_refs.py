@@ -144,3 +144,11 @@ def test_another_kind_of_server_is_an_error_of_ours(server: Server) -> None:
 def test_nobody_there(server: Server) -> None:
     with pytest.raises(PreconditionError, match="does not answer"):
         git_refs.read_refs("http://127.0.0.1:1/go-echo.git")
+
+
+def test_a_name_that_is_no_utf8_hides_no_other_ref() -> None:
+    def line(text: bytes) -> bytes:
+        return b"%04x%s" % (len(text) + 4, text)
+
+    data = line(b"1" * 40 + b" refs/heads/\xe9t\xe9\n") + line(b"2" * 40 + b" refs/heads/main\n") + b"0000"
+    assert git_refs.find_commit(git_refs.parse_refs(data), "main") == "2" * 40

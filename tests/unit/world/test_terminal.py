@@ -211,6 +211,19 @@ def test_an_error_shows_cause_evidence_and_next_command() -> None:
     ]
 
 
+def test_no_secret_shows_in_what_goes_wrong_and_a_result_is_left_alone() -> None:
+    bench = Bench()
+    secret = Secret("sesame-of-test-terminal").reveal()
+    bench.report.error(CommandError(f"git {secret} failed", code=1, hint=f"try {secret}", evidence=f"no {secret}"))
+    bench.report.warn(f"{secret} is old")
+    bench.report.step("git").end_failed(f"{secret} was refused")
+    bench.report.line(secret)
+    assert bench.complained[:3] == ["error: git *** failed", "         no ***", "  next: try ***"]
+    assert bench.complained[3:] == ["warning: *** is old"]
+    assert "*** was refused" in bench.printed[0]
+    assert bench.printed[1] == secret
+
+
 def test_faults_are_grouped_by_file() -> None:
     found = [
         Fault("invoke.yaml", 12, 'cleanup.keep: "many" is not a whole number'),
