@@ -238,8 +238,10 @@ def test_a_look_sees_what_was_made_meanwhile(identity: Identity, folder: Path) -
 def test_a_look_keeps_a_certificate_that_is_due_and_tells_on_demand_what_would_be_issued(
     identity: Identity, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, before = identity.ensure_certificate("registry"), contents(folder)
-    soon = module._now() + datetime.timedelta(days=pki.CA_DAYS - 20)
+    made = pki.issue_certificate(identity.ensure_ca(), "registry", (), module._now(), days=100)
+    (folder / "registry.crt").write_bytes(made.certificate)
+    (folder / "registry.key").write_bytes(made.key)
+    before, soon = contents(folder), module._now() + datetime.timedelta(days=80)
     monkeypatch.setattr(module, "_now", lambda: soon)
     assert identity.for_looking().ensure_certificate("registry") == made
     ahead = identity.for_looking(renews=True)
