@@ -39,7 +39,7 @@ def dingtalk(query: dict[str, str], body: Any, busy: bool) -> Answer:
     if query.get("sign") != sign(SECRET, f"{stamp}\n{SECRET}"):
         return code("errcode", 310000, "sign not match")
     if busy:
-        return code("errcode", 130101, "send too fast, exceed 20 times per minute")
+        return code("errcode", -1, "system busy")
     markdown = body.get("markdown") or {}
     if body.get("msgtype") != "markdown" or not markdown.get("title") or not markdown.get("text"):
         return code("errcode", 400105, "unsupported msgtype")
@@ -52,7 +52,7 @@ def wecom(query: dict[str, str], body: Any, busy: bool) -> Answer:
     if not query.get("token"):
         return code("errcode", 93000, "invalid webhook url")
     if busy:
-        return code("errcode", 45009, "api freq out of limit")
+        return code("errcode", 45033, "api concurrent out of limit")
     content = (body.get("markdown") or {}).get("content", "")
     if body.get("msgtype") != "markdown" or not content:
         return code("errcode", 40008, "invalid message type")

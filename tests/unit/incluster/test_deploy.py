@@ -430,7 +430,7 @@ def test_the_program_is_ended_by_sigterm_and_sets_the_good_image_again(tmp_path:
         rest = process.stdout.read()
     assert process.returncode == 1
     assert f"web goes back to {OLD}" in rest
-    last = log.read_text().splitlines()[-1]
+    last = [line for line in log.read_text().splitlines() if " patch deployment " in f" {line}"][-1]
     assert f'"value": "{OLD}"' in last
     assert f'"op": "test", "path": "/spec/template/spec/containers/1/image", "value": "{NEW}"' in last
 
