@@ -36,13 +36,13 @@ def definition(kind: str) -> Object:
     }
 
 
-def agent_door(kube: Kube, plane: ControlPlane, name: str, namespace: str, folder: Path) -> Api:
+def agent_door(kube: Kube, plane: ControlPlane, name: str, namespace: str, folder: Path, *, manifest: str = "") -> Api:
     """As the ServiceAccount of manifests/NAME, whose Role and ConfigMaps are put into the test's namespace.
 
-    folder: for its token.
+    folder: for its token. manifest: a file or folder below manifests, where that is not NAME.
     """
     kinds = ("ServiceAccount", "Role", "RoleBinding", "ConfigMap")
-    wanted = [each for each in manifests.load(PROJECT / "manifests" / name) if each["kind"] in kinds]
+    wanted = [each for each in manifests.load(PROJECT / "manifests" / (manifest or name)) if each["kind"] in kinds]
     for each in wanted:
         for part in (each["metadata"], *each.get("subjects", ())):
             part["namespace"] = namespace
