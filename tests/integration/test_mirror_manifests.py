@@ -243,7 +243,7 @@ def test_tektons_manifests_are_written_and_then_brought_along(scene: Scene, tmp_
             },
         },
     ]
-    cast(Any, scene.world.images).tekton = lambda: objects
+    cast(Any, scene.world.images).list_tekton_objects = lambda: objects
     scene.source = tmp_path / "tekton"
     mirror_manifests.download(scene.world.open(), scene.source)
     assert sorted(file.name for file in scene.source.iterdir()) == ["tekton-pipelines.yaml", "tekton-triggers.yaml"]
