@@ -30,7 +30,7 @@ from urllib.parse import quote, urlencode
 
 from bootstrap.incluster import retention
 from bootstrap.incluster.json_object import Object
-from bootstrap.incluster.kube_api import Api, ApiFailure, build_event
+from bootstrap.incluster.kube_api import Api, ApiFailure, write_event
 
 Result = TypeVar("Result")
 CRON_JOB = "cleanup"
@@ -241,14 +241,16 @@ class Cleanup:
         root = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
         return f"{root}/namespaces/{self._namespace}/{plural}" + (f"/{quote(name, safe='')}" if name else "")
 
-    def _write_event(self, text: str) -> None:
-        now = _format_time(self._clock())
-        try:
-            self._request(
-                "POST", self._path("v1", "events"), build_event(self._namespace, CRON_JOB, "CleanupFailed", text, now)
-            )
-        except ApiFailure as error:
-            self._say(f"no event could be written: {error.strerror}")
+    def _write_event(self, message: str) -> None:
+        write_event(
+            self._request,
+            self._say,
+            namespace=self._namespace,
+            cron_job=CRON_JOB,
+            reason="CleanupFailed",
+            message=message,
+            seconds=self._clock(),
+        )
 
 
 def _format_time(seconds: float) -> str:

@@ -7,7 +7,7 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,28 @@ def _read_refusal(content: bytes) -> str:
     except (ValueError, LookupError, TypeError):
         return ""
     return f": {one_line(str(message))[:300]}"
+
+
+def write_event(
+    request: Callable[[str, str, Any], Object],
+    say: Callable[[str], None],
+    *,
+    namespace: str,
+    cron_job: str,
+    reason: str,
+    message: str,
+    seconds: float,
+) -> None:
+    """Write a warning on a CronJob as an Event. One that cannot be written is only said.
+
+    request: as `Api.request`. seconds: now, since the epoch.
+    """
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    event = build_event(namespace, cron_job, reason, message, now)
+    try:
+        request("POST", f"/api/v1/namespaces/{namespace}/events", event)
+    except ApiFailure as error:
+        say(f"no event could be written: {error.strerror}")
 
 
 def build_event(namespace: str, cron_job: str, reason: str, message: str, now: str) -> Object:

@@ -32,7 +32,7 @@ from typing import Any
 
 from bootstrap.incluster import poll_state
 from bootstrap.incluster.json_object import Object
-from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure, build_event
+from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure, write_event
 from bootstrap.incluster.poll_state import RepositoryState
 from bootstrap.incluster.retry_after import parse_retry_after
 from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_triggered_run_name, to_label_value
@@ -97,7 +97,6 @@ class Poller:
         self._api = api
         self._runs = f"/apis/tekton.dev/v1/namespaces/{namespace}/pipelineruns"
         self._state = f"/api/v1/namespaces/{namespace}/configmaps/{STATE}"
-        self._events = f"/api/v1/namespaces/{namespace}/events"
         self._namespace = namespace
         self._refs = refs
         self._clock = clock
@@ -193,12 +192,16 @@ class Poller:
             return RepositoryState(state.branches, f"its state could not be kept: {error.strerror}", seen=state.seen)
         return state
 
-    def _write_event(self, text: str) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
-        try:
-            self._api.request("POST", self._events, build_event(self._namespace, CRON_JOB, "PollFailed", text, now))
-        except ApiFailure as error:
-            self._say(f"no event could be written: {error.strerror}")
+    def _write_event(self, message: str) -> None:
+        write_event(
+            self._api.request,
+            self._say,
+            namespace=self._namespace,
+            cron_job=CRON_JOB,
+            reason="PollFailed",
+            message=message,
+            seconds=self._clock(),
+        )
 
 
 def fill_run(run: Object, url: str, branch: str, commit: str, names: Sequence[str] = ()) -> Object:

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bootstrap.incluster.json_object import Object
-from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure, build_event
+from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure, write_event
 from bootstrap.incluster.token_claims import CRON_JOB, KEY, Claims, is_due, read_claims
 
 SYSTEM_CAS = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -108,12 +108,15 @@ class TokenRenewal:
             raise RenewalError(f"the new token could not be kept: {error.strerror}") from None
 
     def _write_event(self, message: str) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
-        event = build_event(self._namespace, CRON_JOB, "TokenRenewalFailed", message, now)
-        try:
-            self._api.request("POST", f"/api/v1/namespaces/{self._namespace}/events", event)
-        except ApiFailure as error:
-            self._say(f"no event could be written: {error.strerror}")
+        write_event(
+            self._api.request,
+            self._say,
+            namespace=self._namespace,
+            cron_job=CRON_JOB,
+            reason="TokenRenewalFailed",
+            message=message,
+            seconds=self._clock(),
+        )
 
 
 def _read(live: Object) -> tuple[Object, dict[str, Any], Claims]:
