@@ -23,6 +23,7 @@ from bootstrap.supply.bundle import Bundle
 from bootstrap.supply.bundle_file import Description, Writer
 from bootstrap.world import World
 from tests.unit import step_world
+from tests.unit.archives import pack_tar
 from tests.unit.fake_shell import FakeShell
 from tests.unit.fakes import FakeClock, FakeReport
 
@@ -473,22 +474,14 @@ class SavingEngine(step_world.FakeEngine):
         assert all(each.endswith(bundle_file.UNPROVED) for each in references)
 
     def save_image(self, _: str, archive: Path) -> None:
-        archive.write_bytes(tar({"manifest.json": b'[{"Layers": ["layer"]}]', "layer": tar({"kube": b"\x7fELF"})}))
-
-
-def tar(files: Members) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(data), 0o755
-            archive.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
+        archive.write_bytes(
+            pack_tar({"manifest.json": b'[{"Layers": ["layer"]}]', "layer": pack_tar({"kube": b"\x7fELF"})})
+        )
 
 
 def write_bills(tmp_path: Path, shell: FakeShell, bill: Path | None) -> Members:
     """The bills of materials in a bundle."""
-    layers = {name: make_layout(tmp_path / "made", name, tar({"etc/none": b""})) for name in ("pause", "golang")}
+    layers = {name: make_layout(tmp_path / "made", name, pack_tar({"etc/none": b""})) for name in ("pause", "golang")}
     world = step_world.make(tmp_path)
     world.images, world.engine = Images({"pause": layers["pause"], SEED: layers["golang"]}, bill), SavingEngine()
     assert bundle.bundle(replace(world.open(), shell=cast(Any, shell)), output=str(tmp_path / "written.tar")) == 0

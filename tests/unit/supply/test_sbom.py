@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 
 from bootstrap.supply import oci_layout, sbom
 from bootstrap.supply.sbom import Component, ImageReader
+from tests.unit.archives import pack_tar
 from tests.unit.supply.test_bundle import make_layout
 
 STATUS = """\
@@ -77,16 +76,6 @@ def reader(tmp_path: Path, toolchain: Toolchain) -> ImageReader:
     return ImageReader(toolchain.read, tmp_path / "programs")
 
 
-def layer(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(data), 0o755
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
 def test_debian_packages_that_are_installed() -> None:
     assert list(sbom.parse_dpkg_status(STATUS)) == [Component("deb", "git", "1:2.39.5-0+deb12u3", "amd64")]
 
@@ -128,7 +117,7 @@ def test_of_a_layout_the_last_status_and_every_program(
     tmp_path: Path, reader: ImageReader, toolchain: Toolchain
 ) -> None:
     below, above = files()
-    layout = make_layout(tmp_path, "image", gzip.compress(layer(below)), layer(above))
+    layout = make_layout(tmp_path, "image", gzip.compress(pack_tar(below)), pack_tar(above))
     assert reader.read_layout(layout) == FOUND
     assert toolchain.asked == [2], "programs of the second layer, scripts are none"
     assert list((tmp_path / "programs").iterdir()) == []
@@ -136,8 +125,8 @@ def test_of_a_layout_the_last_status_and_every_program(
 
 def test_a_layer_that_images_share_is_read_once(tmp_path: Path, reader: ImageReader) -> None:
     below, above = files()
-    first = make_layout(tmp_path, "first", layer(below), layer(above))
-    second = make_layout(tmp_path, "second", layer(below), layer({"usr/bin/other": PROGRAM}))
+    first = make_layout(tmp_path, "first", pack_tar(below), pack_tar(above))
+    second = make_layout(tmp_path, "second", pack_tar(below), pack_tar({"usr/bin/other": PROGRAM}))
     reader.read_layout(first)
     blobs = [{each.name for each in (layout / "blobs/sha256").iterdir()} for layout in (first, second)]
     [shared] = blobs[0] & blobs[1]
@@ -148,8 +137,8 @@ def test_a_layer_that_images_share_is_read_once(tmp_path: Path, reader: ImageRea
 def test_of_an_archive_of_the_engine(tmp_path: Path, reader: ImageReader) -> None:
     below, above = files()
     manifest = json.dumps([{"Config": "c", "RepoTags": [], "Layers": ["1/layer.tar", "2/layer.tar"]}]).encode()
-    members = {"manifest.json": manifest, "1/layer.tar": layer(below), "2/layer.tar": layer(above)}
-    (tmp_path / "node.tar").write_bytes(layer(members))
+    members = {"manifest.json": manifest, "1/layer.tar": pack_tar(below), "2/layer.tar": pack_tar(above)}
+    (tmp_path / "node.tar").write_bytes(pack_tar(members))
     assert reader.read_archive(tmp_path / "node.tar") == FOUND
 
 
@@ -170,7 +159,7 @@ def test_the_document_is_cyclonedx_and_the_same_each_time() -> None:
 
 
 def test_an_empty_image_has_an_empty_bill(tmp_path: Path, reader: ImageReader, toolchain: Toolchain) -> None:
-    layout = make_layout(tmp_path, "image", layer({}))
+    layout = make_layout(tmp_path, "image", pack_tar({}))
     assert reader.read_layout(layout) == []
     assert toolchain.asked == []
     assert json.loads(sbom.make_document("image", oci_layout.read_digest(layout), []))["metadata"]
