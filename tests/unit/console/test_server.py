@@ -31,10 +31,20 @@ SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
 
 
 class Process:
-    """A console that answers. token: as in its address; cookie: what it gave for that."""
+    """A console that answers. token: as in its address; cookie: what it gave for that.
 
-    def __init__(self, folder: Path, runs: int, longer: float = 0, environ: Mapping[str, str] | None = None) -> None:
-        words = [sys.executable, "-m", "tests.unit.console_process", str(folder), str(runs), str(longer)]
+    module: of tests.unit, what is run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        runs: int,
+        longer: float = 0,
+        environ: Mapping[str, str] | None = None,
+        module: str = "console_process",
+    ) -> None:
+        words = [sys.executable, "-m", f"tests.unit.{module}", str(folder), str(runs), str(longer)]
         self.process = subprocess.Popen(
             words,
             cwd=PROJECT,
