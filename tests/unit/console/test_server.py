@@ -241,7 +241,7 @@ def test_the_first_thing_a_reader_sees_are_the_runs(console: Process) -> None:
     body = console.ask(f"/?token={console.token}", cookie="")[1]
     assert len(re.findall(r'<a class="name" href="/run/', body)) == 25
     assert html.escape(EVIL) in body
-    assert not re.search("<script|<img", body)
+    assert not re.search("<script|<img", re.sub(r'^<!doctype html><meta charset="utf-8"><script nonce=', "", body))
     assert PASSWORD not in body
     assert "运行" in console.ask(f"/?token={console.token}", cookie="", Accept_Language="zh-CN")[1]
 
