@@ -147,6 +147,21 @@ def make_rollout() -> dict[str, list[Object]]:
     return {"Deployment": [deployment], "ReplicaSet": sets, "Pod": pods}
 
 
+def make_events() -> list[Object]:
+    message = "Container image registry.tekton.internal:5000/tekton/entrypoint@sha256:0123 already present on machine"
+    plain = {"type": "Normal", "reason": "Pulled", "message": message, "count": 1}
+    bad = {"type": "Warning", "reason": "FailedScheduling", "message": f"Error: {message}", "count": 3}
+    return [
+        {
+            "metadata": {"name": f"e{at}", "namespace": "cicd"},
+            "involvedObject": {"kind": "Pod", "name": f"{BAD}-build-image-pod"},
+            "lastTimestamp": stage.stamp(200 - at),
+            **(bad if at == 3 else plain),
+        }
+        for at in range(12)
+    ]
+
+
 class SceneQueries(Queries):
     """Answers for what is read from the cluster, the engine and this machine."""
 
@@ -178,7 +193,7 @@ class SceneQueries(Queries):
             self._delivery("run", "", GOOD, "refs/heads/main"),
             self._delivery("run", "", LONG, f"refs/heads/{LONG_BRANCH}"),
             self._delivery("exists", f"the commit has its run; for another one: invoke rerun --run {GOOD}", GOOD),
-            self._delivery("deleted", "every interceptor accepted it; its run does not exist, it may have been deleted"),
+            self._delivery("deleted", "it became a run, which was deleted since"),
             self._delivery("watched", "refs/heads/x of http://git.example.com/team/application.git is not watched"),
             self._delivery("signed", "its signature was made with another secret, or its body was changed on the way"),
             self._delivery("unsent", "connection refused"),
@@ -208,13 +223,6 @@ class SceneQueries(Queries):
     def list_interceptors(self) -> list[tuple[str, str]]:
         return []
 
-    def list_events(self, run: Any) -> list[dict[str, Any]]:
-        about = f"Pod {run.name}-build-image-pod"
-        message = "Container image registry.tekton.internal:5000/tekton/entrypoint@sha256:0123 already present on machine"
-        plain = {"type": "Normal", "about": about, "reason": "Pulled", "message": message, "count": 1}
-        bad = {"type": "Warning", "about": about, "reason": "Failed", "message": f"Error: {message}", "count": 3}
-        return [{"when": stage.stamp(200 - at), **(bad if at == 3 else plain)} for at in range(12)]
-
     def list_parameters(self) -> list[dict[str, Any]]:
         about = {
             "REPO": "Repository to clone",
@@ -240,7 +248,7 @@ def check_steps() -> list[Outcome]:
 def main(folder: Path, _: int, longer: float) -> None:
     runs, tasks = make_runs()
     kube = stage.kube(*runs, tasks=tasks)
-    kube.objects |= make_rollout()
+    kube.objects |= make_rollout() | {"Event": make_events()}
     world = stage.make_world(folder, kube, clock=SystemClock())
     console = Console(world, listen(0), check_steps)
     console.queries = SceneQueries(world, check_steps)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 
 from bootstrap.console.pages.widgets import (
+    Dialog,
     Text,
     list_options,
     notify_error,
@@ -18,7 +19,7 @@ from bootstrap.console.pages.widgets import (
 )
 from bootstrap.console.preferences import Preferences
 from bootstrap.console.views.runs import COLUMNS, SIZE, STATES, Filter, list_branches, list_rows
-from bootstrap.core.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError, UsageError
 from bootstrap.objects.run_status import WAYS
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ ROW = """
   <q-td key="commit"><span class="mono nowrap">{{ props.row.short }}</span></q-td>
   <q-td key="branch" class="wrap">{{ props.row.branch }}</q-td>
   <q-td key="author" class="less wrap" :title="props.row.author">{{ props.row.author.split(" <")[0] }}</q-td>
-  <q-td key="by">{{ props.row.way }}</q-td>
+  <q-td key="by" class="nowrap">{{ props.row.way }}</q-td>
   <q-td key="length" class="nowrap">{{ props.row.length }}</q-td>
   <q-td key="image" class="less mono nowrap">{{ props.row.digest }}</q-td>
   <q-td key="when" class="nowrap soft" :title="props.row.stamp">{{ props.row.ago }}</q-td>
@@ -160,13 +161,15 @@ class _RunsPage:
         except BootstrapError as error:
             notify_error(error, console.mask)
             return
-        with ui.dialog() as dialog, ui.element("div").classes("card"):
-            Text(translate("Start a run"), tag="h1")
+        dialog = Dialog(translate("Start a run"))
+        with dialog.card:
             fields = {}
             for each in sorted(params, key=lambda p: p["name"] != "REVISION"):
                 field = ui.input(each["name"], value=each["value"]).props("outlined dense").classes("q-mt-sm")
                 set_attributes(field, hint=translate(each["about"]), spellcheck="false")
+                field.on("keydown.enter", lambda: start())
                 fields[each["name"]] = field
+            next(iter(fields.values())).props("autofocus")  # REVISION, the one that is changed most
             with ui.element("div").classes("bar q-mt-md"):
                 ui.element("div").classes("grow")
                 ui.button(translate("Back"), on_click=dialog.close).props("flat")
@@ -177,18 +180,23 @@ class _RunsPage:
             from bootstrap.console import actions  # loads modules that the first page does without
 
             values = {name: str(field.value or "") for name, field in fields.items()}
-            button.set_enabled(False)
-            try:
-                name = await run_in_thread(lambda: actions.start_run(console.world, values))
-            except BootstrapError as error:
-                notify_error(error, console.mask)
-                button.set_enabled(True)
+            if not button.enabled:  # Enter was pressed twice
                 return
-            dialog.close()
-            ui.notify(translate("Run {name} was started.", name=name), type="positive", position="bottom")
-            ui.navigate.to(f"/run/{name}")
+            button.set_enabled(False)
+            with dialog.reader:
+                try:
+                    name = await run_in_thread(lambda: actions.start_run(console.world, values))
+                except BootstrapError as error:
+                    name, _, why = console.mask(error.message).partition(" ")
+                    if name in fields and isinstance(error, UsageError):
+                        fields[name].error = why
+                    notify_error(error, console.mask)
+                    button.set_enabled(True)
+                    return
+                dialog.close()
+                ui.notify(translate("Run {name} was started.", name=name), type="positive", position="bottom")
+                ui.navigate.to(f"/run/{name}")
 
-        dialog.on("hide", dialog.delete)
         dialog.open()
 
 
