@@ -52,6 +52,7 @@ class Preferences:
         return {
             **row,
             "word": self.translate(row["state"]),
+            "why": self.translate.translate_message(row["why"]),
             "way": self.translate(row["by"]),
             "ago": self.format_age(row["created"]),
             "stamp": self.format_stamp(row["created"]),

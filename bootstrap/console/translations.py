@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bootstrap.console.message_translations import translate_message
+
 ENGLISH, CHINESE = "en", "zh"
 LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
 
@@ -139,6 +141,13 @@ ZH: Mapping[str, str] = {
     "{name} goes back to {digest} (commit {commit}), one pod after the other; nobody is cut off.": "{name} 将回滚到 {digest}（提交 {commit}）。Pod 逐个替换，服务不中断。",
     "{name} goes back to {digest}.": "{name} 正在回滚到 {digest}。",
     "A branch, a tag, or a commit in full.": "分支、标签或完整的提交号。",
+    "Address of the repository, without credentials.": "仓库地址，不含凭据。",
+    "Repository to push to, without a tag.": "要推送到的镜像仓库，不含标签。",
+    "Of the Deployment.": "部署目标中 Deployment 的值。",
+    "The container whose image is set.": "要设置镜像的容器。",
+    "The Dockerfile, as seen from CONTEXT or from the repository.": "Dockerfile 的路径，相对于 CONTEXT 或仓库。",
+    "Directory of the repository that the build sees.": "构建可见的仓库目录。",
+    "How long the rollout may take, before the last good image is set again.": "滚动更新的时限，超过后恢复上一个正常的镜像。",
     # deployment
     "serving": "服务中",
     "rolling out": "滚动更新中",
@@ -185,6 +194,11 @@ ZH: Mapping[str, str] = {
     "refused": "被拒绝",
     "under way": "处理中",
     "dropped at {gate}": "被 {gate} 丢弃",
+    "wrong signature": "签名不对",
+    "no push to a branch": "不是向分支的推送",
+    "nothing to build": "没有可构建的内容",
+    "branch not watched": "分支未被监视",
+    "event that starts nothing": "不会启动运行的事件",
     "not delivered": "未送达",
     # environment
     "Next": "下一步",
@@ -236,6 +250,10 @@ class Translator:
     def __call__(self, text: str, /, **values: object) -> str:
         translated = (ZH if self.language == CHINESE else EN).get(text, text)
         return translated.format(**values) if values else translated
+
+    def translate_message(self, text: str) -> str:
+        """A finished English sentence of another part of the program; as it is if there is no translation."""
+        return translate_message(text) if self.language == CHINESE else text
 
 
 def choose_language(accepted: str) -> str:

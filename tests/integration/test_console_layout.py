@@ -118,8 +118,9 @@ def test_every_cell_of_a_table_is_within_its_card_and_the_window(
     outside = visit.page.eval_on_selector_all(
         "table.plain td, table.plain td *",
         """all => all.filter(e => {
-          const box = e.getBoundingClientRect(), card = e.closest(".card").getBoundingClientRect();
-          return box.width && (box.right > Math.min(card.right, window.innerWidth) + 1 || box.left < card.left - 1);
+          const box = e.getBoundingClientRect(), cell = e.closest("td").getBoundingClientRect();
+          const right = Math.min(cell.right, e.closest(".card").getBoundingClientRect().right, window.innerWidth);
+          return box.width && (box.right > right + 1 || box.left < cell.left - 1);
         }).map(e => e.outerHTML.slice(0, 200))""",
     )
     assert outside == []
@@ -130,6 +131,13 @@ def test_every_cell_of_a_table_is_within_its_card_and_the_window(
         button.scroll_into_view_if_needed()
         expect_in_window(button)
         assert button.evaluate("e => e.clientHeight < 50 && e.clientWidth > 60")
+
+
+def test_a_run_takes_one_line_of_the_list_unless_it_has_more_to_tell(browser: Browser, console: Process) -> None:
+    page = open_page(browser, console, "/").page
+    heights = page.eval_on_selector_all(".runs tbody tr", "all => all.slice(5).map(e => e.clientHeight)")
+    assert len(heights) == 20
+    assert max(heights) < 50
 
 
 def test_warnings_stand_first_among_the_events_and_each_row_is_short(browser: Browser, console: Process) -> None:
@@ -235,3 +243,32 @@ def test_no_page_keeps_anybody_out(browser: Browser, console: Process, axe: str,
         }"""
     )
     assert found == []
+
+
+def test_what_is_chosen_is_in_the_address_and_comes_back(browser: Browser, console: Process) -> None:
+    page = open_page(browser, console, "/").page
+    page.get_by_label("Search").fill("b8a6dd0")
+    page.wait_for_url("**/?text=b8a6dd0")
+    page.get_by_role("button", name="Older").click()
+    page.wait_for_url("**/?text=b8a6dd0&page=2")
+    first = page.locator(".runs a.name").first.inner_text()
+    page.locator(".runs a.name").first.click()
+    page.wait_for_url(f"**/run/{first}")
+    page.go_back()
+    expect(page.locator(".runs a.name").first).to_have_text(first)
+    expect(page.get_by_label("Search")).to_have_value("b8a6dd0")
+
+
+def test_a_line_of_a_log_has_an_address(browser: Browser, console: Process) -> None:
+    page = open_page(browser, console, f"/run/{scene.GOOD}").page
+    page.locator("[data-task=git-clone]").click()
+    page.wait_for_url("**?task=git-clone&step=run")
+    page.locator(".log [data-line='7'] .no").click()
+    page.wait_for_url("**?task=git-clone&step=run&line=7")
+    page.reload()
+    expect(page.locator(".log .line.at")).to_contain_text("git-clone-pod step-run line 7")
+    expect(page.locator("[data-task=git-clone]")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Language").click()
+    page.get_by_text("中文").click()
+    page.wait_for_url("**?task=git-clone&step=run&line=7")
+    expect(page.get_by_role("heading", name="任务")).to_be_visible()

@@ -68,6 +68,7 @@ def test_a_reader_stays_where_he_reads_while_the_log_goes_on(browser: Browser, c
         page.locator(".log").hover()
         page.mouse.wheel(0, -1500)
     else:
+        page.wait_for_function("!document.querySelector('.log').ours")  # nothing scrolls by itself any more
         page.evaluate("document.querySelector('.log').scrollTop -= 1500")
     follow = page.get_by_role("button", name="Follow")
     expect(follow).to_be_visible()

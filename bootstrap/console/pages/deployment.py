@@ -12,7 +12,6 @@ from bootstrap.console.pages.widgets import (
     Refreshable,
     Text,
     add_copy_button,
-    add_facts,
     add_link,
     add_pill,
     add_table,
@@ -124,11 +123,9 @@ class _DeploymentPage:
                 set_attributes(Text(document["digest"], "mono", tag="span"), data_test="digest")
                 if document["digest"]:
                     add_copy_button(document["image"], translate)
-        add_facts(
-            {translate("Since"): f"{document['ago']} · {self._preferences.format_time(document['since'])}"}.items()
-            if document["since"]
-            else ()
-        )
+            if document["since"]:
+                Text(translate("Since"), tag="dt")
+                Text(f"{document['ago']} · {self._preferences.format_time(document['since'])}", tag="dd")
 
     def _build_pods(self, pods: list[Document]) -> None:
         translate = self._preferences.translate
@@ -169,7 +166,7 @@ class _DeploymentPage:
             [
                 row["number"],
                 lambda row=row: Text(row["commit"][:7] or "–", "mono"),
-                row["author"],
+                lambda row=row: Text(row["author"].partition(" <")[0] or "–", title=row["author"]),
                 lambda row=row: Text(row["digest"], "mono"),
                 lambda row=row: Text(row["ago"], title=self._preferences.format_stamp(row["since"])),
                 lambda row=row: add_link(f"/run/{row['run']}", row["run"]) if row["run"] else Text("–"),

@@ -108,7 +108,7 @@ class _EnvironmentPage:
         with ui.element("div").classes("bar"):
             Text(document["command"], "mono text-bold wrap", tag="span")
             add_copy_button(document["command"], self._preferences.translate)
-        Text(document["why"], "soft")
+        Text(self._preferences.translate.translate_message(document["why"]), "soft")
 
     def _build_steps(self, steps: list[Document] | str) -> None:
         translate = self._preferences.translate
@@ -122,7 +122,7 @@ class _EnvironmentPage:
             [
                 lambda step=step: add_pill(step["verdict"], translate(step["verdict"]), ICONS[step["verdict"]]),
                 step["name"],
-                step["why"],
+                translate.translate_message(step["why"]),
                 f"{step['seconds']:.1f} s",
             ]
             for step in steps

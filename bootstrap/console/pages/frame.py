@@ -28,11 +28,13 @@ from bootstrap.console.pages.widgets import (
 from bootstrap.console.preferences import LANGUAGE, TELL_ZONE, THEME, THEMES, Preferences, read_preferences
 from bootstrap.console.static_page import PAGES, RENAMED
 from bootstrap.console.translations import CHINESE, ENGLISH, LANGUAGES, Translator
+from bootstrap.console.views.runs import Filter
 
 if TYPE_CHECKING:
     from bootstrap.console.context import Context
 
 DARK = {"auto": None, "light": False, "dark": True}
+COME_BACK = "location.assign('%s?back=' + encodeURIComponent(location.pathname + location.search))"
 YEAR = 365 * 24 * 3600
 LIBRARY_LANGUAGES: Mapping[str, Language] = {ENGLISH: "en-US", CHINESE: "zh-CN"}
 """Our languages as NiceGUI calls them; a browser understands the same names in the attribute `lang`."""
@@ -69,20 +71,21 @@ def make_application(console: Context) -> FastAPI:
 
 
 def _add_choices(outer: FastAPI) -> None:
-    def keep(cookie: str, value: str, known: Any) -> Response:
+    def keep(cookie: str, value: str, known: Any, back: str) -> Response:
         if value not in known:
             return Response(status_code=HTTPStatus.NOT_FOUND)
-        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        # A path of our own, and never one that a browser would read as the name of another host.
+        answer = RedirectResponse("/" + back.lstrip("/\\"), HTTPStatus.SEE_OTHER)
         answer.set_cookie(cookie, value, max_age=YEAR, samesite="strict", httponly=True)
         return answer
 
     @outer.get("/choose/language/{value}")
-    def language(value: str) -> Response:
-        return keep(LANGUAGE, value, LANGUAGES)
+    def language(value: str, back: str = "/") -> Response:
+        return keep(LANGUAGE, value, LANGUAGES, back)
 
     @outer.get("/choose/theme/{value}")
-    def theme(value: str) -> Response:
-        return keep(THEME, value, THEMES)
+    def theme(value: str, back: str = "/") -> Response:
+        return keep(THEME, value, THEMES, back)
 
 
 def _add_redirects(outer: FastAPI) -> None:
@@ -104,8 +107,12 @@ def build_page(console: Context) -> None:
     here = _add_header(console, preferences)
     _add_alert(console, preferences)
     routes: dict[str, Callable[..., Any]] = {
-        "/": lambda start="": runs.build_page(console, preferences, start=bool(start)),  # see static_page.START
-        "/run/{name}": lambda name: run.build_page(console, preferences, name),
+        "/": lambda start="", text="", state="", by="", branch="", page="": runs.build_page(
+            console, preferences, start=bool(start), wanted=Filter(text, state, by, branch), page=page
+        ),  # start: see static_page.START
+        "/run/{name}": lambda name, task="", step="", line="": run.build_page(
+            console, preferences, name, task=task, step=step, line=line
+        ),
         "/deployment": lambda: deployment.build_page(console, preferences),
         "/webhooks": lambda: webhooks_and_polls.build_page(console, preferences),
         "/environment": lambda: environment.build_page(console, preferences),
@@ -114,7 +121,8 @@ def build_page(console: Context) -> None:
         set_attributes(main, id="main", tabindex="-1")
         _SubPages(routes, preferences=preferences, title=console.world.config.name)
 
-    def mark_current(path: str) -> None:
+    def mark_current(address: str) -> None:
+        path = address.partition("?")[0]
         for target, each in here.items():
             current = path == target or (target == "/" and path.startswith("/run/"))
             each.classes(add="here" if current else "", remove="" if current else "here")
@@ -194,7 +202,7 @@ def _add_menu(icon: str, name: str, what: str, list_options: dict[str, tuple[str
         with ui.menu():
             for key, (label, chosen) in list_options.items():
                 target = f"/choose/{what}/{key}"
-                item = ui.menu_item(label, on_click=lambda target=target: ui.context.client.open(target))
+                item = ui.menu_item(label, on_click=lambda target=target: ui.run_javascript(COME_BACK % target))
                 item.classes("text-bold" if chosen else "")
 
 

@@ -3,7 +3,7 @@ one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nicegui import ui
@@ -23,7 +23,8 @@ from bootstrap.console.pages.widgets import Text, refresh_on_change, set_attribu
 from bootstrap.console.preferences import Preferences
 
 LINE = """
-<div :class="'line ' + props.item.c" :data-line="props.item.n"><span class="no">{{ props.item.n }}</span
+<div :class="'line ' + props.item.c" :data-line="props.item.n"><span class="no"
+  @click="() => $parent.$emit('line', props.item.n)">{{ props.item.n }}</span
   ><span class="tx"><span v-for="p in props.item.p" :class="p[0]">{{ p[1] }}</span></span></div>
 """
 WATCH = "consoleLog.watch({id}, value => getElement({id}).$emit('scrolled', value))"
@@ -32,10 +33,17 @@ END = 200
 
 
 class LogView:
-    """The part of a page that shows one LogTail at a time, with a search."""
+    """The part of a page that shows one LogTail at a time, with a search.
 
-    def __init__(self, preferences: Preferences) -> None:
+    linked: number of the line that the page's address names, 0 for none. choose: called with the number of a line that
+    the reader clicks.
+    """
+
+    def __init__(self, preferences: Preferences, choose: Callable[[int], None]) -> None:
+        self.linked = 0
         self._preferences = preferences
+        self._choose = choose
+        self._arrived = 0  # the linked line that was scrolled to
         self._tail: LogTail | None = None
         self._first = 0  # of the window; 0 follows the end of the log
         self._total = 0  # lines of the log when the reader ceased to follow it
@@ -59,7 +67,8 @@ class LogView:
         """Mark the line that says why the step failed, and scroll the box to it, unless it is marked already."""
         if line != self._tells:
             self._tells = line
-            self._scroll_to(line, "")
+            if not self.linked:
+                self._scroll_to(line, "")
 
     def show_line(self, line: int) -> None:
         """Scroll the box to the line, bring that into the window, and give it the keyboard's focus."""
@@ -85,6 +94,7 @@ class LogView:
         self._lines.add_slot("default", LINE)
         set_attributes(self._lines, tabindex="0", role="log", aria_label=translate("Log"))
         self._lines.on("scrolled", lambda event: self._accept_scroll(event.args["place"], int(event.args["line"])))
+        self._lines.on("line", lambda event: self._choose(int(event.args)))
         ui.run_javascript(WATCH.format(id=self._lines.id))
         self._empty = Text("", "soft")
         with ui.element("div").classes("bar"):
@@ -107,12 +117,16 @@ class LogView:
         self._search.catch_up()
         self._show_lines(window)
         self._show_position(window)
+        if window and self.linked != self._arrived and self.linked <= window.total:
+            self._arrived = self.linked
+            if self.linked:
+                self._scroll_to(self.linked, "show")
         self._empty.set_text("" if window and window.lines else self._explain_empty())
 
     def _show_lines(self, window: Window | None) -> None:
         """Send the lines to the browser, if they differ from what it shows."""
         first, lines = (window.first, window.lines) if window else (1, ())
-        state = (id(self._tail), first, lines, self._search.line, self._search.text, self._tells)
+        state = (id(self._tail), first, lines, self._search.line, self._search.text, self._tells, self.linked)
         if state == self._shown:
             return
         self._shown = state
@@ -157,7 +171,7 @@ class LogView:
 
     def _make_item(self, number: int, line: str) -> dict[str, Any]:
         """What the browser is sent for a line; the same object as before if nothing changed, which costs less."""
-        classes = "at" if number == self._search.line else "tells" if number == self._tells else ""
+        classes = "at" if number in (self._search.line, self.linked) else "tells" if number == self._tells else ""
         if not classes and is_clipped(line):
             classes = "warns"
         known = self._items.get(number)

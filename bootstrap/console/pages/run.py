@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
@@ -58,16 +59,19 @@ class _TaskBox:
 
 
 class _RunPage:
-    def __init__(self, console: Context, preferences: Preferences, name: str) -> None:
+    def __init__(
+        self, console: Context, preferences: Preferences, name: str, wanted: tuple[str, str], line: int
+    ) -> None:
         self._console, self._preferences, self._name = console, preferences, name
         self._document: Document | None = None
-        self._chosen: tuple[str, str] = ("", "")
-        self._by_hand = False
+        self._chosen = wanted
+        self._by_hand = bool(wanted[0])
         self._tails: dict[tuple[str, str], LogTail] = {}
         self._boxes: dict[str, _TaskBox] = {}
         self._events_of: object = None
         console.watch_cache.request_tasks([name])
         self._build()
+        self._log.linked = line
         refresh_on_change(lambda: console.watch_cache.version, self._refresh, ticking=self._is_running)
         refresh_on_change(self._count_changes, self._show_cause)
         LeaveHook(self._close_tails)
@@ -91,7 +95,7 @@ class _RunPage:
                 self._graph = Refreshable(self._build_graph, "graph")
             with ui.element("section").classes("card"):
                 self._steps = Refreshable(self._build_steps, "steps q-mb-sm")
-                self._log = LogView(self._preferences)
+                self._log = LogView(self._preferences, self._choose_line)
             with ui.element("div").classes("pair"):
                 with ui.element("section").classes("card"):
                     Text(translate("Parameters"), tag="h2")
@@ -215,6 +219,8 @@ class _RunPage:
             self._chosen = wanted
         task = (self._document or {})["tasks"].get(self._chosen[0])
         steps = task["steps"] if task else []
+        if self._by_hand and not self._chosen[1]:
+            self._chosen = (self._chosen[0], _choose_logged(steps))
         self._steps.show(self._chosen[0], [{k: s[k] for k in ("name", "icon", "pod")} for s in steps], self._chosen[1])
         self._log.show(self._open_tail(*self._chosen))
 
@@ -256,11 +262,23 @@ class _RunPage:
 
     def _choose(self, task: str, step: str = "") -> None:
         steps = (self._document or {}).get("tasks", {}).get(task, {}).get("steps", [])
-        logged = [each for each in steps if each["pod"]]
-        bad = next((each for each in logged if each["state"] == "Failed"), None)
-        self._chosen = (task, step or (bad or logged[-1])["name"] if logged else "")
+        self._chosen = (task, step or _choose_logged(steps))
         self._by_hand = True
+        self._log.linked = 0
         self._refresh()
+        self._update_address()
+
+    def _choose_line(self, line: int) -> None:
+        self._by_hand = True
+        self._log.linked = line
+        self._refresh()
+        self._update_address()
+
+    def _update_address(self) -> None:
+        """Have the address name what the reader chose, so that a reload, a bookmark and others come to it."""
+        task, step = self._chosen
+        chosen = {"task": task, "step": step, "line": self._log.linked}
+        ui.navigate.history.replace(f"/run/{quote(self._name)}?{urlencode({k: v for k, v in chosen.items() if v})}")
 
     def _ask_events(self, state: object) -> None:
         if state != self._events_of:
@@ -321,10 +339,21 @@ class _RunPage:
             tail.close()
 
 
-def build_page(console: Context, preferences: Preferences, name: str) -> None:
+def _choose_logged(steps: list[Document]) -> str:
+    """The step of a task whose log to show: the one that failed, or the last one that has a log; "" if none has."""
+    logged = [each for each in steps if each["pod"]]
+    bad = next((each for each in logged if each["state"] == "Failed"), None)
+    return str((bad or logged[-1])["name"]) if logged else ""
+
+
+def build_page(
+    console: Context, preferences: Preferences, name: str, *, task: str = "", step: str = "", line: str = ""
+) -> None:
     """Build the page for one reader. Called by NiceGUI for each visit, within the page.
 
-    name: of the run, as the address has it; there may be no such run.
+    name: of the run, as the address has it; there may be no such run. task, step, line: what the address asks for of
+    its logs, "" for what the page chooses.
     """
     ui.page_title(f"{console.mask(name)} · {console.world.config.name}")
-    _RunPage(console, preferences, name)
+    number = int(line) if line.isascii() and line.isdigit() else 0
+    _RunPage(console, preferences, name, (task, step), number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -45,11 +46,11 @@ ROW = """
 class _RunsPage:
     """The page of one reader."""
 
-    def __init__(self, console: Context, preferences: Preferences) -> None:
+    def __init__(self, console: Context, preferences: Preferences, wanted: Filter, page: int) -> None:
         self._console = console
         self._preferences = preferences
-        self._wanted = Filter()
-        self._page = 0
+        self._wanted = wanted
+        self._page = page
         self._rows: list[dict[str, Any]] = []
         self._build()
         refresh_on_change(lambda: console.watch_cache.version, self._refresh, ticking=self._has_running)
@@ -68,9 +69,9 @@ class _RunsPage:
             )
             set_attributes(start, data_test="start")
         with ui.element("div").classes("bar"):
-            search = ui.input(translate("Search"), on_change=lambda e: self._narrow(text=e.value or "")).props(
-                "outlined dense clearable type=search debounce=150"
-            )
+            search = ui.input(
+                translate("Search"), value=self._wanted.text, on_change=lambda e: self._narrow(text=e.value or "")
+            ).props("outlined dense clearable type=search debounce=150")
             search.classes("grow").style("min-width: 12rem")
             states = {each.value: translate(each.value) for each in STATES}
             self._add_select(translate("State"), list_options(translate, states), "state")
@@ -98,7 +99,9 @@ class _RunsPage:
             )
 
     def _add_select(self, label: str, options: dict[str, str], key: str) -> ui.select:
-        select = ui.select(options, value="", label=label, on_change=lambda e: self._narrow(**{key: e.value or ""}))
+        value = getattr(self._wanted, key)
+        known = options | ({value: value} if value not in options else {})
+        select = ui.select(known, value=value, label=label, on_change=lambda e: self._narrow(**{key: e.value or ""}))
         select.props("outlined dense options-dense").style("min-width: 8.5rem")
         return select
 
@@ -106,10 +109,18 @@ class _RunsPage:
         self._wanted = Filter(**{**self._wanted.__dict__, **changed})
         self._page = 0
         self._refresh()
+        self._update_address()
 
     def _turn_page(self, by: int) -> None:
         self._page = max(0, self._page + by)
         self._refresh()
+        self._update_address()
+
+    def _update_address(self) -> None:
+        """Have the address name filters and page, so that a reload, a bookmark and the way back come to them."""
+        chosen = {**self._wanted.__dict__, "page": self._page + 1 if self._page else 0}
+        query = urlencode({key: value for key, value in chosen.items() if value})
+        ui.navigate.history.replace("/" + (f"?{query}" if query else ""))
 
     def _has_running(self) -> bool:
         return any(not row["over"] for row in self._rows)
@@ -127,7 +138,8 @@ class _RunsPage:
             self._rows = shown
             self._table.rows = shown
         self._show_count(len(runs), total)
-        options = list_options(translate, [self._console.mask(each) for each in list_branches(runs)])
+        branches = {*list_branches(runs), *filter(None, [self._wanted.branch])}
+        options = list_options(translate, sorted(self._console.mask(each) for each in branches))
         if options != self._branches.options:
             self._branches.set_options(options)
 
@@ -200,12 +212,16 @@ class _RunsPage:
         dialog.open()
 
 
-def build_page(console: Context, preferences: Preferences, *, start: bool) -> None:
+def build_page(
+    console: Context, preferences: Preferences, *, start: bool, wanted: Filter | None = None, page: str = ""
+) -> None:
     """Build the page for one reader. Called by NiceGUI for each visit, within the page.
 
-    start: open the dialog that starts a run.
+    start: open the dialog that starts a run. wanted: which runs to show at first. page: of the list, counted from 1; ""
+    is the first.
     """
     ui.page_title(f"{preferences.translate('Runs')} · {console.world.config.name}")
-    page = _RunsPage(console, preferences)
+    number = int(page) - 1 if page.isascii() and page.isdigit() else 0
+    shown = _RunsPage(console, preferences, wanted or Filter(), max(0, number))
     if start:
-        page.open_dialog()
+        shown.open_dialog()

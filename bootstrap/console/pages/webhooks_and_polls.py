@@ -37,6 +37,11 @@ STAGES = {
     "refused": ("refused", "error"),
     "unsent": ("not delivered", "error"),
     "under way": ("under way", "sync"),
+    "signed": ("wrong signature", "block"),
+    "arrived": ("no push to a branch", "block"),
+    "buildable": ("nothing to build", "block"),
+    "watched": ("branch not watched", "block"),
+    "event": ("event that starts nothing", "block"),
 }
 
 
@@ -130,7 +135,7 @@ class _WebhooksAndPollsPage:
             return
         columns = [
             Column(translate("When"), 6.5),
-            Column(translate("Outcome"), 13),
+            Column(translate("Outcome"), 15),
             Column(translate("Why")),
             Column(translate("Event"), 6),
             Column(translate("Branch"), 10),
@@ -143,7 +148,7 @@ class _WebhooksAndPollsPage:
                     Text(preferences.format_age(row["when"]), "nowrap"), title=preferences.format_stamp(row["when"])
                 ),
                 lambda row=row: self._add_outcome(row),
-                row["why"],
+                translate.translate_message(row["why"]),
                 row["event"],
                 lambda row=row: add_clamped(row["ref"].removeprefix("refs/heads/")),
                 lambda row=row: Text(row["commit"][:7], "mono"),

@@ -300,3 +300,18 @@ def test_the_language_follows_the_browser_or_the_choice(console: Process) -> Non
     chosen = headers["Set-Cookie"].partition(";")[0]
     assert "运行" in console.ask("/", cookie=f"{console.cookie}; {chosen}")[1]
     assert console.ask("/choose/language/xx")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("back", "target"),
+    [
+        ("", "/"),
+        ("?back=/run/x%3Ftask%3Da", "/run/x?task=a"),
+        ("?back=//evil.example", "/evil.example"),
+        ("?back=/%5C/evil.example", "/evil.example"),
+        ("?back=https://evil.example", "/https://evil.example"),
+    ],
+)
+def test_a_choice_leads_back_to_where_it_was_made_and_nowhere_else(console: Process, back: str, target: str) -> None:
+    status, _, headers = console.ask(f"/choose/theme/dark{back}")
+    assert (status, headers["Location"]) == (303, target)

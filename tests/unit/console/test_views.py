@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from bootstrap.console.message_translations import MESSAGES
 from bootstrap.console.rollout import Rollout
 from bootstrap.console.task_graph import PlannedTask, arrange_columns, read_plan
 from bootstrap.console.translations import CHINESE, ZH, Translator, choose_language
@@ -339,10 +341,33 @@ def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over()
     assert {*ZH} - strings - {state.value for state in RunState} - {*WAYS} - descriptions == set()
 
 
+@pytest.mark.parametrize(
+    ("text", "translated"),
+    [
+        ("refs/heads/x of http://g/a.git is not watched", "http://g/a.git 的 refs/heads/x 未被监视"),
+        ("failed in build: exit 1 in step run", "在 build 中失败：步骤 run：exit 1"),
+        ("cluster: there is no cluster yet", "cluster：还没有集群"),
+        ("whatever: else", "whatever: else"),
+        ("read-only" * 100, "read-only" * 100),
+    ],
+)
+def test_sentences_of_other_parts_are_translated_as_far_as_they_are_known(text: str, translated: str) -> None:
+    assert Translator(CHINESE).translate_message(text) == translated
+    assert TRANSLATE.translate_message(text) == text
+
+
+def test_every_sentence_that_is_translated_is_still_said_somewhere() -> None:
+    folders = ("objects", "steps", "console")
+    sources = [file for folder in folders for file in (PROJECT / "bootstrap" / folder).rglob("*.py")]
+    said = "".join(file.read_text() for file in sources if file.name != "message_translations.py")
+    parts = {part.strip() for text in MESSAGES for part in re.split(r"\{\w+\}", text)}
+    assert {part for part in parts if part and part not in said} == set()
+
+
 def test_translations_have_the_same_gaps() -> None:
     import string
 
     def gaps(text: str) -> set[str]:
         return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
-    assert [english for english, chinese in ZH.items() if gaps(english) != gaps(chinese)] == []
+    assert [english for english, chinese in (ZH | MESSAGES).items() if gaps(english) != gaps(chinese)] == []
