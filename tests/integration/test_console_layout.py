@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from tests.browser import Visit, chromium
 from tests.unit import console_scene as scene
 from tests.unit.console.test_server import Process
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 PAGES = {
     "runs": "/",
     "run": f"/run/{scene.BAD}",
@@ -82,7 +84,6 @@ def expect_in_window(found: Locator) -> None:
             && box.right <= window.innerWidth && box.bottom <= window.innerHeight;
         }""",
         arg=found.element_handle(),
-        timeout=5_000,
     )
 
 
@@ -203,7 +204,7 @@ def test_hints_of_the_form_lie_over_no_field(browser: Browser, console: Process,
 
 
 @looks
-def test_a_console_that_has_ended_says_so_at_the_top(browser: Browser, tmp_path: Any, look: str) -> None:
+def test_a_console_that_has_ended_says_so_at_the_top(browser: Browser, tmp_path: Path, look: str) -> None:
     console = Process(tmp_path, 0, module="console_scene")
     with console.process:
         try:
@@ -272,3 +273,54 @@ def test_a_line_of_a_log_has_an_address(browser: Browser, console: Process) -> N
     page.get_by_text("中文").click()
     page.wait_for_url("**?task=git-clone&step=run&line=7")
     expect(page.get_by_role("heading", name="任务")).to_be_visible()
+
+
+@looks
+def test_a_start_that_is_refused_says_so_before_the_eyes(browser: Browser, console: Process, look: str) -> None:
+    page = open_page(browser, console, "/", look).page
+    page.locator("[data-test=start]").click()
+    name = "Start a run" if LOOKS[look]["locale"] == "en-US" else "启动运行"
+    expect(page.get_by_role("dialog", name=name)).to_be_visible()
+    revision = page.get_by_label("REVISION")
+    expect(revision).to_be_focused()
+    revision.fill("a..b ~^")
+    revision.press("Enter")
+    message = page.locator(".q-notification")
+    expect(message).to_contain_text("is not a branch, tag or commit")
+    expect_in_window(message)
+    expect(page.locator(".q-dialog .q-field--error")).to_have_count(1)
+
+
+def test_times_are_in_the_zone_of_the_browser_from_the_first_view_on(browser: Browser, console: Process) -> None:
+    page = open_page(browser, console, "/deployment", timezone_id="Asia/Tokyo").page
+    stamp = page.locator("table.plain [title$='+0900']").first.get_attribute("title") or ""
+    expect(page.locator("dl.facts dd").last).to_contain_text(stamp.removesuffix(" +0900"))
+    page = open_page(browser, console, "/environment", timezone_id="Asia/Tokyo").page
+    hour = datetime.now(timezone(timedelta(hours=9))).strftime("%Y-%m-%d %H:")
+    expect(page.get_by_text(f"read {hour}")).to_be_visible()
+
+
+def test_nothing_is_thrown_by_a_dialog_that_is_closed_or_a_page_that_is_left(
+    browser: Browser, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    console = Process(tmp_path, 0, module="console_scene")
+    with console.process:
+        try:
+            page = open_page(browser, console, f"/run/{scene.LIVE}").page
+            page.get_by_role("button", name="Cancel run").click()
+            page.get_by_role("dialog").get_by_role("button", name="Cancel run").click()
+            message = page.locator(".q-notification")
+            expect(message).to_contain_text("the API server refuses it")
+            expect_in_window(message)
+            page.get_by_role("link", name="All runs").click()
+            for name in (scene.BAD, scene.GOOD):  # left before its events are read
+                page.get_by_role("link", name=name).click()
+                page.wait_for_url(f"**/run/{name}")
+                page.go_back()
+            expect(page.locator(".runs tbody tr").first).to_be_visible()
+        finally:
+            console.process.terminate()
+            console.process.wait(15)
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert "Could not cancel" not in said

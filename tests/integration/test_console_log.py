@@ -12,7 +12,7 @@ from tests.integration.test_console_layout import expect_in_window, looks, open_
 from tests.unit import console_scene as scene
 from tests.unit.console.test_server import Process
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 LINES = 1200
 """That the run under way has printed before the first word on stdin."""
 

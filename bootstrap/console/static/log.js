@@ -2,7 +2,8 @@
 // the server must not be pulled away from what he reads.
 window.consoleLog = {
   NEAR: 40, // pixels from its end at which a reader still follows the log
-  FRAMES: 40, // for which the library is given time to lay out lines of unknown height
+  FRAMES: 120, // at most, for which a place is sought
+  STEADY: 10, // frames for which it has to stay: the library lays out lines of unknown height, and corrects itself later
 
   place(box) {
     if (box.scrollHeight - box.scrollTop - box.clientHeight < this.NEAR) return "end";
@@ -22,22 +23,30 @@ window.consoleLog = {
     const hand = () => (box.ours = 0);
     ["wheel", "touchmove", "keydown", "pointerdown"].forEach((kind) => box.addEventListener(kind, hand, { passive: true }));
     box.addEventListener("scroll", () => {
-      if (box.ours) return;
-      const place = this.place(box);
-      if (place === box.place) return;
+      const place = this.place(box), up = box.scrollTop < box.before;
+      box.before = box.scrollTop;
+      if (box.ours || place === box.place) return;
+      if (box.place === "end" && !up) return this.stay(box); // the log grew, nobody left its end
       box.place = place;
       emit({ place, line: this.topLine(box) });
     });
+    const content = box.querySelector(".q-virtual-scroll__content");
+    if (content) new ResizeObserver(() => this.stay(box)).observe(content);
   },
 
-  // Calls move() each frame until it has returned true twice in a row, or the reader scrolls.
+  // Back to the end, if the reader was there.
+  stay(box) {
+    if (!box.ours && box.place === "end") box.scrollTop = box.scrollHeight;
+  },
+
+  // Calls move() each frame until it has returned true for STEADY frames in a row, or the reader scrolls.
   settle(box, move, done) {
     const mark = (box.ours = (box.mark = (box.mark || 0) + 1));
     let good = 0;
     const step = (left) => {
       if (box.ours !== mark) return;
       good = move() ? good + 1 : 0;
-      if (good < 2 && left) return requestAnimationFrame(() => step(left - 1));
+      if (good < this.STEADY && left) return requestAnimationFrame(() => step(left - 1));
       if (done) done();
       requestAnimationFrame(() => {
         if (box.ours !== mark) return;
