@@ -370,4 +370,4 @@ def test_translations_have_the_same_gaps() -> None:
     def gaps(text: str) -> set[str]:
         return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
-    assert [english for english, chinese in (ZH | MESSAGES).items() if gaps(english) != gaps(chinese)] == []
+    assert [english for english, chinese in {**ZH, **MESSAGES}.items() if gaps(english) != gaps(chinese)] == []
