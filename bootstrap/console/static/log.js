@@ -20,16 +20,22 @@ window.consoleLog = {
   watch(id, emit) {
     const box = getHtmlElement(id);
     if (!box) return requestAnimationFrame(() => this.watch(id, emit));
-    const hand = () => (box.ours = 0);
-    ["wheel", "touchmove", "keydown", "pointerdown"].forEach((kind) => box.addEventListener(kind, hand, { passive: true }));
-    box.addEventListener("scroll", () => {
+    const hand = () => {
+      if (box.ours) [box.ours, box.place] = [0, ""]; // what was to be settled no longer is
+      requestAnimationFrame(look); // at an edge nothing scrolls any more, and no event tells of it
+    };
+    const look = () => {
       const place = this.place(box), up = box.scrollTop < box.before;
       box.before = box.scrollTop;
       if (box.ours || place === box.place) return;
       if (box.place === "end" && !up) return this.stay(box); // the log grew, nobody left its end
+      const line = this.topLine(box);
+      if (!line) return requestAnimationFrame(look); // no line is laid out yet where the box has come to
       box.place = place;
-      emit({ place, line: this.topLine(box) });
-    });
+      emit({ place, line });
+    };
+    ["wheel", "touchmove", "keydown", "pointerdown"].forEach((kind) => box.addEventListener(kind, hand, { passive: true }));
+    box.addEventListener("scroll", look);
     const content = box.querySelector(".q-virtual-scroll__content");
     if (content) new ResizeObserver(() => this.stay(box)).observe(content);
   },
