@@ -34,14 +34,24 @@ def resolve_commit(world: World, revision: str) -> str:
     """The commit that `revision` names now, asked from this machine; "" if the server does not answer."""
     if len(revision) in (40, 64) and set(revision) <= set(string.hexdigits):
         return revision.lower()
+    return git_refs.find_commit(_read_references(world), revision)
+
+
+def list_branches(world: World) -> list[str]:
+    """The branches of the repository that runs clone, sorted; [] if the server does not answer."""
+    prefix = "refs/heads/"
+    return sorted(name.removeprefix(prefix) for name in _read_references(world) if name.startswith(prefix))
+
+
+def _read_references(world: World) -> dict[str, str]:
+    """The commit of each reference by its full name; {} if the server does not answer."""
     settings = world.config.git
     try:
         url = settings.url or clone.find_address(world)
         password = settings.password if settings.url else world.identity.ensure_git_password(settings)
-        found = git_refs.read_refs(url, settings.username, password)
+        return git_refs.read_refs(url, settings.username, password)
     except PreconditionError:
-        return ""
-    return git_refs.find_commit(found, revision)
+        return {}
 
 
 def compose_run(world: World, revision: str, commit: str, *, repository: str = "") -> Object:
@@ -55,6 +65,8 @@ def compose_run(world: World, revision: str, commit: str, *, repository: str = "
     run["metadata"] |= {"name": name, "namespace": constants.RUNS}
     labels = run["metadata"].setdefault("labels", {})
     labels |= {TRIGGER: "hand", COMMIT: to_label_value(commit), BRANCH: to_label_value(revision)}
+    annotations = run["metadata"].setdefault("annotations", {})
+    annotations |= {COMMIT: commit, BRANCH: revision.removeprefix("refs/heads/")}  # in full
     run_spec.fill(run, world.config, repository or run_spec.get_repository(world.config), commit or revision)
     return run
 

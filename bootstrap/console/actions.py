@@ -6,27 +6,53 @@ gone. They block until the API server has answered, so that a page calls them in
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 
 from bootstrap.commands import follow_run, runs
 from bootstrap.core.errors import NotFound, UsageError
 from bootstrap.incluster import rollout
+from bootstrap.objects import run_spec
 from bootstrap.objects.readiness import at
-from bootstrap.settings.validators import InvalidSetting, revision
+from bootstrap.settings.validators import InvalidSetting, revision, url
 from bootstrap.world import World
+
+BRANCHES = 8
+"""How many branches a message names."""
 
 
 def start_run(world: World, params: Mapping[str, str]) -> str:
     """Start a run of the pipeline with these parameters (name -> value), and return its name.
 
-    An empty or absent REVISION stands for the one of the settings (git.revision). Raises UsageError for a REVISION that
-    is no branch, tag or commit.
+    The commit is looked up if REPO is the repository of the settings, or absent; what another one has is found out by
+    the run. Raises UsageError for a REPO that is no address or has credentials in it, which anybody who may read runs
+    would see; for a REVISION that is no branch, tag or commit, or that the repository does not have.
     """
+    given = {name: value.strip() for name, value in params.items()}
+    own = run_spec.get_repository(world.config)
     try:
-        wanted = str(revision(params.get("REVISION", "").strip() or world.config.git.revision))
+        repository = str(url("http", "https")(given.get("REPO") or own))
+    except InvalidSetting as error:
+        raise UsageError(f"REPO {error}") from None
+    try:
+        wanted = str(revision(given.get("REVISION", "")))
     except InvalidSetting as error:
         raise UsageError(f"REVISION {error}") from None
-    return runs.create_run(world, wanted, follow_run.resolve_commit(world, wanted), params)
+    commit = _resolve_commit(world, wanted) if repository == own else ""
+    return runs.create_run(world, wanted, commit, given)
+
+
+def _resolve_commit(world: World, wanted: str) -> str:
+    """The commit that the revision names in our repository; "" if that does not answer.
+
+    Raises UsageError if it answers, and has no such branch, tag or commit.
+    """
+    found = follow_run.resolve_commit(world, wanted)
+    known = [] if found else follow_run.list_branches(world)
+    if known and wanted not in known:
+        shown = ", ".join(known[:BRANCHES]) + (" …" if len(known) > BRANCHES else "")
+        raise UsageError(f"REVISION {wanted!r} is not there; the branches are {shown}")
+    return found
 
 
 def rerun(world: World, run: str) -> str:
@@ -52,9 +78,10 @@ def roll_back(world: World, image: str) -> None:
     sets = world.target.list("apps/v1", "ReplicaSet", target.namespace)
     if image not in _collect_images(sets, str(at(deployment, "metadata", "uid")), settings.container):
         raise NotFound(f"{settings.deployment} never ran {image}")
+    record = rollout.make_record(deployment, settings.container, image, rollout.ROLLBACK, getpass.getuser())
     patch = [
         *rollout.set_image(deployment, settings.container, image),
-        rollout.add_note(deployment, settings.container, image),
+        *rollout.annotate(deployment, record | rollout.make_note(settings.container, image)),
     ]
     world.target.patch("apps/v1", "Deployment", settings.deployment, target.namespace, patch=patch)
 

@@ -9,13 +9,14 @@ is refused) and from a page of our own (Origin). Nothing is answered before that
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
-from bootstrap.console.preferences import Preferences, read_preferences
+from bootstrap.console.preferences import TELL_ZONE, Preferences, read_preferences
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +28,8 @@ OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 PAGE = b"x-nicegui-content"
 """Header by which the library marks its pages."""
 _LEAD_ON = (
-    '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={target}"><title>console</title>'
+    '<!doctype html><meta charset="utf-8"><script nonce="{nonce}">{script}</script>'
+    '<meta http-equiv="refresh" content="0;url={target}"><title>console</title>'
 )
 _REFUSAL = '<!doctype html><meta charset="utf-8"><title>{title}</title><h1>{title}</h1><p>{text}</p>'
 ASK_AGAIN = "Open the address that invoke dashboard printed: it holds the token that lets you in."
@@ -38,8 +40,10 @@ class AuthMiddleware:
 
     token: the secret of the printed address; a request that has it is answered with the cookie. cookie: its name, which
     differs from console to console, because browsers share cookies between ports. hosts: names by which the console may
-    be called besides those of loopback, without ports (a tunnel may change the port). static_page: gives the HTML, in
-    pieces, that a reader with these preferences is shown on the way to a path.
+    be called besides those of loopback, without ports (a tunnel may change the port). any_address: any IP address may
+    stand for such a name, as the console listens on all of this machine's; an address, unlike a name, cannot be made to
+    mean another machine. static_page: gives the HTML, in pieces, that a reader with these preferences is shown on the
+    way to a path.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class AuthMiddleware:
         token: str,
         cookie: str,
         hosts: Iterable[str],
+        any_address: bool = False,
         static_page: Callable[[Preferences, str], AsyncIterator[str]],
     ) -> None:
         self._app = app
@@ -58,6 +63,7 @@ class AuthMiddleware:
         self._session = secrets.token_urlsafe(TOKEN_BYTES)
         names = "|".join(re.escape(each) for each in (*OWN_NAMES, *hosts))
         self._host = re.compile(rf"({names})(:\d{{1,5}})?", re.IGNORECASE)
+        self._any_address = any_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -77,14 +83,17 @@ class AuthMiddleware:
     def _explain_refusal(self, scope: Scope, headers: Mapping[str, list[str]]) -> str:
         """Why the request cannot be of our own page, or "" if it can."""
         hosts, origins = headers.get("host", []), headers.get("origin", [])
-        if len(hosts) != 1 or not self._host.fullmatch(hosts[0].strip()):
-            return "The console is called 127.0.0.1 or localhost."
+        if len(hosts) != 1 or not self._is_own_host(hosts[0].strip()):
+            return "The console is called 127.0.0.1 or localhost, or as dashboard.host says."
         reads = scope["type"] == "http" and scope["method"] in SAFE_METHODS
         if not reads and not origins:
             return "A request that changes something has to say which page it comes from."
         if any(each.lower() not in _own_origins(hosts[0].strip().lower()) for each in origins):
             return "The request comes from a page of another site."
         return ""
+
+    def _is_own_host(self, host: str) -> bool:
+        return bool(self._host.fullmatch(host)) or (self._any_address and _is_address(host))
 
     def _has_token(self, scope: Scope) -> bool:
         try:
@@ -107,10 +116,11 @@ class AuthMiddleware:
         # Only paths of our own, and never one that a browser would read as the name of another host.
         target = quote("/" + scope["path"].lstrip("/\\"), safe="/-._~")
         cookie = f"{self._cookie}={self._session}; Path=/; HttpOnly; SameSite=Strict"
-        ours = make_headers(secrets.token_urlsafe(16), headers["host"][0])
+        nonce = secrets.token_urlsafe(16)
+        ours = make_headers(nonce, headers["host"][0])
         await send(_make_start(200, {"set-cookie": cookie, **ours}))
         preferences = read_preferences(dict(_read_cookies(headers)), ",".join(headers.get("accept-language", [])))
-        await send(_make_piece(_LEAD_ON.format(target=target)))
+        await send(_make_piece(_LEAD_ON.format(target=target, nonce=nonce, script=TELL_ZONE)))
         async for piece in self._static_page(preferences, target):
             await send(_make_piece(piece))
         await send({"type": "http.response.body", "body": b""})
@@ -185,6 +195,15 @@ def make_headers(nonce: str, host: str) -> dict[str, str]:
         "cross-origin-opener-policy": "same-origin",
         "cache-control": "no-store",
     }
+
+
+def _is_address(host: str) -> bool:
+    """Whether it is an IP address, with or without a port; one of IPv6 stands in brackets."""
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::\d{1,5})?", host)
+    try:
+        return bool(found and ipaddress.ip_address(found[1] or found[2]))
+    except ValueError:
+        return False
 
 
 def _own_origins(host: str) -> tuple[str, str]:

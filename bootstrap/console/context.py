@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 STYLE = STATIC / "style.css"
+SCRIPT = STATIC / "log.js"
 
 
 class Context:

@@ -110,10 +110,16 @@ def strip_colours(line: str) -> str:
     return _SGR.sub("", line)
 
 
+def is_clipped(line: str) -> bool:
+    """Whether the line says that BuildKit left out what a step printed after it."""
+    return "[output clipped, log limit " in line
+
+
 def split_segments(line: str) -> list[Segment]:
     """Split a line at the terminal's codes for colours (SGR) into pieces with CSS classes.
 
-    The 16 colours, bold, dim, italic and underlined have classes (style.css); other codes are left out.
+    The 16 colours, bold, dim, italic and underlined have classes (style.css). Of other colours the nearest is taken;
+    other codes are left out.
     """
     pieces: list[Segment] = []
     look: dict[str, str] = {}
@@ -156,11 +162,37 @@ def _apply_codes(look: dict[str, str], codes: str) -> None:
     index = 0
     while index < len(numbers):
         code = numbers[index]
-        if code in (38, 48):  # a colour of 256 or of all: its numbers are passed over
-            index += 3 if numbers[index + 1 : index + 2] == [5] else 5
+        if code in (38, 48):  # a colour of 256, or of all
+            few = numbers[index + 1 : index + 2] == [5]
+            kind, ground = ("ground", "on-") if code == 48 else ("colour", "")
+            name = _find_colour(numbers[index + 2 : index + 3] if few else numbers[index + 2 : index + 5])
+            if name:
+                look[kind] = f"sgr-{ground}{name}"
+            index += 3 if few else 5
             continue
         _apply_code(look, code)
         index += 1
+
+
+def _find_colour(numbers: Sequence[int]) -> str:
+    """The name of the colour nearest to one of 256 ([number]), or of all ([red, green, blue]); "" for none of these.
+
+    Ours can be read on a light and on a dark ground, which those of a program may not.
+    """
+    if len(numbers) == 1 and numbers[0] < 16:
+        return _COLOURS[numbers[0] % 8]
+    if len(numbers) == 1 and numbers[0] < 232:
+        cube = numbers[0] - 16
+        numbers = [55 + 40 * each if each else 0 for each in (cube // 36, cube // 6 % 6, cube % 6)]
+    elif len(numbers) == 1:
+        numbers = [min(255, 8 + 10 * (numbers[0] - 232))] * 3
+    if len(numbers) != 3 or max(numbers) > 255:
+        return ""
+    low, high = min(numbers), max(numbers)
+    if high - low < 48:  # grey
+        return "white" if high > 127 else "black"
+    bits = (each - low > (high - low) / 2 for each in numbers)
+    return _COLOURS[sum(2**place for place, bit in enumerate(bits) if bit)]
 
 
 def _apply_code(look: dict[str, str], code: int) -> None:
@@ -184,7 +216,10 @@ def _apply_code(look: dict[str, str], code: int) -> None:
         look.pop("ground", None)
 
 
-_PLACE = re.compile(r"[\w./-]+\.\w+:\d+(:\d+)?:? ")
+_PLACE = re.compile(r"[\w./-]\.\w{1,16}+:\d{1,9}+(?::\d{1,9}+)?:? ")
+"""The end of a file's name, a line and perhaps a column."""
+SCORED_CHARACTERS = 500
+"""What of a line is looked at to find the cause of a failure."""
 _ERROR = re.compile(
     r"\b(error|fatal|panic|exception|traceback|undefined|cannot|can't|could not|denied|refused|not found|"
     r"no such|invalid|missing|unable|FAIL|failed|timed? ?out|exceeded|killed)\b",
@@ -209,6 +244,7 @@ def find_error_line(lines: Sequence[str]) -> int:
     return best_index
 
 
-def _score_line(line: str) -> int:
+def _score_line(whole: str) -> int:
+    line = whole[:SCORED_CHARACTERS]
     score = (3 if _PLACE.search(line) else 0) + (2 if _ERROR.search(line) else 0)
     return 1 if score and _WEAK.search(line) else score

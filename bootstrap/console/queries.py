@@ -152,8 +152,10 @@ class Queries:
         return [(constants.TEKTON, str(pod["metadata"]["name"])) for pod in pods]
 
     def list_events(self, run: Run) -> list[Document]:
-        """Kubernetes events of the run, its TaskRuns and its pods, newest last; see `views.events`."""
-        own = [run.name, *(task.task_run for task in run.tasks), *(task.pod for task in run.tasks)]
+        """Kubernetes events of the run, its TaskRuns and its pods; see `views.events`."""
+        own = {run.name: ""}
+        for task in run.tasks:
+            own |= {name: task.name for name in (task.task_run, task.pod) if name}
         all_events = self._cache.get("events", lambda: self._world.kube.list("v1", "Event", constants.RUNS))
         return list_events(all_events, own)
 

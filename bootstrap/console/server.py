@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bootstrap.steps.reconcile import Outcome
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  all addresses of this machine
 STOP_SECONDS = 3
 
 
@@ -43,7 +44,7 @@ class Console(Context):
     def url(self) -> str:
         """The address to open, with the token that lets its reader in."""
         host, port = self._socket.getsockname()[:2]
-        if host in ("0.0.0.0", "::"):  # noqa: S104  all addresses, this machine's own among them
+        if host in EVERYWHERE:
             host = "127.0.0.1"
         name = f"[{host}]" if ":" in host else host
         return f"http://{name}:{port}/?{PARAMETER}={self._token}"
@@ -104,9 +105,17 @@ class Console(Context):
     def require_token(self, app: ASGIApp, static_page: StaticPage) -> AuthMiddleware:
         """The application behind the check of token, cookie, host and origin."""
         config = self.world.config.dashboard
-        hosts = [] if config.host in LOOPBACK else [config.host]
+        listens_everywhere = config.host.strip("[]") in EVERYWHERE
+        hosts = [socket.gethostname(), socket.getfqdn()] if listens_everywhere else [config.host]
         port = self._socket.getsockname()[1]
-        return AuthMiddleware(app, token=self._token, cookie=f"console-{port}", hosts=hosts, static_page=static_page)
+        return AuthMiddleware(
+            app,
+            token=self._token,
+            cookie=f"console-{port}",
+            hosts=[] if config.host in LOOPBACK else hosts,
+            any_address=listens_everywhere,
+            static_page=static_page,
+        )
 
 
 def _make_websocket(**options: Any) -> asyncio.Protocol:

@@ -104,7 +104,7 @@ def _render_cells(row: Mapping[str, Any]) -> str:
         ("mono nowrap", texts["short"]),
         ("wrap", texts["branch"]),
         ("less wrap", escape(str(row["author"]).partition(" <")[0])),
-        ("", texts["way"]),
+        ("nowrap", texts["way"]),
         ("nowrap", texts["length"]),
         ("less mono nowrap", texts["digest"]),
         ("nowrap soft", texts["ago"]),

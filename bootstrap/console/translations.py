@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bootstrap.console.message_translations import translate_message
+
 ENGLISH, CHINESE = "en", "zh"
 LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
 
@@ -26,6 +28,10 @@ ZH: Mapping[str, str] = {
     "Light": "浅色",
     "Dark": "深色",
     "As the system": "跟随系统",
+    "Not found": "未找到",
+    "There is no such page.": "没有这个页面。",
+    "The console does not answer.": "控制台没有应答。",
+    "If it has ended, start invoke dashboard again and open its new address.": "如果它已结束，请重新执行 invoke dashboard，并打开它给出的新地址。",
     # states
     "Running": "运行中",
     "Pending": "等待中",
@@ -85,6 +91,7 @@ ZH: Mapping[str, str] = {
     "Rerun": "重新运行",
     "Cancel run": "取消运行",
     "Why it failed": "失败原因",
+    "Why it ended": "结束原因",
     "Show in the log": "在日志中查看",
     "There is no run {name}.": "没有名为 {name} 的运行。",
     "It may have been deleted: old runs are.": "它可能已被删除：旧的运行会被删除。",
@@ -107,6 +114,11 @@ ZH: Mapping[str, str] = {
     "Next match": "下一处",
     "Previous match": "上一处",
     "Follow": "跟随",
+    "{n} new lines, follow": "{n} 行新输出，跟随",
+    "Go to line": "跳到行",
+    "First lines": "最前的行",
+    "Last lines": "最后的行",
+    "This step printed nothing.": "这个步骤没有输出。",
     "Earlier lines": "较早的行",
     "Later lines": "较晚的行",
     "lines {first}–{last} of {n}": "第 {first}–{last} 行，共 {n} 行",
@@ -129,6 +141,13 @@ ZH: Mapping[str, str] = {
     "{name} goes back to {digest} (commit {commit}), one pod after the other; nobody is cut off.": "{name} 将回滚到 {digest}（提交 {commit}）。Pod 逐个替换，服务不中断。",
     "{name} goes back to {digest}.": "{name} 正在回滚到 {digest}。",
     "A branch, a tag, or a commit in full.": "分支、标签或完整的提交号。",
+    "Address of the repository, without credentials.": "仓库地址，不含凭据。",
+    "Repository to push to, without a tag.": "要推送到的镜像仓库，不含标签。",
+    "Of the Deployment.": "部署目标中 Deployment 的值。",
+    "The container whose image is set.": "要设置镜像的容器。",
+    "The Dockerfile, as seen from CONTEXT or from the repository.": "Dockerfile 的路径，相对于 CONTEXT 或仓库。",
+    "Directory of the repository that the build sees.": "构建可见的仓库目录。",
+    "How long the rollout may take, before the last good image is set again.": "滚动更新的时限，超过后恢复上一个正常的镜像。",
     # deployment
     "serving": "服务中",
     "rolling out": "滚动更新中",
@@ -143,6 +162,11 @@ ZH: Mapping[str, str] = {
     "Node": "节点",
     "Restarts": "重启次数",
     "History": "历史",
+    "How": "方式",
+    "by a run": "运行部署",
+    "rolled back": "回滚",
+    "undone, the next one failed": "撤销：后一版本失败",
+    "by {who}": "操作者：{who}",
     "now": "当前",
     "{n} of {all} pods ready": "{all} 个 Pod 中 {n} 个就绪",
     "{n} of {all} pods are new": "{all} 个 Pod 中 {n} 个为新版本",
@@ -166,9 +190,15 @@ ZH: Mapping[str, str] = {
     "reading…": "读取中…",
     "became a run": "已启动运行",
     "its commit has a run already": "该提交已有运行",
+    "became a run, deleted since": "已启动运行，后被删除",
     "refused": "被拒绝",
     "under way": "处理中",
     "dropped at {gate}": "被 {gate} 丢弃",
+    "wrong signature": "签名不对",
+    "no push to a branch": "不是向分支的推送",
+    "nothing to build": "没有可构建的内容",
+    "branch not watched": "分支未被监视",
+    "event that starts nothing": "不会启动运行的事件",
     "not delivered": "未送达",
     # environment
     "Next": "下一步",
@@ -191,6 +221,8 @@ ZH: Mapping[str, str] = {
     "Doctor": "诊断",
     "Nothing to warn of.": "没有警告。",
     "Finding": "发现",
+    "Action": "操作",
+    "Also called": "别名",
     "Fix": "解决办法",
     "every step is ready": "所有步骤就绪",
     "{n} of {all} steps are ready": "{all} 个步骤中 {n} 个就绪",
@@ -218,6 +250,10 @@ class Translator:
     def __call__(self, text: str, /, **values: object) -> str:
         translated = (ZH if self.language == CHINESE else EN).get(text, text)
         return translated.format(**values) if values else translated
+
+    def translate_message(self, text: str) -> str:
+        """A finished English sentence of another part of the program; as it is if there is no translation."""
+        return translate_message(text) if self.language == CHINESE else text
 
 
 def choose_language(accepted: str) -> str:

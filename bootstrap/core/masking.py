@@ -17,9 +17,11 @@ MIN_SECRET_CHARACTERS = 4
 """A shorter secret is not masked: it would be found within ordinary words."""
 
 _PATTERNS = (
-    re.compile(r"(?<=://)[^/\s@]+(?=@)"),  # credentials in an address
+    re.compile(r"(?<=://)[^/\s@]++(?=@)"),  # credentials in an address
     re.compile(r"""(?i)(?<=authorization)(["']?\s*[:=]\s*["']?(?:basic|bearer)\s+)[^\s"']+"""),
-    re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]{8,}+"),  # a token of a ServiceAccount
+    re.compile(  # a token of a ServiceAccount, also after a hyphen; that is sought only where a token's three parts are
+        r"(?<![\w-])(?=[\w-]++\.[\w-]{8,}+\.[\w-]{8})((?:[\w-]*?-)??)eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]{8,}+"
+    ),
 )
 """None of them takes longer than the text is long: a log's line may be of any length."""
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bootstrap.incluster import rollout
@@ -75,6 +75,8 @@ class Deployer:
     now: Callable[[], float]
     sleep: Callable[[float], None]
     say: Callable[[str], None]
+    _changed: Object = field(default_factory=dict)
+    """The Deployment as the last change left it; {} before the first."""
 
     def deploy(self, image: str, limit: float) -> None:
         """Set the image and wait up to `limit` seconds for its rollout; go back to the last good image if it fails.
@@ -109,12 +111,18 @@ class Deployer:
 
     def _patch(self, operations: Sequence[Object]) -> Object:
         words = ("patch", "deployment", self.place.name, "--type=json", f"--patch={json.dumps(operations)}")
-        changed: Object = json.loads(self.kubectl(*words, "--output=json"))
-        return changed
+        self._changed = json.loads(self.kubectl(*words, "--output=json"))
+        return self._changed
+
+    def _set_image(self, found: Object, image: str, how: str, instead_of: str = "") -> list[Object]:
+        """A JSON patch of the Deployment as it was found; what it changes is recorded."""
+        container = self.place.container
+        record = rollout.make_record(found, container, image, how)
+        return [*rollout.set_image(found, container, image, instead_of), *rollout.annotate(found, record)]
 
     def _roll_out(self, before: Object, image: str, limit: float) -> str:
         """ "" once the image is rolled out; why not, when it is not by then. Raises Failed when it is superseded."""
-        self._patch(rollout.set_image(before, self.place.container, image))
+        self._patch(self._set_image(before, image, rollout.RUN))
         self.say(f"{self.place.name}: {self.place.container} = {image}")
         return self._wait(image, limit, rollout.condition(before, "Progressing").get("lastUpdateTime", ""))
 
@@ -166,7 +174,7 @@ class Deployer:
         self._require_own(found, image)
         self.say(f"going back to {good}")
         try:
-            self._patch(rollout.set_image(found, self.place.container, good, instead_of=image))
+            self._patch(self._set_image(found, good, rollout.UNDO, instead_of=image))
         except KubectlFailure as error:
             self._require_own(self._read(), image)
             raise Failed(f"the rollout failed, and so did going back to {good}: {error}") from None
@@ -177,7 +185,7 @@ class Deployer:
         if good == image:
             return
         try:
-            self._patch(rollout.set_image(before, self.place.container, good, instead_of=image))
+            self._patch(self._set_image(self._changed or before, good, rollout.UNDO, instead_of=image))
             self.say(f"ended in the middle of the rollout: {self.place.name} goes back to {good}")
         except KubectlFailure as error:
             self.say(f"ended in the middle of the rollout; it was not taken back: {error}")

@@ -5,12 +5,20 @@ What counts as rolled out is what `kubectl rollout status` waits for (kubectl/pk
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 Object = dict[str, Any]
 LAST_GOOD = "tekton-bootstrap.dev/last-good-image"
 """Annotation of the Deployment: CONTAINER=IMAGE that rolled out well last, which a failed rollout goes back to."""
+HISTORY = "tekton-bootstrap.dev/rollouts"
+"""Annotation of the Deployment: which image it was given when, how and by whom, as JSON, newest first."""
+RECORDS = 20
+"""How many of these are kept."""
+RUN, ROLLBACK, UNDO = "run", "rollback", "undo"
+"""How a Deployment is given an image: by a run, by a person who goes back to it, or by a run whose own image failed."""
 ENDED_OVERDUE = "ProgressDeadlineExceeded"
 
 
@@ -82,12 +90,42 @@ def set_image(deployment: Object, container: str, image: str, instead_of: str = 
     return [*tests, {"op": "replace", "path": f"{path}/image", "value": image}]
 
 
-def add_note(deployment: Object, container: str, image: str) -> Object:
-    """The operation of a JSON patch that notes the image as the last good one of the container."""
-    good, key = f"{container}={image}", LAST_GOOD.replace("~", "~0").replace("/", "~1")
-    if deployment["metadata"].get("annotations"):
-        return {"op": "add", "path": f"/metadata/annotations/{key}", "value": good}
-    return {"op": "add", "path": "/metadata/annotations", "value": {LAST_GOOD: good}}
+def annotate(deployment: Object, annotations: Mapping[str, str]) -> list[Object]:
+    """A JSON patch that sets these annotations; others stay."""
+    if annotations and not deployment["metadata"].get("annotations"):
+        return [{"op": "add", "path": "/metadata/annotations", "value": dict(annotations)}]
+    paths = {key: key.replace("~", "~0").replace("/", "~1") for key in annotations}
+    return [
+        {"op": "add", "path": f"/metadata/annotations/{paths[key]}", "value": value}
+        for key, value in annotations.items()
+    ]
+
+
+def make_note(container: str, image: str) -> dict[str, str]:
+    """The annotation that notes the image as the last good one of the container."""
+    return {LAST_GOOD: f"{container}={image}"}
+
+
+def make_record(deployment: Object, container: str, image: str, how: str, by: str = "") -> dict[str, str]:
+    """The annotation that records that the container is given this image now; {} if it has it already.
+
+    how: RUN, ROLLBACK or UNDO. by: who did it; "" where the image tells, as it does of a run.
+    """
+    if image_of(deployment, container) == image:
+        return {}
+    record = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "image": image, "how": how, "by": by}
+    return {HISTORY: json.dumps([record, *read_history(deployment)][:RECORDS])}
+
+
+def read_history(deployment: Object) -> list[dict[str, str]]:
+    """What was recorded by `make_record`, newest first; [] if there is nothing that can be read."""
+    try:
+        found = json.loads((deployment["metadata"].get("annotations") or {}).get(HISTORY, "[]"))
+    except ValueError:
+        return []
+    records = found if isinstance(found, list) else []
+    keys = ("when", "image", "how", "by")
+    return [{key: str(each.get(key, "")) for key in keys} for each in records if isinstance(each, dict)]
 
 
 def note_good(deployment: Object, container: str, image: str) -> list[Object]:
@@ -96,7 +134,7 @@ def note_good(deployment: Object, container: str, image: str) -> list[Object]:
     return [
         {"op": "test", "path": f"{path}/name", "value": container},
         {"op": "test", "path": f"{path}/image", "value": image},
-        add_note(deployment, container, image),
+        *annotate(deployment, make_note(container, image)),
     ]
 
 

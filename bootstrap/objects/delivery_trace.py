@@ -287,9 +287,10 @@ def _parse_time(line: Mapping[str, Any]) -> datetime | None:
 class DeliveryOutcome:
     """What became of a delivery.
 
-    stage: "run" (it made that run), "exists" (its commit has that run already), "refused" (no run could be made), the
-    name of the gate that dropped it, "event" (no trigger is for events of its type), "unsent" (it never reached us) or
-    "" (under way, if it came just now). why: a sentence, "" if there is nothing to add. run: "" if there is none.
+    stage: "run" (it made that run), "exists" (its commit has that run already), "deleted" (it made a run that does not
+    exist any more), "refused" (no run could be made), the name of the gate that dropped it, "event" (no trigger is for
+    events of its type), "unsent" (it never reached us) or "" (under way, if it came just now). why: a sentence, "" if
+    there is nothing to add. run: "" if there is none.
     """
 
     stage: str
@@ -303,7 +304,11 @@ class DeliveryOutcome:
 
     def __str__(self) -> str:
         told = {"run": f"became run {self.run}", "exists": f"run {self.run} exists already", "": "under way"}
-        said = {"refused": "no run could be made", "unsent": "never reached the listener"}
+        said = {
+            "deleted": "became a run, deleted since",
+            "refused": "no run could be made",
+            "unsent": "never reached the listener",
+        }
         return told.get(self.stage) or said.get(self.stage) or f"dropped at {self.stage}"
 
 
@@ -348,9 +353,7 @@ def judge_delivery(delivery: Delivery, known: Rules, runs: Iterable[Object], *, 
     if not settled:
         return DeliveryOutcome("")
     if delivery.event_id:
-        return DeliveryOutcome(
-            "refused", "every interceptor accepted it; its run does not exist, it may have been deleted"
-        )
+        return DeliveryOutcome("deleted", "it became a run, which does not exist any more: old runs are deleted")
     return DeliveryOutcome(*_explain_drop(delivery, known))
 
 

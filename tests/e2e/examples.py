@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import npm
 from tests.e2e.events import Event, signature
 
 PACKAGE = "@octokit/webhooks-examples@7.6.1"
 SHA512 = "De6U3XB6O3DtCa7bKgCMzTHdeopqqZ6SNivMYJnK65ierKL1AnNIA0tkRYCRS7lwGT792d+Ps1WbfHlso6MynQ=="
 OWNERS = "https://github.com/Codertocat/Hello-World.git"
 """Whose repository most of them are of."""
-
-
-class Missing(Exception):
-    """There is no npm here, or no registry answers it."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +54,8 @@ class Example:
 
 
 def examples(folder: Path) -> list[Example]:
-    """All of them. Raises Missing."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise Missing("npm is not installed")
-    argv = [npm, "pack", "--silent", "--pack-destination", str(folder), PACKAGE]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-    except subprocess.TimeoutExpired:
-        raise Missing(f"npm pack {PACKAGE}: the registry does not answer") from None
-    files = [*folder.glob("*.tgz")]
-    if done.returncode or len(files) != 1:
-        raise Missing(f"npm pack {PACKAGE}: {done.stderr.strip()[-300:]}")
-    assert base64.b64encode(hashlib.sha512(files[0].read_bytes()).digest()).decode() == SHA512
-    return [*_read(files[0])]
+    """All of them. Raises npm.Missing."""
+    return [*_read(npm.fetch(PACKAGE, SHA512, folder))]
 
 
 def _read(file: Path) -> Iterator[Example]:

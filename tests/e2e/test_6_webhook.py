@@ -23,9 +23,10 @@ from bootstrap.objects.readiness import judge
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.events import Event, compose, events
-from tests.e2e.examples import Missing, examples
+from tests.e2e.examples import examples
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
+from tests.npm import Missing
 
 pytestmark = pytest.mark.e2e
 

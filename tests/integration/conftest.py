@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from bootstrap.world.kube.client import Kube
+from tests.browser import chromium
 from tests.integration.control_plane import CONTEXT, ControlPlane, control_plane
 
 BIN = "TEKTON_BOOTSTRAP_TEST_BIN"
@@ -42,3 +44,18 @@ def namespace(kube: Kube) -> str:
     name = f"test-{uuid.uuid4().hex[:8]}"
     kube.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
     return name
+
+
+@pytest.fixture(scope="module")
+def chromium_process() -> Iterator[Browser]:
+    """Not for the whole session: Playwright's event loop runs in this thread until it is closed."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium_process: Browser) -> Iterator[Browser]:
+    """Whose pages are closed after the test; they would go on asking their console."""
+    yield chromium_process
+    for context in chromium_process.contexts:
+        context.close()

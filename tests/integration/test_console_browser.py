@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from bootstrap.console.static_page import START
-from tests.browser import Visit, chromium
+from tests.browser import Visit
 from tests.unit.console.test_server import Process
 from tests.unit.console_process import EVIL, LINES, RUN
 
@@ -25,12 +25,6 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with console.process:
         yield console
         console.process.terminate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def opened(browser: Browser, console: Process, path: str = "", **options: object) -> Visit:

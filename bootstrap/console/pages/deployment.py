@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 
 from bootstrap.console.pages.widgets import (
+    Column,
+    Dialog,
     Refreshable,
     Text,
     add_copy_button,
-    add_facts,
     add_link,
     add_pill,
     add_table,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 WORDS = {"serving": "serving", "rolling": "rolling out", "stuck": "stuck"}
 ICONS = {"serving": "check_circle", "rolling": "sync", "stuck": "error"}
+HOW = {"run": "by a run", "rollback": "rolled back", "undo": "undone, the next one failed"}
 POD_ICONS = {"ready": "check_circle", "starting": "schedule", "leaving": "logout"}
 
 
@@ -121,15 +123,20 @@ class _DeploymentPage:
                 set_attributes(Text(document["digest"], "mono", tag="span"), data_test="digest")
                 if document["digest"]:
                     add_copy_button(document["image"], translate)
-        add_facts(
-            {translate("Since"): f"{document['ago']} · {self._preferences.format_time(document['since'])}"}.items()
-            if document["since"]
-            else ()
-        )
+            if document["since"]:
+                Text(translate("Since"), tag="dt")
+                Text(f"{document['ago']} · {self._preferences.format_time(document['since'])}", tag="dd")
 
     def _build_pods(self, pods: list[Document]) -> None:
         translate = self._preferences.translate
-        columns = [translate(each) for each in ("State", "Pod", "Digest", "Node", "Restarts", "Since")]
+        columns = [
+            Column(translate("State"), 8.5),
+            Column(translate("Pod")),
+            Column(translate("Digest"), 9),
+            Column(translate("Node"), 12),
+            Column(translate("Restarts"), 6.5, label=True),
+            Column(translate("Since"), 8),
+        ]
         rows = [
             [
                 lambda pod=pod: add_pill(pod["state"], translate(pod["state"]), POD_ICONS[pod["state"]]),
@@ -145,36 +152,56 @@ class _DeploymentPage:
 
     def _build_history(self, history: list[Document]) -> None:
         translate = self._preferences.translate
-        columns = ["#", *(translate(each) for each in ("Commit", "Author", "Digest", "Since", "Run")), ""]
+        columns = [
+            Column("#", 3.5, label=True),
+            Column(translate("Commit"), 6.5),
+            Column(translate("Author")),
+            Column(translate("Digest"), 9),
+            Column(translate("Since"), 8),
+            Column(translate("Run"), 13),
+            Column(translate("How"), 8),
+            Column(translate("Action"), 9.5),
+        ]
         rows = [
             [
-                row["revision"],
+                row["number"],
                 lambda row=row: Text(row["commit"][:7] or "–", "mono"),
-                row["author"],
+                lambda row=row: Text(row["author"].partition(" <")[0] or "–", title=row["author"]),
                 lambda row=row: Text(row["digest"], "mono"),
-                row["ago"],
+                lambda row=row: Text(row["ago"], title=self._preferences.format_stamp(row["since"])),
                 lambda row=row: add_link(f"/run/{row['run']}", row["run"]) if row["run"] else Text("–"),
+                lambda row=row: self._add_how(row),
                 lambda row=row: self._add_rollback(row),
             ]
             for row in history
         ]
         add_table(columns, rows, translate("none"))
 
+    def _add_how(self, row: Document) -> None:
+        translate = self._preferences.translate
+        how = HOW.get(row["how"])
+        Text(translate(how) if how else "–")
+        if row["by"]:
+            Text(translate("by {who}", who=row["by"]), "small soft wrap")
+
     def _add_rollback(self, row: Document) -> None:
         translate = self._preferences.translate
         if row["current"]:
-            add_pill("serving", translate("now"))
+            add_pill("serving", translate("now"), "check_circle")
+            return
+        if not row["kept"]:
+            Text("–")
             return
         button = ui.button(translate("Roll back"), icon="undo", on_click=lambda: self._confirm_rollback(row)).props(
             "flat dense"
         )
-        set_attributes(button, data_test=f"back-{row['revision']}")
+        set_attributes(button, data_test=f"back-{row['number']}")
 
     def _confirm_rollback(self, row: Document) -> None:
         translate, console = self._preferences.translate, self._console
         name = console.world.config.pipeline.deployment
-        with ui.dialog() as dialog, ui.element("div").classes("card"):
-            Text(translate("Roll back {name}?", name=name), tag="h1")
+        dialog = Dialog(translate("Roll back {name}?", name=name))
+        with dialog.card:
             about = "{name} goes back to {digest} (commit {commit}), one pod after the other; nobody is cut off."
             commit = row["commit"][:7] or translate("unknown commit")
             Text(translate(about, name=name, digest=row["digest"], commit=commit), "soft q-my-md")
@@ -189,14 +216,15 @@ class _DeploymentPage:
             from bootstrap.console import actions
 
             dialog.close()
-            try:
-                await run_in_thread(lambda: actions.roll_back(console.world, row["image"]))
-            except BootstrapError as error:
-                notify_error(error, console.mask)
-                return
-            ui.notify(translate("{name} goes back to {digest}.", name=name, digest=row["digest"]), position="bottom")
+            with dialog.reader:
+                try:
+                    await run_in_thread(lambda: actions.roll_back(console.world, row["image"]))
+                except BootstrapError as error:
+                    notify_error(error, console.mask)
+                    return
+                told = translate("{name} goes back to {digest}.", name=name, digest=row["digest"])
+                ui.notify(told, position="bottom")
 
-        dialog.on("hide", dialog.delete)
         dialog.open()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 
 from bootstrap.console.pages.widgets import (
+    Column,
     Refreshable,
     Text,
     add_copy_button,
@@ -107,7 +108,7 @@ class _EnvironmentPage:
         with ui.element("div").classes("bar"):
             Text(document["command"], "mono text-bold wrap", tag="span")
             add_copy_button(document["command"], self._preferences.translate)
-        Text(document["why"], "soft")
+        Text(self._preferences.translate.translate_message(document["why"]), "soft")
 
     def _build_steps(self, steps: list[Document] | str) -> None:
         translate = self._preferences.translate
@@ -121,12 +122,18 @@ class _EnvironmentPage:
             [
                 lambda step=step: add_pill(step["verdict"], translate(step["verdict"]), ICONS[step["verdict"]]),
                 step["name"],
-                step["why"],
+                translate.translate_message(step["why"]),
                 f"{step['seconds']:.1f} s",
             ]
             for step in steps
         ]
-        add_table([translate(each) for each in ("State", "Step", "Why", "Time")], rows)
+        columns = [
+            Column(translate("State"), 8.5),
+            Column(translate("Step"), 10),
+            Column(translate("Why")),
+            Column(translate("Time"), 5),
+        ]
+        add_table(columns, rows)
 
     def _build_places(self, places: Document) -> None:
         with ui.element("dl").classes("facts"):
@@ -186,7 +193,13 @@ class _EnvironmentPage:
             [lambda f=f: add_pill(f["level"], translate(f["level"]), ICONS[f["level"]]), f["name"], f["what"], f["fix"]]
             for f in findings
         ]
-        add_table(["", translate("Finding"), translate("Why"), translate("Fix")], rows)
+        columns = [
+            Column(translate("State"), 8.5),
+            Column(translate("Finding"), 10),
+            Column(translate("Why")),
+            Column(translate("Fix"), 18, label=True),
+        ]
+        add_table(columns, rows)
 
     def _build_images(self, images: list[Document] | str) -> None:
         translate = self._preferences.translate
@@ -204,7 +217,13 @@ class _EnvironmentPage:
             ]
             for i in images
         ]
-        add_table([translate("Image"), translate("Digest"), translate("Size"), ""], rows)
+        columns = [
+            Column(translate("Image"), 20),
+            Column(translate("Digest"), 13),
+            Column(translate("Size"), 6.5),
+            Column(translate("Also called")),
+        ]
+        add_table(columns, rows)
 
 
 def build_page(console: Context, preferences: Preferences) -> None:

@@ -3,15 +3,19 @@ does not answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Response
 from fastapi.responses import RedirectResponse
-from nicegui import app, ui
+from nicegui import Client, app, ui
+from nicegui.language import Language
+from nicegui.translations import translations
 
-from bootstrap.console.context import STATIC, STYLE
+from bootstrap.console.context import SCRIPT, STATIC, STYLE
 from bootstrap.console.pages import deployment, environment, run, runs, webhooks_and_polls
 from bootstrap.console.pages.widgets import (
     Refreshable,
@@ -21,15 +25,19 @@ from bootstrap.console.pages.widgets import (
     set_attributes,
     start_in_background,
 )
-from bootstrap.console.preferences import LANGUAGE, THEME, THEMES, Preferences, read_preferences
+from bootstrap.console.preferences import LANGUAGE, TELL_ZONE, THEME, THEMES, Preferences, read_preferences
 from bootstrap.console.static_page import PAGES, RENAMED
-from bootstrap.console.translations import LANGUAGES
+from bootstrap.console.translations import CHINESE, ENGLISH, LANGUAGES, Translator
+from bootstrap.console.views.runs import Filter
 
 if TYPE_CHECKING:
     from bootstrap.console.context import Context
 
 DARK = {"auto": None, "light": False, "dark": True}
+COME_BACK = "location.assign('%s?back=' + encodeURIComponent(location.pathname + location.search))"
 YEAR = 365 * 24 * 3600
+LIBRARY_LANGUAGES: Mapping[str, Language] = {ENGLISH: "en-US", CHINESE: "zh-CN"}
+"""Our languages as NiceGUI calls them; a browser understands the same names in the attribute `lang`."""
 ZONE = "const f = Intl.DateTimeFormat().resolvedOptions(); return [f.timeZone, new Date().getTimezoneOffset()]"
 
 
@@ -39,6 +47,7 @@ def make_application(console: Context) -> FastAPI:
     _add_choices(outer)
     _add_redirects(outer)
     ui.add_css(STYLE.read_text(), shared=True)
+    ui.add_head_html(f"<script>{SCRIPT.read_text()}</script>", shared=True)  # the middleware lets it run
     ui.run_with(
         outer,
         root=lambda: build_page(console),
@@ -52,24 +61,31 @@ def make_application(console: Context) -> FastAPI:
         show_welcome_message=False,
     )
     app.colors(primary="#1f5fbf")
+    for language, name in LIBRARY_LANGUAGES.items():
+        told = Translator(language)
+        translations[name] |= {
+            "connection_lost": told("The console does not answer."),
+            "trying_to_reconnect": told("If it has ended, start invoke dashboard again and open its new address."),
+        }
     return outer
 
 
 def _add_choices(outer: FastAPI) -> None:
-    def keep(cookie: str, value: str, known: Any) -> Response:
+    def keep(cookie: str, value: str, known: Any, back: str) -> Response:
         if value not in known:
             return Response(status_code=HTTPStatus.NOT_FOUND)
-        answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+        # A path of our own, and never one that a browser would read as the name of another host.
+        answer = RedirectResponse("/" + back.lstrip("/\\"), HTTPStatus.SEE_OTHER)
         answer.set_cookie(cookie, value, max_age=YEAR, samesite="strict", httponly=True)
         return answer
 
     @outer.get("/choose/language/{value}")
-    def language(value: str) -> Response:
-        return keep(LANGUAGE, value, LANGUAGES)
+    def language(value: str, back: str = "/") -> Response:
+        return keep(LANGUAGE, value, LANGUAGES, back)
 
     @outer.get("/choose/theme/{value}")
-    def theme(value: str) -> Response:
-        return keep(THEME, value, THEMES)
+    def theme(value: str, back: str = "/") -> Response:
+        return keep(THEME, value, THEMES, back)
 
 
 def _add_redirects(outer: FastAPI) -> None:
@@ -84,23 +100,29 @@ def build_page(console: Context) -> None:
     """Build the frame and the page of the current address within it. Called by NiceGUI for each visit."""
     client = ui.context.client
     preferences = read_preferences(client.request.cookies, client.request.headers.get("accept-language", ""))
+    _set_language(client, preferences)
     if preferences.theme != "auto":
         ui.dark_mode(DARK[preferences.theme])
     add_link("#main", preferences.translate("Skip to content"), "skip")
     here = _add_header(console, preferences)
     _add_alert(console, preferences)
     routes: dict[str, Callable[..., Any]] = {
-        "/": lambda start="": runs.build_page(console, preferences, start=bool(start)),  # see static_page.START
-        "/run/{name}": lambda name: run.build_page(console, preferences, name),
+        "/": lambda start="", text="", state="", by="", branch="", page="": runs.build_page(
+            console, preferences, start=bool(start), wanted=Filter(text, state, by, branch), page=page
+        ),  # start: see static_page.START
+        "/run/{name}": lambda name, task="", step="", line="": run.build_page(
+            console, preferences, name, task=task, step=step, line=line
+        ),
         "/deployment": lambda: deployment.build_page(console, preferences),
         "/webhooks": lambda: webhooks_and_polls.build_page(console, preferences),
         "/environment": lambda: environment.build_page(console, preferences),
     }
     with ui.element("div").classes("page") as main:
         set_attributes(main, id="main", tabindex="-1")
-        ui.sub_pages(routes)
+        _SubPages(routes, preferences=preferences, title=console.world.config.name)
 
-    def mark_current(path: str) -> None:
+    def mark_current(address: str) -> None:
+        path = address.partition("?")[0]
         for target, each in here.items():
             current = path == target or (target == "/" and path.startswith("/run/"))
             each.classes(add="here" if current else "", remove="" if current else "here")
@@ -114,13 +136,37 @@ def build_page(console: Context) -> None:
     start_in_background(_learn_time_zone(preferences))
 
 
+class _SubPages(ui.sub_pages):
+    """The page of the current address; for an address that is none of ours a page that says so."""
+
+    def __init__(self, routes: dict[str, Callable[..., Any]], *, preferences: Preferences, title: str) -> None:
+        self._preferences, self._title = preferences, title
+        super().__init__(routes)
+
+    def _render_404(self) -> None:
+        translate = self._preferences.translate
+        ui.page_title(f"{translate('Not found')} · {self._title}")
+        with ui.element("div").classes("card empty"):
+            Text(translate("There is no such page."), tag="h1")
+            add_link("/", "← " + translate("All runs"))
+
+
+def _set_language(client: Client, preferences: Preferences) -> None:
+    """Have the library tell the page's language, and use it for its own words. A page is shared by all readers."""
+    client.page = copy.copy(client.page)
+    client.page.language = LIBRARY_LANGUAGES[preferences.translate.language]
+
+
 async def _learn_time_zone(preferences: Preferences) -> None:
-    """Ask the browser for its time zone; without an answer times stay in UTC."""
+    """Ask the browser for its time zone. Where it is another than the cookie had, the page is built anew."""
     try:
-        name, behind = await ui.run_javascript(f"(() => {{ {ZONE} }})()", timeout=5.0)
+        name, behind = await ui.run_javascript(f"(() => {{ {TELL_ZONE}; {ZONE} }})()", timeout=5.0)
     except (TimeoutError, TypeError, ValueError):
         return
+    before, moment = preferences.zone, datetime.now(UTC)
     preferences.set_time_zone(str(name), int(behind))
+    if before.utcoffset(moment) != preferences.zone.utcoffset(moment):
+        ui.navigate.reload()
 
 
 def _add_header(console: Context, preferences: Preferences) -> dict[str, ui.element]:
@@ -156,7 +202,7 @@ def _add_menu(icon: str, name: str, what: str, list_options: dict[str, tuple[str
         with ui.menu():
             for key, (label, chosen) in list_options.items():
                 target = f"/choose/{what}/{key}"
-                item = ui.menu_item(label, on_click=lambda target=target: ui.context.client.open(target))
+                item = ui.menu_item(label, on_click=lambda target=target: ui.run_javascript(COME_BACK % target))
                 item.classes("text-bold" if chosen else "")
 
 

@@ -3,32 +3,51 @@ one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nicegui import ui
 
-from bootstrap.console.log_buffer import WINDOW_LINES, Window, find_error_line, mark_hits, split_segments, strip_colours
+from bootstrap.console.log_buffer import (
+    WINDOW_LINES,
+    Window,
+    find_error_line,
+    is_clipped,
+    mark_hits,
+    split_segments,
+    strip_colours,
+)
 from bootstrap.console.log_search import LogSearch
 from bootstrap.console.log_tail import LogTail
 from bootstrap.console.pages.widgets import Text, refresh_on_change, set_attributes
 from bootstrap.console.preferences import Preferences
 
 LINE = """
-<div :class="'line ' + props.item.c" :data-line="props.item.n"><span class="no">{{ props.item.n }}</span
+<div :class="'line ' + props.item.c" :data-line="props.item.n"><span class="no"
+  @click="() => $parent.$emit('line', props.item.n)">{{ props.item.n }}</span
   ><span class="tx"><span v-for="p in props.item.p" :class="p[0]">{{ p[1] }}</span></span></div>
 """
+WATCH = "consoleLog.watch({id}, value => getElement({id}).$emit('scrolled', value))"
 END = 200
 """How many of a failed step's last lines are searched for its cause."""
 
 
 class LogView:
-    """The part of a page that shows one LogTail at a time, with a search."""
+    """The part of a page that shows one LogTail at a time, with a search.
 
-    def __init__(self, preferences: Preferences) -> None:
+    linked: number of the line that the page's address names, 0 for none. choose: called with the number of a line that
+    the reader clicks.
+    """
+
+    def __init__(self, preferences: Preferences, choose: Callable[[int], None]) -> None:
+        self.linked = 0
         self._preferences = preferences
+        self._choose = choose
+        self._arrived = 0  # the linked line that was scrolled to
         self._tail: LogTail | None = None
-        self._first = 0
+        self._first = 0  # of the window; 0 follows the end of the log
+        self._total = 0  # lines of the log when the reader ceased to follow it
+        self._fresh = True  # no line of this log was shown yet
         self._search = LogSearch()
         self._tells = 0
         self._shown: Any = None
@@ -39,17 +58,21 @@ class LogView:
     def show(self, tail: LogTail | None) -> None:
         """Show this log from its end on; None: no step has a log yet."""
         if tail is not self._tail:
-            self._tail, self._first, self._tells, self._shown = tail, 0, 0, None
+            self._tail, self._first, self._total, self._tells, self._shown = tail, 0, 0, 0, None
+            self._fresh = True
             self._search_for(self._search.text)
         self._refresh()
 
-    def mark(self, line: int, *, go: bool) -> None:
-        """Mark the line that says why the step failed. go: scroll to it."""
-        self._tells = line
-        if go:
-            self._scroll_to(line)
-        else:
-            self._refresh()
+    def mark(self, line: int) -> None:
+        """Mark the line that says why the step failed, and scroll the box to it, unless it is marked already."""
+        if line != self._tells:
+            self._tells = line
+            if not self.linked:
+                self._scroll_to(line, "")
+
+    def show_line(self, line: int) -> None:
+        """Scroll the box to the line, bring that into the window, and give it the keyboard's focus."""
+        self._scroll_to(line, "focus")
 
     def _build(self) -> None:
         translate = self._preferences.translate
@@ -70,16 +93,21 @@ class LogView:
         self._lines.props["virtual-scroll-item-size"] = 19
         self._lines.add_slot("default", LINE)
         set_attributes(self._lines, tabindex="0", role="log", aria_label=translate("Log"))
+        self._lines.on("scrolled", lambda event: self._accept_scroll(event.args["place"], int(event.args["line"])))
+        self._lines.on("line", lambda event: self._choose(int(event.args)))
+        ui.run_javascript(WATCH.format(id=self._lines.id))
         self._empty = Text("", "soft")
         with ui.element("div").classes("bar"):
             self._place = Text("", "soft small grow")
-            self._earlier = _add_icon_button(
-                "first_page", translate("Earlier lines"), lambda: self._move_window(-WINDOW_LINES // 2)
-            )
-            self._later = _add_icon_button(
-                "last_page", translate("Later lines"), lambda: self._move_window(WINDOW_LINES // 2)
-            )
-            self._follow = ui.button(translate("Follow"), icon="south", on_click=self._follow_end).props("flat dense")
+            self._follow = ui.button("", icon="south", on_click=self._follow_end).props("flat dense")
+            self._goto = ui.number(translate("Go to line"), min=1, precision=0).props("outlined dense")
+            self._goto.style("width: 8rem").on("keydown.enter", self._go_to_line)
+            self._jumps = [
+                _add_icon_button("first_page", translate("First lines"), lambda: self._scroll_to(1, "", "top")),
+                _add_icon_button("chevron_left", translate("Earlier lines"), lambda: self._turn_window(-1)),
+                _add_icon_button("chevron_right", translate("Later lines"), lambda: self._turn_window(1)),
+                _add_icon_button("last_page", translate("Last lines"), self._follow_end),
+            ]
 
     def _read_window(self) -> Window | None:
         return self._tail.log.read_window(self._first) if self._tail else None
@@ -89,12 +117,16 @@ class LogView:
         self._search.catch_up()
         self._show_lines(window)
         self._show_position(window)
+        if window and self.linked != self._arrived and self.linked <= window.total:
+            self._arrived = self.linked
+            if self.linked:
+                self._scroll_to(self.linked, "show")
         self._empty.set_text("" if window and window.lines else self._explain_empty())
 
     def _show_lines(self, window: Window | None) -> None:
         """Send the lines to the browser, if they differ from what it shows."""
         first, lines = (window.first, window.lines) if window else (1, ())
-        state = (id(self._tail), first, lines, self._search.line, self._search.text, self._tells)
+        state = (id(self._tail), first, lines, self._search.line, self._search.text, self._tells, self.linked)
         if state == self._shown:
             return
         self._shown = state
@@ -103,17 +135,45 @@ class LogView:
         self._lines.props["items"] = items
         self._lines.update()
         if items and not self._first:
-            self._lines.run_method("scrollTo", len(items) - 1, "end")
+            self._scroll_to_end(always=self._fresh)
+            self._fresh = False
+
+    def _scroll_to_end(self, *, always: bool) -> None:
+        """always: also if the reader has scrolled away from it."""
+        last = max(self._items, default=0)
+        ui.run_javascript(f"consoleLog.toEnd({self._lines.id}, {last}, {'true' if always else 'false'})")
+
+    def _accept_scroll(self, place: str, line: int) -> None:
+        """The reader has scrolled to the start, the middle or the end of what the browser has; line: the topmost one.
+
+        At the end of the log the box follows it; anywhere else it stays, and what lies beyond the edge is added.
+        """
+        window = self._read_window()
+        if window is None or not self._items:
+            return
+        first, last = min(self._items), max(self._items)
+        if place == "end" and last >= window.total:
+            self._first = 0
+        elif place == "end" or (place == "start" and first > window.dropped + 1):
+            self._move_window(line - WINDOW_LINES // 2, line)
+            return
+        elif not self._first:
+            self._first, self._total = first, last
+        self._refresh()
 
     def _explain_empty(self) -> str:
         translate = self._preferences.translate
         if self._tail is None:
             return translate("No step has started yet.")
-        return translate("The log ended: {why}", why=self._tail.why) if self._tail.why else translate("No line yet.")
+        if self._tail.why:
+            return translate("The log ended: {why}", why=self._tail.why)
+        return translate("This step printed nothing.") if self._tail.over else translate("No line yet.")
 
     def _make_item(self, number: int, line: str) -> dict[str, Any]:
         """What the browser is sent for a line; the same object as before if nothing changed, which costs less."""
-        classes = "at" if number == self._search.line else "tells" if number == self._tells else ""
+        classes = "at" if number in (self._search.line, self.linked) else "tells" if number == self._tells else ""
+        if not classes and is_clipped(line):
+            classes = "warns"
         known = self._items.get(number)
         if known and known["c"] == classes:
             return known
@@ -131,9 +191,11 @@ class LogView:
         if window and window.dropped:
             text += " · " + translate("{n} older lines are gone", n=window.dropped)
         self._place.set_text(text)
-        for each in (self._earlier, self._later):
+        for each in (*self._jumps, self._goto):
             each.set_visibility(several)
+        new = max(0, total - self._total)
         self._follow.set_visibility(bool(self._first))
+        self._follow.set_text(translate("{n} new lines, follow", n=new) if new else translate("Follow"))
         self._count.set_text(self._describe_hits())
         for each in (self._previous, self._following):
             each.set_enabled(bool(self._search.hits))
@@ -155,32 +217,48 @@ class LogView:
     def _move_to_hit(self, by: int) -> None:
         line = self._search.move(by)
         if line:
-            self._scroll_to(line)
+            self._scroll_to(line, "show")
 
-    def _scroll_to(self, line: int) -> None:
-        """Scroll to a line, and move the window around it if it is outside."""
+    def _go_to_line(self) -> None:
+        if self._goto.value:
+            self._scroll_to(int(self._goto.value), "", "top")
+
+    def _turn_window(self, by: int) -> None:
+        """Show the lines before (-1) or after (1) those that the browser has."""
+        if self._items:
+            line = min(self._items) - WINDOW_LINES if by < 0 else max(self._items) + 1
+            self._scroll_to(line, "", "top")
+
+    def _scroll_to(self, line: int, reveal: str, edge: str = "middle") -> None:
+        """Scroll to a line, and move the window around it if it is outside.
+
+        reveal: "show" brings the line into the browser's window too, "focus" also gives the box the keyboard's focus.
+        edge: of the box, where the line is to be: top or middle.
+        """
+        window = self._read_window()
+        if window is None or not window.lines:
+            return
+        line = max(window.dropped + 1, min(line, window.total))
+        inside = window.first <= line <= window.last
+        self._move_window(window.first if inside else line - WINDOW_LINES // 2, line, reveal, edge)
+
+    def _move_window(self, first: int, line: int, reveal: str = "", edge: str = "top") -> None:
+        """Show the lines from `first` on, and no longer follow the end; the other words: as of `_scroll_to`."""
         window = self._read_window()
         if window is None:
             return
-        if not self._first or not window.first <= line <= window.last:
-            self._first = max(1, line - WINDOW_LINES // 2)
+        if not self._first:
+            self._total = window.total
+        self._first = max(1, window.dropped + 1, min(first, window.total - WINDOW_LINES + 1))
         self._refresh()
-        window = self._read_window()
-        if window:
-            self._lines.run_method("scrollTo", line - window.first, "center-force")
-
-    def _move_window(self, by: int) -> None:
-        window = self._read_window()
-        if window is None:
-            return
-        self._first = max(1, min(window.first + by, window.total - WINDOW_LINES + 1))
-        self._refresh()
-        self._lines.run_method("scrollTo", 0 if by > 0 else WINDOW_LINES // 2, "start")
+        index = line - min(self._items, default=1)
+        words = f"{index}, {line}, {edge!r}, {reveal!r}"
+        ui.run_javascript(f"consoleLog.toLine({self._lines.id}, {words})")
 
     def _follow_end(self) -> None:
         self._first = 0
-        self._shown = None
         self._refresh()
+        self._scroll_to_end(always=True)
 
 
 def find_cause(tail: LogTail) -> tuple[int, str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
 from bootstrap.console.log_tail import LogTail
 from bootstrap.console.pages.log import LogView, find_cause
 from bootstrap.console.pages.widgets import (
+    Column,
+    Dialog,
     LeaveHook,
     Refreshable,
     Text,
@@ -28,6 +31,7 @@ from bootstrap.console.preferences import Preferences
 from bootstrap.console.views.failure_reasons import explain_failure
 from bootstrap.console.views.runs import choose_step, describe_run_page
 from bootstrap.core.errors import BootstrapError
+from bootstrap.objects.run_status import RunState
 
 if TYPE_CHECKING:
     from bootstrap.console.context import Context
@@ -55,16 +59,19 @@ class _TaskBox:
 
 
 class _RunPage:
-    def __init__(self, console: Context, preferences: Preferences, name: str) -> None:
+    def __init__(
+        self, console: Context, preferences: Preferences, name: str, wanted: tuple[str, str], line: int
+    ) -> None:
         self._console, self._preferences, self._name = console, preferences, name
         self._document: Document | None = None
-        self._chosen: tuple[str, str] = ("", "")
-        self._by_hand = False
+        self._chosen = wanted
+        self._by_hand = bool(wanted[0])
         self._tails: dict[tuple[str, str], LogTail] = {}
         self._boxes: dict[str, _TaskBox] = {}
         self._events_of: object = None
         console.watch_cache.request_tasks([name])
         self._build()
+        self._log.linked = line
         refresh_on_change(lambda: console.watch_cache.version, self._refresh, ticking=self._is_running)
         refresh_on_change(self._count_changes, self._show_cause)
         LeaveHook(self._close_tails)
@@ -79,24 +86,27 @@ class _RunPage:
             Text(self._console.mask(self._name), "grow", tag="h1")
             self._cancel = ui.button(translate("Cancel run"), icon="block", on_click=self._confirm_cancel).props("flat")
             self._rerun = ui.button(translate("Rerun"), icon="replay", on_click=self._rerun_run).props("outline")
-        self._head = Refreshable(self._build_head, "bar")
-        self._why = Refreshable(self._build_why)
-        with ui.element("section").classes("card"):
-            Text(translate("Tasks"), tag="h2")
-            self._graph = Refreshable(self._build_graph, "graph")
-        with ui.element("section").classes("card"):
-            self._steps = Refreshable(self._build_steps, "steps q-mb-sm")
-            self._log = LogView(self._preferences)
-        with ui.element("div").classes("pair"):
+        self._body = ui.element("div").classes("stack")
+        with self._body:
+            self._head = Refreshable(self._build_head, "bar")
+            self._why = Refreshable(self._build_why)
             with ui.element("section").classes("card"):
-                Text(translate("Parameters"), tag="h2")
-                self._params = Refreshable(self._build_pairs)
+                Text(translate("Tasks"), tag="h2")
+                self._graph = Refreshable(self._build_graph, "graph")
             with ui.element("section").classes("card"):
-                Text(translate("Results"), tag="h2")
-                self._results = Refreshable(self._build_pairs)
-        with ui.element("section").classes("card"):
-            Text(translate("Events"), tag="h2")
-            self._events = Refreshable(self._build_events, "events")
+                self._steps = Refreshable(self._build_steps, "steps q-mb-sm")
+                self._log = LogView(self._preferences, self._choose_line)
+            with ui.element("div").classes("pair"):
+                with ui.element("section").classes("card"):
+                    Text(translate("Parameters"), tag="h2")
+                    self._params = Refreshable(self._build_pairs)
+                with ui.element("section").classes("card"):
+                    Text(translate("Results"), tag="h2")
+                    self._results = Refreshable(self._build_pairs)
+            with ui.element("section").classes("card"):
+                Text(translate("Events"), tag="h2")
+                self._events = Refreshable(self._build_events, "events")
+                set_attributes(self._events.box, tabindex="0", role="region", aria_label=translate("Events"))
 
     def _build_missing(self, missing: bool) -> None:
         if missing:
@@ -139,17 +149,32 @@ class _RunPage:
 
     def _build_events(self, rows: list[Document]) -> None:
         translate, preferences = self._preferences.translate, self._preferences
-        columns = [translate(each) for each in ("When", "Object", "Reason", "Message")]
-        table = [[preferences.format_time(r["when"]), r["about"], r["reason"], r["message"]] for r in rows]
+        columns = [
+            Column(translate("When"), 6),
+            Column(translate("Object"), 13),
+            Column(translate("Reason"), 11),
+            Column(translate("Message")),
+        ]
+        table = [
+            [
+                lambda r=r: Text(
+                    preferences.format_clock(r["when"]), "nowrap", title=preferences.format_stamp(r["when"])
+                ),
+                r["about"],
+                lambda r=r: add_pill("warn", r["reason"], "warning") if r["type"] == "Warning" else Text(r["reason"]),
+                r["message"] + (f" (×{r['count']})" if r["count"] > 1 else ""),
+            ]
+            for r in rows
+        ]
         add_table(columns, table, translate("none"))
 
-    def _build_why(self, explain_failure: str, number: int, line: str, key: tuple[str, str]) -> None:
+    def _build_why(self, why: str, number: int, line: str, key: tuple[str, str], cancelled: bool) -> None:
         translate = self._preferences.translate
-        if not explain_failure:
+        if not why:
             return
-        with ui.element("section").classes("card why"):
-            Text(translate("Why it failed"), tag="h2")
-            set_attributes(Text(explain_failure), data_test="why")
+        with ui.element("section").classes("card" if cancelled else "card why"):
+            Text(translate("Why it ended" if cancelled else "Why it failed"), tag="h2")
+            set_attributes(Text(why), data_test="why")
             if line:
                 set_attributes(Text(line, "quote"), data_test="line")
                 ui.button(translate("Show in the log"), on_click=lambda: self._show_line(key, number)).props(
@@ -167,6 +192,7 @@ class _RunPage:
         if run is not None:
             cache.request_tasks([self._name])
         self._missing.show(run is None and cache.synced)
+        self._body.set_visibility(run is not None or not cache.synced)
         if run is None:
             self._rerun.set_visibility(False)
             self._cancel.set_visibility(False)
@@ -176,11 +202,11 @@ class _RunPage:
         self._rerun.set_visibility(document["over"])
         self._cancel.set_visibility(not document["over"])
         brief = {key: document[key] for key in ("state", "icon", "commit", "short", "branch", "author", "by", "length")}
-        self._head.show(
-            brief, self._preferences.format_age(document["created"]), self._preferences.format_time(document["created"])
-        )
+        created = document["created"]
+        created = document["created"]
+        self._head.show(brief, self._preferences.format_age(created), self._preferences.format_stamp(created))
         self._graph.show(document["columns"])
-        self._show_log(choose_step(run))
+        self._show_log(choose_step(run, cache.get_plan(self._name)))
         for name, box in self._boxes.items():
             box.show(document["tasks"][name], self._preferences, chosen=name == self._chosen[0])
         self._params.show(document["params"])
@@ -193,6 +219,8 @@ class _RunPage:
             self._chosen = wanted
         task = (self._document or {})["tasks"].get(self._chosen[0])
         steps = task["steps"] if task else []
+        if self._by_hand and not self._chosen[1]:
+            self._chosen = (self._chosen[0], _choose_logged(steps))
         self._steps.show(self._chosen[0], [{k: s[k] for k in ("name", "icon", "pod")} for s in steps], self._chosen[1])
         self._log.show(self._open_tail(*self._chosen))
 
@@ -224,21 +252,33 @@ class _RunPage:
         key = (task.name, task.failed_step) if task else ("", "")
         tail = self._open_tail(*key) if why and task and task.failed_step else None
         number, line = find_cause(tail) if tail else (0, "")
-        self._why.show(why, number, line, key)
+        self._why.show(why, number, line, key, run.state is RunState.CANCELLED)
         if number and self._chosen == key:
-            self._log.mark(number, go=False)
+            self._log.mark(number)
 
     def _show_line(self, key: tuple[str, str], number: int) -> None:
         self._choose(*key)
-        self._log.mark(number, go=True)
+        self._log.show_line(number)
 
     def _choose(self, task: str, step: str = "") -> None:
         steps = (self._document or {}).get("tasks", {}).get(task, {}).get("steps", [])
-        logged = [each for each in steps if each["pod"]]
-        bad = next((each for each in logged if each["state"] == "Failed"), None)
-        self._chosen = (task, step or (bad or logged[-1])["name"] if logged else "")
+        self._chosen = (task, step or _choose_logged(steps))
         self._by_hand = True
+        self._log.linked = 0
         self._refresh()
+        self._update_address()
+
+    def _choose_line(self, line: int) -> None:
+        self._by_hand = True
+        self._log.linked = line
+        self._refresh()
+        self._update_address()
+
+    def _update_address(self) -> None:
+        """Have the address name what the reader chose, so that a reload, a bookmark and others come to it."""
+        task, step = self._chosen
+        chosen = {"task": task, "step": step, "line": self._log.linked}
+        ui.navigate.history.replace(f"/run/{quote(self._name)}?{urlencode({k: v for k, v in chosen.items() if v})}")
 
     def _ask_events(self, state: object) -> None:
         if state != self._events_of:
@@ -261,18 +301,19 @@ class _RunPage:
         from bootstrap.console import actions
 
         translate, console = self._preferences.translate, self._console
-        try:
-            name = await run_in_thread(lambda: actions.rerun(console.world, self._name))
-        except BootstrapError as error:
-            notify_error(error, console.mask)
-            return
-        ui.notify(translate("Run {name} was started.", name=name), type="positive", position="bottom")
-        ui.navigate.to(f"/run/{name}")
+        with ui.context.client:
+            try:
+                name = await run_in_thread(lambda: actions.rerun(console.world, self._name))
+            except BootstrapError as error:
+                notify_error(error, console.mask)
+                return
+            ui.notify(translate("Run {name} was started.", name=name), type="positive", position="bottom")
+            ui.navigate.to(f"/run/{name}")
 
     def _confirm_cancel(self) -> None:
         translate = self._preferences.translate
-        with ui.dialog() as dialog, ui.element("div").classes("card"):
-            Text(translate("Cancel run {name}?", name=self._name), tag="h1")
+        dialog = Dialog(translate("Cancel run {name}?", name=self._name))
+        with dialog.card:
             Text(translate("What it has deployed already stays. Its notification is still sent."), "soft q-my-md")
             with ui.element("div").classes("bar"):
                 ui.element("div").classes("grow")
@@ -283,14 +324,14 @@ class _RunPage:
             from bootstrap.console import actions
 
             dialog.close()
-            try:
-                await run_in_thread(lambda: actions.cancel_run(self._console.world, self._name))
-            except BootstrapError as error:
-                notify_error(error, self._console.mask)
-                return
-            ui.notify(translate("Run {name} is being cancelled.", name=self._name), position="bottom")
+            with dialog.reader:
+                try:
+                    await run_in_thread(lambda: actions.cancel_run(self._console.world, self._name))
+                except BootstrapError as error:
+                    notify_error(error, self._console.mask)
+                    return
+                ui.notify(translate("Run {name} is being cancelled.", name=self._name), position="bottom")
 
-        dialog.on("hide", dialog.delete)
         dialog.open()
 
     def _close_tails(self) -> None:
@@ -298,10 +339,21 @@ class _RunPage:
             tail.close()
 
 
-def build_page(console: Context, preferences: Preferences, name: str) -> None:
+def _choose_logged(steps: list[Document]) -> str:
+    """The step of a task whose log to show: the one that failed, or the last one that has a log; "" if none has."""
+    logged = [each for each in steps if each["pod"]]
+    bad = next((each for each in logged if each["state"] == "Failed"), None)
+    return str((bad or logged[-1])["name"]) if logged else ""
+
+
+def build_page(
+    console: Context, preferences: Preferences, name: str, *, task: str = "", step: str = "", line: str = ""
+) -> None:
     """Build the page for one reader. Called by NiceGUI for each visit, within the page.
 
-    name: of the run, as the address has it; there may be no such run.
+    name: of the run, as the address has it; there may be no such run. task, step, line: what the address asks for of
+    its logs, "" for what the page chooses.
     """
     ui.page_title(f"{console.mask(name)} · {console.world.config.name}")
-    _RunPage(console, preferences, name)
+    number = int(line) if line.isascii() and line.isdigit() else 0
+    _RunPage(console, preferences, name, (task, step), number)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
 from bootstrap.console.pages.widgets import (
+    Dialog,
     Text,
     list_options,
     notify_error,
@@ -18,7 +20,7 @@ from bootstrap.console.pages.widgets import (
 )
 from bootstrap.console.preferences import Preferences
 from bootstrap.console.views.runs import COLUMNS, SIZE, STATES, Filter, list_branches, list_rows
-from bootstrap.core.errors import BootstrapError
+from bootstrap.core.errors import BootstrapError, UsageError
 from bootstrap.objects.run_status import WAYS
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ ROW = """
   <q-td key="commit"><span class="mono nowrap">{{ props.row.short }}</span></q-td>
   <q-td key="branch" class="wrap">{{ props.row.branch }}</q-td>
   <q-td key="author" class="less wrap" :title="props.row.author">{{ props.row.author.split(" <")[0] }}</q-td>
-  <q-td key="by">{{ props.row.way }}</q-td>
+  <q-td key="by" class="nowrap">{{ props.row.way }}</q-td>
   <q-td key="length" class="nowrap">{{ props.row.length }}</q-td>
   <q-td key="image" class="less mono nowrap">{{ props.row.digest }}</q-td>
   <q-td key="when" class="nowrap soft" :title="props.row.stamp">{{ props.row.ago }}</q-td>
@@ -44,11 +46,11 @@ ROW = """
 class _RunsPage:
     """The page of one reader."""
 
-    def __init__(self, console: Context, preferences: Preferences) -> None:
+    def __init__(self, console: Context, preferences: Preferences, wanted: Filter, page: int) -> None:
         self._console = console
         self._preferences = preferences
-        self._wanted = Filter()
-        self._page = 0
+        self._wanted = wanted
+        self._page = page
         self._rows: list[dict[str, Any]] = []
         self._build()
         refresh_on_change(lambda: console.watch_cache.version, self._refresh, ticking=self._has_running)
@@ -67,9 +69,9 @@ class _RunsPage:
             )
             set_attributes(start, data_test="start")
         with ui.element("div").classes("bar"):
-            search = ui.input(translate("Search"), on_change=lambda e: self._narrow(text=e.value or "")).props(
-                "outlined dense clearable type=search debounce=150"
-            )
+            search = ui.input(
+                translate("Search"), value=self._wanted.text, on_change=lambda e: self._narrow(text=e.value or "")
+            ).props("outlined dense clearable type=search debounce=150")
             search.classes("grow").style("min-width: 12rem")
             states = {each.value: translate(each.value) for each in STATES}
             self._add_select(translate("State"), list_options(translate, states), "state")
@@ -97,7 +99,9 @@ class _RunsPage:
             )
 
     def _add_select(self, label: str, options: dict[str, str], key: str) -> ui.select:
-        select = ui.select(options, value="", label=label, on_change=lambda e: self._narrow(**{key: e.value or ""}))
+        value = getattr(self._wanted, key)
+        known = options | ({value: value} if value not in options else {})
+        select = ui.select(known, value=value, label=label, on_change=lambda e: self._narrow(**{key: e.value or ""}))
         select.props("outlined dense options-dense").style("min-width: 8.5rem")
         return select
 
@@ -105,10 +109,18 @@ class _RunsPage:
         self._wanted = Filter(**{**self._wanted.__dict__, **changed})
         self._page = 0
         self._refresh()
+        self._update_address()
 
     def _turn_page(self, by: int) -> None:
         self._page = max(0, self._page + by)
         self._refresh()
+        self._update_address()
+
+    def _update_address(self) -> None:
+        """Have the address name filters and page, so that a reload, a bookmark and the way back come to them."""
+        chosen = {**self._wanted.__dict__, "page": self._page + 1 if self._page else 0}
+        query = urlencode({key: value for key, value in chosen.items() if value})
+        ui.navigate.history.replace("/" + (f"?{query}" if query else ""))
 
     def _has_running(self) -> bool:
         return any(not row["over"] for row in self._rows)
@@ -126,7 +138,8 @@ class _RunsPage:
             self._rows = shown
             self._table.rows = shown
         self._show_count(len(runs), total)
-        options = list_options(translate, [self._console.mask(each) for each in list_branches(runs)])
+        branches = {*list_branches(runs), *filter(None, [self._wanted.branch])}
+        options = list_options(translate, sorted(self._console.mask(each) for each in branches))
         if options != self._branches.options:
             self._branches.set_options(options)
 
@@ -160,13 +173,15 @@ class _RunsPage:
         except BootstrapError as error:
             notify_error(error, console.mask)
             return
-        with ui.dialog() as dialog, ui.element("div").classes("card"):
-            Text(translate("Start a run"), tag="h1")
+        dialog = Dialog(translate("Start a run"))
+        with dialog.card:
             fields = {}
             for each in sorted(params, key=lambda p: p["name"] != "REVISION"):
                 field = ui.input(each["name"], value=each["value"]).props("outlined dense").classes("q-mt-sm")
                 set_attributes(field, hint=translate(each["about"]), spellcheck="false")
+                field.on("keydown.enter", lambda: start())
                 fields[each["name"]] = field
+            next(iter(fields.values())).props("autofocus")  # REVISION, the one that is changed most
             with ui.element("div").classes("bar q-mt-md"):
                 ui.element("div").classes("grow")
                 ui.button(translate("Back"), on_click=dialog.close).props("flat")
@@ -177,27 +192,36 @@ class _RunsPage:
             from bootstrap.console import actions  # loads modules that the first page does without
 
             values = {name: str(field.value or "") for name, field in fields.items()}
-            button.set_enabled(False)
-            try:
-                name = await run_in_thread(lambda: actions.start_run(console.world, values))
-            except BootstrapError as error:
-                notify_error(error, console.mask)
-                button.set_enabled(True)
+            if not button.enabled:  # Enter was pressed twice
                 return
-            dialog.close()
-            ui.notify(translate("Run {name} was started.", name=name), type="positive", position="bottom")
-            ui.navigate.to(f"/run/{name}")
+            button.set_enabled(False)
+            with dialog.reader:
+                try:
+                    name = await run_in_thread(lambda: actions.start_run(console.world, values))
+                except BootstrapError as error:
+                    name, _, why = console.mask(error.message).partition(" ")
+                    if name in fields and isinstance(error, UsageError):
+                        fields[name].error = why
+                    notify_error(error, console.mask)
+                    button.set_enabled(True)
+                    return
+                dialog.close()
+                ui.notify(translate("Run {name} was started.", name=name), type="positive", position="bottom")
+                ui.navigate.to(f"/run/{name}")
 
-        dialog.on("hide", dialog.delete)
         dialog.open()
 
 
-def build_page(console: Context, preferences: Preferences, *, start: bool) -> None:
+def build_page(
+    console: Context, preferences: Preferences, *, start: bool, wanted: Filter | None = None, page: str = ""
+) -> None:
     """Build the page for one reader. Called by NiceGUI for each visit, within the page.
 
-    start: open the dialog that starts a run.
+    start: open the dialog that starts a run. wanted: which runs to show at first. page: of the list, counted from 1; ""
+    is the first.
     """
     ui.page_title(f"{preferences.translate('Runs')} · {console.world.config.name}")
-    page = _RunsPage(console, preferences)
+    number = int(page) - 1 if page.isascii() and page.isdigit() else 0
+    shown = _RunsPage(console, preferences, wanted or Filter(), max(0, number))
     if start:
-        page.open_dialog()
+        shown.open_dialog()

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 
 from bootstrap.console.pages.widgets import (
+    Column,
     LeaveHook,
     Refreshable,
     Text,
+    add_clamped,
     add_link,
     add_pill,
     add_table,
@@ -31,9 +33,15 @@ Document = dict[str, Any]
 STAGES = {
     "run": ("became a run", "check_circle"),
     "exists": ("its commit has a run already", "check_circle"),
+    "deleted": ("became a run, deleted since", "delete_outline"),
     "refused": ("refused", "error"),
     "unsent": ("not delivered", "error"),
     "under way": ("under way", "sync"),
+    "signed": ("wrong signature", "block"),
+    "arrived": ("no push to a branch", "block"),
+    "buildable": ("nothing to build", "block"),
+    "watched": ("branch not watched", "block"),
+    "event": ("event that starts nothing", "block"),
 }
 
 
@@ -125,16 +133,24 @@ class _WebhooksAndPollsPage:
         if document is None:
             Text(error or translate("reading…"), "empty")
             return
-        columns = [translate(each) for each in ("When", "Outcome", "Why", "Event", "Branch", "Commit", "Repository")]
+        columns = [
+            Column(translate("When"), 6.5),
+            Column(translate("Outcome"), 15),
+            Column(translate("Why")),
+            Column(translate("Event"), 6),
+            Column(translate("Branch"), 10),
+            Column(translate("Commit"), 6),
+            Column(translate("Repository"), 13),
+        ]
         rows = [
             [
                 lambda row=row: set_attributes(
-                    Text(preferences.format_age(row["when"]), "nowrap"), title=preferences.format_time(row["when"])
+                    Text(preferences.format_age(row["when"]), "nowrap"), title=preferences.format_stamp(row["when"])
                 ),
                 lambda row=row: self._add_outcome(row),
-                row["why"],
+                translate.translate_message(row["why"]),
                 row["event"],
-                row["ref"].removeprefix("refs/heads/"),
+                lambda row=row: add_clamped(row["ref"].removeprefix("refs/heads/")),
                 lambda row=row: Text(row["commit"][:7], "mono"),
                 row["repository"],
             ]
@@ -178,7 +194,12 @@ class _WebhooksAndPollsPage:
             ]
             for row in document["rows"]
         ]
-        add_table([translate(each) for each in ("Repository", "Branches known", "Last answer")], rows)
+        columns = [
+            Column(translate("Repository")),
+            Column(translate("Branches known"), 24, label=True),
+            Column(translate("Last answer"), 20),
+        ]
+        add_table(columns, rows)
 
     def _add_answer(self, row: Document) -> None:
         translate = self._preferences.translate

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from nicegui import background_tasks, ui
@@ -46,8 +47,8 @@ class Refreshable:
         self._shown: tuple[object, ...] | None = None
 
     def show(self, *documents: object) -> None:
-        """Build the part for these documents, unless it shows equal ones already."""
-        if documents == self._shown:
+        """Build the part for these documents, unless it shows equal ones already, or the reader has left the page."""
+        if documents == self._shown or self.box.is_deleted:
             return
         self._shown = documents
         self.box.clear()
@@ -91,6 +92,11 @@ def set_attributes(element: ui.element, **attributes: str) -> None:
         element.props[name.rstrip("_").replace("_", "-")] = value
 
 
+def add_clamped(value: str) -> None:
+    """Add a text of which at most three lines are shown; all of it is its tooltip."""
+    Text(value, "clamp", title=value)
+
+
 def add_pill(state: str, word: str, icon: str = "") -> ui.element:
     """Add a label for a state. state: of a CSS class in style.css; word: what it says; icon: of NiceGUI's icon font."""
     with ui.element("span").classes(f"pill is-{state}") as element:
@@ -108,25 +114,48 @@ def add_facts(pairs: Iterable[tuple[str, str]]) -> None:
             Text(value, tag="dd")
 
 
-def add_table(columns: Iterable[str], rows: Iterable[Iterable[object]], empty: str = "") -> None:
+@dataclass(frozen=True)
+class Column:
+    """A column of a plain table. name: its heading. width: in rem; 0 takes what the others leave.
+
+    label: whether the heading stands before each cell on a narrow window, where every row is a card; for what does not
+    say by itself what it is.
+    """
+
+    name: str
+    width: float = 0
+    label: bool = False
+
+
+def add_table(columns: Iterable[Column], rows: Iterable[Iterable[object]], empty: str = "") -> None:
     """Add a plain table. A cell is a text, or a function that builds its content. empty: shown in place of no rows."""
-    listed = [list(row) for row in rows]
+    known, listed = list(columns), [list(row) for row in rows]
     if not listed and empty:
         Text(empty, "empty")
         return
-    with ui.element("div").classes("scroll"), ui.element("table").classes("plain"):
+    with ui.element("table").classes("plain"):
+        with ui.element("colgroup"):
+            for column in known:
+                ui.element("col").style(f"width: {column.width}rem" if column.width else "")
         with ui.element("thead"), ui.element("tr"):
-            for name in columns:
-                Text(name, tag="th", scope="col")
+            for column in known:
+                Text(column.name, tag="th", scope="col")
         with ui.element("tbody"):
             for row in listed:
                 with ui.element("tr"):
-                    for cell in row:
-                        if callable(cell):
-                            with ui.element("td"):
-                                cell()
-                        else:
-                            Text(str(cell), tag="td")
+                    for column, cell in zip(known, row, strict=True):
+                        _add_cell(column, cell)
+
+
+def _add_cell(column: Column, cell: object) -> None:
+    classes = "" if column.width else "long"
+    if callable(cell):
+        with ui.element("td").classes(classes) as element:
+            cell()
+    else:
+        element = Text(str(cell), classes, tag="td")
+    if column.label and cell not in ("", None):
+        set_attributes(element, data_label=column.name)
 
 
 def add_link(target: str, translate: str, classes: str = "") -> ui.element:
@@ -150,6 +179,22 @@ async def run_in_thread(read: Callable[[], T]) -> T:
     return await asyncio.to_thread(read)
 
 
+class Dialog(ui.dialog):
+    """A dialog with this title, which is deleted when it is closed. It belongs to no part of the page.
+
+    What its buttons do goes on after it is closed, so that they act within `client`, and not within the dialog.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.reader = ui.context.client
+        with self.reader:
+            super().__init__()
+        with self, ui.element("div").classes("card") as self.card:
+            heading = Text(title, tag="h1")
+        set_attributes(self, aria_labelledby=heading.html_id)
+        self.on("hide", self.delete)
+
+
 def notify_error(error: BootstrapError, mask: Callable[[str], str]) -> None:
     """Show the error and its hint as a notification that stays for eight seconds."""
     text = error.message + (f" — {error.hint}" if error.hint else "")
@@ -157,11 +202,11 @@ def notify_error(error: BootstrapError, mask: Callable[[str], str]) -> None:
 
 
 def start_in_background(work: Awaitable[Any]) -> None:
-    """Await `work` in the background, within the page that calls this."""
-    slot = ui.context.slot
+    """Await `work` in the background, for the reader of the page that calls this; he may leave the page meanwhile."""
+    client = ui.context.client
 
     async def inside() -> None:
-        with slot:
+        with client:
             await work
 
     background_tasks.create(inside())

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from bootstrap.console.rollout import Rollout
 from bootstrap.console.views.runs import read_author
 from bootstrap.core.model import Object
+from bootstrap.incluster import rollout as rollout_records
 from bootstrap.objects.readiness import at, condition, explain_pod
 from bootstrap.objects.run_status import Run
 
 Document = dict[str, Any]
-REVISION = "deployment.kubernetes.io/revision"
 
 
 def describe_deployment(rollout: Rollout, container: str, runs: Sequence[Run], version: Mapping[str, Any]) -> Document:
     """Describe what is deployed: "there", "name", "namespace", "image", "digest", "commit", "run", "since", "version",
-    "ready", "wanted", "state" (serving, rolling, stuck, none), "why", "pods" and "history" (newest first).
+    "ready", "wanted", "state" (serving, rolling, stuck, none), "why", "pods" and "history" (newest first; "how" and
+    "by" as of `incluster.rollout.make_record`, "" for what was before it; "kept": whether one can go back to it).
 
     container: of the Deployment's pods, whose image is the application's. runs: newest first; the commit of an image is
     that of the newest run that built it. version: what /version answers, {} if it does not. Without a Deployment there
@@ -28,10 +31,7 @@ def describe_deployment(rollout: Rollout, container: str, runs: Sequence[Run], v
         return {"there": False, "history": [], "pods": []}
     built = find_builds(runs)
     image = read_image(deployment, container)
-    history = [
-        _describe_revision(each, container, built) for each in _select_replica_sets(deployment, rollout.replica_sets)
-    ]
-    history.sort(key=lambda row: int(row["revision"]), reverse=True)
+    history = _list_history(deployment, rollout.replica_sets, container, built)
     current = next((row for row in history if row["image"] == image), None)
     state, why = _judge_rollout(deployment, rollout.pods)
     return {
@@ -51,8 +51,44 @@ def describe_deployment(rollout: Rollout, container: str, runs: Sequence[Run], v
         "state": state,
         "why": why,
         "pods": [_describe_pod(each, container) for each in _select_pods(deployment, rollout.pods)],
-        "history": [row | {"current": row["image"] == image} for row in history],
+        "history": [row | {"current": row is current} for row in history],
     }
+
+
+def _list_history(
+    deployment: Object, sets: Iterable[Object], container: str, built: Mapping[str, Run]
+) -> list[Document]:
+    """What was recorded, and before that, or without records, what the ReplicaSets tell; newest first.
+
+    The ReplicaSets alone do not tell it: Kubernetes uses one again, with its old time of creation, when a Deployment
+    goes back to an image.
+    """
+    own = _select_replica_sets(deployment, sets)
+    kept = {read_image(each, container) for each in own}
+    records = list_rollouts(deployment)
+    recorded = {each["image"] for each in records}
+    first = _parse_time(records[-1]["when"]) if records else None
+    rows = [_describe_image(each["image"], each["when"], built, each["how"], each["by"]) for each in records]
+    for each in own:
+        created, image = str(at(each, "metadata", "creationTimestamp") or ""), read_image(each, container)
+        if first is None or image not in recorded or _parse_time(created) < first:
+            rows.append(_describe_image(image, created, built))
+    rows.sort(key=lambda row: _parse_time(row["since"]), reverse=True)
+    return [row | {"number": len(rows) - place, "kept": row["image"] in kept} for place, row in enumerate(rows)]
+
+
+def _parse_time(text: str) -> datetime:
+    return datetime.fromisoformat(text) if text else datetime.min.replace(tzinfo=UTC)
+
+
+def list_rollouts(deployment: Object) -> list[dict[str, str]]:
+    """The records of `incluster.rollout` with a time that can be read, newest first."""
+    found = []
+    for each in rollout_records.read_history(deployment):
+        with contextlib.suppress(ValueError):
+            if datetime.fromisoformat(each["when"]).tzinfo:
+                found.append(each)
+    return found
 
 
 def find_builds(runs: Sequence[Run]) -> dict[str, Run]:
@@ -78,19 +114,17 @@ def _select_replica_sets(deployment: Object, sets: Iterable[Object]) -> list[Obj
     ]
 
 
-def _describe_revision(replica_set: Object, container: str, built: Mapping[str, Run]) -> Document:
-    image = read_image(replica_set, container)
+def _describe_image(image: str, since: str, built: Mapping[str, Run], how: str = "", by: str = "") -> Document:
     run = built.get(image)
-    number = str(at(replica_set, "metadata", "annotations", REVISION) or "0")
     return {
-        "revision": int(number) if number.isdigit() else 0,
         "image": image,
         "digest": image.partition("@")[2].removeprefix("sha256:")[:12],
         "commit": run.commit if run else "",
         "run": run.name if run else "",
         "author": read_author(run) if run else "",
-        "since": str(at(replica_set, "metadata", "creationTimestamp") or ""),
-        "pods": int(at(replica_set, "status", "readyReplicas") or 0),
+        "since": since,
+        "how": how,
+        "by": by,
     }
 
 

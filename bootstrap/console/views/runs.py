@@ -161,13 +161,15 @@ def describe_step(task: TaskState, step: TaskStep) -> Document:
     }
 
 
-def choose_step(run: Run) -> tuple[str, str]:
+def choose_step(run: Run, plan: Plan = ()) -> tuple[str, str]:
     """(task, step) of the log to show first: the one that failed, else one that is running, else the last one with a
-    log; ("", "") if no step has a log."""
+    log, of `finally` only if no other task has one; ("", "") if no step has a log."""
     bad = run.failed_task
     if bad and bad.failed_step:
         return bad.name, bad.failed_step
     logged = [(task, step) for task in run.tasks for step in task.steps if describe_step(task, step)["pod"]]
     under_way = [(task, step) for task, step in logged if step.state is RunState.RUNNING]
-    task, step = next(iter(under_way), None) or (logged[-1] if logged else (None, None))
+    last = {each.name for each in plan if each.last}
+    ordinary = [(task, step) for task, step in logged if task.name not in last] or logged
+    task, step = next(iter(under_way), None) or (ordinary[-1] if ordinary else (None, None))
     return (task.name, step.name) if task and step else ("", "")

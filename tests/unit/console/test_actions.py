@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import ANY
 
 import pytest
 
@@ -11,7 +12,9 @@ from bootstrap.commands import follow_run, runs
 from bootstrap.console import actions
 from bootstrap.core.errors import NotFound, UsageError
 from bootstrap.core.model import Object
-from bootstrap.incluster.rollout import LAST_GOOD
+from bootstrap.incluster import rollout
+from bootstrap.incluster.rollout import HISTORY, LAST_GOOD
+from bootstrap.objects.run_status import parse_run
 from bootstrap.world import World
 from tests.unit import page_world as stage
 from tests.unit.page_world import COMMIT, DIGEST, FakeKube
@@ -57,8 +60,10 @@ def kube() -> Writing:
 
 @pytest.fixture
 def world(tmp_path: Path, kube: Writing, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("LOGNAME", "ada")
     monkeypatch.setattr(runs, "_renew_target", lambda _: None)
     monkeypatch.setattr(follow_run, "resolve_commit", lambda _, revision: COMMIT if revision == "main" else "")
+    monkeypatch.setattr(follow_run, "list_branches", lambda _: [])
     return stage.make_world(tmp_path, cast(Any, kube))
 
 
@@ -76,7 +81,42 @@ def test_a_run_is_started_with_what_the_form_says(world: World, kube: Writing) -
     assert run["metadata"]["labels"]["tekton-bootstrap.dev/branch"] == "main"
 
 
-@pytest.mark.parametrize("revision", ["--upload-pack=x", "a..b", "$(x)", "a b"])
+def test_a_run_of_another_repository_is_not_given_a_commit_of_ours(world: World, kube: Writing) -> None:
+    actions.start_run(world, {"REPO": " https://git.example.com/other.git ", "REVISION": "main"})
+    given = params(kube.created[0])
+    assert (given["REPO"], given["REVISION"]) == ("https://git.example.com/other.git", "main")
+
+
+@pytest.mark.parametrize(
+    "repository", ["https://x y/", "https://user:word@git.example.com/a.git", "git.example.com/a", "ssh://git@x/y"]
+)
+def test_what_is_no_address_or_has_a_password_in_it_starts_nothing(
+    world: World, kube: Writing, repository: str
+) -> None:
+    with pytest.raises(UsageError, match="REPO") as raised:
+        actions.start_run(world, {"REPO": repository, "REVISION": "main"})
+    assert "word@" not in raised.value.message
+    assert kube.created == []
+
+
+def test_a_branch_that_is_not_there_starts_nothing_if_the_repository_says_so(
+    world: World, kube: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions.start_run(world, {"REVISION": "unknown"})  # the server does not answer
+    assert params(kube.created[0])["REVISION"] == "unknown"
+    monkeypatch.setattr(follow_run, "list_branches", lambda _: ["main", "release"])
+    with pytest.raises(UsageError, match="'mian' is not there; the branches are main, release"):
+        actions.start_run(world, {"REVISION": "mian"})
+    assert len(kube.created) == 1
+
+
+def test_a_branch_with_a_slash_keeps_it(world: World, kube: Writing) -> None:
+    actions.start_run(world, {"REVISION": "ui/long-log"})
+    assert kube.created[0]["metadata"]["labels"]["tekton-bootstrap.dev/branch"] == "ui-long-log"
+    assert parse_run(kube.created[0]).branch == "ui/long-log"
+
+
+@pytest.mark.parametrize("revision", ["", "--upload-pack=x", "a..b", "$(x)", "a b"])
 def test_what_is_no_revision_starts_nothing(world: World, kube: Writing, revision: str) -> None:
     with pytest.raises(UsageError, match="REVISION"):
         actions.start_run(world, {"REVISION": revision})
@@ -102,11 +142,16 @@ def test_going_back_sets_the_image_of_that_container_alone_and_makes_it_the_last
     assert patch == [
         {"op": "test", "path": "/spec/template/spec/containers/1/name", "value": "go-echo"},
         {"op": "replace", "path": "/spec/template/spec/containers/1/image", "value": IMAGE},
-        {"op": "add", "path": "/metadata/annotations", "value": {LAST_GOOD: f"go-echo={IMAGE}"}},
+        {"op": "add", "path": "/metadata/annotations", "value": {HISTORY: ANY, LAST_GOOD: f"go-echo={IMAGE}"}},
     ]
+    [record] = rollout.read_history({"metadata": {"annotations": patch[2]["value"]}})
+    assert (record["image"], record["how"], record["by"]) == (IMAGE, "rollback", "ada")
     kube.objects["Deployment"][0]["metadata"]["annotations"] = {"a": "b"}
     actions.roll_back(world, IMAGE)
-    assert kube.patched[1][2][2]["path"] == "/metadata/annotations/tekton-bootstrap.dev~1last-good-image"
+    assert [each["path"] for each in kube.patched[1][2][2:]] == [
+        "/metadata/annotations/tekton-bootstrap.dev~1rollouts",
+        "/metadata/annotations/tekton-bootstrap.dev~1last-good-image",
+    ]
 
 
 def test_going_back_to_what_never_ran_is_refused(world: World, kube: Writing) -> None:

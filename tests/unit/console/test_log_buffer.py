@@ -53,7 +53,12 @@ def test_a_line_without_end_is_cut() -> None:
         ("plain", [("", "plain")]),
         ("\x1b[31mred\x1b[0m end", [("sgr-red", "red"), ("", " end")]),
         ("\x1b[1;32mok\x1b[39m bold\x1b[22m.", [("sgr-bold sgr-green", "ok"), ("sgr-bold", " bold"), ("", ".")]),
-        ("\x1b[38;5;208mx\x1b[48;2;1;2;3my", [("", "x"), ("", "y")]),
+        ("\x1b[38;5;208mx\x1b[48;2;0;99;3my", [("sgr-yellow", "x"), ("sgr-yellow sgr-on-green", "y")]),
+        (
+            "\x1b[38;2;0;128;255mx\x1b[38;5;9my\x1b[38;5;250mz",
+            [("sgr-cyan", "x"), ("sgr-red", "y"), ("sgr-white", "z")],
+        ),
+        ("\x1b[38;5mx\x1b[38;2;999;0;0my\x1b[38mz", [("", "x"), ("", "y"), ("", "z")]),
         ("\x1b[mreset", [("", "reset")]),
         ("\x1b[41m<b>\x1b[49m", [("sgr-on-red", "<b>")]),
     ],
@@ -84,6 +89,14 @@ def test_hits_are_marked_within_colours() -> None:
 )
 def test_the_line_that_tells_why(lines: list[str], line: int) -> None:
     assert find_error_line(lines) == line
+
+
+@pytest.mark.parametrize("text", ["a", "a.", ".", "a.a:1", "./", "a:1:"])
+def test_long_words_do_not_keep_the_line_that_tells_why(text: str) -> None:
+    lines = [text * (MAX_LINE_CHARACTERS // len(text))] * 200
+    start = time.thread_time()
+    assert find_error_line([*lines, "./main.go:31:7: syntax error"]) == 200
+    assert time.thread_time() - start < 1
 
 
 def test_a_search_covers_the_lines_that_come_after_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ from tests.unit.fakes import FakeClock
         ("Authorization: Bearer abc.def-123", "Authorization: Bearer ***"),
         ('"authorization": "Basic dXNlcjpwYXNz"', '"authorization": "Basic ***"'),
         ("token eyJhbGciOiJSUzI1.eyJpc3MiOiJrdWI.c2lnbmF0dXJl end", "token *** end"),
+        ("t-eyJhbGciOiJSUzI1.eyJpc3MiOiJrdWI.c2lnbmF0dXJl", "t-***"),
+        ("aaaaaaaaaaa.bbbbbbbb.eyJhbGciOiJSUzI1.eyJpc3MiOiJrdWI.c2lnbmF0dXJl", "aaaaaaaaaaa.bbbbbbbb.***"),
+        ("http://user:word@git.example/a", "http://***@git.example/a"),
         ("http://git.example/a@b", "http://git.example/a@b"),
         ("Basic authentication failed for abc", "Basic authentication failed for abc"),
         ("sesame and sesame2", "*** and ***2"),
@@ -43,6 +47,28 @@ def test_the_mask_learns_of_new_secrets_and_lets_colours_of_logs_pass() -> None:
         "plain",
     ]
     assert mask.mask_lines([]) == [""]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eyJaaaaaaaa-",
+        "eyJaaaaaaaa.",
+        "eyJ",
+        "-eyJ",
+        "a-",
+        "://",
+        "://a",
+        "authorization: ",
+        "authorization:bearer ",
+        "a.",
+    ],
+)
+def test_a_long_text_is_masked_in_time_in_proportion_to_it(text: str) -> None:
+    """A megabyte; in square time it would take minutes."""
+    start = time.thread_time()
+    sanitize(text * (1_000_000 // len(text)), [Secret("sesame")])
+    assert time.thread_time() - start < 5
 
 
 # the cache

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from bootstrap.console.message_translations import MESSAGES
 from bootstrap.console.rollout import Rollout
 from bootstrap.console.task_graph import PlannedTask, arrange_columns, read_plan
 from bootstrap.console.translations import CHINESE, ZH, Translator, choose_language
-from bootstrap.console.views.deployment import REVISION, describe_deployment
+from bootstrap.console.views.deployment import describe_deployment
 from bootstrap.console.views.events import list_events
 from bootstrap.console.views.failure_reasons import explain_failure
 from bootstrap.console.views.resources import format_bytes, format_cores, parse_quantity, sum_resources
@@ -21,6 +24,7 @@ from bootstrap.console.views.timeline import describe_timeline
 from bootstrap.console.views.times import format_age, format_duration
 from bootstrap.core.model import Object
 from bootstrap.core.paths import PROJECT
+from bootstrap.incluster.rollout import HISTORY
 from bootstrap.objects.manifests import load
 from bootstrap.objects.run_status import WAYS, Run, RunState, parse_run
 from tests.unit import page_world as stage
@@ -118,6 +122,10 @@ def test_the_log_to_show_first() -> None:
     assert choose_step(run) == ("build-image", "run")
     tasks = [stage.task_run("r", "git-clone"), stage.task_run("r", "build-image", "Running", steps=("a", "b"))]
     assert choose_step(parse_run(stage.pipeline_run("r", "Running"), tasks)) == ("build-image", "a")
+    good = [stage.task_run("r", "deploy"), stage.task_run("r", "notify")]
+    plan = (PlannedTask("deploy"), PlannedTask("notify", last=True))
+    assert choose_step(parse_run(stage.pipeline_run("r"), good), plan) == ("deploy", "run")
+    assert choose_step(parse_run(stage.pipeline_run("r"), good[1:]), plan) == ("notify", "run")
     assert choose_step(parse_run(stage.pipeline_run("r", "Running"))) == ("", "")
 
 
@@ -146,7 +154,6 @@ def replica_set(revision: int, image: str, ready: int = 0) -> Object:
     return {
         "metadata": {
             "name": f"go-echo-{revision}",
-            "annotations": {REVISION: str(revision)},
             "ownerReferences": [{"uid": "u1"}],
             "creationTimestamp": f"2026-11-25T0{revision}:00:00Z",
         },
@@ -176,10 +183,35 @@ def test_what_is_deployed_has_its_commit_its_run_and_its_history() -> None:
     found = describe_deployment(Rollout(deployment(), sets, ()), "go-echo", runs, {"version": "1.0.0"})
     assert (found["state"], found["commit"], found["run"]) == ("serving", COMMIT, "newest")
     assert (found["version"], found["since"], found["ready"]) == ("1.0.0", "2026-11-25T02:00:00Z", 2)
-    assert [(row["revision"], row["current"], row["commit"]) for row in found["history"]] == [
+    assert [(row["number"], row["current"], row["commit"]) for row in found["history"]] == [
         (2, True, COMMIT),
         (1, False, ""),
     ]
+
+
+def test_a_rollback_is_added_to_the_history_and_rewrites_none_of_it() -> None:
+    """Kubernetes uses the ReplicaSet of an earlier image again, with its old time of creation."""
+    third = IMAGE.replace("81ab", "3333")
+    sets = (replica_set(1, OTHER), replica_set(2, IMAGE), replica_set(3, third), replica_set(5, "by hand"))
+    records = [
+        {"when": "2026-11-25T04:00:00+00:00", "image": IMAGE, "how": "rollback", "by": "ada"},
+        {"when": "2026-11-25T02:59:59+00:00", "image": third, "how": "run"},
+        {"when": "not a time", "image": third},
+        "not a record",
+    ]
+    live = deployment()
+    live["metadata"]["annotations"] = {HISTORY: json.dumps(records)}
+    found = describe_deployment(Rollout(live, sets, ()), "go-echo", [], {})
+    assert found["since"] == "2026-11-25T04:00:00+00:00"
+    assert [(row["number"], row["image"], row["how"], row["by"], row["current"]) for row in found["history"]] == [
+        (5, "by hand", "", "", False),
+        (4, IMAGE, "rollback", "ada", True),
+        (3, third, "run", "", False),
+        (2, IMAGE, "", "", False),
+        (1, OTHER, "", "", False),
+    ]
+    live["metadata"]["annotations"] = {HISTORY: "{"}
+    assert describe_deployment(Rollout(live, sets, ()), "go-echo", [], {})["since"] == "2026-11-25T02:00:00Z"
 
 
 def test_a_rollout_under_way_and_one_that_is_stuck_say_why() -> None:
@@ -242,8 +274,11 @@ def test_events_are_those_of_the_run_in_order() -> None:
     def event(name: str, when: str) -> Object:
         return {"involvedObject": {"kind": "Pod", "name": name}, "lastTimestamp": when, "message": f"a\n {name}"}
 
-    rows = list_events([event("mine", "2"), event("other", "1"), event("mine", "1")], ["mine"])
+    rows = list_events([event("mine", "2"), event("other", "1"), event("mine", "1")], {"mine": "deploy"})
     assert [(row["when"], row["message"]) for row in rows] == [("1", "a mine"), ("2", "a mine")]
+    warned = list_events([event("mine", "1"), event("mine", "2") | {"type": "Warning"}], {"mine": "deploy"})
+    assert [(row["when"], row["about"]) for row in warned] == [("2", "deploy · Pod"), ("1", "deploy · Pod")]
+    assert list_events([event("mine", "1")], {"mine": ""})[0]["about"] == "Pod"
 
 
 @pytest.mark.parametrize(
@@ -306,10 +341,33 @@ def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over()
     assert {*ZH} - strings - {state.value for state in RunState} - {*WAYS} - descriptions == set()
 
 
+@pytest.mark.parametrize(
+    ("text", "translated"),
+    [
+        ("refs/heads/x of http://g/a.git is not watched", "http://g/a.git 的 refs/heads/x 未被监视"),
+        ("failed in build: exit 1 in step run", "在 build 中失败：步骤 run：exit 1"),
+        ("cluster: there is no cluster yet", "cluster：还没有集群"),
+        ("whatever: else", "whatever: else"),
+        ("read-only" * 100, "read-only" * 100),
+    ],
+)
+def test_sentences_of_other_parts_are_translated_as_far_as_they_are_known(text: str, translated: str) -> None:
+    assert Translator(CHINESE).translate_message(text) == translated
+    assert TRANSLATE.translate_message(text) == text
+
+
+def test_every_sentence_that_is_translated_is_still_said_somewhere() -> None:
+    folders = ("objects", "steps", "console")
+    sources = [file for folder in folders for file in (PROJECT / "bootstrap" / folder).rglob("*.py")]
+    said = "".join(file.read_text() for file in sources if file.name != "message_translations.py")
+    parts = {part.strip() for text in MESSAGES for part in re.split(r"\{\w+\}", text)}
+    assert {part for part in parts if part and part not in said} == set()
+
+
 def test_translations_have_the_same_gaps() -> None:
     import string
 
     def gaps(text: str) -> set[str]:
         return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
-    assert [english for english, chinese in ZH.items() if gaps(english) != gaps(chinese)] == []
+    assert [english for english, chinese in {**ZH, **MESSAGES}.items() if gaps(english) != gaps(chinese)] == []

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from bootstrap.core.paths import PROJECT
 from bootstrap.incluster import deploy, rollout
 from bootstrap.incluster.deploy import Deployer, Failed, KubectlFailure, Place, Stopped
-from bootstrap.incluster.rollout import LAST_GOOD
+from bootstrap.incluster.rollout import HISTORY, LAST_GOOD
 
 Object = dict[str, Any]
 OLD, NEW, OTHER = "r.test/app@sha256:" + "0" * 64, "r.test/app@sha256:" + "a" * 64, "r.test/app@sha256:" + "b" * 64
@@ -163,7 +164,30 @@ def test_annotations_of_others_stay() -> None:
     cluster = Cluster()
     cluster.live["metadata"]["annotations"] = {"theirs": "x"}
     cluster.deployer().deploy(NEW, 180)
-    assert cluster.live["metadata"]["annotations"] == {"theirs": "x", LAST_GOOD: f"app={NEW}"}
+    assert cluster.live["metadata"]["annotations"] == {"theirs": "x", LAST_GOOD: f"app={NEW}", HISTORY: ANY}
+
+
+def test_every_change_is_recorded_newest_first_and_the_oldest_are_dropped() -> None:
+    cluster = Cluster(bad={OTHER})
+    cluster.deployer().deploy(NEW, 180)
+    failure(cluster, wanted=OTHER)
+    cluster.deployer().deploy(NEW, 180)  # it has that image already
+    assert [(each["how"], each["image"]) for each in rollout.read_history(cluster.live)] == [
+        ("undo", NEW),
+        ("run", OTHER),
+        ("run", NEW),
+    ]
+    for _ in range(rollout.RECORDS):
+        cluster.deployer().deploy(OLD, 180)
+        cluster.deployer().deploy(NEW, 180)
+    assert len(rollout.read_history(cluster.live)) == rollout.RECORDS
+
+
+def test_what_is_taken_back_in_the_last_seconds_is_recorded_after_what_it_takes_back() -> None:
+    cluster = Cluster(slow=50, at={10.0: stopped})
+    with pytest.raises(Stopped):
+        cluster.deployer().deploy(NEW, 180)
+    assert [each["how"] for each in rollout.read_history(cluster.live)] == ["undo", "run"]
 
 
 def test_the_same_image_again_is_a_success_at_once() -> None:

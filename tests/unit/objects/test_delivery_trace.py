@@ -85,7 +85,7 @@ def told(
         (ALL, [], [run(id_=ID)], "run", ""),
         (ALL, [RESOLVED, said(EXISTS, severity="error")], [run(id_="another")], "exists", "rerun --run " + RUN),
         (ALL, [RESOLVED, said(FORBIDDEN, severity="error")], [], "refused", "cannot create"),
-        (ALL, [RESOLVED], [], "refused", "may have been deleted"),
+        (ALL, [RESOLVED], [], "deleted", "does not exist any more"),
         (ALL, [], [], "refused", "logged nothing more"),
         ([heard(event="ping"), NO], [], [], "event", "type ping"),
         ([heard(event=""), NO], [], [], "event", "type none"),
