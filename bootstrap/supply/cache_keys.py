@@ -45,7 +45,10 @@ class Keys:
         if name in GO_PARTS:
             go = GO_PARTS[name]
             machine = platform.machine() if go.native else self._arch
-            return compute_key(RECIPE, self.compute_tree(go.module, NOT_COMPILED), repr(go), machine, self._go())
+            edits = map(repr, go.edits)
+            return compute_key(
+                RECIPE, self.compute_tree(go.module, NOT_COMPILED), repr(go), machine, self._go(), *edits
+            )
         image = IMAGE_PARTS[name]
         copies = [self.compute_tree(source) for source in image.copies.values()]
         return compute_key(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import json
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bootstrap.core.errors import PreconditionError
 from bootstrap.supply import golang
 from bootstrap.supply.build_cache import Store
-from bootstrap.supply.build_catalog import GoPart
+from bootstrap.supply.build_catalog import GoPart, SourceEdit
 from bootstrap.world.shell import Shell
 
 Say = Callable[[str], None]
@@ -67,20 +70,44 @@ class Compiler:
         )
 
     def build(self, part: GoPart, folder: Path, say: Say) -> None:
-        """Build the part's programs into `folder`. Raises CommandError with the compiler's last lines."""
+        """Build the part's programs into `folder`.
+
+        Raises CommandError with the compiler's last lines, and PreconditionError where a source is not as an edit says.
+        """
         module = self._project / part.module
         flags = part.ldflags
         if part.version_of:
             flags = make_kubernetes_version_flags(golang.read_module_version(module / "go.mod", part.version_of))
-        self.provide_go(say).build(
-            module,
-            folder,
-            part.packages,
-            ldflags=flags,
-            tags=part.tags,
-            native=part.native,
-            on_line=golang.count_packages(say),
-        )
+        go = self.provide_go(say)
+        with tempfile.TemporaryDirectory() as edited:
+            overlay = _write_overlay(go, module, part.edits, Path(edited)) if part.edits else None
+            go.build(
+                module,
+                folder,
+                part.packages,
+                ldflags=flags,
+                tags=part.tags,
+                native=part.native,
+                overlay=overlay,
+                on_line=golang.count_packages(say),
+            )
+
+
+def _write_overlay(go: golang.Go, module: Path, edits: Sequence[SourceEdit], folder: Path) -> Path:
+    """A file for `go build -overlay`: which sources are read from `folder` instead, where their edited copies are."""
+    replaced = {}
+    for number, edit in enumerate(edits):
+        source = go.find_module_folder(module, edit.module) / edit.file
+        text = source.read_text(encoding="utf-8")
+        if text.count(edit.before) != 1:
+            cause = f"{edit.module}: {edit.file} does not have `{edit.before}` exactly once"
+            raise PreconditionError(cause, hint="bootstrap/supply/build_catalog.py says why it is edited")
+        copy = folder / f"{number}.go"
+        copy.write_text(text.replace(edit.before, edit.after), encoding="utf-8")
+        replaced[str(source)] = str(copy)
+    overlay = folder / "overlay.json"
+    overlay.write_text(json.dumps({"Replace": replaced}), encoding="utf-8")
+    return overlay
 
 
 def make_kubernetes_version_flags(version: str) -> str:

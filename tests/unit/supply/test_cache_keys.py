@@ -158,7 +158,7 @@ AS_EVER = {
     "toolbox": "a0249dcdde6e6284",
     "golang": "708de780ddf1231c",
     "tekton": "5d07c8c8163b8300",
-    "node": "2e9a5b5b43517927",
+    "node": "48226ba04c830e9e",
 }
 """Keys of a project that never changes. Whoever changes one of them makes every user build all of it anew."""
 
