@@ -98,9 +98,13 @@ def filled(product: Product, kept: Kept) -> Filled:
     return Filled(kept.given, kept.data, plan.text, json.loads(answer.last))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def foreign(product: Product) -> Iterator[str]:
-    """The name of a cluster that is not ours. Who uses it leaves nothing of an environment in it, and proves that."""
+    """The name of a cluster that is not ours. Who uses it leaves nothing of an environment in it, and proves that.
+
+    Not one for all modules: a kubelet notes which images it has pulled with a login, and from then on has no pod run
+    them, under any name, that lacks it.
+    """
     name = f"{product.name}-theirs"
     with foreigners.cluster(product, name):
         yield name

@@ -155,7 +155,7 @@ def _forget_images(far: Far) -> None:
 
 
 def test_a_wrong_password_is_found_before_the_cluster_is_touched(far: Far) -> None:
-    said = far.run("up", code=3, INVOKE_MIRROR_PASSWORD="another one")
+    said = far.run("up", code=3, INVOKE_MIRROR_PASSWORD="not that password")
     assert "it wants a login, or another one" in said
     assert sorted(set(far.objects()) - set(far.before)) == []
 
