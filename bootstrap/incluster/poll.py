@@ -1,13 +1,15 @@
 """Asks repositories for their branches, and starts a run for each commit that was not seen before.
 
-Runs in the cluster as a CronJob, on the standard library and git. A repository is never cloned. Runs are created
-first and the commits saved afterwards; a run's name follows from its commit. So no run is lost or made twice when the
-program ends in between, when a second poller runs, or when a webhook brings the same push.
+Runs in the cluster as two CronJobs, on the standard library and git. `poller` asks the repositories of which no webhook
+arrives. `reconciler` asks those whose pushes are announced, for a push whose event was lost. A repository is never
+cloned. Runs are created first and the commits saved afterwards; a run's name follows from its commit. So no run is lost
+or made twice when the program ends in between, when a second poller runs, or when a webhook brings the same push.
 
-Environment: NAMESPACE, SETTINGS (file of JSON: repositories, branches, first, run: the PipelineRun to fill in,
-credentialsFor: "scheme://host" or ""), CREDENTIALS (folder with the files username and password), LOGINS (a file of
-git's configuration with further logins, see bootstrap.settings.git_logins), EXTRA_CA; both may be missing.
-Ends with 1 if a repository could not be read or a run not be created.
+Environment: NAMESPACE, CRON_JOB (its name; the state is in the ConfigMap CRON_JOB-state), SETTINGS (file of JSON:
+repositories, branches, first, run: the PipelineRun to fill in, credentialsFor: "scheme://host" or "", and the optional
+fields of PollOptions), CREDENTIALS (folder with the files username and password), LOGINS (a file of git's configuration
+with further logins, see bootstrap.settings.git_logins), EXTRA_CA; both may be missing. Ends with 1 if a repository
+could not be read or a run not be created.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,6 @@ from bootstrap.incluster.retry_after import parse_retry_after
 from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_triggered_run_name, to_label_value
 from bootstrap.incluster.text import one_line
 
-STATE = "poller-state"
-CRON_JOB = "poller"
 WORKERS = 5  # each is git and its helper: some 12 MB
 LIMIT_SECONDS = 20.0
 """Seconds that a repository is given to answer."""
@@ -74,7 +74,9 @@ class PollOptions:
     """What is polled.
 
     repositories: addresses. branches: names and patterns. run: the PipelineRun to fill in. first: "run" or "remember",
-    see poll_state.find_changed. names: repositories that the webhook knows by name alone.
+    see poll_state.find_changed. names: repositories that the webhook knows by name alone. quiet: addresses whose server
+    notes pushes that are to start nothing, see poll_state.QUIET. grace: seconds that an event has to start the run of a
+    commit that is new, before a run is made here. optional: a branch that is named need not be there.
     """
 
     repositories: Sequence[str]
@@ -82,21 +84,37 @@ class PollOptions:
     first: str
     run: Object
     names: Sequence[str] = ()
+    quiet: Sequence[str] = ()
+    grace: float = 0.0
+    optional: bool = False
 
 
 Refs = Callable[[str, Sequence[str]], str]
-"""(address, patterns) -> the output of `git ls-remote`. Raises RepositoryUnreadable."""
+"""(address, patterns of full references) -> the output of `git ls-remote`. Raises RepositoryUnreadable."""
 
 
 class Poller:
-    """Polls repositories, with its state in a ConfigMap. clock: seconds since the epoch. say: prints one line."""
+    """Polls repositories, with its state in a ConfigMap.
+
+    clock: seconds since the epoch. say: prints one line. sleep: waits so many seconds.
+    """
 
     def __init__(
-        self, api: Api, namespace: str, refs: Refs, clock: Callable[[], float], say: Callable[[str], None]
+        self,
+        api: Api,
+        namespace: str,
+        refs: Refs,
+        clock: Callable[[], float],
+        say: Callable[[str], None],
+        *,
+        cron_job: str = "poller",
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._api = api
+        self._cron_job = cron_job
+        self._sleep = sleep
         self._runs = f"/apis/tekton.dev/v1/namespaces/{namespace}/pipelineruns"
-        self._state = f"/api/v1/namespaces/{namespace}/configmaps/{STATE}"
+        self._state = f"/api/v1/namespaces/{namespace}/configmaps/{cron_job}-state"
         self._namespace = namespace
         self._refs = refs
         self._clock = clock
@@ -131,15 +149,17 @@ class Poller:
             self._say(f"{url}: {why}")
             return why
         try:
-            found = poll_state.select_watched(
-                poll_state.parse_heads(self._refs(url, settings.branches)), settings.branches
-            )
+            found, quiet = self._read_branches(url, settings)
+            if settings.grace and poll_state.find_changed(state.note(quiet), found, settings.first):
+                self._sleep(settings.grace)
+                found, quiet = self._read_branches(url, settings)
         except RepositoryUnreadable as error:
             wait = self._clock() + error.retry_after if error.retry_after else 0.0
             new = RepositoryState(state.branches, str(error), wait, state.seen)
         else:
-            new = self._start_runs(url, state, found, settings)
-            if not new.why and (missing := poll_state.find_missing(found, settings.branches)):
+            new = self._start_runs(url, state.note(quiet), found, settings)
+            missing = [] if settings.optional else poll_state.find_missing(found, settings.branches)
+            if not new.why and missing:
                 new = replace(new, why=f"there is no branch {missing[0]}{self._describe_others(url)}")
         if rubbish and not new.why:  # commits may have been passed over: somebody is to know
             new = replace(new, why=rubbish)
@@ -147,6 +167,14 @@ class Poller:
             new = self._save_state(url, new)
         self._say(f"{url}: {new.why or f'branches known: {len(new.branches)}'}")
         return new.why
+
+    def _read_branches(self, url: str, settings: PollOptions) -> tuple[dict[str, str], dict[str, str]]:
+        """Watched branches with their commits, and those of them whose commit is to start nothing."""
+        spaces = (poll_state.HEADS, poll_state.QUIET) if url in settings.quiet else (poll_state.HEADS,)
+        listing = self._refs(url, [space + each for space in spaces for each in settings.branches])
+        found = poll_state.select_watched(poll_state.parse_heads(listing), settings.branches)
+        noted = poll_state.parse_heads(listing, poll_state.QUIET)
+        return found, {name: commit for name, commit in found.items() if noted.get(name) == commit}
 
     def _skip_late(self, url: str) -> str:
         """Say that there was no time left for a repository; answers that as its failure."""
@@ -178,7 +206,7 @@ class Poller:
     def _describe_others(self, url: str) -> str:
         """Which branches the repository has, "" if it does not say: asked only where one is missing."""
         try:
-            names = sorted(poll_state.parse_heads(self._refs(url, ["*"])))
+            names = sorted(poll_state.parse_heads(self._refs(url, [f"{poll_state.HEADS}*"])))
         except RepositoryUnreadable:
             return ""
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -197,7 +225,7 @@ class Poller:
             self._api.request,
             self._say,
             namespace=self._namespace,
-            cron_job=CRON_JOB,
+            cron_job=self._cron_job,
             reason="PollFailed",
             message=message,
             seconds=self._clock(),
@@ -237,11 +265,12 @@ class Git:
         self._most = most
 
     def list_refs(self, url: str, patterns: Sequence[str]) -> str:
-        """The output of `git ls-remote` for the branches of these patterns. Raises RepositoryUnreadable.
+        """The output of `git ls-remote` for the references of these patterns. Raises RepositoryUnreadable.
 
         `--heads` lets the server leave out tags and pull requests; it knows no patterns, so git applies those here.
         """
-        argv = ["git", "ls-remote", "--heads", "--", url, *(f"{poll_state.HEADS}{each}" for each in patterns)]
+        heads = ["--heads"] if all(each.startswith(poll_state.HEADS) for each in patterns) else []
+        argv = ["git", "ls-remote", *heads, "--", url, *patterns]
         with tempfile.TemporaryDirectory() as folder:
             said, headers = Path(folder, "said"), Path(folder, "headers")
             environ = self._environ | {"GIT_TRACE_CURL": str(headers), "GIT_TRACE_CURL_NO_DATA": "1"}
@@ -356,12 +385,11 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stdout.flush()
 
     found = json.loads(Path(environ["SETTINGS"]).read_text())
-    settings = PollOptions(
-        found["repositories"], found["branches"], found["first"], found["run"], found.get("names", ())
-    )
+    settings = PollOptions(**{each.name: found[each.name] for each in fields(PollOptions) if each.name in found})
     with tempfile.TemporaryDirectory() as home:
         git = Git(make_git_environ(environ, found, Path(home)))
-        poller = Poller(Api.from_environ(environ), environ["NAMESPACE"], git.list_refs, time.time, say)
+        api = Api.from_environ(environ)
+        poller = Poller(api, environ["NAMESPACE"], git.list_refs, time.time, say, cron_job=environ["CRON_JOB"])
         try:
             return poller.poll(settings)
         except ApiFailure as error:

@@ -6,12 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bootstrap.incluster.branch_patterns import build_branch_regex
 
 HEADS = "refs/heads/"
+QUIET = "refs/tekton-bootstrap/quiet/"
+"""Where our git server notes, by branch, the commit of a push that is to start nothing (`git push -o no-webhook`)."""
 FILLED = ("REPO", "REVISION", "BRANCH")
 """Parameters of a run that a poll fills in, as far as the run has them."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -29,6 +31,10 @@ class RepositoryState:
     why: str = ""
     not_before: float = 0.0
     seen: bool = False
+
+    def note(self, commits: Mapping[str, str]) -> RepositoryState:
+        """The same, with these branches at these commits."""
+        return replace(self, branches={**self.branches, **commits})
 
 
 def make_key(url: str) -> str:
@@ -64,13 +70,16 @@ def dump_state(url: str, state: RepositoryState) -> str:
     return json.dumps(document | ({"notBefore": state.not_before} if state.not_before else {}), sort_keys=True)
 
 
-def parse_heads(listing: str) -> dict[str, str]:
-    """Branch -> commit, from the output of `git ls-remote`: lines of commit, tab, ref. Tags are passed over."""
+def parse_heads(listing: str, prefix: str = HEADS) -> dict[str, str]:
+    """Branch -> commit, from the output of `git ls-remote`: lines of commit, tab, ref.
+
+    prefix: of the references, with a slash at its end; others are passed over.
+    """
     pairs = (line.split("\t", 1) for line in listing.splitlines() if "\t" in line)
     return {
-        ref.removeprefix(HEADS): commit
+        ref.removeprefix(prefix): commit
         for commit, ref in pairs
-        if ref.startswith(HEADS) and _COMMIT.fullmatch(commit) and not ref.endswith("^{}")
+        if ref.startswith(prefix) and _COMMIT.fullmatch(commit) and not ref.endswith("^{}")
     }
 
 

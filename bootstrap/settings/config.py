@@ -208,6 +208,9 @@ class WebhookSettings:
     )
     debug: str = validators.choice("off", "on: a TaskRun prints each event that is accepted", ("off", "on"))
     replicas: int = validators.whole(2, "pods of the listener", 1, 10)
+    reconcile_minutes: int = validators.whole(
+        5, "how often heads of watched branches are compared with runs, for an event that was lost; 0: never", 0, 59
+    )
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The poller: a CronJob that asks repositories for new commits."""
+"""The poller and the reconciler: two CronJobs that ask repositories for new commits."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,15 +12,20 @@ from bootstrap.core.errors import UsageError
 from bootstrap.core.model import Lock, Object, Ready, Verdict
 from bootstrap.incluster import poll_state
 from bootstrap.objects import manifests, proxy_env, run_spec
-from bootstrap.objects.patches import Patch, Select, put
+from bootstrap.objects.patches import Patch, Select, apply_patches, put
 from bootstrap.objects.readiness import at
 from bootstrap.settings.config import Config
 from bootstrap.steps.last_job import describe_last_failure
 from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.world import World
 
-NAME, STATE = "poller", "poller-state"
+NAME, STATE, RECONCILER = "poller", "poller-state", "reconciler"
 FOLDER = "manifests/poller"
+TEMPLATE = ("spec", "jobTemplate", "spec", "template")
+"""Where a CronJob describes its pods."""
+NAME_LABEL = "app.kubernetes.io/name"
+GRACE = 15
+"""Seconds that the event of a push has to start its run, before the reconciler does."""
 
 
 def make_poller_step() -> ManifestStep:
@@ -37,37 +42,76 @@ def make_poller_step() -> ManifestStep:
 def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     """The objects of manifests/poller with the settings in them, images by the digests of `lock`.
 
-    With `poll.minutes` 0 the CronJob is suspended, and only `invoke poll` starts its Job. Raises what
-    `manifest_step.render` raises, and UsageError for `poll.template`.
+    With `poll.minutes` 0 the CronJob is suspended, and only `invoke poll` starts its Job. The reconciler is the same
+    program with the repositories whose pushes are announced. Raises what `manifest_step.render` raises, and UsageError
+    for `poll.template`.
     """
-    cron, minutes = Select("CronJob"), config.poll.minutes
+    cron, given = Select("CronJob"), Select("ConfigMap", NAME)
     patches = [
-        Patch(
-            Select("ConfigMap", NAME), put("data", "settings.json", value=json.dumps(make_settings(project, config)))
-        ),
-        Patch(cron, put("spec", "suspend", value=minutes == 0)),
-        Patch(cron, put("spec", "schedule", value=f"*/{minutes or 1} * * * *")),
+        Patch(given, put("data", "settings.json", value=json.dumps(make_settings(project, config)))),
+        Patch(given, put("data", "reconciler.json", value=json.dumps(make_reconciler_settings(project, config)))),
+        Patch(cron, _set_schedule(config.poll.minutes)),
         *proxy_env.make_patches(config.proxy, cron),
     ]
-    return render(lock, project / FOLDER, patches=patches)
+    objects = render(lock, project / FOLDER, patches=patches)
+    [poller] = [each for each in objects if each["kind"] == "CronJob"]
+    minutes = config.webhook.reconcile_minutes if list_reconciled(config) else 0
+    edits = [
+        put("metadata", "name", value=RECONCILER),
+        put(*TEMPLATE[:-2], "metadata", "labels", NAME_LABEL, value=RECONCILER),
+        put(*TEMPLATE, "metadata", "labels", NAME_LABEL, value=RECONCILER),
+        put(*TEMPLATE, "spec", "containers", NAME, "env", "CRON_JOB", "value", value=RECONCILER),
+        put(*TEMPLATE, "spec", "containers", NAME, "env", "SETTINGS", "value", value="/etc/poller/reconciler.json"),
+        _set_schedule(minutes),
+    ]
+    return [*objects, *apply_patches([poller], [Patch(cron, each) for each in edits])]
+
+
+def _set_schedule(minutes: int) -> Callable[[Object], None]:
+    """An edit of a CronJob: it runs every so many minutes, 0: never by itself."""
+
+    def edit(cron: Object) -> None:
+        cron["spec"] |= {"suspend": minutes == 0, "schedule": f"*/{minutes or 1} * * * *"}
+
+    return edit
 
 
 def make_settings(project: Path, config: Config) -> Mapping[str, object]:
     """The poller program's settings.json as a document; `bootstrap.incluster.poll` reads it."""
-    parts = urlsplit(run_spec.get_repository(config))
     return {
         "repositories": list_repositories(config),
         "branches": list(config.poll.branches),
         "first": config.poll.first,
-        "credentialsFor": f"{parts.scheme}://{parts.netloc}",
-        "run": read_template(project, config),
-        **({"names": names} if (names := run_spec.list_bare_names(config)) else {}),
+        "run": read_template(project, config, config.poll.template),
+        **_make_common_settings(config),
     }
 
 
-def read_template(project: Path, config: Config) -> Object:
-    """The PipelineRun that the program fills in. Raises UsageError for a file that does not hold one."""
-    file = config.poll.template
+def make_reconciler_settings(project: Path, config: Config) -> Mapping[str, object]:
+    """The same for the reconciler: what a push starts, for pushes whose event was lost."""
+    return {
+        "repositories": list_reconciled(config),
+        "branches": list(config.webhook.branches),
+        "first": "remember",
+        "run": read_template(project, config, ""),
+        "quiet": [constants.GIT_URL],
+        "grace": GRACE,
+        "optional": True,
+        **_make_common_settings(config),
+    }
+
+
+def _make_common_settings(config: Config) -> Mapping[str, object]:
+    parts = urlsplit(run_spec.get_repository(config))
+    names = run_spec.list_bare_names(config)
+    return {"credentialsFor": f"{parts.scheme}://{parts.netloc}", **({"names": names} if names else {})}
+
+
+def read_template(project: Path, config: Config, file: str) -> Object:
+    """The PipelineRun that the program fills in. file: from the project's folder, "" for that of test-run.
+
+    Raises UsageError for a file that does not hold one.
+    """
     if not file:
         [run] = manifests.load(project / run_spec.MANIFEST)
         run_spec.fill(run, config, "", "")
@@ -87,6 +131,18 @@ def list_repositories(config: Config) -> list[str]:
     return list(config.poll.repositories) or [run_spec.get_repository(config)]
 
 
+def list_reconciled(config: Config) -> list[str]:
+    """The addresses whose pushes are announced and start runs, and that are not polled for the same branches anyway.
+
+    A repository that the settings know as OWNER/NAME has no address, so nobody can ask it.
+    """
+    wanted = config.webhook.repositories or (run_spec.get_repository(config),)
+    told = [each for each in wanted if "://" in each and (each != constants.GIT_URL or config.git.webhook == "on")]
+    if not config.poll.minutes or not set(config.webhook.branches) <= set(config.poll.branches):
+        return told
+    return [each for each in told if each not in list_repositories(config)]
+
+
 def _describe_poll(world: World) -> Verdict:
     """Ready in any case, because a repository's answer is not the environment's fault; the text names what failed.
 
@@ -98,4 +154,5 @@ def _describe_poll(world: World) -> Verdict:
     bad = [f"{url}: {state.why or rubbish}" for url, (state, rubbish) in states.items() if state.why or rubbish]
     when = f"every {minutes} min" if minutes else "only by hand (invoke poll)"
     wrong = f"{len(bad)} of {len(wanted)} failed: {bad[0]}" if bad else describe_last_failure(world, NAME)
+    wrong = wrong or describe_last_failure(world, RECONCILER)
     return Ready(f"asks {when}" + (f"; {wrong}" if wrong else ""))

@@ -25,7 +25,8 @@ const (
 	spoolName  = ".undelivered" // no address leads there: those of repositories begin otherwise
 	spoolLimit = 1000
 	skipOption = "no-webhook" // git push -o no-webhook
-	linesLimit = 10           // that a pusher gets to read
+	quietSpace = "refs/tekton-bootstrap/quiet/"
+	linesLimit = 10 // that a pusher gets to read
 )
 
 // webhookSettings: without a url nobody is told of a push.
@@ -72,6 +73,7 @@ func newWebhook(settings webhookSettings, root string, log *slog.Logger) (*webho
 func (h *webhook) tell(push pushed, pusher io.Writer) {
 	limit := time.After(h.settings.patience)
 	if slices.Contains(push.Options, skipOption) {
+		h.noteQuiet(push)
 		_, _ = fmt.Fprintf(pusher, "no webhook is sent: push option %s\n", skipOption)
 		return
 	}
@@ -109,6 +111,19 @@ func (h *webhook) tell(push pushed, pusher io.Writer) {
 			}
 		}
 		say.line("%s", h.telling(p, found, late))
+	}
+}
+
+// noteQuiet keeps, as references, the commits that are to start no run: whoever compares the heads of branches with runs
+// (CronJob reconciler) reads them there.
+func (h *webhook) noteQuiet(push pushed) {
+	branches, _ := parseChanges(push.Changes)
+	dir := repositoryPath(h.root, push.Repository)
+	for _, c := range branches {
+		ref := quietSpace + strings.TrimPrefix(c.ref, "refs/heads/")
+		if _, err := git(context.Background(), "-C", dir, "update-ref", ref, c.after); err != nil {
+			h.log.Error("a push without webhook is not noted", "repository", push.Repository, "ref", c.ref, "error", err.Error())
+		}
 	}
 }
 

@@ -247,6 +247,10 @@ func TestAPushOptionKeepsItQuiet(t *testing.T) {
 	if said := must(t, dir, "push", "-o", "no-webhook", "origin", "main"); !strings.Contains(said, "no webhook is sent") {
 		t.Errorf("the pusher read %q", said)
 	}
+	noted := "refs/tekton-bootstrap/quiet/main"
+	if got := must(t, dir, "ls-remote", "origin", noted); got != wanted+"\t"+noted {
+		t.Errorf("%s is %q, want %s", noted, got, wanted)
+	}
 	must(t, dir, "push", "-q", "-o", "something-else", "origin", "main:other")
 	events := listener.await(2)
 	expectSame(t, "refs", refs(events), []string{"refs/heads/main", "refs/heads/other"})

@@ -34,6 +34,7 @@ OWN = {
     "INVOKE_TARGET_NAMESPACE": "demo",
     "INVOKE_CONTEXT": "",
     "INVOKE_CLEANUP_HOURS": "0",
+    "INVOKE_WEBHOOK_RECONCILE_MINUTES": "0",
 }
 """Whatever invoke.yaml says: another environment may have its ports. Runs are deleted when a test says so, and not
 beside it at minute 23.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bootstrap.commands import run_cronjob
 from bootstrap.core import constants
 from bootstrap.core.model import Failed, Pending, Ready, Verdict
 from bootstrap.core.wait import until
@@ -54,26 +55,31 @@ def deliveries(world: World) -> dict[str, dict[str, Any]]:
     return {line["id"]: line for line in lines if line["msg"] == "webhook"}
 
 
-def listeners(world: World) -> set[str]:
-    pods = world.kube.list("v1", "Pod", constants.RUNS, labels="eventlistener=demo-listener")
-    return {pod["metadata"]["name"] for pod in pods}
-
-
 @contextlib.contextmanager
-def listener_away(world: World) -> Iterator[None]:
+def pods_away(world: World, deployment: str, namespace: str, replicas: int) -> Iterator[None]:
     """All of its pods are gone, not only on their way: one that is ending may still take a delivery and lose it."""
-    old = listeners(world)
+    live = world.kube.get("apps/v1", "Deployment", deployment, namespace)
+    assert live
+    labels = ",".join(f"{key}={value}" for key, value in live["spec"]["selector"]["matchLabels"].items())
+
+    def pods() -> set[str]:
+        return {each["metadata"]["name"] for each in world.kube.list("v1", "Pod", namespace, labels=labels)}
+
+    def scale(number: int) -> None:
+        world.kube.patch("apps/v1", "Deployment", deployment, namespace, patch={"spec": {"replicas": number}})
+
+    old = pods()
+    assert old
 
     def probe() -> Verdict:
-        return Pending("they are ending") if old & listeners(world) else Ready()
+        return Pending("they are ending") if old & pods() else Ready()
 
-    world.kube.patch("apps/v1", "Deployment", constants.LISTENER, constants.RUNS, patch={"spec": {"replicas": 0}})
+    scale(0)
     try:
-        until(probe, clock=world.clock, limit=90, what="the end of the listener")
+        until(probe, clock=world.clock, limit=90, what=f"the end of {deployment}")
         yield
     finally:
-        wanted = {"spec": {"replicas": world.config.webhook.replicas}}
-        world.kube.patch("apps/v1", "Deployment", constants.LISTENER, constants.RUNS, patch=wanted)
+        scale(replicas)
 
 
 def test_the_first_commit_started_no_run(world: World, repository: Repository) -> None:
@@ -123,7 +129,7 @@ def test_a_listener_that_is_away_is_told_later_and_test_run_follows(
     """It also mends main, which the tests after this one build."""
     before = runs(world)
     repository.git("revert", "--no-edit", "HEAD")
-    with listener_away(world):
+    with pods_away(world, constants.LISTENER, constants.RUNS, world.config.webhook.replicas):
         repository.git("push", "--quiet", "origin", "main")
     commit = repository.head
     name = make_triggered_run_name(constants.GIT_URL, commit)
@@ -142,3 +148,22 @@ def test_a_push_option_keeps_it_quiet(product: Product, world: World, repository
     assert "started by your push" not in answer.out
     assert app.version(product) == commit
     assert len(runs(world) - before) == 1
+
+
+def test_a_push_whose_event_is_lost_behind_the_listener_gets_its_run(
+    product: Product, world: World, repository: Repository
+) -> None:
+    """A quiet push before it gets none. Here nothing is reconciled by the clock, so that no other test meets it."""
+    assert run_cronjob.run_now(world, "reconciler", {}) == 0
+    repository.push("main", "Nobody is told", "README.md", "\nNot a word.\n")
+    assert run_cronjob.run_now(world, "reconciler", {}) == 0
+    before = runs(world)
+    with pods_away(world, "tekton-triggers-core-interceptors", constants.TEKTON, 1):
+        commit = repository.push("main", "Be lost", "README.md", "\nOn the way.\n", told=True)
+        said = DELIVERY.search(repository.said)
+        assert said, "the listener accepts it, and can do nothing with it"
+        name = make_triggered_run_name(constants.GIT_URL, commit)
+        assert run_cronjob.run_now(world, "reconciler", {}) == 0
+    assert isinstance(end_of(world, name), Ready)
+    assert app.version(product) == commit
+    assert runs(world) - before == {name}

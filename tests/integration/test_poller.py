@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from bootstrap.core.model import Object
 from bootstrap.incluster import poll, poll_state
 from bootstrap.incluster.kube_api import Api, ApiFailure
 from bootstrap.incluster.run_names import make_triggered_run_name
+from bootstrap.steps.poller import STATE
 from bootstrap.world.kube.client import Kube
 from tests.git_host import Bare, GitHost, git_host
 from tests.integration.agent_door import agent_door, definition
@@ -55,6 +56,18 @@ class Place:
     host: GitHost
     environ: dict[str, str]
 
+    def reconciled(self, url: str, sleep: Callable[[float], None] = lambda _: None) -> tuple[int, str]:
+        """As the CronJob reconciler: pushes are announced, and here an event was lost."""
+        said: list[str] = []
+        refs = poll.Git(self.environ, limit=2).list_refs
+        poller = poll.Poller(
+            self.api, self.namespace, refs, lambda: NOW, said.append, cron_job="reconciler", sleep=sleep
+        )
+        run = RUN | {"metadata": {"namespace": self.namespace}}
+        branches = ["main", "release/*"]
+        code = poller.poll(poll.PollOptions([url], branches, "remember", run, quiet=[url], grace=15, optional=True))
+        return code, "\n".join(said)
+
     def polled(self, *urls: str, first: str = "remember", api: Any = None) -> tuple[int, str]:
         said: list[str] = []
         refs = poll.Git(self.environ, limit=2).list_refs
@@ -70,7 +83,7 @@ class Place:
         return {each["metadata"]["name"]: each["metadata"]["labels"]["tekton-bootstrap.dev/trigger"] for each in found}
 
     def kept(self, url: str) -> poll_state.RepositoryState:
-        live = self.kube.get("v1", "ConfigMap", poll.STATE, self.namespace) or {}
+        live = self.kube.get("v1", "ConfigMap", STATE, self.namespace) or {}
         return poll_state.load_state((live.get("data") or {}).get(poll_state.make_key(url)))[0]
 
 
@@ -136,9 +149,7 @@ def test_rubbish_in_the_state_is_told_and_mended(place: Place) -> None:
     bare, url = Bare(place.host.folder / "app.git"), place.host.url("app")
     commit = bare.commit("main")
     for rubbish in ("{", "[]", '{"branches": {"main": 7}, "seen": true}'):
-        place.kube.patch(
-            "v1", "ConfigMap", poll.STATE, place.namespace, patch={"data": {poll_state.make_key(url): rubbish}}
-        )
+        place.kube.patch("v1", "ConfigMap", STATE, place.namespace, patch={"data": {poll_state.make_key(url): rubbish}})
         code, said = place.polled(url)
         assert code == 1, "somebody is to know that commits may have been passed over"
         assert "its state" in said
@@ -170,3 +181,38 @@ def test_a_state_that_does_not_fit_is_told(place: Place) -> None:
     code, said = place.polled(url)
     assert code == 1
     assert "its state could not be kept" in said
+
+
+def test_a_push_whose_event_was_lost_gets_its_run_once(place: Place) -> None:
+    bare, url = Bare(place.host.folder / "app.git"), place.host.url("app")
+    bare.commit("main")
+    assert place.reconciled(url)[0] == 0
+    assert place.runs == {}, "what is there first is only noted"
+    commit, waits = bare.commit("main", message="Lost"), list[float]()
+    assert place.reconciled(url, waits.append)[0] == 0
+    assert waits == [15], "its event may only be on its way"
+    assert set(place.runs) == {make_triggered_run_name(url, commit)}
+    place.kube.delete("tekton.dev/v1", "PipelineRun", make_triggered_run_name(url, commit), place.namespace)
+    assert place.reconciled(url, waits.append)[0] == 0
+    assert place.runs == {}, "a run that is deleted later is not made again"
+    assert waits == [15]
+
+
+def test_a_push_that_is_announced_meanwhile_or_is_to_start_nothing_has_no_second_run(place: Place) -> None:
+    bare, url = Bare(place.host.folder / "app.git"), place.host.url("app")
+    bare.commit("main")
+    place.reconciled(url)
+    commit = bare.commit("main", message="Announced")
+    announced = RUN | {"metadata": {"name": make_triggered_run_name(url, commit), "namespace": place.namespace}}
+
+    def announce(_: float) -> None:
+        place.kube.apply([announced])
+
+    place.reconciled(url, announce)
+    [run] = place.kube.list("tekton.dev/v1", "PipelineRun", place.namespace)
+    assert "labels" not in run["metadata"], "it is the one that the event has made"
+    quiet = bare.commit("main", message="Quiet")
+    bare.refs({f"{poll_state.QUIET}main": quiet})
+    waits = list[float]()
+    assert place.reconciled(url, waits.append) == (0, f"{url}: branches known: 1")
+    assert (len(place.kube.list("tekton.dev/v1", "PipelineRun", place.namespace)), waits) == (1, [])

@@ -114,5 +114,6 @@ def test_who_is_told(tmp_path: Path) -> None:
         if each["kind"] == "Deployment"
     ]
     assert told(buildkitd["spec"]["template"]["spec"]["containers"][0])
-    [cron] = [each for each in poller.render_objects(LOCK, world.project, config) if each["kind"] == "CronJob"]
-    assert told(cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0])
+    for cron in poller.render_objects(LOCK, world.project, config):
+        if cron["kind"] == "CronJob":
+            assert told(cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0])

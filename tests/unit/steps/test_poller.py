@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from bootstrap.core.model import Object, Ready
 from bootstrap.core.paths import PROJECT
 from bootstrap.incluster import poll_state
 from bootstrap.incluster.poll_state import RepositoryState
-from bootstrap.settings.config import Config, GitSettings, PollSettings
+from bootstrap.settings.config import Config, GitSettings, PollSettings, WebhookSettings
 from bootstrap.steps import poller
 from bootstrap.world import World
 from tests.golden.rendered import LOCK
@@ -33,8 +34,63 @@ def config(**settings: Any) -> Config:
 )
 def test_when(minutes: int, schedule: str, *, suspended: bool) -> None:
     objects = poller.render_objects(LOCK, PROJECT, config(minutes=minutes))
-    [cron] = [each for each in objects if each["kind"] == "CronJob"]
+    cron = cron_jobs(objects)["poller"]
     assert (cron["spec"]["schedule"], cron["spec"]["suspend"]) == (schedule, suspended)
+
+
+def cron_jobs(objects: list[Object]) -> dict[str, Object]:
+    return {each["metadata"]["name"]: each for each in objects if each["kind"] == "CronJob"}
+
+
+@pytest.mark.parametrize(
+    ("webhook", "git", "schedule", "suspended"),
+    [
+        ({}, {}, "*/5 * * * *", False),
+        ({"reconcile_minutes": 30}, {}, "*/30 * * * *", False),
+        ({"reconcile_minutes": 0}, {}, "*/1 * * * *", True),
+        ({"repositories": ("you/app",)}, {}, "*/1 * * * *", True),
+        ({}, {"webhook": "off"}, "*/1 * * * *", True),
+    ],
+    ids=["by default", "set", "never", "a name has no address", "nobody tells of pushes"],
+)
+def test_when_lost_events_are_looked_for(
+    webhook: dict[str, Any], git: dict[str, Any], schedule: str, *, suspended: bool
+) -> None:
+    given = replace(Config(), webhook=WebhookSettings(**webhook), git=GitSettings(**git))
+    crons = cron_jobs(poller.render_objects(LOCK, PROJECT, given))
+    spec = crons["reconciler"]["spec"]
+    assert (spec["schedule"], spec["suspend"]) == (schedule, suspended)
+    assert crons["poller"]["spec"]["suspend"]
+
+
+def test_the_reconciler_is_the_poller_with_settings_and_state_of_its_own() -> None:
+    crons = cron_jobs(poller.render_objects(LOCK, PROJECT, config()))
+    text = {name: json.dumps(each) for name, each in crons.items()}
+    pods = {name: each["spec"]["jobTemplate"]["spec"]["template"] for name, each in crons.items()}
+    environ = {
+        name: {each["name"]: each["value"] for each in pod["spec"]["containers"][0]["env"]}
+        for name, pod in pods.items()
+    }
+    assert environ["reconciler"] == environ["poller"] | {
+        "CRON_JOB": "reconciler",
+        "SETTINGS": "/etc/poller/reconciler.json",
+    }
+    assert environ["poller"]["CRON_JOB"] == "poller"
+    assert pods["reconciler"]["metadata"]["labels"] == {"app.kubernetes.io/name": "reconciler"}
+    assert "reconciler" not in text["poller"]
+
+
+def test_what_is_looked_at_for_lost_events() -> None:
+    given = replace(
+        config(), webhook=WebhookSettings(repositories=(URL, "you/other", OTHER), branches=("main", "release/*"))
+    )
+    made = poller.make_reconciler_settings(PROJECT, given)
+    assert (made["repositories"], made["branches"]) == ([URL, OTHER], ["main", "release/*"])
+    assert (made["first"], made["names"]) == ("remember", ["you/other"])
+    polled = replace(given, poll=PollSettings(minutes=2, repositories=(URL,), branches=("main", "release/*")))
+    assert poller.list_reconciled(polled) == [OTHER], "the poll finds it anyway"
+    fewer = replace(given, poll=PollSettings(minutes=2, repositories=(URL,)))
+    assert poller.list_reconciled(fewer) == [URL, OTHER]
 
 
 def test_the_password_is_for_the_host_of_the_pipeline_only() -> None:
@@ -47,12 +103,12 @@ def test_the_password_is_for_the_host_of_the_pipeline_only() -> None:
 
 
 def test_the_run_is_that_of_test_run_unless_a_file_is_named(tmp_path: Path) -> None:
-    own = poller.read_template(PROJECT, config())
+    own = poller.read_template(PROJECT, config(), "")
     assert (own["spec"]["pipelineRef"], own["metadata"]) == ({"name": "git-cicd"}, {"namespace": "cicd"})
     file = tmp_path / "run.yaml"
     text = (PROJECT / "manifests/test/pipelinerun.yaml").read_text()
     file.write_text(text.replace("name: git-cicd", "name: mine").replace("namespace: cicd", "labels: {team: red}"))
-    mine = poller.read_template(PROJECT, config(template=str(file)))
+    mine = poller.read_template(PROJECT, config(), str(file))
     assert mine["spec"]["pipelineRef"] == {"name": "mine"}
     assert (mine["metadata"]["namespace"], mine["metadata"]["labels"]) == ("cicd", {"team": "red"})
     values = {each["name"]: each["value"] for each in mine["spec"]["params"]}
@@ -72,10 +128,10 @@ def test_a_file_that_holds_no_run_is_refused(tmp_path: Path, text: str, told: st
     file = tmp_path / "run.yaml"
     file.write_text(text)
     with pytest.raises(UsageError) as error:
-        poller.read_template(PROJECT, config(template=str(file)))
+        poller.read_template(PROJECT, config(), str(file))
     assert told in str(error.value) + str(error.value.faults)
     with pytest.raises(UsageError):
-        poller.read_template(PROJECT, config(template=str(tmp_path / "missing.yaml")))
+        poller.read_template(PROJECT, config(), str(tmp_path / "missing.yaml"))
 
 
 @pytest.mark.parametrize(
