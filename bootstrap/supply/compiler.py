@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,34 +80,38 @@ class Compiler:
             flags = make_kubernetes_version_flags(golang.read_module_version(module / "go.mod", part.version_of))
         go = self.provide_go(say)
         with tempfile.TemporaryDirectory() as edited:
-            overlay = _write_overlay(go, module, part.edits, Path(edited)) if part.edits else None
             go.build(
-                module,
+                _copy_edited(go, module, part.edits, Path(edited)) if part.edits else module,
                 folder,
                 part.packages,
                 ldflags=flags,
                 tags=part.tags,
                 native=part.native,
-                overlay=overlay,
                 on_line=golang.count_packages(say),
             )
 
 
-def _write_overlay(go: golang.Go, module: Path, edits: Sequence[SourceEdit], folder: Path) -> Path:
-    """A file for `go build -overlay`: which sources are read from `folder` instead, where their edited copies are."""
-    replaced = {}
-    for number, edit in enumerate(edits):
-        source = go.find_module_folder(module, edit.module) / edit.file
+def _copy_edited(go: golang.Go, module: Path, edits: Sequence[SourceEdit], folder: Path) -> Path:
+    """A copy of the module below `folder`, whose go.mod takes the edited dependencies from a folder of its own.
+
+    Go refuses to overlay files of its module cache. The path is relative: a program tells it as part of how it was
+    built, and is to be the same on every machine.
+    """
+    copy = folder / "module"
+    shutil.copytree(module, copy)
+    for edit in edits:
+        target = f"edited/{edit.module}"
+        if not (copy / target).exists():
+            shutil.copytree(go.find_module_folder(module, edit.module), copy / target, copy_function=shutil.copyfile)
+            with (copy / "go.mod").open("a", encoding="utf-8") as file:
+                file.write(f"\nreplace {edit.module} => ./{target}\n")
+        source = copy / target / edit.file
         text = source.read_text(encoding="utf-8")
         if text.count(edit.before) != 1:
             cause = f"{edit.module}: {edit.file} does not have `{edit.before}` exactly once"
             raise PreconditionError(cause, hint="bootstrap/supply/build_catalog.py says why it is edited")
-        copy = folder / f"{number}.go"
-        copy.write_text(text.replace(edit.before, edit.after), encoding="utf-8")
-        replaced[str(source)] = str(copy)
-    overlay = folder / "overlay.json"
-    overlay.write_text(json.dumps({"Replace": replaced}), encoding="utf-8")
-    return overlay
+        source.write_text(text.replace(edit.before, edit.after), encoding="utf-8")
+    return copy
 
 
 def make_kubernetes_version_flags(version: str) -> str:

@@ -154,18 +154,15 @@ class Go:
         ldflags: str = "",
         tags: str = "",
         native: bool = False,
-        overlay: Path | None = None,
         on_line: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Build `packages` (program name -> package) of the module in folder `module` into folder `out`.
 
         One `go build` where the names allow it, so that the packages compile side by side. native: for this machine
-        rather than the target. overlay: a file for Go's flag of that name. Raises CommandError with the compiler's last
-        lines.
+        rather than the target. Raises CommandError with the compiler's last lines.
         """
         environ = self._make_environment_for(native)
         flags = ["-v", f"-ldflags=-s -w {ldflags}".rstrip(), *([f"-tags={tags}"] if tags else [])]
-        flags += [f"-overlay={overlay}"] if overlay else []
         together = [package for name, package in packages.items() if package.rsplit("/", 1)[-1] == name]
         batches = [(f"{out}/", together)] if together else []
         batches += [(str(out / name), [p]) for name, p in packages.items() if p not in together]

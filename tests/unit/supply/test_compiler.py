@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,34 +21,46 @@ PART = GoPart("go-part", "images/part", {"part": "."}, cost=1)
 
 
 class FakeGo:
-    """Notes what a build would read in place of the dependency's sources."""
+    """Notes what a build reads: the text of each file below the folder that it is run in."""
 
     def __init__(self, dependency: Path) -> None:
         self.dependency = dependency
-        self.overlays: list[dict[str, str]] = []
+        self.read: dict[str, str] = {}
 
     def find_module_folder(self, _: Path, name: str) -> Path:
         assert name == EDIT.module
         return self.dependency
 
-    def build(self, *_: Any, overlay: Path | None, **__: Any) -> None:
-        replaced = json.loads(overlay.read_text())["Replace"] if overlay else {}
-        self.overlays.append({source: Path(copy).read_text() for source, copy in replaced.items()})
+    def build(self, module: Path, *_: Any, **__: Any) -> None:
+        files = [path for path in module.rglob("*") if path.is_file()]
+        self.read = {str(path.relative_to(module)): path.read_text() for path in files}
 
 
-def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: GoPart, source: str) -> list[dict[str, str]]:
-    (tmp_path / "wait.go").write_text(source)
-    go = FakeGo(tmp_path)
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: GoPart, source: str) -> dict[str, str]:
+    module, dependency = tmp_path / "images/part", tmp_path / "dependency"
+    for folder in (module, dependency):
+        folder.mkdir(parents=True, exist_ok=True)
+    (module / "go.mod").write_text("module part\n")
+    cached = dependency / "wait.go"
+    cached.unlink(missing_ok=True)
+    cached.write_text(source)
+    cached.chmod(0o444)  # as Go's module cache has it
+    go = FakeGo(dependency)
     monkeypatch.setattr(Compiler, "provide_go", lambda *_: cast(Go, go))
     compiler = Compiler(FakeShell(), Store(tmp_path / "cache", FakeClock()), project=tmp_path, arch="amd64")
     compiler.build(part, tmp_path / "out", lambda _: None)
-    return go.overlays
+    assert cached.read_text() == source, "what Go has fetched stays as it is"
+    assert (module / "go.mod").read_text() == "module part\n"
+    return go.read
 
 
 def test_a_source_is_compiled_as_the_edit_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = build(tmp_path, monkeypatch, replace(PART, edits=(EDIT,)), "var Every = 30 // seconds\n")
-    assert found == [{str(tmp_path / "wait.go"): "var Every = 1_000_000 // seconds\n"}]
-    assert build(tmp_path, monkeypatch, PART, "var Every = 30\n") == [{}]
+    assert found == {
+        "go.mod": "module part\n\nreplace example.org/dependency => ./edited/example.org/dependency\n",
+        "edited/example.org/dependency/wait.go": "var Every = 1_000_000 // seconds\n",
+    }
+    assert build(tmp_path, monkeypatch, PART, "var Every = 30\n") == {"go.mod": "module part\n"}
 
 
 @pytest.mark.parametrize("source", ["var Every = 60\n", "var Every = 30\nvar NotEvery = 30\n"], ids=["none", "two"])
