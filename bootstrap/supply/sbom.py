@@ -161,9 +161,10 @@ def parse_python_metadata(metadata: str) -> Iterator[Component]:
 
 
 def parse_build_information(text: str) -> Iterator[Component]:
-    """Of each program the toolchain, the main module and all that are compiled in; a replaced one by its replacement.
+    """Of each program the toolchain, the main module and all that are compiled in.
 
-    text: a JSON document for each program, as runtime/debug.BuildInfo of Go's library describes it.
+    A module that another one replaces is told by that; one whose sources come from a folder, as edited ones do, by its
+    own name. text: a JSON document for each program, as runtime/debug.BuildInfo of Go's library describes it.
     """
     decoder, rest = json.JSONDecoder(), text.lstrip()
     while rest:
@@ -171,7 +172,8 @@ def parse_build_information(text: str) -> Iterator[Component]:
         rest = rest[end:].lstrip()
         yield Component("golang", "stdlib", found["GoVersion"].removeprefix("go").split()[0])
         for each in ([found["Main"]] if found.get("Main") else []) + (found.get("Deps") or []):
-            module = each.get("Replace") or each
+            replaced = each.get("Replace") or each
+            module = each if replaced["Path"].startswith((".", "/")) else replaced
             version = module.get("Version", "")
             yield Component("golang", module["Path"], "" if version == "(devel)" else version)
 

@@ -38,6 +38,7 @@ BUILD_INFORMATION: dict[str, Any] = {
             "Version": "v1.0.0",
             "Replace": {"Path": "example.test/new", "Version": "v2.0.0", "Sum": "h1:y="},
         },
+        {"Path": "example.test/edited", "Version": "v3.0.0", "Replace": {"Path": "./edited/example.test/edited"}},
     ],
     "Settings": [{"Key": "-compiler", "Value": "gc"}],
 }
@@ -46,6 +47,7 @@ GO = [
     Component("golang", "example.test/app", ""),
     Component("golang", "golang.org/x/net", "v0.1.0"),
     Component("golang", "example.test/new", "v2.0.0"),
+    Component("golang", "example.test/edited", "v3.0.0"),
 ]
 
 
