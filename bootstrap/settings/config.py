@@ -95,6 +95,8 @@ class PipelineSettings:
     timeout_minutes: int = validators.whole(20, "limit of one run, its notification included", 5, 1440)
     rollout_seconds: int = validators.whole(0, "limit of one rollout; 0: as long as the run's time allows", 0, 86400)
     cache_gigabytes: int = validators.whole(5, "size of BuildKit's cache", 1, 1000)
+    builder_gigabytes: int = validators.whole(4, "memory that all builds at one time may take", 1, 1000)
+    builder_parallelism: int = validators.whole(4, "steps of Dockerfiles that run at one time", 1, 256)
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,10 @@ def choose_endpoint(config: Config) -> RegistryEndpoint:
     return RegistryEndpoint(mirror.registry, mirror.folder, plain, username=mirror.username, password=mirror.password)
 
 
-def render_buildkit_config(where: RegistryEndpoint, authorities: str) -> str:
-    """BuildKit's own configuration. authorities: the file, in its pod, of those that vouch for the registry.
+def render_buildkit_config(where: RegistryEndpoint, authorities: str, parallelism: int) -> str:
+    """BuildKit's own configuration.
 
+    authorities: the file, in its pod, of those that vouch for the registry. parallelism: steps that run at one time.
     Format: BuildKit docs/buildkitd.toml.md. A mirror with a path is asked for HOST/PATH/library/golang.
     """
     vouched = "  http = true" if where.plain else f'  ca = ["{authorities}"]'
@@ -57,5 +58,7 @@ def render_buildkit_config(where: RegistryEndpoint, authorities: str) -> str:
         f'  mirrors = ["{where.root}"]',
         f'[registry."{where.host}"]',
         vouched,
+        "[worker.oci]",
+        f"  max-parallelism = {parallelism}",
     ]
     return "\n".join(lines) + "\n"

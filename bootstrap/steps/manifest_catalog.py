@@ -50,20 +50,24 @@ def make_namespaces_step() -> ManifestStep:
 
 
 def make_builder_step(world: World) -> ManifestStep:
-    """The step `builder`: BuildKit, with its cache limit, its trusted certificates and the proxy of the settings."""
-    keep = world.config.pipeline.cache_gigabytes * 1000
+    """The step `builder`: BuildKit, with its limits, its trusted certificates and the proxy of the settings."""
+    settings = world.config.pipeline
+    keep = settings.cache_gigabytes * 1000
     buildkitd = Select("Deployment", "buildkitd")
     configuration = registry_endpoint.render_buildkit_config(
-        registry_endpoint.choose_endpoint(world.config), CA_CERTIFICATES
+        registry_endpoint.choose_endpoint(world.config), CA_CERTIFICATES, settings.builder_parallelism
     )
+    limit = ("spec", "template", "spec", "containers", "buildkitd", "resources", "limits", "memory")
     patches = [
         Patch(Select("ConfigMap", "buildkitd"), put("data", "buildkitd.toml", value=configuration)),
         Patch(buildkitd, functools.partial(_set_cache_limit, megabytes=keep)),
+        Patch(buildkitd, put(*limit, value=f"{settings.builder_gigabytes}Gi")),
         *proxy_env.make_patches(world.config.proxy, buildkitd),
     ]
 
     def objects(world: World) -> list[Object]:
-        reads = _compute_short_digest(read_trusted_cas(world) + ensure_server_certificate(world).certificate.decode())
+        certificate = ensure_server_certificate(world).certificate.decode()
+        reads = _compute_short_digest(read_trusted_cas(world) + certificate + configuration)
         return _render_folder(world, "builder", [*patches, Patch(buildkitd, put(*TRUSTING, value=reads))])
 
     return ManifestStep(
@@ -71,8 +75,21 @@ def make_builder_step(world: World) -> ManifestStep:
         objects,
         needs=("credentials", "preload"),
         limit=180,
+        prove=_describe_builder,
         at_rest=functools.partial(_judge_use_by_runs, task="build-image"),
     )
+
+
+def _describe_builder(world: World) -> Verdict:
+    """Ready; it tells if the kernel has ended BuildKit for its memory, and with it every build of that moment."""
+    for pod in world.kube.list("v1", "Pod", constants.BUILD, labels="app.kubernetes.io/name=buildkitd"):
+        for container in at(pod, "status", "containerStatuses") or ():
+            ended = at(container, "lastState", "terminated") or {}
+            if ended.get("reason") == "OOMKilled":
+                memory = world.config.pipeline.builder_gigabytes
+                when = f"BuildKit was killed at {ended.get('finishedAt')}, for it took more than {memory} GiB"
+                return Ready(f"{when}: pipeline.builder_gigabytes")
+    return Ready()
 
 
 def make_git_step() -> ManifestStep:

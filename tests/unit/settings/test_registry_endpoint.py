@@ -46,11 +46,12 @@ def test_where_what_is_built_goes() -> None:
 
 
 def test_buildkit_looks_for_base_images_where_they_are() -> None:
-    text = registry_endpoint.render_buildkit_config(RegistryEndpoint("mirror.example:5000", "team/set"), "/ca.crt")
+    text = registry_endpoint.render_buildkit_config(RegistryEndpoint("mirror.example:5000", "team/set"), "/ca.crt", 3)
+    assert "[worker.oci]\n  max-parallelism = 3\n" in text
     assert 'mirrors = ["mirror.example:5000/team/set"]' in text
     assert '[registry."mirror.example:5000"]\n  ca = ["/ca.crt"]' in text
     assert "http = true" in registry_endpoint.render_buildkit_config(
-        RegistryEndpoint("mirror.example", plain=True), "/ca.crt"
+        RegistryEndpoint("mirror.example", plain=True), "/ca.crt", 3
     )
 
 

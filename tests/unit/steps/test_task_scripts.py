@@ -308,7 +308,8 @@ class Build:
         for name in ("Dockerfile", "sub dir/Other", "main.go"):
             (self.source / name).write_text("FROM scratch\n")
         metadata = json.dumps({"containerimage.digest": DIGEST})
-        program(folder, "buildctl", f"echo '{metadata}' > {tmp_path}/metadata.json\n")
+        self.succeed = f"echo '{metadata}' > {tmp_path}/metadata.json\n"
+        program(folder, "buildctl", self.succeed)
 
     def run(self, **environ: str) -> Ended:
         given = {"IMAGE": "r.test:5000/demo/app", "COMMIT": COMMIT, "CONTEXT": ".", "DOCKERFILE": "Dockerfile"}
@@ -383,6 +384,37 @@ def test_a_failed_build_fails_and_leaves_no_digest(build: Build) -> None:
     assert ended.code == 1
     assert "main.go:14: undefined" in ended.text
     assert not (build.tmp_path / "digest").exists()
+
+
+LOST = "error: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF"
+
+
+def test_a_build_that_loses_buildkit_is_tried_once_more_and_says_why(build: Build) -> None:
+    mark = build.tmp_path / "lost"
+    lose = f"if ! [ -e {mark} ]; then touch {mark}; echo '{LOST}' >&2; exit 1; fi\n"
+    program(build.folder, "buildctl", lose + build.succeed)
+    ended = build.run()
+    assert ended.code == 0, ended.text
+    assert "BuildKit went away in the middle" in ended.text
+    assert "pipeline.builder_gigabytes" in ended.text
+    assert (build.tmp_path / "digest").read_text() == DIGEST
+    first, second = calls(build.folder, "buildctl")
+    assert ("--timeout=30 " in first, "--timeout=120 " in second) == (True, True)
+
+
+def test_a_build_that_loses_buildkit_twice_fails(build: Build) -> None:
+    program(build.folder, "buildctl", f"echo '{LOST}' >&2; exit 1\n")
+    ended = build.run()
+    assert ended.code == 1
+    assert ended.text.splitlines()[-1].endswith("does that, and did so again")
+    assert len(calls(build.folder, "buildctl")) == 2
+
+
+def test_a_build_whose_own_command_says_the_same_is_not_tried_again(build: Build) -> None:
+    says = "#9 ERROR: connection refused\nerror: failed to solve: process make did not complete: exit code: 2"
+    program(build.folder, "buildctl", f"echo '{says}' >&2; exit 1\n")
+    assert build.run().code == 1
+    assert len(calls(build.folder, "buildctl")) == 1
 
 
 BUILDKIT_FAILS = """
