@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as LateError
 
 from tests.integration.test_console_layout import expect_in_window, looks, open_page
 from tests.unit import console_scene as scene
@@ -24,17 +26,18 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         console.process.terminate()
 
 
+VISIBLE = """() => {
+  const inner = document.querySelector(".log").getBoundingClientRect();
+  return [...document.querySelectorAll(".log .line")].filter(line => {
+    const box = line.getBoundingClientRect();
+    return box.top >= inner.top - 1 && box.bottom <= inner.bottom + 1;
+  }).map(line => Number(line.dataset.line));
+}"""
+
+
 def visible_lines(page: Page) -> list[int]:
     """Numbers of the lines that are wholly within the box."""
-    found: list[int] = page.evaluate(
-        """() => {
-          const inner = document.querySelector(".log").getBoundingClientRect();
-          return [...document.querySelectorAll(".log .line")].filter(line => {
-            const box = line.getBoundingClientRect();
-            return box.top >= inner.top - 1 && box.bottom <= inner.bottom + 1;
-          }).map(line => Number(line.dataset.line));
-        }"""
-    )
+    found: list[int] = page.evaluate(VISIBLE)
     return found
 
 
@@ -119,9 +122,13 @@ def test_a_log_is_paged_and_scrolled_from_its_end_to_its_first_line(browser: Bro
     page.get_by_role("button", name="Later lines").click()
     wait_for_line(page, 1900)
     page.locator(".log").hover()
-    for _ in range(200):  # what lies beyond the edge of what the browser has comes by itself
+    seen = 1900
+    for _ in range(30):  # what lies beyond the edge of what the browser has comes by itself
         page.mouse.wheel(0, 3000)
-        page.wait_for_timeout(50)
-        if max(visible_lines(page), default=0) > 3000:
+        # A stream of these goes to whatever the first of them has scrolled, so each waits for the one before.
+        with contextlib.suppress(LateError):
+            page.wait_for_function(f"Math.max(...({VISIBLE})()) > {seen}", timeout=1500)
+        seen = max(visible_lines(page), default=seen)
+        if seen > 3000:
             return
-    raise AssertionError(f"it ends at {visible_lines(page)}")
+    raise AssertionError(f"it ends at {seen}")

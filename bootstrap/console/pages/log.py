@@ -193,6 +193,9 @@ class LogView:
         self._place.set_text(text)
         for each in (*self._jumps, self._goto):
             each.set_visibility(several)
+        # Where more lines follow the page stays at the box's edge: it would carry the box away from the pointer.
+        contains = window is not None and window.last < total
+        self._lines.classes(add="contains" if contains else "", remove="" if contains else "contains")
         new = max(0, total - self._total)
         self._follow.set_visibility(bool(self._first))
         self._follow.set_text(translate("{n} new lines, follow", n=new) if new else translate("Follow"))

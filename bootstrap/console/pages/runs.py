@@ -181,7 +181,8 @@ class _RunsPage:
                 set_attributes(field, hint=translate(each["about"]), spellcheck="false")
                 field.on("keydown.enter", lambda: start())
                 fields[each["name"]] = field
-            next(iter(fields.values())).props("autofocus")  # REVISION, the one that is changed most
+            for first in list(fields.values())[:1]:
+                first.props("autofocus")  # REVISION, the one that is changed most
             with ui.element("div").classes("bar q-mt-md"):
                 ui.element("div").classes("grow")
                 ui.button(translate("Back"), on_click=dialog.close).props("flat")

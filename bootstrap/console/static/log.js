@@ -16,6 +16,12 @@ window.consoleLog = {
     return found ? Number(found.dataset.line) : 0;
   },
 
+  // Number of the first line that the browser has. New lines are laid out before the server says where to scroll to
+  // among them; until then nothing that moves is the reader's doing.
+  firstLine(id) {
+    return getElement(id)?.$props.items[0]?.n;
+  },
+
   // Calls emit({place, line}) when the reader has scrolled to another of the three places.
   watch(id, emit) {
     const box = getHtmlElement(id);
@@ -27,7 +33,7 @@ window.consoleLog = {
     const look = () => {
       const place = this.place(box), up = box.scrollTop < box.before;
       box.before = box.scrollTop;
-      if (box.ours || place === box.place) return;
+      if (box.ours || place === box.place || this.firstLine(id) !== box.first) return;
       if (box.place === "end" && !up) return this.stay(box); // the log grew, nobody left its end
       const line = this.topLine(box);
       if (!line) return requestAnimationFrame(look); // no line is laid out yet where the box has come to
@@ -66,7 +72,9 @@ window.consoleLog = {
   // To the last line, number `last`, unless the reader has scrolled away from the end.
   toEnd(id, last, always) {
     const box = getHtmlElement(id);
-    if (!box || (!always && !box.ours && box.place && box.place !== "end")) return;
+    if (!box) return;
+    box.first = this.firstLine(id);
+    if (!always && !box.ours && box.place && box.place !== "end") return;
     this.settle(box, () => {
       const there = this.place(box) === "end" && box.querySelector(`[data-line="${last}"]`);
       box.scrollTop = box.scrollHeight;
@@ -78,6 +86,7 @@ window.consoleLog = {
   toLine(id, index, line, edge, reveal) {
     const box = getHtmlElement(id), list = getElement(id);
     if (!box) return;
+    box.first = this.firstLine(id);
     let sent = 0;
     const find = () => box.querySelector(`[data-line="${line}"]`);
     this.settle(
