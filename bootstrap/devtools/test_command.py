@@ -138,10 +138,12 @@ def slow_lanes(source: Source, programs: str, keep: bool) -> list[Lane]:
     env = {BIN: programs}
     shown = ("--e2e", "-v", "--durations=40", "--timeout=1800")
     kept = ("--keep",) if keep else ()
+    # The tests of a file share an API server, a registry or a browser.
+    integration = ("-n", str(min(host.count_cores(), MOST_WORKERS)), "--dist=loadfile", "tests/integration")
     others = [f"tests/e2e/{path.name}" for path in sorted((PROJECT / "tests/e2e").glob(OTHERS))]
     return [
         Lane("go", go_checks(source)),
-        Lane("integration", [pytest("integration", "tests/integration", "--timeout=300", limit=3600, env=env)]),
+        Lane("integration", [pytest("integration", *integration, "--timeout=300", limit=3600, env=env)]),
         Lane("e2e", [pytest("e2e", "tests/e2e", f"--ignore-glob=*/{OTHERS}", *shown, *kept, limit=5400)]),
         Lane("e2e-others", [pytest("e2e, other environments", *others, *shown, limit=5400)]),
     ]
