@@ -11,7 +11,7 @@ from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.objects.readiness import at, judge
-from bootstrap.steps.cleanup import make_variables
+from bootstrap.steps.cleanup import NAME, WORKSPACE_CLEANUP, make_variables
 from bootstrap.world import World
 
 START_LIMIT = 60.0
@@ -25,13 +25,15 @@ def poll(world: World) -> int:
 
 
 def cleanup(world: World, *, dry_run: bool = False) -> int:
-    """One cleanup now, by the settings of this call. 1 if something stayed that was to go.
+    """One cleanup of runs now, and one of their folders, by the settings of this call.
 
-    Raises PreconditionError where there is no cleanup, or no volume for the archive that is wanted.
+    Answers 1 if something stayed that was to go. Raises PreconditionError where there is no cleanup, or no volume for
+    the archive that is wanted.
     """
     environ = make_variables(world.config) | ({"DRY_RUN": "on"} if dry_run else {})
     writes = environ["DRY_RUN"] == "off"
-    return run_now(world, "cleanup", environ, mount=environ["ARCHIVE"] if writes else "")
+    code = run_now(world, NAME, environ, mount=environ["ARCHIVE"] if writes else "")
+    return run_now(world, WORKSPACE_CLEANUP, environ) or code
 
 
 def run_now(world: World, name: str, environ: Mapping[str, str], mount: str = "") -> int:

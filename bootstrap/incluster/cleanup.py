@@ -1,14 +1,16 @@
-"""Deletes old runs; bootstrap.incluster.retention decides which.
+"""Deletes old runs; bootstrap.incluster.retention decides which. Or removes what ended runs left on the shared volume.
 
-Runs in the cluster as a CronJob, on the standard library. Reads the runs in pages, retries when the API server
-is busy, and deletes a run only in the version that it read: a run that has changed meanwhile stays until the next time.
+Runs in the cluster as two CronJobs, on the standard library. `cleanup` reads the runs in pages, retries when the API
+server is busy, and deletes a run only in the version that it read: a run that has changed meanwhile stays until the
+next time. `workspace-cleanup` has the variable WORKSPACE, and looks at nothing but the folders of runs in there; see
+bootstrap.incluster.run_folders.
 
 Runs are all PipelineRuns of the namespace, and the TaskRuns that the listener made by themselves (`webhook.debug`);
 other TaskRuns go with their PipelineRun, or are not ours.
 
-Environment: NAMESPACE, KEEP, DAYS, EXCLUDE (label selector, may be ""), ARCHIVE (folder, or ""), DRY_RUN ("on", "off").
-Ends with 1 if a variable is wrong, the runs could not be listed, or one could not be archived or deleted; an event
-tells it too.
+Environment: NAMESPACE, CRON_JOB (its name), WORKSPACE (folder, or ""), KEEP, DAYS, EXCLUDE (label selector, may be ""),
+ARCHIVE (folder, or ""), DRY_RUN ("on", "off"). Ends with 1 if a variable is wrong, the runs could not be listed, or one
+could not be archived, deleted or removed; an event tells it too.
 """
 
 from __future__ import annotations
@@ -28,12 +30,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from bootstrap.incluster import retention
+from bootstrap.incluster import retention, run_folders
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.kube_api import Api, ApiFailure, write_event
 
 Result = TypeVar("Result")
-CRON_JOB = "cleanup"
 TEKTON = "tekton.dev/v1"
 KINDS = {"pipelineruns": "", "taskruns": "!tekton.dev/pipelineRun,triggers.tekton.dev/eventlistener"}
 """What is cleaned up -> selector of those that are ours."""
@@ -43,6 +44,8 @@ WORKERS = 4
 TRIES = 5
 LOG_LINES, LOG_BYTES = 20_000, 2_000_000
 """Of each step's log in the archive: the last lines, and of these no more bytes."""
+FOLDER_SECONDS = 600
+"""How long the folder of a run that is over stays: pods of one that was cancelled may still end."""
 CHANGED, GONE, EXPIRED = 409, 404, 410
 """HTTP statuses. EXPIRED: the continue token of a list is too old."""
 
@@ -63,7 +66,10 @@ class CleanupOptions:
 
 
 class Cleanup:
-    """Deletes the old runs of one namespace. clock: seconds since the epoch. sleep: seconds. say: prints one line."""
+    """Deletes the old runs of one namespace, or their folders.
+
+    clock: seconds since the epoch. sleep: seconds. say: prints one line. cron_job: of which events tell.
+    """
 
     def __init__(
         self,
@@ -72,8 +78,10 @@ class Cleanup:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        cron_job: str = "cleanup",
     ) -> None:
         self._api = api
+        self._cron_job = cron_job
         self._namespace = namespace
         self._say = say
         self._clock = clock
@@ -87,7 +95,8 @@ class Cleanup:
             self._say(str(error))
             self._write_event(str(error))
             return 1
-        return self.run(settings)
+        workspace = environ.get("WORKSPACE", "")
+        return self.run_folders(Path(workspace), dry_run=settings.dry_run) if workspace else self.run(settings)
 
     def run(self, settings: CleanupOptions) -> int:
         """Delete the old runs, and write an event about failures.
@@ -102,6 +111,44 @@ class Cleanup:
         if failed:
             self._write_event("; ".join(failed))
         return 1 if failed else 0
+
+    def run_folders(self, volume: Path, *, dry_run: bool) -> int:
+        """Remove the folders of runs that are over or gone, and write an event about failures.
+
+        Answers the exit code: 0 if each of them is removed. Nothing is, if the runs cannot be listed.
+        """
+        try:
+            folders = run_folders.list_run_folders(volume)
+            runs = self._list(TEKTON, "pipelineruns", "")
+            limit = _format_time(self._clock() - FOLDER_SECONDS)
+            under_way = {run["metadata"]["name"] for run in runs if _is_under_way(run, limit)}
+        except OSError as error:
+            failed = [f"the folders of runs could not be compared with the runs: {error.strerror or error}"]
+            self._say(failed[0])
+        else:
+            failed = [
+                why
+                for each in run_folders.find_left_over(folders, under_way)
+                if (why := self._remove_folder(volume, each, dry_run=dry_run))
+            ]
+            self._say(f"{len(folders)} folders of runs, {len(under_way & set(folders))} of them in use")
+        if failed:
+            self._write_event("; ".join(failed))
+        return 1 if failed else 0
+
+    def _remove_folder(self, volume: Path, run: str, *, dry_run: bool) -> str:
+        """Remove the folder of a run; answers why that failed, or ""."""
+        if dry_run:
+            self._say(f"would remove the folder of {run}")
+            return ""
+        try:
+            run_folders.remove_run_folder(volume, run)
+        except OSError as error:
+            why = f"the folder of {run}: {error.strerror or error}"
+            self._say(f"kept {why}")
+            return why
+        self._say(f"removed the folder of {run}")
+        return ""
 
     def clean(self, settings: CleanupOptions) -> list[str]:
         """Delete the old runs; answers those that could not be, each with its cause.
@@ -246,11 +293,16 @@ class Cleanup:
             self._request,
             self._say,
             namespace=self._namespace,
-            cron_job=CRON_JOB,
+            cron_job=self._cron_job,
             reason="CleanupFailed",
             message=message,
             seconds=self._clock(),
         )
+
+
+def _is_under_way(run: Object, limit: str) -> bool:
+    """Whether the run is not over, or ended after `limit`."""
+    return not retention.read_outcome(run) or retention.read_finish_time(run) > limit
 
 
 def _format_time(seconds: float) -> str:
@@ -283,7 +335,7 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stdout.flush()
 
     with closing(Api.from_environ(environ)) as api:
-        return Cleanup(api, environ["NAMESPACE"], say).start(environ)
+        return Cleanup(api, environ["NAMESPACE"], say, cron_job=environ.get("CRON_JOB", "cleanup")).start(environ)
 
 
 if __name__ == "__main__":

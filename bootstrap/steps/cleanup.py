@@ -1,7 +1,8 @@
-"""The cleanup: a CronJob that deletes old runs."""
+"""The cleanup: CronJobs that delete old runs, and what runs left on the volume that their tasks share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from bootstrap.steps.last_job import describe_last_failure
 from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.world import World
 
-NAME = "cleanup"
+NAME, WORKSPACE_CLEANUP = "cleanup", "workspace-cleanup"
 FOLDER = "manifests/cleanup"
 ARCHIVE = "/archive"
-CONTAINER = ("spec", "jobTemplate", "spec", "template", "spec", "containers", NAME)
+WORKSPACE = "/workspace"
+NAME_LABEL = "app.kubernetes.io/name"
+TEMPLATE = ("spec", "jobTemplate", "spec", "template")
+CONTAINER = (*TEMPLATE, "spec", "containers", NAME)
 
 
 def make_cleanup_step() -> ManifestStep:
@@ -44,9 +48,35 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
         ),
     ]
     wanted = render(lock, project / FOLDER, patches=patches)
-    if settings.archive == "on":
-        return wanted
-    return [each for each in apply_patches(wanted, [Patch(cron, _unmount)]) if each["kind"] != "PersistentVolumeClaim"]
+    [cleanup] = [each for each in wanted if each["kind"] == "CronJob"]
+    workspace_cleanup = apply_patches([cleanup], [Patch(cron, each) for each in _list_workspace_edits()])
+    if settings.archive != "on":
+        wanted = apply_patches(wanted, [Patch(cron, _unmount)])
+        wanted = [each for each in wanted if each["kind"] != "PersistentVolumeClaim"]
+    return [*wanted, *workspace_cleanup]
+
+
+def _list_workspace_edits() -> list[Callable[[Object], None]]:
+    """What makes the CronJob of the runs' folders of that of the runs.
+
+    It is one of its own for the sake of clusters elsewhere, whose volume may be held by another node while runs use it:
+    then the folders wait, and not the runs.
+    """
+    return [
+        put("metadata", "name", value=WORKSPACE_CLEANUP),
+        put("spec", "schedule", value="43 */6 * * *"),
+        put(*TEMPLATE[:-2], "metadata", "labels", NAME_LABEL, value=WORKSPACE_CLEANUP),
+        put(*TEMPLATE, "metadata", "labels", NAME_LABEL, value=WORKSPACE_CLEANUP),
+        put(*CONTAINER, "env", "CRON_JOB", "value", value=WORKSPACE_CLEANUP),
+        put(*CONTAINER, "env", "WORKSPACE", "value", value=WORKSPACE),
+        put(*CONTAINER, "volumeMounts", value=[{"name": "workspace", "mountPath": WORKSPACE}]),
+        put(
+            *TEMPLATE,
+            "spec",
+            "volumes",
+            value=[{"name": "workspace", "persistentVolumeClaim": {"claimName": "workspace"}}],
+        ),
+    ]
 
 
 def make_variables(config: Config) -> dict[str, str]:
@@ -72,5 +102,5 @@ def _describe_cleanup(world: World) -> Verdict:
     settings = world.config.cleanup
     does = "only looks" if settings.dry_run == "on" else "deletes old runs"
     when = f"every {settings.hours} h" if settings.hours else "by invoke cleanup only"
-    failed = describe_last_failure(world, NAME)
+    failed = describe_last_failure(world, NAME) or describe_last_failure(world, WORKSPACE_CLEANUP)
     return Ready(f"{does} {when}" + (f"; {failed}" if failed else ""))

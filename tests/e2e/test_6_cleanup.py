@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.commands import run_cronjob
+from bootstrap.commands import follow_run, run_cronjob
 from bootstrap.commands.follow_run import API
 from bootstrap.core import constants
 from bootstrap.core.model import Pending, Ready, Verdict
@@ -110,3 +110,26 @@ def test_a_selector_that_is_none_deletes_nothing_and_is_told(product: Product, w
     assert "failed: the runs could not be listed" in product.run("status").out
     assert product.run("cleanup").code == 0
     assert "failed" not in next(line for line in product.run("status").out.splitlines() if " cleanup " in line)
+
+
+def test_the_folder_of_a_run_that_was_deleted_goes(product: Product, world: World) -> None:
+    """It is deleted while it builds, so that its last task never runs."""
+    run = follow_run.compose_run(world, "main", "")
+    name = world.kube.create(run)["metadata"]["name"]
+
+    def cloned() -> Verdict:
+        label = f"tekton.dev/pipelineRun={name},tekton.dev/pipelineTask=git-clone"
+        found = world.kube.list(API, "TaskRun", constants.RUNS, labels=label)
+        return judge(found[0]) if found else Pending("no TaskRun yet")
+
+    assert isinstance(until(cloned, clock=world.clock, limit=120, what="its sources", every=0.2), Ready)
+    world.kube.delete(API, "PipelineRun", name, constants.RUNS)
+
+    def gone() -> Verdict:
+        pods = world.kube.list("v1", "Pod", constants.RUNS, labels=f"tekton.dev/pipelineRun={name}")
+        live = world.kube.get(API, "PipelineRun", name, constants.RUNS)
+        return Pending("it is going") if pods or live else Ready()
+
+    until(gone, clock=world.clock, limit=120, what=f"the end of {name}")
+    assert f"removed the folder of {name}" in product.run("cleanup", *OURS).out
+    assert "removed the folder" not in product.run("cleanup", *OURS).out

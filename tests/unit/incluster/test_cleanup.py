@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from bootstrap.incluster import poll, poll_state
+from bootstrap.incluster import poll, poll_state, run_folders
 from bootstrap.incluster.cleanup import Cleanup, CleanupOptions, read_options
 from bootstrap.incluster.kube_api import Api, ApiFailure
 from bootstrap.incluster.poll_state import RepositoryState
@@ -380,6 +380,89 @@ def test_a_list_that_got_too_old_is_begun_anew(full: FakeApi) -> None:
     full.fail = [expired] * 9
     assert cleaned(full)[0] == 1, "and not for ever"
     assert len(full.runs) == 7
+
+
+# -- the folders of runs ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """Folders of three runs that are over, of one that is gone and of one under way; and two of the user's."""
+    for name in ("r1", "r2", "r3", "gone", "running"):
+        (tmp_path / name / "source/.git").mkdir(parents=True)
+        (tmp_path / name / "source/main.go").write_text("package main")
+        (tmp_path / name / run_folders.MARKER).write_text(f"{name}\n")
+    (tmp_path / "cache/source").mkdir(parents=True)
+    (tmp_path / "copied").mkdir()
+    (tmp_path / "copied" / run_folders.MARKER).write_text("r1\n")
+    (tmp_path / "file").write_text("of the user's")
+    return tmp_path
+
+
+def tidied(api: FakeApi, volume: Path, *, dry_run: bool = False, at: float = 1_795_000_000.0) -> tuple[int, list[str]]:
+    said: list[str] = []
+    cleanup = Cleanup(cast(Api, api), "cicd", said.append, lambda: at, lambda _: None, "workspace-cleanup")
+    return cleanup.run_folders(volume, dry_run=dry_run), said
+
+
+def names(volume: Path) -> set[str]:
+    return {each.name for each in volume.iterdir()}
+
+
+def test_folders_of_runs_that_are_over_or_gone_go_and_no_others(full: FakeApi, volume: Path) -> None:
+    code, said = tidied(full, volume)
+    assert (code, said[-1]) == (0, "5 folders of runs, 1 of them in use")
+    assert names(volume) == {"running", "cache", "copied", "file"}
+    assert (volume / "running/source/main.go").exists()
+
+
+def test_the_folder_of_a_run_that_has_just_ended_stays(full: FakeApi, volume: Path) -> None:
+    ended = datetime.fromisoformat(full.runs["r3"]["status"]["completionTime"]).timestamp()
+    tidied(full, volume, at=ended + 60)
+    assert "r3" in names(volume)
+    assert "r1" not in names(volume)
+
+
+def test_a_dry_run_removes_no_folder(full: FakeApi, volume: Path) -> None:
+    before = names(volume)
+    code, said = tidied(full, volume, dry_run=True)
+    assert (code, names(volume)) == (0, before)
+    assert "would remove the folder of gone" in said
+
+
+def test_nothing_is_removed_if_the_runs_cannot_be_listed(full: FakeApi, volume: Path) -> None:
+    before = names(volume)
+    full.fail = [("GET", RUNS, ApiFailure(403, "forbidden"))]
+    code, said = tidied(full, volume)
+    assert (code, names(volume)) == (1, before)
+    assert "could not be compared with the runs: forbidden" in said[0]
+    assert full.events == [said[0]]
+
+
+def test_a_folder_that_cannot_be_removed_is_told_and_found_again(
+    full: FakeApi, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    code, said = tidied(full, volume)
+    assert code == 1
+    assert "kept the folder of gone: Permission denied" in said
+    monkeypatch.undo()
+    assert tidied(full, volume)[0] == 0
+    assert names(volume) == {"running", "cache", "copied", "file"}
+
+
+def test_what_a_folder_links_to_stays(full: FakeApi, volume: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "data").write_text("of somebody else")
+    (volume / "gone/link").symlink_to(outside)
+    (volume / "gone/source/link").symlink_to(outside)
+    (volume / "linked").symlink_to(volume / "r1")
+    assert tidied(full, volume)[0] == 0
+    assert (outside / "data").exists()
+    assert names(volume) >= {"linked"}
 
 
 def test_tasks_of_the_listener_go_too_and_no_others(full: FakeApi) -> None:

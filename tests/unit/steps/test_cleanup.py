@@ -24,7 +24,12 @@ def config(**settings: Any) -> Config:
 
 
 def cron(**settings: Any) -> Object:
-    [found] = [each for each in cleanup.render_objects(LOCK, PROJECT, config(**settings)) if each["kind"] == "CronJob"]
+    return find_cron("cleanup", **settings)
+
+
+def find_cron(name: str, **settings: Any) -> Object:
+    objects = cleanup.render_objects(LOCK, PROJECT, config(**settings))
+    [found] = [each for each in objects if each["kind"] == "CronJob" and each["metadata"]["name"] == name]
     return found
 
 
@@ -50,7 +55,22 @@ def test_what_the_program_is_told() -> None:
     wanted = {"KEEP": "5", "DAYS": "7", "EXCLUDE": "a in (b)", "ARCHIVE": "/archive", "DRY_RUN": "on"}
     settings = {"keep": 5, "days": 7, "exclude": "a in (b)", "archive": "on", "dry_run": "on"}
     assert cleanup.make_variables(config(**settings)) == wanted
-    assert environ(container_of(cron(**settings)["spec"]["jobTemplate"])) == wanted | {"NAMESPACE": "cicd"}
+    told = environ(container_of(cron(**settings)["spec"]["jobTemplate"]))
+    assert told == wanted | {"NAMESPACE": "cicd", "CRON_JOB": "cleanup", "WORKSPACE": ""}
+
+
+@pytest.mark.parametrize("archive", ["on", "off"])
+def test_what_looks_after_the_folders_of_runs(archive: str) -> None:
+    spec = find_cron("workspace-cleanup", archive=archive)["spec"]
+    assert (spec["schedule"], spec["suspend"]) == ("43 */6 * * *", False)
+    container = container_of(spec["jobTemplate"])
+    told = environ(container)
+    assert (told["CRON_JOB"], told["WORKSPACE"]) == ("workspace-cleanup", "/workspace")
+    pod = spec["jobTemplate"]["spec"]["template"]
+    assert [each["mountPath"] for each in container["volumeMounts"]] == ["/workspace"]
+    assert pod["spec"]["volumes"] == [{"name": "workspace", "persistentVolumeClaim": {"claimName": "workspace"}}]
+    assert pod["metadata"]["labels"] == {"app.kubernetes.io/name": "workspace-cleanup"}
+    assert find_cron("workspace-cleanup", hours=0)["spec"]["suspend"]
 
 
 # -- by hand ---------------------------------------------------------------------------------------
@@ -83,7 +103,7 @@ def by_hand(home: Path, there: Object | None, code: int = 0, **settings: Any) ->
     world, kube = make(home, config(**settings)), Kube()
     kube.code = code
     if there:
-        kube.put(there)
+        kube.put(there, find_cron("workspace-cleanup"))
     world.kube = kube
     return world, kube
 
@@ -92,19 +112,19 @@ def by_hand(home: Path, there: Object | None, code: int = 0, **settings: Any) ->
 def test_a_cleanup_by_hand_goes_by_the_settings_of_the_call(tmp_path: Path, code: int) -> None:
     world, kube = by_hand(tmp_path, cron(), code, keep=3, exclude="keep")
     assert run_cronjob.cleanup(world.open()) == code
-    [job] = kube.created
-    [live] = kube.list("batch/v1", "Job", "cicd")
-    assert live["status"]["conditions"], "it is over for `status` too"
+    job, folders = kube.created
+    assert all(each["status"]["conditions"] for each in kube.list("batch/v1", "Job", "cicd")), "over for `status` too"
     told = environ(container_of(job))
     assert (told["KEEP"], told["EXCLUDE"], told["DRY_RUN"]) == ("3", "keep", "off")
     assert job["metadata"]["labels"] == {"app.kubernetes.io/name": "cleanup"}
-    assert world.report.printed == [("line", "7 runs, 4 deleted (pod, cleanup)")]
+    assert folders["metadata"]["labels"] == {"app.kubernetes.io/name": "workspace-cleanup"}
+    assert world.report.printed == [("line", "7 runs, 4 deleted (pod, cleanup)")] * 2
 
 
 def test_a_dry_run_says_so_to_the_program(tmp_path: Path) -> None:
     world, kube = by_hand(tmp_path, cron())
     assert run_cronjob.cleanup(world.open(), dry_run=True) == 0
-    assert environ(container_of(kube.created[0]))["DRY_RUN"] == "on"
+    assert [environ(container_of(each))["DRY_RUN"] for each in kube.created] == ["on", "on"]
 
 
 def test_an_archive_needs_its_volume_first(tmp_path: Path) -> None:

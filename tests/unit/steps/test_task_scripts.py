@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from bootstrap.core.paths import PROJECT
+from bootstrap.incluster import run_folders
 from bootstrap.objects.manifests import load
 from bootstrap.settings import git_logins
 from tests.git_host import PASSWORD, USER, Bare, git_host
@@ -84,8 +85,13 @@ class Clone:
         self.git("commit", "--quiet", "--message", message)
         return self.git("rev-parse", "HEAD")
 
-    def run(self, revision: str, repo: str = "https://git.test/app.git", known: Path | None = None) -> Ended:
-        """https://git.test stands for the origin, by git's own rule for rewriting addresses. known: logins."""
+    def run(
+        self, revision: str, repo: str = "https://git.test/app.git", known: Path | None = None, name: str = ""
+    ) -> Ended:
+        """https://git.test stands for the origin, by git's own rule for rewriting addresses.
+
+        known: logins. name: of the run.
+        """
         results = {f"RESULT_{name.upper()}": str(self.tmp_path / name) for name in self.names}
         rewrite = {
             "GIT_CONFIG_COUNT": "2",
@@ -98,10 +104,9 @@ class Clone:
             "GIT_ALLOW_PROTOCOL=http:https:ssh", "GIT_ALLOW_PROTOCOL=http:https:ssh:file"
         )
         text = text.replace(TMP, f"{self.tmp_path}/").replace(git_logins.FOLDER, str(known or self.tmp_path / "none"))
-        directory = str(self.tmp_path / "run/source")
-        return run(
-            "git-clone", self.folder, text, REPO=repo, REVISION=revision, DIRECTORY=directory, **results, **rewrite
-        )
+        (self.tmp_path / "run").mkdir(exist_ok=True)
+        given = {"REPO": repo, "REVISION": revision, "RUN": name, "DIRECTORY": str(self.tmp_path / "run/source")}
+        return run("git-clone", self.folder, text, **given, **results, **rewrite)
 
     names = ("commit", "author", "branch", "message")
 
@@ -112,6 +117,14 @@ class Clone:
 @pytest.fixture
 def clone(tmp_path: Path, bin_folder: Path) -> Clone:
     return Clone(tmp_path, bin_folder)
+
+
+def test_the_folder_of_a_run_is_marked_for_the_cleanup_even_if_nothing_is_fetched(clone: Clone) -> None:
+    marker = clone.tmp_path / "run" / run_folders.MARKER
+    assert clone.run("main").code == 0
+    assert not marker.exists(), "without a run's name the folder is not a run's"
+    assert clone.run("nowhere", name="run-1").code == 1
+    assert marker.read_text() == "run-1\n"
 
 
 def test_clone_of_a_branch(clone: Clone) -> None:
