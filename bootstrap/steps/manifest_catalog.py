@@ -14,11 +14,11 @@ from pathlib import Path
 
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, PreconditionError
-from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.incluster import token_claims
 from bootstrap.objects import proxy_env
 from bootstrap.objects.apply_plan import Plan
-from bootstrap.objects.patches import Patch, Select, put
+from bootstrap.objects.patches import Patch, Select, get_at, put
 from bootstrap.objects.readiness import at, judge, label
 from bootstrap.settings import registry_endpoint
 from bootstrap.steps.credentials import ensure_server_certificate, make_pull_secrets
@@ -30,6 +30,7 @@ OK = 200
 HOURLY_FROM = 4
 """Hours of a token's life from which a look an hour renews it in time."""
 APP = f"demo/{constants.DEMO_APP}"
+DEMO_IMAGE = ("spec", "template", "spec", "containers", constants.DEMO_APP, "image")
 CA_CERTIFICATES = "/etc/buildkit/trust/ca.crt"
 TRUSTING = ("spec", "template", "metadata", "annotations", "tekton-bootstrap.dev/trusts")
 """BuildKit reads CAs and its own certificate when it starts, so other ones need a new pod."""
@@ -156,11 +157,21 @@ def render_pipeline(world: World) -> list[Object]:
 
 def make_demo_step() -> OnTarget:
     """The step `demo`: the application, in the cluster and namespace that the pipeline deploys to."""
-    image = Keep(
-        Select("Deployment", constants.DEMO_APP),
-        ("spec", "template", "spec", "containers", constants.DEMO_APP, "image"),
+    image = Keep(Select("Deployment", constants.DEMO_APP), DEMO_IMAGE)
+    needs = ("namespaces", "preload")
+    return OnTarget(
+        ManifestStep("demo", render_demo, needs=needs, limit=180, keep=(image,), judge_live=_judge_application)
     )
-    return OnTarget(ManifestStep("demo", render_demo, needs=("namespaces", "preload"), limit=180, keep=(image,)))
+
+
+def _judge_application(wanted: Object, live: Object) -> Verdict:
+    """As `judge`; but a version that a run has deployed and that does not serve is not the environment's fault."""
+    verdict = judge(live)
+    if not isinstance(verdict, Failed) or wanted["kind"] != "Deployment":
+        return verdict
+    if get_at(wanted, DEMO_IMAGE) == get_at(live, DEMO_IMAGE):
+        return verdict
+    return Ready(f"the version that was deployed does not serve ({verdict.why}): invoke runs")
 
 
 @dataclass(frozen=True)

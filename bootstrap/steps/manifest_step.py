@@ -55,7 +55,8 @@ class ManifestStep:
     objects: the wanted ones, images by digest (see `render`); called once per command. limit: seconds to become ready.
     keep: fields that stay as they are in the cluster. prepare: called by `apply` first. prove: a last check once all
     objects are there and ready, such as a dry run; the text of its Ready is what the user reads.
-    at_rest: Ready when nobody uses the existing workloads, so that they can be restarted.
+    at_rest: Ready when nobody uses the existing workloads, so that they can be restarted. judge_live: of an object as
+    wanted and as it is in the cluster, which do not differ, whether it works.
     """
 
     name: str
@@ -66,6 +67,7 @@ class ManifestStep:
     prepare: Callable[[World], None] = lambda _: None
     prove: Callable[[World], Verdict] = lambda _: Ready()
     at_rest: Callable[[World], Verdict] = lambda _: Ready()
+    judge_live: Callable[[Object, Object], Verdict] = lambda _, live: judge(live)
     _rendered: list[Sequence[Object]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def check(self, world: World) -> Verdict:
@@ -202,7 +204,7 @@ class ManifestStep:
         if _is_foreign(live):
             return _refuse_foreign(live)
         found = self._find_difference(wanted, live)
-        return Pending(_describe_difference(wanted, live, found)) if found else judge(live)
+        return Pending(_describe_difference(wanted, live, found)) if found else self.judge_live(wanted, live)
 
     def _find_difference(self, wanted: Object, live: Object) -> str:
         return "" if _is_lent(live) else find_drift(self._keep_live_fields(wanted, live), live)
