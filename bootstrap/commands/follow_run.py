@@ -192,6 +192,9 @@ def prove_deployment(world: World, run: Run) -> None:
         labels = at(deployment, "spec", "selector", "matchLabels") or {}
         if not labels:
             return Failed(f"there is no Deployment {pipeline.deployment} in namespace {target.namespace}")
+        wanted = _read_image(deployment, pipeline.container)
+        if wanted and wanted.rpartition("@")[2] != run.image.rpartition("@")[2]:
+            return Failed(f"Deployment {pipeline.deployment} has another image by now, of another run or set by hand")
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         wrong = _find_other_images(world.target.list("v1", "Pod", target.namespace, labels=selector), run)
         if wrong:
@@ -210,6 +213,12 @@ def prove_deployment(world: World, run: Run) -> None:
         raise RunFailed("the run succeeded, but its version does not serve", evidence=error.evidence) from None
     if isinstance(verdict, Failed):
         raise RunFailed(verdict.why)
+
+
+def _read_image(deployment: Object | None, container: str) -> str:
+    """The image that the Deployment wants for the container; "" if it has no such container."""
+    containers = at(deployment, "spec", "template", "spec", "containers") or ()
+    return next((str(each.get("image", "")) for each in containers if each.get("name") == container), "")
 
 
 def _find_other_images(pods: list[Object], run: Run) -> str:

@@ -407,6 +407,16 @@ def test_another_application_is_told_at_once(world: StepWorld, kube: RunKube) ->
     assert world.clock.slept == []
 
 
+def test_another_image_in_the_deployment_is_told_at_once(world: StepWorld, kube: RunKube) -> None:
+    containers = [{"name": "go-echo", "image": "registry/demo/go-echo@sha256:" + "0" * 64}]
+    kube.objects["Deployment", "demo", "go-echo"]["spec"]["template"] = {"spec": {"containers": containers}}
+    with pytest.raises(RunFailed, match="has another image by now"):
+        follow_run.prove_deployment(world.open(), finished())
+    assert world.clock.slept == []
+    containers[0]["image"] = IMAGE
+    follow_run.prove_deployment(world.open(), finished())
+
+
 def test_a_run_without_an_image_proves_nothing(world: StepWorld) -> None:
     with pytest.raises(RunFailed, match="which image"):
         follow_run.prove_deployment(world.open(), finished(image=""))
