@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.commands import clone, runs
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError, PreconditionError
 from bootstrap.core.model import Failed, Pending, Ready, Unknown, Verdict
+from bootstrap.objects.readiness import at
 from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.steps import graph
 from bootstrap.steps.reconcile import Outcome, check_steps
 from bootstrap.world import World
+
+SHORT_BYTES, SHORT_PART = 5 * 10**9, 0.05
+"""Less free than either of these, bytes or part of the disk, is told as a warning."""
 
 
 def status(world: World, *, as_json: bool = False) -> int:
@@ -28,15 +33,19 @@ def status(world: World, *, as_json: bool = False) -> int:
     unsent = explain_unsent(world, outcomes)
     if unsent:
         world.report.warn(f"notification: {unsent}")
-    addresses = {"supply": f"{world.config.supply} ({world.supply_why})", **list_endpoints(world)}
-    for name, address in addresses.items():
-        world.report.line(f"  {name:<10} {address}")
+    disk = read_disk(world)
+    if disk and disk.is_short:
+        world.report.warn(f"disk: {disk}; a cluster whose disk is full takes no change any more: docs/cleanup.md")
+    told = {"supply": f"{world.config.supply} ({world.supply_why})", **list_endpoints(world)}
+    told |= {"disk": str(disk)} if disk else {}
+    for name, text in told.items():
+        world.report.line(f"  {name:<10} {text}")
     return 0 if ready else 1
 
 
 def make_document(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The document of `status --json`. An unsent notification is told in the why of the pipeline."""
-    unsent = explain_unsent(world, outcomes)
+    unsent, disk = explain_unsent(world, outcomes), read_disk(world)
     told = {"pipeline": f"; notification {unsent}"} if unsent else {}
     return {
         "name": world.config.name,
@@ -44,6 +53,7 @@ def make_document(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "kubeconfig": str(_find_kubeconfig(world)),
         "supply": world.config.supply,
         "endpoints": list_endpoints(world),
+        "disk": {"freeBytes": disk.free, "totalBytes": disk.total} if disk else None,
         "steps": [
             {
                 "name": o.name,
@@ -54,6 +64,35 @@ def make_document(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
             for o in outcomes
         ],
     }
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The disk of a node, in bytes."""
+
+    free: int
+    total: int
+
+    @property
+    def is_short(self) -> bool:
+        """Whether so little is free that somebody should make room."""
+        return self.free < max(SHORT_BYTES, self.total * SHORT_PART)
+
+    def __str__(self) -> str:
+        return f"{self.free / 1e9:.0f} of {self.total / 1e9:.0f} GB free"
+
+
+def read_disk(world: World) -> Disk | None:
+    """The disk of the node with the least room; None if no node tells, as before there is a cluster."""
+    found: list[Disk] = []
+    try:
+        for node in world.kube.list("v1", "Node"):
+            fs = at(world.kube.read_node_summary(node["metadata"]["name"]), "node", "fs") or {}
+            if "availableBytes" in fs and "capacityBytes" in fs:
+                found.append(Disk(int(fs["availableBytes"]), int(fs["capacityBytes"])))
+    except BootstrapError:
+        return None
+    return min(found, key=lambda disk: disk.free, default=None)
 
 
 def explain_unsent(world: World, outcomes: Sequence[Outcome]) -> str:

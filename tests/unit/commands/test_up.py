@@ -372,6 +372,25 @@ def test_status_is_0_only_if_all_is_ready(world: StepWorld, graph: Graph) -> Non
     assert graph.log == []
 
 
+@pytest.mark.parametrize(
+    ("free", "short"), [(40e9, False), (11e9, True), (4e9, True)], ids=["enough", "of a large disk", "few bytes"]
+)
+def test_status_tells_how_much_room_the_fullest_node_has(
+    world: StepWorld, graph: Graph, monkeypatch: pytest.MonkeyPatch, free: float, *, short: bool
+) -> None:
+    def read_node_summary(node: str) -> dict[str, Any]:
+        return {"node": {"fs": {"availableBytes": free if node == "full" else 90e9, "capacityBytes": 250e9}}}
+
+    for name in ("other", "full"):
+        world.kube.put({"kind": "Node", "metadata": {"name": name}})
+    monkeypatch.setattr(world.kube, "read_node_summary", read_node_summary, raising=False)
+    for part in graph.parts.values():
+        part.verdict = Ready()
+    assert status.status(world.open()) == 0, "it makes nothing less ready"
+    assert ("line", f"  disk       {free / 1e9:.0f} of 250 GB free") in world.report.printed
+    assert any(each[0] == "warn" and "disk: " in str(each) for each in world.report.printed) == short
+
+
 def test_status_as_json(world: StepWorld, graph: Graph) -> None:
     graph.parts["engine"].verdict = Ready("Docker 29")
     graph.parts["cluster"].verdict = Failed("foreign")
@@ -379,7 +398,8 @@ def test_status_as_json(world: StepWorld, graph: Graph) -> None:
     world.engine.add(Box("demo-control-plane", "n", ports={30300: 40300, 30880: 40880}))
     assert status.status(world.open(), as_json=True) == 1
     [document] = printed(world, "json")
-    assert list(document) == ["name", "context", "kubeconfig", "supply", "endpoints", "steps"]
+    assert list(document) == ["name", "context", "kubeconfig", "supply", "endpoints", "disk", "steps"]
+    assert document["disk"] is None
     assert document["endpoints"] == {
         "git": "http://127.0.0.1:40300/go-echo.git",
         "app": "http://127.0.0.1:40880",
