@@ -320,6 +320,12 @@ def bench(_: Context, name: str = "", only: str = "", times: int = 3, json: bool
     return main.flow("bench", name, set, {}, only=only, times=times, as_json=json)
 
 
+@command(help=JSON)
+def pins(_: Context, name: str = "", json: bool = False, set: Sets = None) -> Flow:
+    """List what is pinned, beside the newest that can be had."""
+    return main.flow("pins", name, set, {}, as_json=json)
+
+
 namespace = Collection(
     up,
     test_run,
@@ -343,6 +349,7 @@ namespace = Collection(
     mirror,
     test,
     bench,
+    pins,
 )
 
 

@@ -47,9 +47,10 @@ MODULES = {
     "mirror": "commands.mirror",
     "test": "devtools.test_command",
     "bench": "devtools.bench",
+    "pins": "devtools.pins",
 }
 """Command -> the module of `bootstrap` that holds the function of that name."""
-NEEDS_NO_CHOICE = ("down", "test", "bench")
+NEEDS_NO_CHOICE = ("down", "test", "bench", "pins")
 """Commands for which `supply: auto` is source: the first has to work without whatever the environment came from, the
 others need programs that only source builds."""
 
