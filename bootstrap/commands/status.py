@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.commands import clone, runs
+from bootstrap.commands.expiry import WARN_DAYS, find_nearest_expiry
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError, PreconditionError
 from bootstrap.core.model import Failed, Pending, Ready, Unknown, Verdict
@@ -36,8 +38,13 @@ def status(world: World, *, as_json: bool = False) -> int:
     disk = read_disk(world)
     if disk and disk.is_short:
         world.report.warn(f"disk: {disk}; a cluster whose disk is full takes no change any more: docs/cleanup.md")
+    expiry = find_nearest_expiry(world)
+    days = expiry.count_days(datetime.datetime.now(datetime.UTC)) if expiry else WARN_DAYS
+    if expiry and days < WARN_DAYS:
+        world.report.warn(f"expiry: {expiry.what} ends in {max(days, 0)} days ({expiry.at:%Y-%m-%d}): {expiry.hint}")
     told = {"supply": f"{world.config.supply} ({world.supply_why})", **list_endpoints(world)}
     told |= {"disk": str(disk)} if disk else {}
+    told |= {"expires": str(expiry)} if expiry else {}
     for name, text in told.items():
         world.report.line(f"  {name:<10} {text}")
     return 0 if ready else 1
@@ -45,7 +52,7 @@ def status(world: World, *, as_json: bool = False) -> int:
 
 def make_document(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The document of `status --json`. An unsent notification is told in the why of the pipeline."""
-    unsent, disk = explain_unsent(world, outcomes), read_disk(world)
+    unsent, disk, expiry = explain_unsent(world, outcomes), read_disk(world), find_nearest_expiry(world)
     told = {"pipeline": f"; notification {unsent}"} if unsent else {}
     return {
         "name": world.config.name,
@@ -54,6 +61,7 @@ def make_document(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "supply": world.config.supply,
         "endpoints": list_endpoints(world),
         "disk": {"freeBytes": disk.free, "totalBytes": disk.total} if disk else None,
+        "expires": {"what": expiry.what, "at": expiry.at.isoformat()} if expiry else None,
         "steps": [
             {
                 "name": o.name,

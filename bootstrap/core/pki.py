@@ -84,6 +84,14 @@ def is_current(
     )
 
 
+def read_expiry(certificate: bytes) -> datetime.datetime | None:
+    """The moment, in UTC, from which nobody accepts the certificate, given as PEM; None if it is none."""
+    try:
+        return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    except ValueError:
+        return None
+
+
 def to_der(certificate: bytes) -> bytes:
     """The certificate, given as PEM, in DER: the bytes that a TLS connection carries."""
     return x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)

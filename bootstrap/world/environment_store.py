@@ -86,6 +86,16 @@ class Identity:
                     return kept
             return self._write_pair(name, pki.issue_certificate(ca, name, hosts, _now()))
 
+    def list_expiries(self) -> dict[str, datetime.datetime]:
+        """Name -> the moment from which nobody accepts it, of each certificate that the folder keeps."""
+        from bootstrap.core import pki
+
+        found = {}
+        for path in sorted(self.folder.glob("*.crt")):
+            if (pair := self._kept(path.stem)) and (at := pki.read_expiry(pair.certificate)):
+                found[path.stem] = at
+        return found
+
     def ensure_password(self, name: str, wanted: Secret) -> Secret:
         """The password `name`: the wanted one, or else one that was made at random when it was first asked for."""
         if wanted:

@@ -33,7 +33,8 @@ def test_up_says_each_step_and_what_to_type_next(up: Answer) -> None:
 
 def test_status_tells_machines_the_same(product: Product, up: Answer) -> None:
     found = app.status(product)
-    assert set(found) == {"name", "context", "kubeconfig", "supply", "endpoints", "disk", "steps"}
+    assert set(found) == {"name", "context", "kubeconfig", "supply", "endpoints", "disk", "expires", "steps"}
+    assert "certificate" in found["expires"]["what"]
     assert 0 < found["disk"]["freeBytes"] < found["disk"]["totalBytes"]
     assert (found["name"], found["context"], found["supply"]) == (product.name, f"kind-{product.name}", "source")
     assert [step["name"] for step in found["steps"]] == STEPS
