@@ -31,6 +31,8 @@ RANGES = {
     "timeout": (1, 1440),
     "limit": (1, 10_000),
     "times": (1, 100),
+    "minutes": (1, 1440),
+    "seed": (0, 1_000_000),
     "command-timeout": (1, 86_400),
     "list-depth": (0, 100),
 }
@@ -320,6 +322,14 @@ def bench(_: Context, name: str = "", only: str = "", times: int = 3, json: bool
     return main.flow("bench", name, set, {}, only=only, times=times, as_json=json)
 
 
+@command(
+    help={"minutes": "how long", "seed": "of an earlier one, for the same actions; 0: another one each time", **JSON}
+)
+def soak(_: Context, name: str = "", minutes: int = 30, seed: int = 0, json: bool = False, set: Sets = None) -> Flow:
+    """Disturb an environment, and look whether it stays well."""
+    return main.flow("soak", name, set, {}, minutes=minutes, seed=seed, as_json=json)
+
+
 @command(help=JSON)
 def pins(_: Context, name: str = "", json: bool = False, set: Sets = None) -> Flow:
     """List what is pinned, beside the newest that can be had."""
@@ -349,6 +359,7 @@ namespace = Collection(
     mirror,
     test,
     bench,
+    soak,
     pins,
 )
 

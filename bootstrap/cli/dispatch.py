@@ -47,6 +47,7 @@ MODULES = {
     "mirror": "commands.mirror",
     "test": "devtools.test_command",
     "bench": "devtools.bench",
+    "soak": "devtools.soak",
     "pins": "devtools.pins",
 }
 """Command -> the module of `bootstrap` that holds the function of that name."""
