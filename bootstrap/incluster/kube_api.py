@@ -1,15 +1,21 @@
-"""A client of the Kubernetes API with a pod's own ServiceAccount, on the standard library alone. It uses no proxy."""
+"""A client of the Kubernetes API with a pod's own ServiceAccount, on the standard library alone.
+
+It uses no proxy but one that it is told of.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import json
+import socket
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.retry_after import parse_retry_after
@@ -38,14 +44,26 @@ class Api:
     """Requests to one API server.
 
     folder: that of the ServiceAccount, with `token` and `ca.crt`; seconds: the limit of a request. The token is read
-    for every request, because the kubelet replaces it.
+    for every request, because the kubelet replaces it. server_name: that of the server's certificate, "" for `host`.
+    proxy: http://[USER:PASSWORD@]HOST:PORT, which leads there, "" for none.
 
     Threads may share it. Connections are kept, for setting one up costs more than most requests.
     """
 
-    def __init__(self, host: str, port: int, folder: Path = ACCOUNT, *, seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        folder: Path = ACCOUNT,
+        *,
+        seconds: float = REQUEST_SECONDS,
+        server_name: str = "",
+        proxy: str = "",
+    ) -> None:
         self._host = host
         self._port = port
+        self._server_name = server_name
+        self._proxy = proxy
         self._folder = folder
         self._seconds = seconds
         self._idle: list[http.client.HTTPConnection] = []
@@ -110,8 +128,33 @@ class Api:
             self._idle.pop().close()
 
     def _connect(self) -> http.client.HTTPConnection:
-        context = ssl.create_default_context(cafile=str(self._folder / "ca.crt"))
-        return http.client.HTTPSConnection(self._host, self._port, timeout=self._seconds, context=context)
+        context = _NamedContext(self._server_name)
+        context.load_verify_locations(cafile=str(self._folder / "ca.crt"))
+        if not self._proxy:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=self._seconds, context=context)
+        proxy = urlsplit(self._proxy)
+        made = http.client.HTTPSConnection(
+            proxy.hostname or "", proxy.port or 80, timeout=self._seconds, context=context
+        )
+        login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}"
+        headers = {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode()}"} if proxy.username else {}
+        made.set_tunnel(self._host, self._port, headers)
+        return made
+
+
+class _NamedContext(ssl.SSLContext):
+    """TLS of a client, as `ssl.create_default_context` sets it up, for a server whose certificate is for `name`."""
+
+    def __new__(cls, _: str) -> _NamedContext:
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def wrap_socket(
+        self, sock: socket.socket, *_: Any, server_hostname: str | bytes | None = None, **__: Any
+    ) -> ssl.SSLSocket:
+        return super().wrap_socket(sock, server_hostname=self._name or server_hostname)
 
 
 def _read_refusal(content: bytes) -> str:

@@ -135,14 +135,20 @@ def _prefix(document: Object) -> str:
 
 
 def open_target(document: Object, folder: Path) -> Api:
-    """The API of the kubeconfig's server, with its token. folder: where the token and the CA are put for it."""
+    """The API of the kubeconfig's server, with its token. folder: where the token and the CA are put for it.
+
+    Raises RenewalError for a proxy that is reached by TLS.
+    """
     cluster = document["clusters"][0]["cluster"]
     parts = urlsplit(cluster["server"])
     ca = cluster.get("certificate-authority-data")
     (folder / "ca.crt").write_bytes(base64.b64decode(ca) if ca else SYSTEM_CAS.read_bytes())
     (folder / "token").touch(mode=0o600)
     (folder / "token").write_text(document["users"][0]["user"]["token"])
-    return Api(parts.hostname or "", parts.port or 443, folder)
+    server_name, proxy = cluster.get("tls-server-name") or "", cluster.get("proxy-url") or ""
+    if proxy and urlsplit(proxy).scheme != "http":
+        raise RenewalError(f"a proxy by {urlsplit(proxy).scheme} is not supported here; next: invoke up")
+    return Api(parts.hostname or "", parts.port or 443, folder, server_name=server_name, proxy=proxy)
 
 
 def main(environ: Mapping[str, str]) -> int:
