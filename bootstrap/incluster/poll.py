@@ -77,6 +77,7 @@ class PollOptions:
     see poll_state.find_changed. names: repositories that the webhook knows by name alone. quiet: addresses whose server
     notes pushes that are to start nothing, see poll_state.QUIET. grace: seconds that an event has to start the run of a
     commit that is new, before a run is made here. optional: a branch that is named need not be there.
+    trigger: how the runs arrived, "poll" or "push".
     """
 
     repositories: Sequence[str]
@@ -87,6 +88,7 @@ class PollOptions:
     quiet: Sequence[str] = ()
     grace: float = 0.0
     optional: bool = False
+    trigger: str = "poll"
 
 
 Refs = Callable[[str, Sequence[str]], str]
@@ -191,7 +193,7 @@ class Poller:
             if number >= AT_ONCE:
                 unmade.append(branch)
                 continue
-            run = fill_run(settings.run, url, branch, commit, settings.names)
+            run = fill_run(settings.run, url, branch, commit, settings.names, settings.trigger)
             try:
                 self._api.request("POST", self._runs, run)
                 self._say(f"{url}: {branch} is at {commit[:12]}: run {run['metadata']['name']}")
@@ -232,16 +234,18 @@ class Poller:
         )
 
 
-def fill_run(run: Object, url: str, branch: str, commit: str, names: Sequence[str] = ()) -> Object:
+def fill_run(
+    run: Object, url: str, branch: str, commit: str, names: Sequence[str] = (), trigger: str = "poll"
+) -> Object:
     """The PipelineRun of a commit, from the template `run`. The texts are set as values and never read as templates.
 
-    names: see `run_names.make_run_prefix`.
+    names: see `run_names.make_run_prefix`. trigger: how it arrived.
     """
     made = copy.deepcopy(run)
     metadata = made.setdefault("metadata", {})
     metadata.pop("generateName", None)
     metadata["name"] = make_triggered_run_name(url, commit, names)
-    labels = {TRIGGER: "poll", COMMIT: to_label_value(commit), BRANCH: to_label_value(branch)}
+    labels = {TRIGGER: trigger, COMMIT: to_label_value(commit), BRANCH: to_label_value(branch)}
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), COMMIT: commit, BRANCH: branch}  # in full
     values = dict(zip(poll_state.FILLED, (url, commit, branch), strict=True))

@@ -97,6 +97,7 @@ def make_reconciler_settings(project: Path, config: Config) -> Mapping[str, obje
         "quiet": [constants.GIT_URL],
         "grace": GRACE,
         "optional": True,
+        "trigger": "push",
         **_make_common_settings(config),
     }
 

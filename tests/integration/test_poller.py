@@ -65,7 +65,10 @@ class Place:
         )
         run = RUN | {"metadata": {"namespace": self.namespace}}
         branches = ["main", "release/*"]
-        code = poller.poll(poll.PollOptions([url], branches, "remember", run, quiet=[url], grace=15, optional=True))
+        options = poll.PollOptions(
+            [url], branches, "remember", run, quiet=[url], grace=15, optional=True, trigger="push"
+        )
+        code = poller.poll(options)
         return code, "\n".join(said)
 
     def polled(self, *urls: str, first: str = "remember", api: Any = None) -> tuple[int, str]:
@@ -191,7 +194,7 @@ def test_a_push_whose_event_was_lost_gets_its_run_once(place: Place) -> None:
     commit, waits = bare.commit("main", message="Lost"), list[float]()
     assert place.reconciled(url, waits.append)[0] == 0
     assert waits == [15], "its event may only be on its way"
-    assert set(place.runs) == {make_triggered_run_name(url, commit)}
+    assert place.runs == {make_triggered_run_name(url, commit): "push"}
     place.kube.delete("tekton.dev/v1", "PipelineRun", make_triggered_run_name(url, commit), place.namespace)
     assert place.reconciled(url, waits.append)[0] == 0
     assert place.runs == {}, "a run that is deleted later is not made again"
