@@ -131,7 +131,7 @@ class Cleanup:
                 for each in run_folders.find_left_over(folders, under_way)
                 if (why := self._remove_folder(volume, each, dry_run=dry_run))
             ]
-            self._say(f"{len(folders)} folders of runs, {len(under_way & set(folders))} of them in use")
+            self._say(f"folders of runs: {len(folders)}, in use: {len(under_way & set(folders))}")
         if failed:
             self._write_event("; ".join(failed))
         return 1 if failed else 0

@@ -90,7 +90,7 @@ def test_old_runs_go_into_the_archive_and_all_others_stay(product: Product, worl
         assert dry.out.count("would delete old-") == 2
         assert left(world) == OLD | {"held"}
         answer = product.run("cleanup", *SETTINGS)
-        assert "2 deleted" in answer.last
+        assert "2 deleted" in answer.out
         assert "held" in left(world)
         [stays] = left(world) - {"held"}
         assert others <= all_runs(world)

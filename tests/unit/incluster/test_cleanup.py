@@ -411,7 +411,7 @@ def names(volume: Path) -> set[str]:
 
 def test_folders_of_runs_that_are_over_or_gone_go_and_no_others(full: FakeApi, volume: Path) -> None:
     code, said = tidied(full, volume)
-    assert (code, said[-1]) == (0, "5 folders of runs, 1 of them in use")
+    assert (code, said[-1]) == (0, "folders of runs: 5, in use: 1")
     assert names(volume) == {"running", "cache", "copied", "file"}
     assert (volume / "running/source/main.go").exists()
 
