@@ -29,11 +29,23 @@ SECONDS = 10.0
 GIT, BUILDKIT = ("git", "git"), (constants.BUILD, "buildkitd")
 """Namespace and name of the pods that hops are tried from."""
 PATIENCE = 4
+API_NAME = "kubernetes.default.svc"
 _OPEN = f"timeout {PATIENCE} bash -c 'exec 3<>\"/dev/tcp/$0/$1\"'"
 CONNECT = f'{_OPEN} "$0" "$1"'
 API = f'{_OPEN} "$KUBERNETES_SERVICE_HOST" "$KUBERNETES_SERVICE_PORT"'
-KNOWN = 'getent hosts "$0" > /dev/null || { echo "no address for $0"; exit 1; }'
-"""What is run in a pod, by `sh -c`: $0 and $1 are host and port."""
+KNOWN = """
+address() { getent hosts "$1" | { read -r found rest; echo "$found"; }; }
+found=$(address "$0")
+[ -n "$found" ] || { echo "no address for $0"; exit 1; }
+own=${1:-$(address "$0.")}
+case " ${own:-$found} " in *" $found "*) exit 0 ;; esac
+echo "it is $found, not $own; a search domain answers any name"
+exit 1
+"""
+"""What is run in a pod, by `sh -c`: $0 and $1 are host and port; of KNOWN a name and its addresses, "" if nobody tells.
+
+A name with a dot at its end is not looked for in search domains, one of which may answer every name (a wildcard).
+"""
 WAITS = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName")
 
 
@@ -90,9 +102,9 @@ def _list_cluster_checks(world: World) -> Iterator[ConnectionCheck]:
     if GIT in pods:
         pod = _Pod(world, pods[GIT])
         dns = "look at the pods of kube-system: kubectl -n kube-system get pods"
-        for name in ("kubernetes.default.svc", host):
+        for name, own in ((API_NAME, _find_api_addresses(world)), (host, "")):
             if not _is_address(name):
-                yield pod.make_check(f"pod -> DNS, {name}", KNOWN, (name,), dns)
+                yield pod.make_check(f"pod -> DNS, {name}", KNOWN, (name, own), dns)
         yield pod.make_check("pod -> API server", API, (), "invoke up; look at kube-proxy and network policies")
         yield pod.make_check("pod -> registry", CONNECT, (host, str(port)), "invoke up; look at network policies")
         for key, url in _list_proxies(world):
@@ -102,6 +114,15 @@ def _list_cluster_checks(world: World) -> Iterator[ConnectionCheck]:
     if BUILDKIT in pods:
         fix = "invoke up; kubectl -n cicd-build logs deployment/buildkitd"
         yield _Pod(world, pods[BUILDKIT]).make_check("BuildKit -> registry", CONNECT, (host, str(port)), fix)
+
+
+def _find_api_addresses(world: World) -> str:
+    """Those of the API server within the cluster, separated by spaces; "" if nobody tells."""
+    try:
+        service = world.kube.get("v1", "Service", "kubernetes", "default")
+    except BootstrapError:
+        return ""
+    return " ".join(at(service or {}, "spec", "clusterIPs") or ())
 
 
 def _list_node_checks(world: World) -> Iterator[ConnectionCheck]:

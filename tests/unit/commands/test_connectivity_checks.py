@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,6 +94,37 @@ def test_one_that_does_not_hold_says_why_and_what_to_do(world: StepWorld) -> Non
     assert said["pod -> API server"].what == "Connection refused"
     assert "invoke up" in said["pod -> API server"].fix
     assert said["pod -> DNS, kubernetes.default.svc"].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("answers", "own", "said"),
+    [
+        ({"a.test": "10.0.0.1", "a.test.": "10.0.0.1"}, "", ""),
+        ({"a.test": "10.0.0.1"}, "", ""),
+        ({"a.test": "10.0.0.1"}, "10.0.0.1 fd00::1", ""),
+        ({"a.test": "fd00::1"}, "10.0.0.1 fd00::1", ""),
+        ({}, "", "no address for a.test"),
+        (
+            {"a.test": "203.0.113.9", "a.test.": "10.0.0.1"},
+            "",
+            "it is 203.0.113.9, not 10.0.0.1; a search domain answers any name",
+        ),
+        ({"a.test": "203.0.113.9"}, "10.0.0.1", "it is 203.0.113.9, not 10.0.0.1; a search domain answers any name"),
+    ],
+)
+def test_a_name_that_a_search_domain_answers_is_not_known(
+    tmp_path: Path, answers: dict[str, str], own: str, said: str
+) -> None:
+    """The script itself, with a stand-in for getent."""
+    cases = "".join(f"{name}) echo '{address}  {name}' ;;\n" for name, address in answers.items())
+    getent = tmp_path / "getent"
+    getent.write_text(f'#!/bin/sh\ncase "$2" in\n{cases}*) exit 2 ;;\nesac\n')
+    getent.chmod(0o755)
+    argv = ["sh", "-c", connectivity_checks.KNOWN, "a.test", own]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={"PATH": path})
+    assert (done.stdout.strip(), done.returncode) == (said, 1 if said else 0)
+    assert done.stderr == ""
 
 
 def test_a_pod_that_cannot_be_entered_is_told(world: StepWorld) -> None:
