@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 from tests.integration import registries
 from tests.integration.registries import Secured
 
-FOLDER = "team/mirror"
+FOLDER = f"team/mirror-{secrets.token_hex(2)}"
+"""Another one in each session: what a registry's address held is remembered in the cache, and addresses come again."""
 
 
 @dataclass(frozen=True)

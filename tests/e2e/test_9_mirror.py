@@ -13,7 +13,7 @@ import pytest
 from bootstrap.core.paths import PROJECT
 from tests.e2e.enclosure import Enclosure
 from tests.e2e.foreigners import ONE_NODE
-from tests.e2e.mirrored import Filled, Kept, variables
+from tests.e2e.mirrored import FOLDER, Filled, Kept, variables
 from tests.e2e.product import Product
 from tests.integration import registries
 
@@ -71,7 +71,7 @@ def test_tektons_manifests_name_the_mirror_after_it(product: Product, kept: Kept
     rewritten = "".join(file.read_text() for file in destination.iterdir())
     assert "image.local" in "".join(file.read_text() for file in source.iterdir())
     assert "image.local" not in rewritten
-    assert rewritten.count(f"{kept.given['INVOKE_MIRROR_REGISTRY']}/team/mirror/") >= 8
+    assert rewritten.count(f"{kept.given['INVOKE_MIRROR_REGISTRY']}/{FOLDER}/") >= 8
     checked = product.run("mirror", "--check", "--destination", str(destination), env=kept.given)
     assert "by its digest" in checked.last
 
