@@ -15,6 +15,7 @@ from bootstrap.core.errors import ApiError, BootstrapError, NotFound, Preconditi
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.text import suggest_word
 from bootstrap.core.wait import until
+from bootstrap.incluster import rollout
 from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_run_name, to_label_value
 from bootstrap.objects import manifests, run_spec
 from bootstrap.objects.readiness import at
@@ -192,7 +193,7 @@ def prove_deployment(world: World, run: Run) -> None:
         labels = at(deployment, "spec", "selector", "matchLabels") or {}
         if not labels:
             return Failed(f"there is no Deployment {pipeline.deployment} in namespace {target.namespace}")
-        wanted = _read_image(deployment, pipeline.container)
+        wanted = rollout.image_of(deployment or {}, pipeline.container)
         if wanted and wanted.rpartition("@")[2] != run.image.rpartition("@")[2]:
             return Failed(f"Deployment {pipeline.deployment} has another image by now, of another run or set by hand")
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
@@ -213,12 +214,6 @@ def prove_deployment(world: World, run: Run) -> None:
         raise RunFailed("the run succeeded, but its version does not serve", evidence=error.evidence) from None
     if isinstance(verdict, Failed):
         raise RunFailed(verdict.why)
-
-
-def _read_image(deployment: Object | None, container: str) -> str:
-    """The image that the Deployment wants for the container; "" if it has no such container."""
-    containers = at(deployment, "spec", "template", "spec", "containers") or ()
-    return next((str(each.get("image", "")) for each in containers if each.get("name") == container), "")
 
 
 def _find_other_images(pods: list[Object], run: Run) -> str:

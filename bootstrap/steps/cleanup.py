@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.core.model import Lock, Object, Ready, Verdict
+from bootstrap.objects.cron_jobs import TEMPLATE, copy_cron_job
 from bootstrap.objects.patches import Patch, Select, apply_patches, put
 from bootstrap.settings.config import Config
 from bootstrap.steps.last_job import describe_last_failure
@@ -17,8 +18,6 @@ NAME, WORKSPACE_CLEANUP = "cleanup", "workspace-cleanup"
 FOLDER = "manifests/cleanup"
 ARCHIVE = "/archive"
 WORKSPACE = "/workspace"
-NAME_LABEL = "app.kubernetes.io/name"
-TEMPLATE = ("spec", "jobTemplate", "spec", "template")
 CONTAINER = (*TEMPLATE, "spec", "containers", NAME)
 
 
@@ -49,26 +48,22 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     ]
     wanted = render(lock, project / FOLDER, patches=patches)
     [cleanup] = [each for each in wanted if each["kind"] == "CronJob"]
-    workspace_cleanup = apply_patches([cleanup], [Patch(cron, each) for each in _list_workspace_edits()])
+    edits = _list_workspace_edits()
+    workspace_cleanup = copy_cron_job(cleanup, WORKSPACE_CLEANUP, {"WORKSPACE": WORKSPACE}, *edits)
     if settings.archive != "on":
         wanted = apply_patches(wanted, [Patch(cron, _unmount)])
         wanted = [each for each in wanted if each["kind"] != "PersistentVolumeClaim"]
-    return [*wanted, *workspace_cleanup]
+    return [*wanted, workspace_cleanup]
 
 
 def _list_workspace_edits() -> list[Callable[[Object], None]]:
-    """What makes the CronJob of the runs' folders of that of the runs.
+    """What the CronJob of the runs' folders has otherwise than that of the runs.
 
     It is one of its own for the sake of clusters elsewhere, whose volume may be held by another node while runs use it:
     then the folders wait, and not the runs.
     """
     return [
-        put("metadata", "name", value=WORKSPACE_CLEANUP),
         put("spec", "schedule", value="43 */6 * * *"),
-        put(*TEMPLATE[:-2], "metadata", "labels", NAME_LABEL, value=WORKSPACE_CLEANUP),
-        put(*TEMPLATE, "metadata", "labels", NAME_LABEL, value=WORKSPACE_CLEANUP),
-        put(*CONTAINER, "env", "CRON_JOB", "value", value=WORKSPACE_CLEANUP),
-        put(*CONTAINER, "env", "WORKSPACE", "value", value=WORKSPACE),
         put(*CONTAINER, "volumeMounts", value=[{"name": "workspace", "mountPath": WORKSPACE}]),
         put(
             *TEMPLATE,

@@ -12,7 +12,8 @@ from bootstrap.core.errors import UsageError
 from bootstrap.core.model import Lock, Object, Ready, Verdict
 from bootstrap.incluster import poll_state
 from bootstrap.objects import manifests, proxy_env, run_spec
-from bootstrap.objects.patches import Patch, Select, apply_patches, put
+from bootstrap.objects.cron_jobs import copy_cron_job
+from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at
 from bootstrap.settings.config import Config
 from bootstrap.steps.last_job import describe_last_failure
@@ -21,9 +22,6 @@ from bootstrap.world import World
 
 NAME, STATE, RECONCILER = "poller", "poller-state", "reconciler"
 FOLDER = "manifests/poller"
-TEMPLATE = ("spec", "jobTemplate", "spec", "template")
-"""Where a CronJob describes its pods."""
-NAME_LABEL = "app.kubernetes.io/name"
 GRACE = 15
 """Seconds that the event of a push has to start its run, before the reconciler does."""
 
@@ -56,15 +54,8 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     objects = render(lock, project / FOLDER, patches=patches)
     [poller] = [each for each in objects if each["kind"] == "CronJob"]
     minutes = config.webhook.reconcile_minutes if list_reconciled(config) else 0
-    edits = [
-        put("metadata", "name", value=RECONCILER),
-        put(*TEMPLATE[:-2], "metadata", "labels", NAME_LABEL, value=RECONCILER),
-        put(*TEMPLATE, "metadata", "labels", NAME_LABEL, value=RECONCILER),
-        put(*TEMPLATE, "spec", "containers", NAME, "env", "CRON_JOB", "value", value=RECONCILER),
-        put(*TEMPLATE, "spec", "containers", NAME, "env", "SETTINGS", "value", value="/etc/poller/reconciler.json"),
-        _set_schedule(minutes),
-    ]
-    return [*objects, *apply_patches([poller], [Patch(cron, each) for each in edits])]
+    settings = {"SETTINGS": "/etc/poller/reconciler.json"}
+    return [*objects, copy_cron_job(poller, RECONCILER, settings, _set_schedule(minutes))]
 
 
 def _set_schedule(minutes: int) -> Callable[[Object], None]:

@@ -158,7 +158,9 @@ BAD = ended("False", CLONED, task("build-image", "False", 1), reason="Failed", c
 def kube() -> RunKube:
     found = RunKube(moments=[GOOD])
     metadata = {"name": "go-echo", "namespace": "demo"}
-    found.put({"kind": "Deployment", "metadata": metadata, "spec": {"selector": {"matchLabels": LABELS}}})
+    template = {"spec": {"containers": [{"name": "go-echo", "image": IMAGE}]}}
+    spec = {"selector": {"matchLabels": LABELS}, "template": template}
+    found.put({"kind": "Deployment", "metadata": metadata, "spec": spec})
     return found
 
 
