@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from itertools import islice
@@ -101,6 +103,51 @@ def test_a_dry_run_is_checked_but_not_kept(kube: Kube, namespace: str) -> None:
     assert kube.get("v1", "ConfigMap", "dry", namespace) is None
     with pytest.raises(ApiError, match="Invalid value"):
         kube.apply([configmap("Not_A_Name", namespace)], dry_run=True)
+
+
+def node_port(name: str, namespace: str, port: int) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "type": "NodePort",
+            "selector": {"app": name},
+            "ports": [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": port}],
+        },
+    }
+
+
+def test_a_service_is_ours_from_its_first_moment(kube: Kube, namespace: str) -> None:
+    wanted = node_port("first", namespace, 30701)
+    [made] = kube.apply([wanted])
+    assert [(each["manager"], each["operation"]) for each in made["metadata"]["managedFields"]] == [
+        (FIELD_MANAGER, "Apply")
+    ]
+    del wanted["spec"]["selector"]
+    assert "selector" not in kube.apply([wanted])[0]["spec"], "a field that is applied no longer is removed"
+
+
+def test_a_killed_apply_of_a_service_leaves_its_node_port_free(kube: Kube, namespace: str, plane: ControlPlane) -> None:
+    """An API server that loses its client in the middle of an apply keeps the node port for ten minutes or so."""
+    wanted = node_port("killed", namespace, 30702)
+    for number in range(60):
+        ready, told = os.pipe()
+        child = os.fork()
+        if not child:
+            own = Kube(plane.kubeconfig, CONTEXT)
+            own.get("v1", "Service", "killed", namespace)  # the connection, and what is known of the kind
+            os.write(told, b".")
+            own.apply([wanted])
+            os._exit(0)
+        os.read(ready, 1)
+        time.sleep(0.0005 * (1 + number % 30))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for end in (ready, told):
+            os.close(end)
+        kube.apply([wanted])
+        kube.delete("v1", "Service", "killed", namespace)
 
 
 def test_create_is_refused_for_what_is_there(kube: Kube, namespace: str) -> None:

@@ -152,8 +152,32 @@ class ObjectStore(ABC):
         return applied
 
     def _apply_one(self, wanted: Object, *, dry_run: bool, force: bool) -> Object:
+        if has_node_port(wanted) and not dry_run:
+            self._create_first(wanted)
         query = [("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false"), *_make_dry_run(dry_run)]
         return self._write("PATCH", wanted, wanted["metadata"]["name"], query, content_type=APPLY_PATCH, again=True)
+
+    def _create_first(self, wanted: Object) -> None:
+        """Create a Service that is not there by POST, and make it one that was applied.
+
+        An apply that creates it takes the node port before it writes the Service; when its client goes away in between,
+        the port stays taken, by nobody, until the API server looks for such ports (some ten minutes; seen in Kubernetes
+        1.36). A POST gives it back.
+        """
+        metadata = wanted["metadata"]
+        if self.get(*_read_kind(wanted), metadata["name"], metadata["namespace"]) is not None:
+            return
+        try:
+            made = self.create(wanted)["metadata"]
+            owners = [{**each, "operation": "Apply"} for each in made["managedFields"]]
+            edit = [
+                {"op": "test", "path": "/metadata/resourceVersion", "value": made["resourceVersion"]},
+                {"op": "replace", "path": "/metadata/managedFields", "value": owners},
+            ]
+            self.patch(*_read_kind(wanted), metadata["name"], metadata["namespace"], patch=edit)
+        except ApiError as error:
+            if error.status not in (409, 422):  # somebody else was faster: the apply that follows tells what is wrong
+                raise
 
     def _wait_until_established(self, crd: Object) -> None:
         """A kind can be used a moment after its CRD was accepted; whoever is not by then is left to `check`."""
@@ -235,6 +259,11 @@ class ObjectStore(ABC):
         self, api_version: str, kind: str, namespace: str = "", name: str = "", subresource: str = ""
     ) -> str:
         return self._kinds.find(api_version, kind).make_path(namespace, name, subresource)
+
+
+def has_node_port(wanted: Object) -> bool:
+    """Whether it is a Service that asks for certain ports of the nodes."""
+    return wanted["kind"] == "Service" and any("nodePort" in each for each in wanted["spec"].get("ports") or ())
 
 
 def _read_kind(wanted: Object) -> tuple[str, str]:
