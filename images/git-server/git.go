@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,23 +86,23 @@ func repositoryExists(root, name string) bool {
 	return err == nil
 }
 
-// createRepository makes an empty bare repository whose HEAD is main, and leaves one that is there alone.
-// It is made aside and then renamed, so that a start that was interrupted leaves no half repository.
-func createRepository(ctx context.Context, log *slog.Logger, root, name string) error {
+// createRepository makes an empty bare repository whose HEAD is main, and leaves one that is there alone; made tells
+// which. It is made aside and then renamed, so that an attempt that was interrupted leaves no half repository. There is
+// one place aside for each name: no two calls at one time.
+func createRepository(ctx context.Context, root, name string) (made bool, err error) {
 	if repositoryExists(root, name) {
-		return nil
+		return false, nil
 	}
 	aside := filepath.Join(root, "."+name+".new")
 	if err := os.RemoveAll(aside); err != nil {
-		return err
+		return false, err
 	}
 	// No template: sample hooks and a description are of no use to a server.
 	if _, err := git(ctx, "init", "--quiet", "--bare", "--template=", "--initial-branch=main", aside); err != nil {
-		return err
+		return false, err
 	}
 	if err := os.Rename(aside, repositoryPath(root, name)); err != nil {
-		return err
+		return false, err
 	}
-	log.Info("repository created", "repository", name)
-	return nil
+	return true, nil
 }

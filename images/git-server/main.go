@@ -45,8 +45,12 @@ func run(log *slog.Logger) error {
 	context.AfterFunc(ctx, stop)
 
 	for _, name := range cfg.repositories {
-		if err := createRepository(ctx, log, cfg.root, name); err != nil {
+		made, err := createRepository(ctx, cfg.root, name)
+		if err != nil {
 			return fmt.Errorf("repository %s: %w", name, err)
+		}
+		if made {
+			log.Info("repository created", "repository", name)
 		}
 	}
 	server, err := newServer(ctx, cfg, log)

@@ -2,17 +2,37 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/cgi"
 	"os"
 	"regexp"
+	"strings"
+	"sync"
 	"time"
 )
 
 // gitPath is everything that smart HTTP asks for. Whatever does not look like it is not there.
 var gitPath = regexp.MustCompile(`^/(` + repositoryName + `)\.git/(info/refs|git-upload-pack|git-receive-pack)$`)
+
+// newName is that of a repository that somebody asks for, narrower than repositoryName: in lower case and no longer than
+// a label, as objects in Kubernetes and images are named.
+var newName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+
+// isNewName refuses ".git" at the end too, as REPOSITORIES does: addresses are compared without it, and x.git.git would
+// be x.
+func isNewName(name string) bool {
+	return newName.MatchString(name) && !strings.Contains(name, "..") && !strings.HasSuffix(name, ".git")
+}
+
+var (
+	errTooMany = errors.New("too many clones and pushes at this time")
+	errNewName = errors.New("a repository's name is 1 to 63 of a-z, 0-9, '.' and '-', begins and ends with a letter or digit, " +
+		"and has neither '..' in it nor '.git' at its end")
+)
 
 // passedHeaders are all that git's http-backend sees of a request: never the Authorization.
 var passedHeaders = []string{"Accept", "Accept-Encoding", "Accept-Language", "Content-Encoding", "Content-Type", "Git-Protocol", "User-Agent"}
@@ -23,6 +43,7 @@ type server struct {
 	backend string
 	slots   chan struct{}
 	hooks   *hookServer // nil: nobody is told of a push
+	making  sync.Mutex  // one repository at a time
 }
 
 // newServer looks for git's http-backend and raises an error where git is not installed.
@@ -102,18 +123,61 @@ func (s *server) answer(w *movingAnswer, r *http.Request, said io.Writer) {
 		http.Error(w, "username and password, please", http.StatusUnauthorized)
 		return
 	}
+	if name, named := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), ".git"); named && r.Method == http.MethodPut {
+		s.putRepository(w, r, name, said)
+		return
+	}
 	parts := gitPath.FindStringSubmatch(r.URL.Path)
 	if parts == nil || !repositoryExists(s.cfg.root, parts[1]) || serviceOf(r) == "" {
 		http.NotFound(w, r)
 		return
 	}
 	if !s.takeSlot(r.Context()) {
-		w.Header().Set("Retry-After", "10")
-		http.Error(w, "too many clones and pushes at this time", http.StatusServiceUnavailable)
+		tooMany(w)
 		return
 	}
 	defer func() { <-s.slots }()
 	s.runBackend(w, r, wanted.username, said)
+}
+
+func tooMany(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "10")
+	http.Error(w, errTooMany.Error(), http.StatusServiceUnavailable)
+}
+
+// putRepository makes an empty repository. One that is there is as good: whoever got no answer asks again.
+func (s *server) putRepository(w *movingAnswer, r *http.Request, name string, said io.Writer) {
+	made, err := s.makeRepository(r.Context(), name)
+	// A body is of no use here, but net/http reads it to its end before the answer goes out, and by itself without limit.
+	_ = w.control.SetReadDeadline(time.Now().Add(s.cfg.idleLimit))
+	switch {
+	case errors.Is(err, errNewName):
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	case errors.Is(err, errTooMany):
+		tooMany(w)
+	case err != nil:
+		_, _ = io.WriteString(said, err.Error())
+		http.Error(w, "the repository cannot be made, the server's log says why", http.StatusInternalServerError)
+	case made:
+		w.WriteHeader(http.StatusCreated)
+		_, _ = fmt.Fprintf(w, "the repository %s is made\n", name)
+	default:
+		_, _ = fmt.Fprintf(w, "the repository %s is there already\n", name)
+	}
+}
+
+// makeRepository has given back its slot before anything is answered: the answer may have to wait for the client.
+func (s *server) makeRepository(ctx context.Context, name string) (made bool, err error) {
+	if !isNewName(name) {
+		return false, errNewName
+	}
+	if !s.takeSlot(ctx) {
+		return false, errTooMany
+	}
+	defer func() { <-s.slots }()
+	s.making.Lock()
+	defer s.making.Unlock()
+	return createRepository(ctx, s.cfg.root, name)
 }
 
 // serviceOf is the git service that a request is for; "" for a request that is none of smart HTTP's three.

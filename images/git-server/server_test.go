@@ -92,7 +92,7 @@ func start(t *testing.T, edit func(*settings)) *fixture {
 	f := &fixture{t: t, cfg: cfg, log: &lockedBuffer{}, seen: &requests{}}
 	f.setPassword(testPassword)
 	log := slog.New(slog.NewJSONHandler(f.log, nil))
-	if err := createRepository(t.Context(), log, cfg.root, "app"); err != nil {
+	if _, err := createRepository(t.Context(), cfg.root, "app"); err != nil {
 		t.Fatal(err)
 	}
 	s, err := newServer(t.Context(), cfg, log)
@@ -374,11 +374,21 @@ func TestWhatIsNotThere(t *testing.T) {
 		{"POST", "/app.git/info/refs?service=git-upload-pack"},
 		{"GET", "/secret"},
 		{"GET", "/"},
+		{"GET", "/none.git"},
+		{"GET", "/none.git/info/refs?service=git-receive-pack"},
+		{"POST", "/none.git"},
+		{"POST", "/none.git/git-upload-pack"},
+		{"POST", "/none.git/git-receive-pack"},
+		{"PUT", "/none"},
+		{"PUT", "/none.git/"},
+		{"PUT", "/none.git/info/refs"},
+		{"PUT", "/"},
 	} {
 		if status, body := f.ask(c[0], c[1], testUser, testPassword); status != 404 {
 			t.Errorf("%s %s: %d %s", c[0], c[1], status, body)
 		}
 	}
+	expectSame(t, "files", f.files(), []string{"app.git", "secret"})
 }
 
 func TestHealthNeedsNoCredentials(t *testing.T) {
@@ -397,6 +407,12 @@ func TestHealthNeedsNoCredentials(t *testing.T) {
 // stalled opens a push that never goes on, and gives back its connection.
 func (f *fixture) stalled() net.Conn {
 	f.t.Helper()
+	return f.stands("POST /app.git/git-receive-pack")
+}
+
+// stands sends the beginning of a request whose body never comes.
+func (f *fixture) stands(what string) net.Conn {
+	f.t.Helper()
 	connection, err := net.Dial("tcp", f.base.Host)
 	if err != nil {
 		f.t.Fatal(err)
@@ -404,8 +420,8 @@ func (f *fixture) stalled() net.Conn {
 	f.t.Cleanup(func() { connection.Close() })
 	request, _ := http.NewRequest("POST", "/", nil)
 	request.SetBasicAuth(testUser, testPassword)
-	_, _ = fmt.Fprintf(connection, "POST /app.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n"+
-		"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: 1000\r\n\r\n0000", request.Header.Get("Authorization"))
+	_, _ = fmt.Fprintf(connection, "%s HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n"+
+		"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: 1000\r\n\r\n0000", what, request.Header.Get("Authorization"))
 	return connection
 }
 
@@ -452,10 +468,10 @@ func TestCreateRepositoryKeepsWhatIsThere(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(half, "left-over"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	quiet := slog.New(slog.DiscardHandler)
 	for _, name := range []string{"app", "other"} {
-		if err := createRepository(t.Context(), quiet, f.cfg.root, name); err != nil {
-			t.Fatal(err)
+		made, err := createRepository(t.Context(), f.cfg.root, name)
+		if err != nil || made != (name == "other") {
+			t.Fatalf("%s: made %v, %v", name, made, err)
 		}
 	}
 	if got := must(t, repositoryPath(f.cfg.root, "app"), "rev-parse", "main"); got != before {
