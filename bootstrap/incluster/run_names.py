@@ -10,6 +10,14 @@ COMMIT = "tekton-bootstrap.dev/commit"
 BRANCH = "tekton-bootstrap.dev/branch"
 TRIGGER = "tekton-bootstrap.dev/trigger"
 """What started a run: push, poll or hand."""
+APPLICATION = "tekton-bootstrap.dev/application"
+ENVIRONMENT = "tekton-bootstrap.dev/environment"
+"""Labels of the run of an application: its name, and which of its environments the run deploys to."""
+ARRIVAL = "tekton-bootstrap.dev/arrival"
+"""Annotation of a run, decimal digits: the later its commit came, the larger. Of a Deployment: that of the run that set
+its image last."""
+SUPERSEDED_BY = "tekton-bootstrap.dev/superseded-by"
+"""Annotation of a run that was cancelled because another came after it: the name of that run."""
 LABEL_LENGTH = 63
 SLUG_LENGTH, DIGEST_LENGTH, SHORT_COMMIT = 40, 8, 12
 """Characters of a run's name: together with two dashes at most LABEL_LENGTH."""
