@@ -5,6 +5,10 @@ Deployment has the image that was set here; once it has another one, this deploy
 succeeded nor failed, and whatever follows is the other's affair. Every change is a JSON patch that tests what it relies
 on, so nothing is noted or taken back over somebody else's image.
 
+Runs of one application have numbers in the order in which their commits came (ARRIVAL), and the Deployment has the
+number of the run that set its image. A run that finds a larger one there came too late: it is superseded as well, and
+changes nothing. A run without a number sets its image whatever is noted.
+
 kubectl is only the transport: it knows all forms of kubeconfigs.
 """
 
@@ -23,9 +27,12 @@ from typing import Protocol
 
 from bootstrap.incluster import rollout
 from bootstrap.incluster.rollout import Object
+from bootstrap.incluster.run_names import ARRIVAL
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MEETINGS = 5
+"""How often a run looks again because another has set its image at the same moment."""
 LOOK_SECONDS = 1.0
 STALE_SECONDS = 15.0
 """How long a failure that the Deployment told of before may still be told of after a change."""
@@ -48,6 +55,13 @@ class Failed(Exception):
     """Why the deployment failed or was superseded, in one sentence."""
 
 
+class Superseded(Failed):
+    """Why the Deployment is another's affair, in one sentence that begins with the word."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"superseded: {why}")
+
+
 class Kubectl(Protocol):
     def __call__(self, *words: str) -> str:
         """What kubectl prints. Raises KubectlFailure."""
@@ -68,34 +82,36 @@ class Place:
 
 @dataclass
 class Deployer:
-    """kubectl: for the namespace of `place`. now: seconds of a clock that does not go back. say: prints a line."""
+    """kubectl: for the namespace of `place`. now: seconds of a clock that does not go back. say: prints a line.
+
+    arrival: the run's number, in digits; "" for none.
+    """
 
     kubectl: Kubectl
     place: Place
     now: Callable[[], float]
     sleep: Callable[[float], None]
     say: Callable[[str], None]
+    arrival: str = ""
+    _before: Object = field(default_factory=dict)
+    """The Deployment as it was read before the image was set; {} before that."""
     _changed: Object = field(default_factory=dict)
     """The Deployment as the last change left it; {} before the first."""
 
     def deploy(self, image: str, limit: float) -> None:
         """Set the image and wait up to `limit` seconds for its rollout; go back to the last good image if it fails.
 
-        Raises Failed (also when superseded), KubectlFailure, Stopped: after that the Deployment is on its way back.
+        Raises Failed (Superseded among them), KubectlFailure, Stopped: after that the Deployment is on its way back.
         """
-        before, name = self._read(), self.place.name
-        if not rollout.image_of(before, self.place.container):
-            raise Failed(f"the Deployment {self.place.namespace}/{name} has no container {self.place.container}")
-        if before["spec"].get("paused"):
-            raise Failed(f"the Deployment {name} is paused; kubectl rollout resume deployment/{name}")
-        good = rollout.last_good(before, self.place.container)
         try:
-            why = self._roll_out(before, image, limit)
+            self._set_own(image)
+            good = rollout.last_good(self._before, self.place.container)
+            why = self._wait(image, limit, rollout.condition(self._before, "Progressing").get("lastUpdateTime", ""))
             if why:
                 self._explain(image, why)
                 stale = self._set_back(image, good)
         except Stopped:
-            self._set_back_unasked(before, image, good)
+            self._set_back_unasked(image)
             raise
         if not why:
             self._note_good(image)
@@ -115,16 +131,56 @@ class Deployer:
         return self._changed
 
     def _set_image(self, found: Object, image: str, how: str, instead_of: str = "") -> list[Object]:
-        """A JSON patch of the Deployment as it was found; what it changes is recorded."""
-        container = self.place.container
-        record = rollout.make_record(found, container, image, how)
-        return [*rollout.set_image(found, container, image, instead_of), *rollout.annotate(found, record)]
+        """A JSON patch of the Deployment as it was found; what it changes is recorded.
 
-    def _roll_out(self, before: Object, image: str, limit: float) -> str:
-        """ "" once the image is rolled out; why not, when it is not by then. Raises Failed when it is superseded."""
-        self._patch(self._set_image(before, image, rollout.RUN))
-        self.say(f"{self.place.name}: {self.place.container} = {image}")
-        return self._wait(image, limit, rollout.condition(before, "Progressing").get("lastUpdateTime", ""))
+        Going back leaves the number: what was tried is not tried again by a run that came before it.
+        """
+        container = self.place.container
+        notes = rollout.make_record(found, container, image, how)
+        if self.arrival and how == rollout.RUN:
+            notes |= {ARRIVAL: self.arrival}
+        return [*rollout.set_image(found, container, image, instead_of), *rollout.annotate(found, notes)]
+
+    def _require_as(self, found: Object) -> list[Object]:
+        """A JSON patch that fails once another run's number is noted than in `found`; [] for a run without a number."""
+        return rollout.require_arrival(found) if self.arrival else []
+
+    def _set_own(self, image: str) -> None:
+        """Set the image of this run, and note its number. Raises Failed, and Superseded if a later run has set its own.
+
+        The patch of one of two runs that meet fails, for the other's number is noted by then. It looks again.
+        """
+        found, meetings = self._read(), 0
+        while True:
+            self._require_fit(found)
+            self._before = found
+            try:
+                self._patch([*self._require_as(found), *self._set_image(found, image, rollout.RUN)])
+            except KubectlFailure:
+                meetings += 1
+                if not self.arrival or meetings > MEETINGS:
+                    raise
+                found = self._read()
+                if self._require_as(found) == self._require_as(self._before):  # so it failed for another reason
+                    raise
+            else:
+                self.say(f"{self.place.name}: {self.place.container} = {image}")
+                return
+
+    def _require_fit(self, found: Object) -> None:
+        """Raises Failed for a Deployment that this run cannot change, or must not."""
+        name = self.place.name
+        if not rollout.image_of(found, self.place.container):
+            raise Failed(f"the Deployment {self.place.namespace}/{name} has no container {self.place.container}")
+        if found["spec"].get("paused"):
+            raise Failed(f"the Deployment {name} is paused; kubectl rollout resume deployment/{name}")
+        self._require_newest(found)
+
+    def _require_newest(self, found: Object) -> None:
+        """Raises Superseded if a run that came after this one has set an image, be it the same."""
+        noted = rollout.read_arrival(found)
+        if self.arrival and noted > int(self.arrival):
+            raise Superseded(f"{self.place.name} has the image of a later run (number {noted}, this is {self.arrival})")
 
     def _wait(self, image: str, limit: float, stale: str) -> str:
         begun, told = self.now(), ""
@@ -152,7 +208,7 @@ class Deployer:
         """Raises Failed if the Deployment has another image than the one that was set here."""
         current = rollout.image_of(found, self.place.container)
         if current != image:
-            raise Failed(f"superseded: {self.place.name} was given {current or 'another container'} meanwhile")
+            raise Superseded(f"{self.place.name} was given {current or 'another container'} meanwhile")
 
     def _note_good(self, image: str) -> None:
         try:
@@ -172,20 +228,27 @@ class Deployer:
             raise Failed("the rollout failed, and there is no earlier image to go back to")
         found = self._read()
         self._require_own(found, image)
+        self._require_newest(found)
         self.say(f"going back to {good}")
         try:
-            self._patch(self._set_image(found, good, rollout.UNDO, instead_of=image))
+            self._patch([*self._require_as(found), *self._set_image(found, good, rollout.UNDO, instead_of=image)])
         except KubectlFailure as error:
-            self._require_own(self._read(), image)
+            found = self._read()
+            self._require_own(found, image)
+            self._require_newest(found)
             raise Failed(f"the rollout failed, and so did going back to {good}: {error}") from None
         return rollout.condition(found, "Progressing").get("lastUpdateTime", "")
 
-    def _set_back_unasked(self, before: Object, image: str, good: str) -> None:
+    def _set_back_unasked(self, image: str) -> None:
         """In the seconds that are left: set the good image again if ours is there, and do not wait."""
+        good = rollout.last_good(self._before, self.place.container) if self._before else image
         if good == image:
             return
+        # Where the answer to our own patch was cut off, nobody knows which number stands there now.
+        held = self._require_as(self._changed) if self._changed else []
         try:
-            self._patch(self._set_image(self._changed or before, good, rollout.UNDO, instead_of=image))
+            back = self._set_image(self._changed or self._before, good, rollout.UNDO, instead_of=image)
+            self._patch([*held, *back])
             self.say(f"ended in the middle of the rollout: {self.place.name} goes back to {good}")
         except KubectlFailure as error:
             self.say(f"ended in the middle of the rollout; it was not taken back: {error}")
@@ -236,6 +299,8 @@ def find_faults(environ: Mapping[str, str]) -> str:
         return "DIGEST is not a digest (sha256: and 64 hexadecimal digits)"
     if not environ["ROLLOUT_SECONDS"].isascii() or not environ["ROLLOUT_SECONDS"].isdigit():
         return "ROLLOUT_SECONDS is not a number of seconds"
+    if environ.get("ARRIVAL") and not rollout.ARRIVAL_DIGITS.fullmatch(environ["ARRIVAL"]):
+        return f"the run's annotation {ARRIVAL} is not a number of at most 30 digits"
     return ""
 
 
@@ -270,7 +335,8 @@ def main(environ: Mapping[str, str]) -> int:
         say(f"deploy: {fault}")
         return 1
     place = Place(environ["NAMESPACE"], environ["NAME"], environ["CONTAINER"])
-    deployer = Deployer(run_kubectl(place.namespace), place, time.monotonic, time.sleep, say)
+    kubectl, arrival = run_kubectl(place.namespace), environ.get("ARRIVAL", "")
+    deployer = Deployer(kubectl, place, time.monotonic, time.sleep, say, arrival)
     signal.signal(signal.SIGTERM, stop)
     try:
         deployer.deploy(f"{environ['IMAGE']}@{environ['DIGEST']}", float(environ["ROLLOUT_SECONDS"]))

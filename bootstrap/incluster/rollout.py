@@ -6,9 +6,12 @@ What counts as rolled out is what `kubectl rollout status` waits for (kubectl/pk
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from bootstrap.incluster.run_names import ARRIVAL
 
 Object = dict[str, Any]
 LAST_GOOD = "tekton-bootstrap.dev/last-good-image"
@@ -19,6 +22,8 @@ RECORDS = 20
 """How many of these are kept."""
 RUN, ROLLBACK, UNDO = "run", "rollback", "undo"
 """How a Deployment is given an image: by a run, by a person who goes back to it, or by a run whose own image failed."""
+ARRIVAL_DIGITS = re.compile(r"[0-9]{1,30}")
+"""Of a run's number in the order of their commits."""
 ENDED_OVERDUE = "ProgressDeadlineExceeded"
 
 
@@ -94,11 +99,30 @@ def annotate(deployment: Object, annotations: Mapping[str, str]) -> list[Object]
     """A JSON patch that sets these annotations; others stay."""
     if annotations and not deployment["metadata"].get("annotations"):
         return [{"op": "add", "path": "/metadata/annotations", "value": dict(annotations)}]
-    paths = {key: key.replace("~", "~0").replace("/", "~1") for key in annotations}
-    return [
-        {"op": "add", "path": f"/metadata/annotations/{paths[key]}", "value": value}
-        for key, value in annotations.items()
-    ]
+    return [{"op": "add", "path": _point_to(key), "value": value} for key, value in annotations.items()]
+
+
+def _point_to(annotation: str) -> str:
+    """The JSON pointer (RFC 6901) of an annotation."""
+    return "/metadata/annotations/" + annotation.replace("~", "~0").replace("/", "~1")
+
+
+def read_arrival(deployment: Object) -> int:
+    """The number of the run that set the image last; -1 if none is noted, or what is noted is no number."""
+    noted = str((deployment["metadata"].get("annotations") or {}).get(ARRIVAL, ""))
+    return int(noted) if ARRIVAL_DIGITS.fullmatch(noted) else -1
+
+
+def require_arrival(deployment: Object) -> list[Object]:
+    """A JSON patch that changes nothing, and fails once another run's number is noted than there is now.
+
+    That there is none is tested by null: so the API server takes it (evanphx/json-patch v4, `Patch.test`), as long as
+    what the annotation would stand in is there.
+    """
+    annotations = deployment["metadata"].get("annotations")
+    if not annotations:
+        return [{"op": "test", "path": "/metadata/annotations", "value": None}]
+    return [{"op": "test", "path": _point_to(ARRIVAL), "value": annotations.get(ARRIVAL)}]
 
 
 def make_note(container: str, image: str) -> dict[str, str]:

@@ -20,6 +20,8 @@ from bootstrap.core.paths import PROJECT
 from bootstrap.incluster import deploy, rollout
 from bootstrap.incluster.deploy import Deployer, Failed, KubectlFailure, Place, Stopped
 from bootstrap.incluster.rollout import HISTORY, LAST_GOOD
+from bootstrap.incluster.run_names import ARRIVAL
+from bootstrap.objects.manifests import load
 
 Object = dict[str, Any]
 OLD, NEW, OTHER = "r.test/app@sha256:" + "0" * 64, "r.test/app@sha256:" + "a" * 64, "r.test/app@sha256:" + "b" * 64
@@ -54,6 +56,7 @@ class Cluster:
 
     bad: images whose pods never get ready. slow, deadline: seconds until a rollout is ready, or is given up.
     at: time -> what somebody else does then. broken: raised by every look. pods, logs: answers.
+    meets: what somebody else does just before each patch, one after the other.
     """
 
     live: Object = field(default_factory=deployment)
@@ -64,13 +67,14 @@ class Cluster:
     broken: list[str] = field(default_factory=list)
     pods: list[Object] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
+    meets: list[Callable[[Cluster], None]] = field(default_factory=list)
     time: float = 0.0
     changed: float = 0.0
     said: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
 
-    def deployer(self) -> Deployer:
-        return Deployer(self.kubectl, PLACE, lambda: self.time, self.sleep, self.said.append)
+    def deployer(self, arrival: str = "") -> Deployer:
+        return Deployer(self.kubectl, PLACE, lambda: self.time, self.sleep, self.said.append, arrival)
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
@@ -121,12 +125,19 @@ class Cluster:
         raise AssertionError(f"unforeseen: kubectl {' '.join(words)}")
 
     def _patch(self, operations: list[Object]) -> str:
-        """RFC 6902, as far as it is used: all of it or nothing."""
+        """RFC 6902, as far as it is used: all of it or nothing.
+
+        As the API server does, a test of null takes what is not there, if its parent is.
+        """
+        if self.meets:
+            self.meets.pop(0)(self)
         after = copy.deepcopy(self.live)
         for each in operations:
             *path, last = (part.replace("~1", "/").replace("~0", "~") for part in each["path"].split("/")[1:])
             place: Any = after
             for part in path:
+                if isinstance(place, dict) and part not in place:
+                    raise KubectlFailure("The request is invalid")
                 place = place[int(part) if isinstance(place, list) else part]
             if each["op"] == "test":
                 if place.get(last) != each["value"]:
@@ -145,10 +156,19 @@ class Cluster:
         noted: str | None = (self.live["metadata"].get("annotations") or {}).get(LAST_GOOD)
         return noted
 
+    @property
+    def arrival(self) -> str | None:
+        noted: str | None = (self.live["metadata"].get("annotations") or {}).get(ARRIVAL)
+        return noted
 
-def failure(cluster: Cluster, limit: float = 180, wanted: str = NEW) -> str:
+    @property
+    def patches(self) -> int:
+        return sum(words.startswith("patch ") for words in self.words)
+
+
+def failure(cluster: Cluster, limit: float = 180, wanted: str = NEW, arrival: str = "") -> str:
     with pytest.raises(Failed) as caught:
-        cluster.deployer().deploy(wanted, limit)
+        cluster.deployer(arrival).deploy(wanted, limit)
     return str(caught.value)
 
 
@@ -287,6 +307,149 @@ def test_nothing_goes_back_over_somebody_elses_image() -> None:
     assert image(cluster.live) == OTHER
 
 
+# -- the order in which commits came ------------------------------------------------------------------
+
+
+def numbered(number: str, wanted: str = OTHER) -> Callable[[Cluster], None]:
+    """Another run sets its image, and notes its number."""
+
+    def act(found: Cluster) -> None:
+        found.live["metadata"].setdefault("annotations", {})[ARRIVAL] = number
+        found.set(wanted)
+
+    return act
+
+
+def noted(number: str, wanted: str = OLD) -> Object:
+    found = deployment(wanted)
+    found["metadata"]["annotations"] = {ARRIVAL: number}
+    return found
+
+
+@pytest.mark.parametrize("before", [None, "", "6", "7", "by hand"])
+def test_a_run_notes_its_number_with_its_image(before: str | None) -> None:
+    """The same number is the run's own second try; what is no number keeps nobody from deploying."""
+    cluster = Cluster(deployment() if before is None else noted(before))
+    cluster.deployer("7").deploy(NEW, 180)
+    assert (image(cluster.live), cluster.arrival, cluster.good) == (NEW, "7", f"app={NEW}")
+
+
+def test_a_run_that_came_before_the_one_that_is_deployed_changes_nothing() -> None:
+    cluster = Cluster(noted("10", OTHER))
+    before = copy.deepcopy(cluster.live)
+    why = failure(cluster, arrival="9")
+    assert why == "superseded: web has the image of a later run (number 10, this is 9)"
+    assert (cluster.live, cluster.patches) == (before, 0)
+
+
+def test_a_run_without_a_number_asks_for_none_and_leaves_the_one_that_is_there() -> None:
+    cluster = Cluster(noted("10"))
+    cluster.deployer().deploy(NEW, 180)
+    assert (image(cluster.live), cluster.arrival) == (NEW, "10")
+    assert not any('"op": "test", "path": "/metadata/annotations' in words for words in cluster.words)
+
+
+@pytest.mark.parametrize("before", [deployment(), noted("5")], ids=["no number", "a number"])
+def test_of_two_that_meet_the_later_one_wins(before: Object) -> None:
+    """Whichever comes first: each has read the Deployment before the other changed it."""
+    early, late = Cluster(copy.deepcopy(before), meets=[numbered("8")]), Cluster(before, meets=[numbered("6")])
+    assert "(number 8, this is 7)" in failure(early, arrival="7")
+    assert (image(early.live), early.arrival) == (OTHER, "8")
+    late.deployer("7").deploy(NEW, 180)
+    assert (image(late.live), late.arrival, late.good) == (NEW, "7", f"app={NEW}")
+
+
+def test_it_goes_back_to_what_was_good_when_it_looked_again() -> None:
+    def overtake(found: Cluster) -> None:
+        numbered("6")(found)
+        found.live["metadata"]["annotations"][LAST_GOOD] = f"app={OTHER}"
+
+    cluster = Cluster(bad={NEW}, meets=[overtake])
+    assert failure(cluster, arrival="7") == f"the rollout failed; web serves {OTHER} again"
+
+
+def test_one_that_meets_others_again_and_again_gives_up() -> None:
+    cluster = Cluster(noted("0"), meets=[numbered(str(number)) for number in range(1, 99)])
+    with pytest.raises(KubectlFailure, match="invalid"):
+        cluster.deployer("100").deploy(NEW, 180)
+    assert cluster.patches == deploy.MEETINGS + 1
+
+
+def test_annotations_that_appear_meanwhile_are_no_other_run() -> None:
+    """Kubernetes itself writes the first one of a Deployment that was just made."""
+    cluster = Cluster(meets=[lambda c: c.live["metadata"].update(annotations={"revision": "1"})])
+    cluster.deployer("7").deploy(NEW, 180)
+    assert (image(cluster.live), cluster.arrival) == (NEW, "7")
+
+
+def test_a_patch_that_fails_for_another_reason_is_told_at_once() -> None:
+    def refuse(_: Cluster) -> None:
+        raise KubectlFailure("Forbidden")
+
+    cluster = Cluster(meets=[refuse])
+    with pytest.raises(KubectlFailure, match="Forbidden"):
+        cluster.deployer("7").deploy(NEW, 180)
+    assert cluster.patches == 1
+
+
+def test_going_back_leaves_the_number_of_what_failed() -> None:
+    cluster = Cluster(noted("5"), bad={NEW})
+    assert failure(cluster, arrival="7") == f"the rollout failed; web serves {OLD} again"
+    assert (image(cluster.live), cluster.arrival) == (OLD, "7")
+    assert "superseded" in failure(cluster, wanted=OTHER, arrival="6")
+    cluster.deployer("8").deploy(OTHER, 180)
+    assert (image(cluster.live), cluster.arrival) == (OTHER, "8")
+
+
+def test_a_later_run_with_the_same_image_is_not_undone() -> None:
+    """Two commits may make one image, to the letter."""
+    seen = Cluster(noted("5"), bad={NEW}, at={5.0: numbered("8", NEW)})
+    assert "(number 8, this is 7)" in failure(seen, arrival="7")
+    met = Cluster(noted("5"), bad={NEW}, meets=[lambda _: None, numbered("8", NEW)])
+    assert "(number 8, this is 7)" in failure(met, arrival="7")
+    assert [(image(each.live), each.arrival) for each in (seen, met)] == [(NEW, "8")] * 2
+
+
+def test_nor_by_one_that_is_cancelled() -> None:
+    def both(found: Cluster) -> None:
+        numbered("8", NEW)(found)
+        raise Stopped
+
+    cluster = Cluster(noted("5"), bad={NEW}, at={3.0: both})
+    with pytest.raises(Stopped):
+        cluster.deployer("7").deploy(NEW, 180)
+    assert (image(cluster.live), cluster.arrival) == (NEW, "8")
+
+
+def test_one_that_is_cancelled_while_its_image_is_set_goes_back_too() -> None:
+    """The answer is cut off: the image may be set, and the number noted."""
+    cluster = Cluster(noted("5"))
+    patched = cluster.kubectl
+
+    def cut(*words: str) -> str:
+        answer = patched(*words)
+        if words[0] == "patch" and cluster.patches == 1:
+            raise Stopped
+        return answer
+
+    cluster.kubectl = cut  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        cluster.deployer("7").deploy(NEW, 180)
+    assert (image(cluster.live), cluster.arrival) == (OLD, "7")
+
+
+def test_one_that_is_cancelled_before_it_has_read_anything_changes_nothing() -> None:
+    cluster = Cluster()
+
+    def stop(*_: str) -> str:
+        raise Stopped
+
+    cluster.kubectl = stop  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        cluster.deployer("7").deploy(NEW, 180)
+    assert cluster.said == []
+
+
 # -- ended in the middle ---------------------------------------------------------------------------
 
 
@@ -419,11 +582,29 @@ GIVEN = {
         {"DIGEST": "sha256:x y"},
         {"ROLLOUT_SECONDS": "--x"},
         {"ROLLOUT_SECONDS": ""},
+        {"ARRIVAL": "-1"},
+        {"ARRIVAL": "1.5"},
+        {"ARRIVAL": "٣"},
+        {"ARRIVAL": "9" * 31},
+        {"ARRIVAL": " "},
     ],
 )
 def test_odd_values_reach_no_kubectl(environ: dict[str, str]) -> None:
     assert deploy.find_faults(GIVEN | environ)
-    assert deploy.find_faults(GIVEN) == ""
+
+
+@pytest.mark.parametrize("environ", [{}, {"ARRIVAL": ""}, {"ARRIVAL": "0"}, {"ARRIVAL": "1795464062000000000"}])
+def test_a_run_may_have_a_number_or_none(environ: dict[str, str]) -> None:
+    assert deploy.find_faults(GIVEN | environ) == ""
+
+
+def test_the_task_hands_over_the_annotation_of_its_run() -> None:
+    """By the downward API: a parameter would have to be given by whatever starts runs."""
+    [task] = load(PROJECT / "manifests/pipeline/task-deploy.yaml")
+    given = {each["name"]: each for each in task["spec"]["steps"][0]["env"]}
+    assert {*GIVEN} <= {*given}
+    path = f"metadata.annotations['{ARRIVAL}']"
+    assert given["ARRIVAL"]["valueFrom"] == {"fieldRef": {"fieldPath": path}}
 
 
 KUBECTL = """#!/bin/sh
