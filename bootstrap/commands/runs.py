@@ -64,12 +64,16 @@ def start_run(world: World, revision: str, commit: str, minutes: int) -> int:
 
 
 def create_run(world: World, revision: str, commit: str, params: Mapping[str, str]) -> str:
-    """Create a run; answers its name. params: values that replace those of the settings, "" is none."""
+    """Create a run; answers its name. params: values that replace those of the settings, or are added; "" is none."""
     _renew_target(world)
     wanted = follow_run.compose_run(world, revision, commit, repository=params.get("REPO", ""))
     for each in wanted["spec"]["params"]:
         if each["name"] not in ("REPO", "REVISION") and params.get(each["name"]):
             each["value"] = params[each["name"]]
+    there = {each["name"] for each in wanted["spec"]["params"]}
+    wanted["spec"]["params"] += [
+        {"name": name, "value": value} for name, value in params.items() if value and name not in there
+    ]
     return str(world.kube.create(wanted)["metadata"]["name"])
 
 

@@ -9,6 +9,8 @@ Runs of one application have numbers in the order in which their commits came (A
 number of the run that set its image. A run that finds a larger one there came too late: it is superseded as well, and
 changes nothing. A run without a number sets its image whatever is noted.
 
+Where there is no Deployment and the task knows the application's port (PORT), it makes one, and a Service.
+
 kubectl is only the transport: it knows all forms of kubeconfigs.
 """
 
@@ -25,12 +27,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bootstrap.incluster import rollout
+from bootstrap.incluster import default_deployment, rollout
 from bootstrap.incluster.rollout import Object
 from bootstrap.incluster.run_names import ARRIVAL
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+PORT, LAST_PORT = re.compile(r"[1-9][0-9]{0,4}"), 65535
 MEETINGS = 5
 """How often a run looks again because another has set its image at the same moment."""
 LOOK_SECONDS = 1.0
@@ -45,6 +48,10 @@ SAID_CHARACTERS = 300
 
 class KubectlFailure(Exception):
     """kubectl ended with a code that is not 0; the text is what it wrote to stderr."""
+
+
+class Missing(KubectlFailure):
+    """There is no such Deployment; the text is a sentence of ours."""
 
 
 class Stopped(BaseException):
@@ -63,8 +70,8 @@ class Superseded(Failed):
 
 
 class Kubectl(Protocol):
-    def __call__(self, *words: str) -> str:
-        """What kubectl prints. Raises KubectlFailure."""
+    def __call__(self, *words: str, stdin: str = "") -> str:
+        """What kubectl prints, given `stdin`. Raises KubectlFailure."""
         ...
 
 
@@ -84,7 +91,8 @@ class Place:
 class Deployer:
     """kubectl: for the namespace of `place`. now: seconds of a clock that does not go back. say: prints a line.
 
-    arrival: the run's number, in digits; "" for none.
+    arrival: the run's number, in digits; "" for none. port: where the application listens, to make a Deployment that is
+    missing; 0 makes none.
     """
 
     kubectl: Kubectl
@@ -93,6 +101,7 @@ class Deployer:
     sleep: Callable[[float], None]
     say: Callable[[str], None]
     arrival: str = ""
+    port: int = 0
     _before: Object = field(default_factory=dict)
     """The Deployment as it was read before the image was set; {} before that."""
     _changed: Object = field(default_factory=dict)
@@ -122,8 +131,41 @@ class Deployer:
         raise Failed(f"the rollout failed; {self.place.name} serves {good} again")
 
     def _read(self) -> Object:
-        found: Object = json.loads(self.kubectl("get", "deployment", self.place.name, "--output=json"))
+        """The Deployment as it is. Raises KubectlFailure, and Missing if there is none."""
+        text = self.kubectl("get", "deployment", self.place.name, "--ignore-not-found", "--output=json")
+        if not text.strip():
+            raise Missing(f"there is no Deployment {self.place.name} in namespace {self.place.namespace}")
+        found: Object = json.loads(text)
         return found
+
+    def _read_or_make(self, image: str) -> Object:
+        """The Deployment as it is; if there is none, and the port is known, as it is then made with this image.
+
+        The Service comes first: a run that ends between the two leaves no Deployment without one.
+        """
+        try:
+            return self._read()
+        except Missing:
+            if not self.port:
+                raise
+        place = self.place
+        made = default_deployment.make_deployment(place.name, place.container, self.port)
+        made["metadata"]["annotations"] = self._make_notes(made, image, rollout.RUN)
+        rollout.containers(made)[0]["image"] = image
+        self.say(f"there is no Deployment {place.name} in namespace {place.namespace}: it is made, with a Service")
+        self._create(default_deployment.make_service(place.name, self.port))
+        self._create(made)
+        return self._read()
+
+    def _create(self, wanted: Object) -> None:
+        """Create the object, or go on with one of that name that somebody else made. Raises KubectlFailure."""
+        try:
+            # It is ours, and the API server checks it: kubectl need not read the descriptions of all kinds for that.
+            self.kubectl("create", "--filename=-", "--validate=false", "--output=name", stdin=json.dumps(wanted))
+        except KubectlFailure as error:
+            if "(AlreadyExists)" not in str(error):
+                raise
+            self.say(f"{wanted['kind']} {wanted['metadata']['name']} is there already")
 
     def _patch(self, operations: Sequence[Object]) -> Object:
         words = ("patch", "deployment", self.place.name, "--type=json", f"--patch={json.dumps(operations)}")
@@ -131,15 +173,17 @@ class Deployer:
         return self._changed
 
     def _set_image(self, found: Object, image: str, how: str, instead_of: str = "") -> list[Object]:
-        """A JSON patch of the Deployment as it was found; what it changes is recorded.
+        """A JSON patch of the Deployment as it was found; what it changes is recorded."""
+        notes = self._make_notes(found, image, how)
+        return [*rollout.set_image(found, self.place.container, image, instead_of), *rollout.annotate(found, notes)]
+
+    def _make_notes(self, found: Object, image: str, how: str) -> dict[str, str]:
+        """The annotations that go with the image.
 
         Going back leaves the number: what was tried is not tried again by a run that came before it.
         """
-        container = self.place.container
-        notes = rollout.make_record(found, container, image, how)
-        if self.arrival and how == rollout.RUN:
-            notes |= {ARRIVAL: self.arrival}
-        return [*rollout.set_image(found, container, image, instead_of), *rollout.annotate(found, notes)]
+        number = {ARRIVAL: self.arrival} if self.arrival and how == rollout.RUN else {}
+        return rollout.make_record(found, self.place.container, image, how) | number
 
     def _require_as(self, found: Object) -> list[Object]:
         """A JSON patch that fails once another run's number is noted than in `found`; [] for a run without a number."""
@@ -150,7 +194,7 @@ class Deployer:
 
         The patch of one of two runs that meet fails, for the other's number is noted by then. It looks again.
         """
-        found, meetings = self._read(), 0
+        found, meetings = self._read_or_make(image), 0
         while True:
             self._require_fit(found)
             self._before = found
@@ -299,15 +343,18 @@ def find_faults(environ: Mapping[str, str]) -> str:
         return "DIGEST is not a digest (sha256: and 64 hexadecimal digits)"
     if not environ["ROLLOUT_SECONDS"].isascii() or not environ["ROLLOUT_SECONDS"].isdigit():
         return "ROLLOUT_SECONDS is not a number of seconds"
+    port = environ.get("PORT", "")
+    if port and not (PORT.fullmatch(port) and int(port) <= LAST_PORT):
+        return f'PORT "{port[:SAID_CHARACTERS]}" is not a port, 1 to {LAST_PORT}'
     if environ.get("ARRIVAL") and not rollout.ARRIVAL_DIGITS.fullmatch(environ["ARRIVAL"]):
         return f"the run's annotation {ARRIVAL} is not a number of at most 30 digits"
     return ""
 
 
 def run_kubectl(namespace: str) -> Kubectl:
-    def kubectl(*words: str) -> str:
+    def kubectl(*words: str, stdin: str = "") -> str:
         argv = ["kubectl", f"--namespace={namespace}", "--request-timeout=30s", *words]
-        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             text = " ".join(done.stderr.split()) or f"kubectl ended with code {done.returncode}"
             if "(Unauthorized)" in text:
@@ -335,8 +382,8 @@ def main(environ: Mapping[str, str]) -> int:
         say(f"deploy: {fault}")
         return 1
     place = Place(environ["NAMESPACE"], environ["NAME"], environ["CONTAINER"])
-    kubectl, arrival = run_kubectl(place.namespace), environ.get("ARRIVAL", "")
-    deployer = Deployer(kubectl, place, time.monotonic, time.sleep, say, arrival)
+    kubectl, arrival, port = run_kubectl(place.namespace), environ.get("ARRIVAL", ""), int(environ.get("PORT") or 0)
+    deployer = Deployer(kubectl, place, time.monotonic, time.sleep, say, arrival, port)
     signal.signal(signal.SIGTERM, stop)
     try:
         deployer.deploy(f"{environ['IMAGE']}@{environ['DIGEST']}", float(environ["ROLLOUT_SECONDS"]))

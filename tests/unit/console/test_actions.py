@@ -81,6 +81,12 @@ def test_a_run_is_started_with_what_the_form_says(world: World, kube: Writing) -
     assert run["metadata"]["labels"]["tekton-bootstrap.dev/branch"] == "main"
 
 
+def test_what_the_settings_know_nothing_of_is_handed_over_too(world: World, kube: Writing) -> None:
+    actions.start_run(world, {"REVISION": "main", "PORT": "3000"})
+    actions.start_run(world, {"REVISION": "main", "PORT": ""})
+    assert [params(run).get("PORT") for run in kube.created] == ["3000", None]
+
+
 def test_a_run_of_another_repository_is_not_given_a_commit_of_ours(world: World, kube: Writing) -> None:
     actions.start_run(world, {"REPO": " https://git.example.com/other.git ", "REVISION": "main"})
     given = params(kube.created[0])

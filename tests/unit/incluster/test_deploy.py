@@ -17,7 +17,7 @@ from unittest.mock import ANY
 import pytest
 
 from bootstrap.core.paths import PROJECT
-from bootstrap.incluster import deploy, rollout
+from bootstrap.incluster import default_deployment, deploy, rollout
 from bootstrap.incluster.deploy import Deployer, Failed, KubectlFailure, Place, Stopped
 from bootstrap.incluster.rollout import HISTORY, LAST_GOOD
 from bootstrap.incluster.run_names import ARRIVAL
@@ -52,11 +52,11 @@ def image(found: Object) -> str:
 
 @dataclass
 class Cluster:
-    """One Deployment and its controller.
+    """One Deployment and its controller. live: {} for none.
 
     bad: images whose pods never get ready. slow, deadline: seconds until a rollout is ready, or is given up.
     at: time -> what somebody else does then. broken: raised by every look. pods, logs: answers.
-    meets: what somebody else does just before each patch, one after the other.
+    meets: what somebody else does just before each patch or creation, one after the other. services: by name.
     """
 
     live: Object = field(default_factory=deployment)
@@ -68,13 +68,14 @@ class Cluster:
     pods: list[Object] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     meets: list[Callable[[Cluster], None]] = field(default_factory=list)
+    services: dict[str, Object] = field(default_factory=dict)
     time: float = 0.0
     changed: float = 0.0
     said: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
 
-    def deployer(self, arrival: str = "") -> Deployer:
-        return Deployer(self.kubectl, PLACE, lambda: self.time, self.sleep, self.said.append, arrival)
+    def deployer(self, arrival: str = "", port: int = 0) -> Deployer:
+        return Deployer(self.kubectl, PLACE, lambda: self.time, self.sleep, self.said.append, arrival, port)
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
@@ -106,16 +107,20 @@ class Cluster:
             return
         status["conditions"] = [progress]
 
-    def kubectl(self, *words: str) -> str:
+    def kubectl(self, *words: str, stdin: str = "") -> str:
         self.words.append(" ".join(words))
-        if words[:3] == ("get", "deployment", "web"):
+        if words == ("create", "--filename=-", "--validate=false", "--output=name"):
+            return self._create(json.loads(stdin))
+        assert not stdin
+        if words == ("get", "deployment", "web", "--ignore-not-found", "--output=json"):
             if self.broken:
                 raise KubectlFailure(self.broken.pop(0))
-            return json.dumps(self.live)
+            return json.dumps(self.live) if self.live else ""
         if words[:4] == ("patch", "deployment", "web", "--type=json"):
             return self._patch(json.loads(words[4].removeprefix("--patch=")))
         if words[:2] == ("get", "pods"):
-            assert words[2] == "--selector=app=web"
+            [(key, value)] = self.live["spec"]["selector"]["matchLabels"].items()
+            assert words[2] == f"--selector={key}={value}"
             return json.dumps({"items": self.pods})
         if words[0] == "logs":
             key = " ".join(words[1:])
@@ -123,6 +128,21 @@ class Cluster:
                 raise KubectlFailure("previous terminated container not found")
             return self.logs[key]
         raise AssertionError(f"unforeseen: kubectl {' '.join(words)}")
+
+    def _create(self, wanted: Object) -> str:
+        if self.meets:
+            self.meets.pop(0)(self)
+        kind, name = wanted["kind"].lower(), wanted["metadata"]["name"]
+        if (kind == "service" and name in self.services) or (kind == "deployment" and self.live):
+            plural = f'{kind}s "{name}" already exists'
+            raise KubectlFailure(f'Error from server (AlreadyExists): error when creating "STDIN": {plural}')
+        if kind == "service":
+            self.services[name] = wanted
+        else:
+            self.live = wanted | {"status": {}}
+            self.live["metadata"]["generation"] = 1
+            self.changed = self.time
+        return f"{kind}/{name}"
 
     def _patch(self, operations: list[Object]) -> str:
         """RFC 6902, as far as it is used: all of it or nothing.
@@ -426,7 +446,7 @@ def test_one_that_is_cancelled_while_its_image_is_set_goes_back_too() -> None:
     cluster = Cluster(noted("5"))
     patched = cluster.kubectl
 
-    def cut(*words: str) -> str:
+    def cut(*words: str, stdin: str = "") -> str:
         answer = patched(*words)
         if words[0] == "patch" and cluster.patches == 1:
             raise Stopped
@@ -441,13 +461,92 @@ def test_one_that_is_cancelled_while_its_image_is_set_goes_back_too() -> None:
 def test_one_that_is_cancelled_before_it_has_read_anything_changes_nothing() -> None:
     cluster = Cluster()
 
-    def stop(*_: str) -> str:
+    def stop(*_: str, stdin: str = "") -> str:
         raise Stopped
 
     cluster.kubectl = stop  # type: ignore[method-assign]
     with pytest.raises(Stopped):
         cluster.deployer("7").deploy(NEW, 180)
     assert cluster.said == []
+
+
+# -- no Deployment ---------------------------------------------------------------------------------
+
+
+def test_without_a_port_a_missing_deployment_is_told_in_one_sentence() -> None:
+    cluster = Cluster({})
+    with pytest.raises(KubectlFailure) as caught:
+        cluster.deployer("7").deploy(NEW, 180)
+    assert str(caught.value) == "there is no Deployment web in namespace demo"
+    assert len(cluster.words) == 1
+
+
+def test_with_a_port_it_is_made_with_a_service_its_record_and_its_number() -> None:
+    cluster = Cluster({})
+    cluster.deployer("7", port=3000).deploy(NEW, 180)
+    assert (image(cluster.live), cluster.arrival, cluster.good) == (NEW, "7", f"app={NEW}")
+    assert [(each["how"], each["image"]) for each in rollout.read_history(cluster.live)] == [("run", NEW)]
+    assert cluster.services == {"web": default_deployment.make_service("web", 3000)}
+    assert cluster.live["metadata"]["generation"] == 1, "made as it is wanted, and not changed after that"
+    cluster.deployer("8", port=3000).deploy(OTHER, 180)
+    assert [each["image"] for each in rollout.read_history(cluster.live)] == [OTHER, NEW]
+    assert sum(words.startswith("create") for words in cluster.words) == 2
+
+
+def test_one_that_is_made_without_a_number_has_none() -> None:
+    cluster = Cluster({})
+    cluster.deployer(port=3000).deploy(NEW, 180)
+    assert (cluster.arrival, cluster.good) == (None, f"app={NEW}")
+
+
+def test_the_first_rollout_that_fails_has_nothing_to_go_back_to() -> None:
+    cluster = Cluster({}, bad={NEW})
+    with pytest.raises(Failed, match="failed, and there is no earlier image to go back to"):
+        cluster.deployer("7", port=3000).deploy(NEW, 180)
+    assert (image(cluster.live), cluster.arrival, cluster.good) == (NEW, "7", None)
+    cluster.deployer("8", port=3000).deploy(OTHER, 180)
+    assert cluster.good == f"app={OTHER}"
+
+
+def make_meanwhile(number: str) -> Callable[[Cluster], None]:
+    def act(found: Cluster) -> None:
+        found.live = noted(number, OTHER)
+
+    return act
+
+
+def test_one_that_somebody_makes_meanwhile_is_taken_as_any_other() -> None:
+    late, early = (Cluster({}, meets=[lambda _: None, make_meanwhile("7")]) for _ in range(2))
+    late.deployer("8", port=3000).deploy(NEW, 180)
+    assert (image(late.live), late.arrival) == (NEW, "8")
+    assert "Deployment web is there already" in late.said
+    with pytest.raises(Failed, match="superseded"):
+        early.deployer("6", port=3000).deploy(NEW, 180)
+    assert image(early.live) == OTHER
+
+
+def test_a_service_that_is_there_stays() -> None:
+    cluster = Cluster({}, services={"web": {"theirs": "x"}})
+    cluster.deployer(port=3000).deploy(NEW, 180)
+    assert cluster.services == {"web": {"theirs": "x"}}
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["service", "deployment"])
+def test_what_may_not_be_made_is_told(before: int) -> None:
+    def refuse(_: Cluster) -> None:
+        raise KubectlFailure("Error from server (Forbidden): no")
+
+    cluster = Cluster({}, meets=[*[lambda _: None] * before, refuse])
+    with pytest.raises(KubectlFailure, match="Forbidden"):
+        cluster.deployer(port=3000).deploy(NEW, 180)
+    assert (cluster.live, len(cluster.services)) == ({}, before), "no Deployment without a Service"
+
+
+def test_one_that_is_deleted_during_its_rollout_is_told() -> None:
+    cluster = Cluster(bad={NEW}, at={3.0: lambda c: c.live.clear()})
+    cluster._control = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(KubectlFailure, match="there is no Deployment web in namespace demo"):
+        cluster.deployer().deploy(NEW, 20)
 
 
 # -- ended in the middle ---------------------------------------------------------------------------
@@ -587,14 +686,20 @@ GIVEN = {
         {"ARRIVAL": "٣"},
         {"ARRIVAL": "9" * 31},
         {"ARRIVAL": " "},
+        {"PORT": "0"},
+        {"PORT": "65536"},
+        {"PORT": "http"},
+        {"PORT": "080"},
     ],
 )
 def test_odd_values_reach_no_kubectl(environ: dict[str, str]) -> None:
     assert deploy.find_faults(GIVEN | environ)
 
 
-@pytest.mark.parametrize("environ", [{}, {"ARRIVAL": ""}, {"ARRIVAL": "0"}, {"ARRIVAL": "1795464062000000000"}])
-def test_a_run_may_have_a_number_or_none(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "environ", [{}, {"ARRIVAL": "", "PORT": ""}, {"ARRIVAL": "0", "PORT": "1"}, {"ARRIVAL": "9" * 30, "PORT": "65535"}]
+)
+def test_number_and_port_may_be_left_out(environ: dict[str, str]) -> None:
     assert deploy.find_faults(GIVEN | environ) == ""
 
 
@@ -602,7 +707,7 @@ def test_the_task_hands_over_the_annotation_of_its_run() -> None:
     """By the downward API: a parameter would have to be given by whatever starts runs."""
     [task] = load(PROJECT / "manifests/pipeline/task-deploy.yaml")
     given = {each["name"]: each for each in task["spec"]["steps"][0]["env"]}
-    assert {*GIVEN} <= {*given}
+    assert {*GIVEN, "PORT"} <= {*given}
     path = f"metadata.annotations['{ARRIVAL}']"
     assert given["ARRIVAL"]["valueFrom"] == {"fieldRef": {"fieldPath": path}}
 
