@@ -96,7 +96,7 @@ def status(_: Context, name: str = "", json: bool = False, set: Sets = None) -> 
 @command(
     help={
         "limit": "how many, newest first",
-        "state": "only these: pending, running, succeeded, failed, cancelled or timedout",
+        "state": "only these: pending, running, succeeded, failed, cancelled, timedout or superseded",
         "branch": "only those of this branch",
         "by": "only those that came by push, poll or hand",
         **JSON,

@@ -156,10 +156,16 @@ class Follower:
                 thread.join(timeout=LOG_LIMIT)
         if task.state is RunState.SUCCEEDED:
             line.end_ready(summarize_task(run, task), changed=True)
-        elif task.state is RunState.SKIPPED:
+        elif task.state in (RunState.SKIPPED, RunState.SUPERSEDED):
             line.end_skipped(task.why)
         else:
             line.end_failed(task.why or task.state.value)
+
+
+def make_superseded(run: Run) -> RunFailed:
+    """The error of a run that another took the place of: what was asked for does not serve, so 0 would be a lie."""
+    hint = f"invoke logs --run {run.superseded_by}" if run.superseded_by else "invoke runs"
+    return RunFailed(f"run {run.name} was {run.why}", hint=hint)
 
 
 def summarize_task(run: Run, task: TaskState) -> str:

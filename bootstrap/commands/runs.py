@@ -27,7 +27,7 @@ CANCEL = {"spec": {"status": "CancelledRunFinally"}}
 
 
 def test_run(world: World, *, revision: str = "", minutes: int = 0) -> int:
-    """0: it serves. 1: it failed. 124: it took too long. 130: interrupted (the run goes on).
+    """0: it serves. 1: it failed, or was superseded. 124: it took too long. 130: interrupted (the run goes on).
 
     A run of that commit that a push, say, has started and that is not over yet is followed in place of a new one.
     """
@@ -119,6 +119,8 @@ def _renew_target(world: World) -> None:
 
 
 def _make_failure(world: World, run: Run) -> BootstrapError:
+    if run.state is RunState.SUPERSEDED:
+        return follow_run.make_superseded(run)
     task = run.failed_task
     evidence = follow_run.read_tail(world, task) if task else ""
     serving = _report_serving(world)

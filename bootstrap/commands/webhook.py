@@ -21,7 +21,7 @@ from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
 from bootstrap.objects import delivery_trace, run_spec
 from bootstrap.objects.delivery_trace import Delivery, DeliveryOutcome, Evidence, Rules
-from bootstrap.objects.run_status import SHA
+from bootstrap.objects.run_status import SHA, RunState
 from bootstrap.settings.config import Config
 from bootstrap.world import World, webhook_sender
 from bootstrap.world.kube.service_forward import Forward
@@ -185,6 +185,8 @@ def _follow_run(world: World, run: str) -> int:
     """Wait until the run is over. Raises RunFailed and TimedOut."""
     limit = world.config.pipeline.timeout_minutes * 60
     ended = follow_run.Follower(world, run).wait_until_over(limit)
+    if ended.state is RunState.SUPERSEDED:
+        raise follow_run.make_superseded(ended)
     if ended.state.is_bad:
         raise RunFailed(f"run {run}: {ended.why or ended.state.value}", hint=f"invoke logs --run {run}")
     world.report.line(f"succeeded in {follow_run.get_seconds(ended):.0f} s")

@@ -33,6 +33,10 @@ MESSAGES = {
     "failed in {task}: {why}": "在 {task} 中失败：{why}",
     "timed out in {task}: {why}": "在 {task} 中超时：{why}",
     "{code} in step {step}": "步骤 {step}：{code}",
+    # why one was superseded (objects/run_status.py, incluster/deploy.py)
+    "superseded by {run}": "被 {run} 取代",
+    "superseded: {name} has the image of a later run (number {noted}, this is {own})": "被取代：{name} 的镜像属于之后的运行（编号 {noted}，本次为 {own}）",
+    "superseded: {name} was given {image} meanwhile": "被取代：{name} 的镜像在此期间变为 {image}",
     # what steps found (steps/)
     "needs {step}": "需要 {step}",
     "{n} objects": "{n} 个对象",

@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from bootstrap.incluster import default_deployment, rollout
@@ -372,7 +373,10 @@ def stop(*_: object) -> None:
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """0 once the image serves; 1 otherwise, with the reason as the last line of stdout."""
+    """0 once the image serves; 1 otherwise, with the reason as the last line of stdout.
+
+    That of a run which was superseded is a result of the task as well, for those who see runs and not their logs.
+    """
 
     def say(text: str) -> None:
         print(text, flush=True)  # noqa: T201  the task's log
@@ -389,6 +393,8 @@ def main(environ: Mapping[str, str]) -> int:
         deployer.deploy(f"{environ['IMAGE']}@{environ['DIGEST']}", float(environ["ROLLOUT_SECONDS"]))
     except (Failed, KubectlFailure) as error:
         say(f"deploy: {error}")
+        if isinstance(error, Superseded) and environ.get("RESULT_SUPERSEDED"):
+            Path(environ["RESULT_SUPERSEDED"]).write_text(str(error))
         return 1
     except Stopped:
         say("deploy: cancelled, or its time is over")

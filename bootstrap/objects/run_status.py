@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from bootstrap.core.model import Object
-from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER
+from bootstrap.incluster.run_names import BRANCH, COMMIT, SUPERSEDED, SUPERSEDED_BY, TRIGGER
 from bootstrap.objects.readiness import at, condition
 
 PIPELINE_RUN = "tekton.dev/pipelineRun"
@@ -29,6 +29,7 @@ class RunState(StrEnum):
     FAILED = "Failed"
     CANCELLED = "Cancelled"
     TIMED_OUT = "TimedOut"
+    SUPERSEDED = "Superseded"
     SKIPPED = "Skipped"
 
     @property
@@ -38,7 +39,7 @@ class RunState(StrEnum):
 
     @property
     def is_bad(self) -> bool:
-        """Whether it failed, was cancelled or timed out."""
+        """Whether it failed, was cancelled or timed out. Of what was superseded nobody has to see to anything."""
         return self in (RunState.FAILED, RunState.CANCELLED, RunState.TIMED_OUT)
 
 
@@ -90,6 +91,7 @@ class Run:
 
     commit: full id as far as known, "" before; branch: as asked for. trigger: push, poll or hand.
     image: "repository@sha256:..." that was built, "" if none. seconds: None while it is not over.
+    superseded_by: the run that came after it and took its place, "" if none is known.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Run:
     started: datetime | None = None
     finished: datetime | None = None
     image: str = ""
+    superseded_by: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     results: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[TaskState, ...] = ()
@@ -164,6 +167,7 @@ def parse_run(pipeline_run: Object, task_runs: Iterable[Object] = ()) -> Run:
         started=_parse_time(status.get("startTime")),
         finished=_parse_time(status.get("completionTime")),
         image=_find_image(params, results, tasks),
+        superseded_by=_read_superseder(metadata) if state is RunState.SUPERSEDED else "",
         params=params,
         results=results,
         tasks=tasks,
@@ -189,13 +193,16 @@ def parse_task_run(task_run: Object) -> TaskState:
     """A task from its TaskRun. Its name is the pipeline's task; a TaskRun without a pipeline has its own."""
     metadata, status = task_run.get("metadata") or {}, task_run.get("status") or {}
     steps = tuple(map(_parse_step, status.get("steps") or ()))
-    state = _parse_state(task_run)
+    results = _read_pairs(status.get("results"))
+    state, superseded = _parse_state(task_run), results.get(SUPERSEDED, "").strip()
+    if state is RunState.FAILED and superseded.startswith(SUPERSEDED):
+        state = RunState.SUPERSEDED
     failed = next((each for each in steps if each.state.is_bad), None)
     own = str(metadata.get("name") or "")
     return TaskState(
         name=str(at(metadata, "labels", PIPELINE_TASK) or own),
         state=state,
-        why=_explain_task(task_run, state, failed),
+        why=superseded if state is RunState.SUPERSEDED else _explain_task(task_run, state, failed),
         started=_parse_time(status.get("startTime")),
         finished=_parse_time(status.get("completionTime")),
         task_run=own,
@@ -203,7 +210,7 @@ def parse_task_run(task_run: Object) -> TaskState:
         failed_step=failed.name if failed else "",
         exit_code=failed.exit_code if failed else None,
         steps=steps,
-        results=_read_pairs(status.get("results")),
+        results=results,
         pipeline_task=str(at(metadata, "labels", PIPELINE_TASK) or own),
         tries=tuple(
             parse_task_run({"metadata": metadata, "status": each}) for each in status.get("retriesStatus") or ()
@@ -257,10 +264,15 @@ def _parse_state(obj: Object) -> RunState:
 
 
 def _parse_run_state(pipeline_run: Object, tasks: Sequence[TaskState]) -> RunState:
-    """Tekton says of a run only that it failed when a task of it took longer than it may."""
+    """Tekton says of a run only that it failed when a task of it took longer than it may, or was superseded.
+
+    Of a run that another has taken the place of, it says that it was cancelled.
+    """
     state = _parse_state(pipeline_run)
-    first = next((each for each in tasks if each.state.is_bad), None)
-    return RunState.TIMED_OUT if state is RunState.FAILED and first and first.state is RunState.TIMED_OUT else state
+    if state is RunState.CANCELLED:
+        return RunState.SUPERSEDED if _read_superseder(pipeline_run.get("metadata") or {}) else state
+    first = next((each.state for each in tasks if each.state.is_bad or each.state is RunState.SUPERSEDED), None)
+    return first if state is RunState.FAILED and first in (RunState.TIMED_OUT, RunState.SUPERSEDED) else state
 
 
 def _parse_step(step: Mapping[str, Any]) -> TaskStep:
@@ -302,6 +314,10 @@ def _explain_task(task_run: Object, state: RunState, failed: TaskStep | None) ->
 def _explain_run(pipeline_run: Object, state: RunState, tasks: Sequence[TaskState]) -> str:
     if state in (RunState.SUCCEEDED, RunState.RUNNING):
         return ""
+    if state is RunState.SUPERSEDED:
+        name = _read_superseder(pipeline_run.get("metadata") or {})
+        told = next((each.why for each in tasks if each.state is RunState.SUPERSEDED), SUPERSEDED)
+        return f"superseded by {name}" if name else told
     failed = next((each for each in tasks if each.state.is_bad), None)
     if failed and state is RunState.FAILED:
         return f"failed in {failed.name}: {failed.why}"
@@ -375,6 +391,10 @@ def _strip_tag(image: str) -> str:
     """Without tag and digest; a registry's port stays."""
     path, _, last = image.partition("@")[0].rpartition("/")
     return f"{path}/{last.partition(':')[0]}" if path else last.partition(":")[0]
+
+
+def _read_superseder(metadata: Mapping[str, Any]) -> str:
+    return str(at(metadata, "annotations", SUPERSEDED_BY) or "")
 
 
 def _read_mark(metadata: Mapping[str, Any], key: str) -> str:

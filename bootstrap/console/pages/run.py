@@ -168,12 +168,13 @@ class _RunPage:
         ]
         add_table(columns, table, translate("none"))
 
-    def _build_why(self, why: str, number: int, line: str, key: tuple[str, str], cancelled: bool) -> None:
+    def _build_why(self, why: str, number: int, line: str, key: tuple[str, str], calm: bool) -> None:
+        """calm: it ended without a failure."""
         translate = self._preferences.translate
         if not why:
             return
-        with ui.element("section").classes("card" if cancelled else "card why"):
-            Text(translate("Why it ended" if cancelled else "Why it failed"), tag="h2")
+        with ui.element("section").classes("card" if calm else "card why"):
+            Text(translate("Why it ended" if calm else "Why it failed"), tag="h2")
             set_attributes(Text(why), data_test="why")
             if line:
                 set_attributes(Text(line, "quote"), data_test="line")
@@ -252,7 +253,7 @@ class _RunPage:
         key = (task.name, task.failed_step) if task else ("", "")
         tail = self._open_tail(*key) if why and task and task.failed_step else None
         number, line = find_cause(tail) if tail else (0, "")
-        self._why.show(why, number, line, key, run.state is RunState.CANCELLED)
+        self._why.show(why, number, line, key, run.state in (RunState.CANCELLED, RunState.SUPERSEDED))
         if number and self._chosen == key:
             self._log.mark(number)
 

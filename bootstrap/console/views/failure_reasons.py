@@ -16,12 +16,16 @@ _CODES = {
 
 
 def explain_failure(run: Run, translate: Translator) -> str:
-    """Why the run failed, was cancelled or timed out; "" for one that succeeded or is not over."""
+    """Why the run failed, was cancelled, timed out or was superseded; "" for one that succeeded or is not over."""
     task = run.failed_task
     if run.state is RunState.SUCCEEDED or not run.state.is_over:
         return ""
     if run.state is RunState.CANCELLED:
         return translate("It was cancelled.")
+    if run.state is RunState.SUPERSEDED:
+        if run.superseded_by:
+            return translate("Run {name} came after it, and took its place.", name=run.superseded_by)
+        return translate.translate_message(run.why)
     if run.state is RunState.TIMED_OUT:
         where = translate(" It was in task {task}.", task=task.name) if task else ""
         return translate("It took longer than a run may take.") + where

@@ -19,6 +19,7 @@ STATES = (
     RunState.FAILED,
     RunState.CANCELLED,
     RunState.TIMED_OUT,
+    RunState.SUPERSEDED,
 )
 ICONS = {
     RunState.RUNNING: "sync",
@@ -27,6 +28,7 @@ ICONS = {
     RunState.FAILED: "error",
     RunState.CANCELLED: "block",
     RunState.TIMED_OUT: "timer_off",
+    RunState.SUPERSEDED: "fast_forward",
     RunState.SKIPPED: "skip_next",
 }
 """Icon of each state, in the font that NiceGUI brings along. A state must not differ by its colour alone."""
@@ -92,22 +94,21 @@ def list_rows(runs: Sequence[Run], wanted: Filter, page: int, size: int, now: da
 
 
 def describe_run(run: Run, now: datetime) -> Document:
-    """The row of `invoke runs --json` with "key" (the name), "short" (of the commit), "author", "why" (of a failed
-    run), "over", "icon", "digest" (its first 12 characters) and "length" ("6m12s", "" before it has started)."""
+    """The row of `invoke runs --json` with "key" (the name), "short" (of the commit), "author", "why" (of a run that
+    failed or was superseded), "over", "icon", "digest" (its first 12 characters) and "length" ("6m12s", "" before its
+    start)."""
     row = make_row(run, now)
-    return (
-        row
-        | {
-            "key": run.name,
-            "short": run.commit[:7],
-            "author": read_author(run),
-            "why": run.why if run.state is RunState.FAILED else "",  # of other ends the state says it all
-            "over": run.state.is_over,
-            "icon": ICONS[run.state],
-            "digest": run.image.rpartition("@")[2].removeprefix("sha256:")[:12],
-            "length": format_duration(row["seconds"]) if run.started else "",
-        }
-    )
+    return row | {
+        "key": run.name,
+        "short": run.commit[:7],
+        "author": read_author(run),
+        # of other ends the state says it all
+        "why": run.why if run.state in (RunState.FAILED, RunState.SUPERSEDED) else "",
+        "over": run.state.is_over,
+        "icon": ICONS[run.state],
+        "digest": run.image.rpartition("@")[2].removeprefix("sha256:")[:12],
+        "length": format_duration(row["seconds"]) if run.started else "",
+    }
 
 
 def describe_run_page(run: Run, plan: Plan, now: datetime) -> Document:

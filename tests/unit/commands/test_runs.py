@@ -65,7 +65,7 @@ class RunKube(FakeKube):
     """moments: what a run looks like each time it is read, (status, TaskRuns); the last one stays.
 
     logs: "pod/container" -> text. versions: answers of /version. pods: of the application.
-    arrived: how the commit's own run came, "" if it has none.
+    arrived: how the commit's own run came, "" if it has none; superseded_by: the run that took its place.
     """
 
     moments: list[tuple[Object, list[Object]] | BaseException] = field(default_factory=list)
@@ -74,6 +74,7 @@ class RunKube(FakeKube):
     images: list[str] = field(default_factory=lambda: [IMAGE, IMAGE])
     task_runs: list[Object] = field(default_factory=list)
     arrived: str = ""
+    superseded_by: str = ""
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
         if kind != "PipelineRun":
@@ -89,6 +90,7 @@ class RunKube(FakeKube):
         made = next((each for each in self.created if each["metadata"]["name"] == name), run(name))
         if name == ARRIVED:
             made["metadata"]["labels"] = {"tekton-bootstrap.dev/trigger": self.arrived}
+            made["metadata"]["annotations"] = {"tekton-bootstrap.dev/superseded-by": self.superseded_by}
         return {**copy.deepcopy(made), "status": status}
 
     def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Any:
@@ -317,6 +319,30 @@ def test_a_run_that_tekton_ended(
     assert failure.value.exit_code == code
 
 
+def test_a_run_that_was_superseded_is_told_as_that(world: StepWorld, kube: RunKube) -> None:
+    """Exit code 1: the commit that was asked for does not serve. No log, for nothing is wrong with it."""
+    why = "superseded: go-echo has the image of a later run (number 8, this is 7)"
+    late = task("build-image", "False", 1, superseded=why)
+    kube.moments = [ended("False", CLONED, late, reason="Failed", commit=COMMIT)]
+    kube.logs = {"build-image-pod/step-main": why}
+    with pytest.raises(RunFailed) as failure:
+        runs.test_run(world.open())
+    name = kube.created[0]["metadata"]["name"]
+    assert failure.value.message == f"run {name} was {why}"
+    assert (failure.value.exit_code, failure.value.evidence, failure.value.hint) == (1, "", "invoke runs")
+    assert line(world, "build-image")[-1] == ("skipped", why)
+
+
+def test_of_one_that_was_cancelled_for_another_the_other_is_named(world: StepWorld, kube: RunKube) -> None:
+    kube.arrived = "push"
+    kube.superseded_by = "go-echo-5b8ca62"
+    kube.moments = [going(CLONED), ended("False", CLONED, reason="Cancelled")]
+    with pytest.raises(RunFailed) as failure:
+        runs.test_run(world.open())
+    assert failure.value.message == f"run {ARRIVED} was superseded by go-echo-5b8ca62"
+    assert failure.value.hint == "invoke logs --run go-echo-5b8ca62"
+
+
 def test_a_run_that_takes_too_long_goes_on_without_us(world: StepWorld, kube: RunKube) -> None:
     kube.moments = [going(task("git-clone"))]
     with pytest.raises(TimedOut) as failure:
@@ -478,6 +504,7 @@ MANY = [
     ("go-echo-bbbbbbbbbbbb", "poll", "False", "main"),
     ("go-echo-ccccccc-x7k2p", "hand", "True", "feature/x"),
 ]
+LATE = ("go-echo-dddddddddddd", "push", "False", "late")
 
 
 def arrived(name: str, way: str, status: str, branch: str) -> Object:
@@ -489,22 +516,28 @@ def arrived(name: str, way: str, status: str, branch: str) -> Object:
 @pytest.mark.parametrize(
     ("filters", "digits"),
     [
-        ({}, "abc"),
+        ({}, "abcd"),
         ({"state": "failed"}, "b"),
         ({"state": "Succeeded"}, "ac"),
         ({"branch": "main"}, "ab"),
-        ({"by": "PUSH"}, "a"),
+        ({"by": "PUSH"}, "ad"),
         ({"by": "hand", "branch": "feature/x", "state": "succeeded"}, "c"),
         ({"branch": "main", "limit": 1}, "a"),
+        ({"state": "superseded"}, "d"),
+        ({"state": "cancelled"}, ""),
     ],
 )
 def test_runs_are_filtered_before_they_are_counted(
     world: StepWorld, kube: RunKube, filters: dict[str, Any], digits: str
 ) -> None:
-    kube.put(*(arrived(*each) for each in MANY))
+    late = arrived(*LATE)
+    late["metadata"]["annotations"] = {"tekton-bootstrap.dev/superseded-by": MANY[0][0]}
+    late["status"]["conditions"][0]["reason"] = "Cancelled"
+    late["metadata"]["creationTimestamp"] = "2025-01-01T09:00:00Z"
+    kube.put(*(arrived(*each) for each in MANY), late)
     assert runs.runs(world.open(), **filters) == 0
-    [table] = [each for each in world.report.printed if each[0] == "table"]
-    assert "".join(row[0][8] for row in table[2]) == digits
+    tables = [each for each in world.report.printed if each[0] == "table"]
+    assert "".join(row[0][8] for table in tables for row in table[2]) == digits
 
 
 @pytest.mark.parametrize(

@@ -247,14 +247,21 @@ def test_a_branch_without_a_commit_sends_nothing(world: StepWorld, host: Host) -
     assert host.sent == []
 
 
-@pytest.mark.parametrize(("state", "code"), [(RunState.SUCCEEDED, 0), (RunState.FAILED, 1)])
+@pytest.mark.parametrize(
+    ("state", "why", "told"),
+    [
+        (RunState.SUCCEEDED, "", ""),
+        (RunState.FAILED, "failed in deploy: exit 1", f"run {RUN}: failed in deploy"),
+        (RunState.SUPERSEDED, "superseded by another", f"run {RUN} was superseded by another"),
+    ],
+)
 def test_a_run_may_be_followed_to_its_end(
-    world: StepWorld, host: Host, monkeypatch: pytest.MonkeyPatch, state: RunState, code: int
+    world: StepWorld, host: Host, monkeypatch: pytest.MonkeyPatch, state: RunState, why: str, told: str
 ) -> None:
-    ended = Run(RUN, "cicd", state, why="failed in deploy: exit 1")
+    ended = Run(RUN, "cicd", state, why=why)
     monkeypatch.setattr(follow_run.Follower, "wait_until_over", lambda *_: ended)
-    if code:
-        with pytest.raises(RunFailed, match=f"run {RUN}: failed in deploy"):
+    if told:
+        with pytest.raises(RunFailed, match=told):
             webhook.webhook(world.open(), test=True, follow=True)
     else:
         assert webhook.webhook(world.open(), test=True, follow=True) == 0

@@ -19,7 +19,15 @@ from bootstrap.console.views.deployment import describe_deployment
 from bootstrap.console.views.events import list_events
 from bootstrap.console.views.failure_reasons import explain_failure
 from bootstrap.console.views.resources import format_bytes, format_cores, parse_quantity, sum_resources
-from bootstrap.console.views.runs import Filter, choose_step, describe_run, describe_run_page, list_rows
+from bootstrap.console.views.runs import (
+    ICONS,
+    STATES,
+    Filter,
+    choose_step,
+    describe_run,
+    describe_run_page,
+    list_rows,
+)
 from bootstrap.console.views.timeline import describe_timeline
 from bootstrap.console.views.times import format_age, format_duration
 from bootstrap.core.model import Object
@@ -108,6 +116,42 @@ def test_a_failure_is_told_in_plain_words() -> None:
 @pytest.mark.parametrize(("state", "said"), [("Cancelled", "It was cancelled."), ("Succeeded", ""), ("Running", "")])
 def test_other_ends(state: str, said: str) -> None:
     assert explain_failure(parse_run(stage.pipeline_run("r", state)), TRANSLATE) == said
+
+
+@pytest.mark.parametrize(
+    ("annotations", "results", "said", "chinese"),
+    [
+        (
+            {"tekton-bootstrap.dev/superseded-by": "r2"},
+            [],
+            "Run r2 came after it, and took its place.",
+            "被之后的运行 r2 取代。",
+        ),
+        (
+            {},
+            [{"name": "superseded", "value": "superseded: web was given x meanwhile"}],
+            "superseded: web was given x meanwhile",
+            "被取代：web 的镜像在此期间变为 x",
+        ),
+    ],
+)
+def test_a_run_that_was_superseded_is_told_as_that(
+    annotations: Object, results: list[Object], said: str, chinese: str
+) -> None:
+    made, task = stage.pipeline_run("r", "Failed" if results else "Cancelled"), stage.task_run("r", "deploy", "Failed")
+    made["metadata"]["annotations"] = annotations
+    task["status"]["results"] = results
+    run = parse_run(made, [task])
+    assert explain_failure(run, TRANSLATE) == said
+    assert explain_failure(run, Translator(CHINESE)).startswith(chinese)
+    row = describe_run(run, datetime.now(UTC))
+    assert (row["state"], row["icon"], row["why"]) == ("Superseded", "fast_forward", run.why)
+    assert run.why.startswith("superseded")
+
+
+def test_the_list_can_be_narrowed_to_every_state_that_a_run_may_have() -> None:
+    assert {*STATES} == {*RunState} - {RunState.SKIPPED}
+    assert {*ICONS} == {*RunState}
 
 
 def test_a_run_that_never_had_a_task_says_what_tekton_says() -> None:
@@ -346,6 +390,12 @@ def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over()
     [
         ("refs/heads/x of http://g/a.git is not watched", "http://g/a.git 的 refs/heads/x 未被监视"),
         ("failed in build: exit 1 in step run", "在 build 中失败：步骤 run：exit 1"),
+        ("superseded by app-1", "被 app-1 取代"),
+        (
+            "superseded: web has the image of a later run (number 8, this is 7)",
+            "被取代：web 的镜像属于之后的运行（编号 8，本次为 7）",
+        ),
+        ("superseded: web was given r.test/a@sha256:1 meanwhile", "被取代：web 的镜像在此期间变为 r.test/a@sha256:1"),
         ("cluster: there is no cluster yet", "cluster：还没有集群"),
         ("whatever: else", "whatever: else"),
         ("read-only" * 100, "read-only" * 100),
@@ -357,7 +407,7 @@ def test_sentences_of_other_parts_are_translated_as_far_as_they_are_known(text: 
 
 
 def test_every_sentence_that_is_translated_is_still_said_somewhere() -> None:
-    folders = ("objects", "steps", "console")
+    folders = ("objects", "steps", "console", "incluster")
     sources = [file for folder in folders for file in (PROJECT / "bootstrap" / folder).rglob("*.py")]
     said = "".join(file.read_text() for file in sources if file.name != "message_translations.py")
     parts = {part.strip() for text in MESSAGES for part in re.split(r"\{\w+\}", text)}

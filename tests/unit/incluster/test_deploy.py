@@ -20,7 +20,7 @@ from bootstrap.core.paths import PROJECT
 from bootstrap.incluster import default_deployment, deploy, rollout
 from bootstrap.incluster.deploy import Deployer, Failed, KubectlFailure, Place, Stopped
 from bootstrap.incluster.rollout import HISTORY, LAST_GOOD
-from bootstrap.incluster.run_names import ARRIVAL
+from bootstrap.incluster.run_names import ARRIVAL, SUPERSEDED
 from bootstrap.objects.manifests import load
 
 Object = dict[str, Any]
@@ -709,6 +709,8 @@ def test_the_task_hands_over_the_annotation_of_its_run() -> None:
     given = {each["name"]: each for each in task["spec"]["steps"][0]["env"]}
     assert {*GIVEN, "PORT"} <= {*given}
     path = f"metadata.annotations['{ARRIVAL}']"
+    assert given["RESULT_SUPERSEDED"]["value"] == f"$(results.{SUPERSEDED}.path)"
+    assert [each["name"] for each in task["spec"]["results"]] == [SUPERSEDED]
     assert given["ARRIVAL"]["valueFrom"] == {"fieldRef": {"fieldPath": path}}
 
 
@@ -743,6 +745,36 @@ def test_the_program_is_ended_by_sigterm_and_sets_the_good_image_again(tmp_path:
     last = [line for line in log.read_text().splitlines() if " patch deployment " in f" {line}"][-1]
     assert f'"value": "{OLD}"' in last
     assert f'"op": "test", "path": "/spec/template/spec/containers/1/image", "value": "{NEW}"' in last
+
+
+@pytest.mark.parametrize("result", ["result", ""])
+def test_the_program_that_came_too_late_says_so_last_and_as_its_result(tmp_path: Path, result: str) -> None:
+    program, log, live = tmp_path / "kubectl", tmp_path / "log", tmp_path / "live"
+    program.write_text(KUBECTL)
+    program.chmod(0o755)
+    live.write_text(json.dumps(noted("8")))
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(log), "LIVE": str(live), "KUBECONFIG": "/none"}
+    environ |= {"ARRIVAL": "7"} | ({"RESULT_SUPERSEDED": str(tmp_path / result)} if result else {})
+    argv = [sys.executable, "-m", "bootstrap.incluster.deploy"]
+    done = subprocess.run(argv, cwd=PROJECT, env=environ | GIVEN, capture_output=True, text=True, check=False)
+    why = "superseded: web has the image of a later run (number 8, this is 7)"
+    assert (done.returncode, done.stdout, done.stderr) == (1, f"deploy: {why}\n", "")
+    assert len(log.read_text().splitlines()) == 1
+    assert not result or (tmp_path / result).read_text() == why
+
+
+def test_a_program_that_fails_has_no_such_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert deploy.main(GIVEN | {"PORT": "x", "RESULT_SUPERSEDED": str(tmp_path / "result")}) == 1
+    assert capsys.readouterr().out == 'deploy: PORT "x" is not a port, 1 to 65535\n'
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_to_be_made_reaches_kubectl_by_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text("#!/bin/sh\ncat\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert deploy.run_kubectl("demo")("create", "--filename=-", stdin="{}") == "{}"
 
 
 def test_a_token_that_is_over_names_what_renews_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,67 @@ def test_states(status: str, reason: str, expected: RunState) -> None:
     assert parse_run(pipeline_run(conditions=done(status, reason))).state is expected
 
 
+def cancelled_run(status: str = "False", reason: str = "Cancelled", **annotations: str) -> Object:
+    made = pipeline_run(conditions=done(status, reason, "it was told to"))
+    made["metadata"]["annotations"] = {f"tekton-bootstrap.dev/{key}": value for key, value in annotations.items()}
+    return made
+
+
+def test_a_cancelled_run_whose_place_another_took_was_superseded() -> None:
+    made = cancelled_run(**{"superseded-by": "app-5b8ca62"})
+    stopped = task_run("build-image", conditions=done("False", "TaskRunCancelled", "cancelled"))
+    for run in (parse_run(made), parse_run(made, [CLONE, stopped])):
+        assert (run.state, run.why, run.superseded_by) == (
+            RunState.SUPERSEDED,
+            "superseded by app-5b8ca62",
+            "app-5b8ca62",
+        )
+        assert (run.state.is_over, run.state.is_bad) == (True, False)
+    assert parse_run(cancelled_run(commit=COMMIT)).state is RunState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        ("True", "Completed", RunState.SUCCEEDED),
+        ("False", "Failed", RunState.FAILED),
+        ("False", "PipelineRunTimeout", RunState.TIMED_OUT),
+        ("Unknown", "Running", RunState.RUNNING),
+    ],
+)
+def test_the_mark_says_nothing_of_a_run_that_was_not_cancelled(status: str, reason: str, expected: RunState) -> None:
+    """It is made before the run is cancelled, which may have come too late."""
+    run = parse_run(cancelled_run(status, reason, **{"superseded-by": "app-5b8ca62"}))
+    assert (run.state, run.superseded_by) == (expected, "")
+
+
+def deployed(told: str, status: str = "False", name: str = "deploy") -> Object:
+    return task_run(
+        name,
+        conditions=done(status, "Failed", '"step-deploy" exited with code 1'),
+        results=[{"name": "superseded", "value": told}] if told else [],
+        steps=[step("deploy", int(status == "False"), "Error")],
+    )
+
+
+def test_a_run_whose_deploy_task_came_too_late_was_superseded() -> None:
+    why = "superseded: web has the image of a later run (number 8, this is 7)"
+    over = pipeline_run(conditions=done("False", "Failed", "Tasks Completed: 3 (Failed: 1, Cancelled 0), Skipped: 0"))
+    run = parse_run(over, [CLONE, deployed(why + "\n"), task_run("notify", conditions=GOOD)])
+    assert (run.state, run.why, run.superseded_by, run.failed_task) == (RunState.SUPERSEDED, why, "", None)
+    task = run.task("deploy")
+    assert task is not None
+    assert (task.state, task.why) == (RunState.SUPERSEDED, why)
+
+
+@pytest.mark.parametrize("tasks", [[deployed("")], [deployed("no")], [BROKEN, deployed("superseded: late")]])
+def test_a_run_that_failed_for_another_reason_has_failed(tasks: list[Object]) -> None:
+    """The pipeline's first task that went wrong tells."""
+    over = pipeline_run(conditions=done("False", "Failed"))
+    assert parse_run(over, [CLONE, *tasks]).state is RunState.FAILED
+    assert parse_task_run(deployed("superseded: late", "True")).state is RunState.SUCCEEDED
+
+
 def test_a_refused_run_shows_tektons_message() -> None:
     run = parse_run(pipeline_run(conditions=done("False", "ParameterMissing", "lacks  REPO"), pipelineSpec=None))
     assert run.why == "ParameterMissing: lacks REPO"
