@@ -25,7 +25,7 @@ from bootstrap.incluster.text import one_line
 
 ELLIPSIS = "…"
 NO_BREAK = "\N{NO-BREAK SPACE}"
-MARKS = {"succeeded": "✅", "failed": "❌", "cancelled": "⏹", "timed out": "⏰"}
+MARKS = {"succeeded": "✅", "failed": "❌", "cancelled": "⏹", "timed out": "⏰", "superseded": "⏭"}
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,10 @@ def format_headline(message: Mapping[str, Any]) -> str:
 
 
 def format_text(message: Mapping[str, Any], robot: Robot) -> str:
-    """One line per fact, and the last lines of the log of what failed."""
+    """One line per fact, and the last lines of the log of what failed. A run that was superseded has a reason."""
     commit = str(message["commit"])[:12]
     facts = {
+        "reason": message["reason"],
         "repository": message["repository"],
         "branch": message["branch"],
         "commit": f"{commit} {message['message']}".strip(),

@@ -35,6 +35,7 @@ from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.kube_api import Api
 from bootstrap.incluster.rate_limit import RateLimit
 from bootstrap.incluster.retry_after import parse_retry_after
+from bootstrap.incluster.run_names import SUPERSEDED, SUPERSEDED_BY
 from bootstrap.incluster.text import clean, one_line
 
 Get = Callable[[str], bytes]
@@ -65,10 +66,14 @@ def compose_message(run: Object, task_runs: Sequence[Object], status: str, tail:
     params = {one["name"]: one.get("value", "") for one in _get_at(run, "spec", "params") or ()}
     results = _collect_results(task_runs)
     failed = find_failed_task(task_runs)
+    outcome = read_outcome(run, task_runs, status)
+    if outcome == SUPERSEDED:  # nothing is wrong with it: no task to be named, no log to be read
+        failed, tail = None, ""
     return {
         "pipelineRun": _get_at(run, "metadata", "name") or "",
         "namespace": _get_at(run, "metadata", "namespace") or "",
-        "status": read_outcome(run, task_runs, status),
+        "status": outcome,
+        "reason": explain_superseded(run, task_runs) if outcome == SUPERSEDED else "",
         "repository": _strip_credentials(str(params.get("REPO", ""))),
         "branch": _read_branch(run, results, str(params.get("REVISION", ""))),
         "commit": results.get("commit") or _read_mark(run, "commit"),
@@ -83,12 +88,30 @@ def compose_message(run: Object, task_runs: Sequence[Object], status: str, tail:
 
 
 def read_outcome(run: Object, task_runs: Sequence[Object], status: str) -> str:
-    """ "succeeded", "failed", "cancelled" or "timed out". The run itself is not over while its last task runs."""
+    """ "succeeded", "failed", "cancelled", "timed out" or "superseded".
+
+    The run itself is not over while its last task runs.
+    """
     if str(_get_at(run, "spec", "status") or "").startswith(("Cancelled", "StoppedRun")):
-        return "cancelled"
+        return SUPERSEDED if _get_at(run, "metadata", "annotations", SUPERSEDED_BY) else "cancelled"
     if any(_is_timed_out(each) for each in task_runs):
         return "timed out"
-    return "succeeded" if status in ("Succeeded", "Completed") and find_failed_task(task_runs) is None else "failed"
+    failed = find_failed_task(task_runs)
+    if failed and _read_superseded(failed):
+        return SUPERSEDED
+    return "succeeded" if status in ("Succeeded", "Completed") and failed is None else "failed"
+
+
+def explain_superseded(run: Object, task_runs: Sequence[Object]) -> str:
+    """ "superseded by NAME", or what the task says in which it was found out."""
+    name = _get_at(run, "metadata", "annotations", SUPERSEDED_BY)
+    return f"superseded by {name}" if name else next(filter(None, map(_read_superseded, task_runs)), SUPERSEDED)
+
+
+def _read_superseded(task_run: Object) -> str:
+    """What a task that failed says of it; "" if it failed for another reason, or did not."""
+    told = _collect_results([task_run]).get(SUPERSEDED, "") if _read_succeeded(task_run) == "False" else ""
+    return told if told.startswith(SUPERSEDED) else ""
 
 
 def _is_timed_out(task_run: Object) -> bool:

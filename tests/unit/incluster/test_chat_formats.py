@@ -17,6 +17,7 @@ from bootstrap.incluster.rate_limit import RateLimit
 MESSAGE: dict[str, Any] = {
     "pipelineRun": "go-echo-5b8ca62f01d3",
     "status": "failed",
+    "reason": "",
     "repository": "http://git.test/go-echo.git",
     "branch": "release/1",
     "commit": "5b8ca62f01d3" + "0" * 28,
@@ -77,6 +78,18 @@ def test_a_message_says_what_happened_and_calls_nobody(kind: str) -> None:
         assert part in text
     for part in ("<@all>", "<!here>", "**bold**", "[x](http"):
         assert part not in text or (kind in ("slack", "feishu") and part in ("**bold**", "[x](http"))
+
+
+@pytest.mark.parametrize("kind", sorted(chat_formats.ROBOTS))
+def test_a_run_that_was_superseded_is_told_without_alarm(kind: str) -> None:
+    reason = "superseded by go-echo-9ab01cd"
+    text = json.dumps(
+        body_of(kind, status="superseded", reason=reason, failedTask="", logTail=""), ensure_ascii=False
+    ).replace("\\", "")
+    assert "⏭ go-echo-5b8ca62f01d3 superseded in 21 s" in text
+    assert f"- reason: {reason}" in text
+    assert "fail" not in text
+    assert "- reason" not in json.dumps(body_of(kind))
 
 
 @pytest.mark.parametrize(("kind", "robot"), chat_formats.ROBOTS.items())

@@ -70,6 +70,7 @@ def test_success_says_all_there_is_to_say() -> None:
         "pipelineRun": "go-echo-x",
         "namespace": "cicd",
         "status": "succeeded",
+        "reason": "",
         "repository": "https://git.test/app.git",
         "branch": "main",
         "commit": "abc",
@@ -81,6 +82,32 @@ def test_success_says_all_there_is_to_say() -> None:
         "failedTask": "",
         "logTail": "",
     }
+
+
+LATE = task_run("deploy", "False", results=[{"name": "superseded", "value": "superseded: web has another image"}])
+
+
+@pytest.mark.parametrize(
+    ("run", "task_runs", "reason"),
+    [
+        (RUN, [CLONED, LATE], "superseded: web has another image"),
+        (
+            RUN
+            | {
+                "metadata": {"annotations": {"tekton-bootstrap.dev/superseded-by": "go-echo-y"}},
+                "spec": {"status": "CancelledRunFinally"},
+            },
+            [CLONED, BROKEN],
+            "superseded by go-echo-y",
+        ),
+    ],
+)
+def test_a_run_that_was_superseded_has_a_reason_and_nothing_that_failed(
+    run: Object, task_runs: list[Object], reason: str
+) -> None:
+    message = notify.compose_message(run, task_runs, "Failed", "deploy: superseded", NOW)
+    assert (message["status"], message["reason"]) == ("superseded", reason)
+    assert (message["failedTask"], message["logTail"]) == ("", "")
 
 
 def test_failure_names_task_and_last_lines() -> None:
@@ -404,6 +431,10 @@ def test_beyond_what_a_robot_takes_nothing_is_sent() -> None:
         ),
         ({}, [task_run("x", "False")], "Failed", "failed"),
         ({}, [task_run("x", "True")], "Completed", "succeeded"),
+        ({}, [LATE], "Failed", "superseded"),
+        ({}, [task_run("x", "False", completionTime="1"), LATE], "Failed", "failed"),
+        ({}, [task_run("x", "False", results=[{"name": "superseded", "value": "no"}])], "Failed", "failed"),
+        ({"metadata": {"annotations": {"tekton-bootstrap.dev/superseded-by": "y"}}}, [BROKEN], "Failed", "failed"),
     ],
 )
 def test_how_it_ended(run: Object, task_runs: list[Object], status: str, told: str) -> None:
