@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.run_names import SUPERSEDED, SUPERSEDED_BY
 
 PIPELINE, TASK = "tekton.dev/pipeline", "tekton.dev/task"
+ENDED_BY_REQUEST = ("Cancelled", "Stopped")
+"""How the reasons of runs begin that Tekton was asked to end."""
 METADATA = (
     "name",
     "uid",
@@ -22,9 +25,9 @@ def find_expired(runs: Iterable[Object], keep: int, excluded: Collection[str], l
     """The runs to delete, the oldest first. runs: PipelineRuns, or TaskRuns without one; see `trim_run`.
 
     Deleted is what is over, is older than the limit, and is not among the `keep` newest of its pipeline and result
-    (succeeded or not). So nothing younger than the limit goes, however much there is of it, and the newest stay,
-    however old they are. A run that is not over stays, and so do those whose uid is excluded, that another object
-    owns, or that are being deleted already; none of these counts among the newest.
+    (succeeded, superseded, or neither). So nothing younger than the limit goes, however much there is of it, and the
+    newest stay, however old they are. A run that is not over stays, and so do those whose uid is excluded, that another
+    object owns, or that are being deleted already; none of these counts among the newest.
     limit: the moment before which runs are old, RFC 3339 in UTC with whole seconds, as the API writes times: such
     texts can be compared as they are.
     """
@@ -42,9 +45,10 @@ def find_expired(runs: Iterable[Object], keep: int, excluded: Collection[str], l
 
 def trim_run(run: Object) -> Object:
     """The fields of a run that `find_expired` and its deletion need: thousands are held in memory at once."""
-    metadata, status = run["metadata"], run.get("status") or {}
+    metadata, status, superseder = run["metadata"], run.get("status") or {}, _read_superseder(run)
+    kept = {"annotations": {SUPERSEDED_BY: superseder}} if superseder else {}
     return {
-        "metadata": {key: metadata[key] for key in METADATA if key in metadata},
+        "metadata": {key: metadata[key] for key in METADATA if key in metadata} | kept,
         "status": {key: status[key] for key in ("conditions", "completionTime") if key in status},
     }
 
@@ -64,10 +68,20 @@ def _is_left_alone(run: Object) -> bool:
 
 
 def read_outcome(run: Object) -> str:
-    """ "succeeded" or "failed"; "" while it is not over."""
+    """ "succeeded", "superseded" or "failed"; "" while it is not over.
+
+    A run whose deploy task found out that it was superseded counts as failed: only its TaskRun says so, and that is not
+    read here.
+    """
     conditions = (run.get("status") or {}).get("conditions") or ()
-    status = next((str(each.get("status")) for each in conditions if each.get("type") == "Succeeded"), "Unknown")
-    return {"True": "succeeded", "False": "failed"}.get(status, "")
+    done: Object = next((each for each in conditions if each.get("type") == "Succeeded"), {})
+    outcome = {"True": "succeeded", "False": "failed"}.get(str(done.get("status")), "")
+    cancelled = outcome == "failed" and str(done.get("reason", "")).startswith(ENDED_BY_REQUEST)
+    return SUPERSEDED if cancelled and _read_superseder(run) else outcome
+
+
+def _read_superseder(run: Object) -> str:
+    return str((run["metadata"].get("annotations") or {}).get(SUPERSEDED_BY, ""))
 
 
 def read_finish_time(run: Object) -> str:

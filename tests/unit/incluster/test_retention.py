@@ -6,6 +6,7 @@ from typing import Any
 
 from bootstrap.incluster import retention
 from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.run_names import SUPERSEDED_BY
 
 LIMIT = "2026-11-20T00:00:00Z"
 
@@ -33,6 +34,25 @@ def test_each_pipeline_and_result_keeps_its_own() -> None:
     runs = [run("good", 5), run("bad", 4, "False"), run("good-1", 2), run("bad-1", 1, "False")]
     runs.append(run("other", 3, pipeline="other"))
     assert names(retention.find_expired(runs, 1, (), LIMIT)) == ["bad-1", "good-1"]
+
+
+def superseded(name: str, day: int, reason: str = "Cancelled") -> Object:
+    made = run(name, day, "False")
+    made["metadata"]["annotations"] = {SUPERSEDED_BY: "another", "theirs": "x" * 1000}
+    made["status"]["conditions"][0]["reason"] = reason
+    return retention.trim_run(made)
+
+
+def test_those_that_were_superseded_take_no_failures_place() -> None:
+    runs = [superseded("late", 5), superseded("late-1", 4), run("bad", 3, "False"), run("bad-1", 2, "False")]
+    assert names(retention.find_expired(runs, 1, (), LIMIT)) == ["bad-1", "late-1"]
+    assert [retention.read_outcome(each) for each in runs[1:3]] == ["superseded", "failed"]
+    assert retention.read_outcome(superseded("bad", 1, "Failed")) == "failed"
+
+
+def test_of_the_annotations_of_a_run_only_that_one_is_held() -> None:
+    assert superseded("late", 5)["metadata"]["annotations"] == {SUPERSEDED_BY: "another"}
+    assert "annotations" not in retention.trim_run(run("good", 5))["metadata"]
 
 
 def test_what_is_not_over_stays_and_counts_for_nothing() -> None:
