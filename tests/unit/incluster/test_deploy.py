@@ -421,6 +421,13 @@ def test_going_back_leaves_the_number_of_what_failed() -> None:
     assert (image(cluster.live), cluster.arrival) == (OTHER, "8")
 
 
+def test_a_number_that_a_person_takes_away_does_not_come_back_by_going_back() -> None:
+    """So that a run that came earlier may deploy again."""
+    cluster = Cluster(noted("5"), bad={NEW}, at={3.0: lambda c: c.live["metadata"]["annotations"].pop(ARRIVAL)})
+    assert failure(cluster, arrival="7") == f"the rollout failed; web serves {OLD} again"
+    assert cluster.arrival is None
+
+
 def test_a_later_run_with_the_same_image_is_not_undone() -> None:
     """Two commits may make one image, to the letter."""
     seen = Cluster(noted("5"), bad={NEW}, at={5.0: numbered("8", NEW)})
