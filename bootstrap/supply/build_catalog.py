@@ -48,11 +48,30 @@ class GoPart:
     edits: tuple[SourceEdit, ...] = field(default=(), repr=False)
 
 
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+"""Those of Ubuntu 22.04 and Debian 12 and of what came after them: an image has that of its base."""
+
+
+def name_archive(python: str) -> str:
+    """The file of a wheel part with the packages for that version of Python: "3.11" -> "python3.11.zip"."""
+    return f"python{python}.zip"
+
+
+@dataclass(frozen=True)
+class WheelPart:
+    """Python packages, for the nodes' architecture and each of `pythons`. requirements: their lock in the checkout."""
+
+    name: str
+    requirements: str
+    cost: int = field(repr=False)
+    pythons: tuple[str, ...] = PYTHONS
+
+
 @dataclass(frozen=True)
 class ImagePart:
     """One image from a Dockerfile. folder: that of its build context in the checkout.
 
-    bases: build argument -> image part. files: path in the context -> "GOPART/PROGRAM".
+    bases: build argument -> image part. files: path in the context -> "PART/FILE", of a Go part or wheel part.
     copies: path in the context -> file or folder of the checkout.
     preload: the node image holds it. exported: it is needed as an OCI layout, not only in the engine.
     """
@@ -138,6 +157,8 @@ GO_PARTS = (
     GoPart("go-echo-first", "demo/go-echo", {"go-echo": "."}, cost=5, ldflags="-X main.commit=first"),
 )
 
+WHEEL_PARTS = (WheelPart("manager-wheels", "images/manager/requirements.txt", cost=60),)
+
 INCLUSTER = ("bootstrap/__init__.py", "bootstrap/incluster")
 """What of this package runs in the cluster; it imports nothing else of it."""
 IMAGE_PARTS = (
@@ -162,6 +183,14 @@ IMAGE_PARTS = (
         {"BASE": "git"},
         {"kubectl": "go-kubernetes/kubectl", "buildctl": "go-buildkit/buildctl"},
         {path: path for path in INCLUSTER},
+    ),
+    ImagePart(
+        "manager",
+        "images/manager",
+        8,
+        {"BASE": "toolbox"},
+        {name: f"manager-wheels/{name}" for name in map(name_archive, PYTHONS)},
+        {"bootstrap/manager": "bootstrap/manager"},
     ),
     ImagePart("git-server", "images/git-server", 3, {"BASE": "git"}, {"git-server": "go-git-server/git-server"}),
     ImagePart(

@@ -20,6 +20,7 @@ NOT_COMPILED = ("*_test.go", "testdata", "*.md", "*.yaml", "Dockerfile", "__pyca
 """What of a Go module does not get into its programs."""
 
 GO_PARTS = {part.name: part for part in build_catalog.GO_PARTS}
+WHEEL_PARTS = {part.name: part for part in build_catalog.WHEEL_PARTS}
 IMAGE_PARTS = {part.name: part for part in build_catalog.IMAGE_PARTS}
 
 Inputs = Callable[[], Sequence[str | bytes]]
@@ -49,6 +50,9 @@ class Keys:
             return compute_key(
                 RECIPE, self.compute_tree(go.module, NOT_COMPILED), repr(go), machine, self._go(), *edits
             )
+        if name in WHEEL_PARTS:
+            wheels = WHEEL_PARTS[name]
+            return compute_key(RECIPE, self.compute_tree(wheels.requirements), repr(wheels), self._arch)
         image = IMAGE_PARTS[name]
         copies = [self.compute_tree(source) for source in image.copies.values()]
         return compute_key(

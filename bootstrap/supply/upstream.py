@@ -1,8 +1,8 @@
 """Supply `upstream`: what projects publish, by the digests and hashes of the lock, and by no others.
 
 Node, Tekton, pause and the Go toolchain are taken as they are. What nobody publishes is composed: git, toolbox,
-git-server, buildkit and registry on published Debian, with programs out of published images and with small Go programs
-of this checkout. Neither Kubernetes nor containerd, BuildKit or Tekton is compiled.
+manager, git-server, buildkit and registry on published Debian, with programs out of published images, with small Go
+programs of this checkout, and with Python packages. Neither Kubernetes nor containerd, BuildKit or Tekton is compiled.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from bootstrap.supply.build_catalog import ImagePart
 from bootstrap.supply.build_contexts import Contexts
 from bootstrap.supply.build_scheduler import Task
 from bootstrap.supply.build_tasks import TaskFactory
-from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, Inputs, Keys
+from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, WHEEL_PARTS, Inputs, Keys
 from bootstrap.supply.compiler import Compiler
 from bootstrap.supply.mirror import load_image, make_tag
 from bootstrap.supply.public_registries import PublicRegistries
+from bootstrap.supply.python_packages import Wheels
 from bootstrap.supply.upstream_lock import PublicImage, PublicLock
 from bootstrap.world.engine.protocol import Engine
 from bootstrap.world.shell import Shell
@@ -42,7 +43,7 @@ PREFIX = "upstream-"
 FORMAT = "1"
 """Changes when the layout of the stored result does."""
 GO = ("go-tools", "go-git-server", "go-echo-first")
-COMPOSED = ("git", "toolbox", "git-server", "buildkit", "registry", DEMO_APP)
+COMPOSED = ("git", "toolbox", "manager", "git-server", "buildkit", "registry", DEMO_APP)
 IN_ENGINE = ("node", "debian")
 """Published images that the engine itself takes."""
 
@@ -93,6 +94,7 @@ class Upstream:
         self._cancel = cancel or Cancel()
         self._store = Store(cache, clock)
         self._compiler = Compiler(shell, self._store, project=project, arch=arch)
+        self._wheels = Wheels(shell, project=project, arch=arch)
         self._keys = Keys(project, arch, lambda: self._compiler.minor, self._list_special_inputs())
         self._factory = TaskFactory(engine, self._store, self._compute_key, PREFIX)
         self._contexts = Contexts(project, self._get_program)
@@ -212,13 +214,17 @@ class Upstream:
 
     @functools.cached_property
     def tasks(self) -> dict[str, Task]:
-        """The task of every part, by name. Whatever is fetched needs crane, which is one of the tools."""
+        """The task of every part, by name. Whatever comes from a registry needs crane, which is one of the tools."""
         factory = self._factory
         tasks = [
             factory.make_store_task(
                 name, GO_PARTS[name].cost, (), functools.partial(self._compiler.build, GO_PARTS[name]), True, name[3:]
             )
             for name in GO
+        ]
+        tasks += [
+            factory.make_store_task(part.name, part.cost, (), functools.partial(self._wheels.fetch, part))
+            for part in WHEEL_PARTS.values()
         ]
         tasks += [
             factory.make_engine_task(name, 30, ("go-tools",), functools.partial(self._load, name)) for name in IN_ENGINE
@@ -252,7 +258,7 @@ class Upstream:
         """The task that makes what an image part needs. name: as supply source names it."""
         if name in EXTRACTED:
             return Upstream._name_extracted_part(EXTRACTED[name])
-        return name if name in GO_PARTS else f"engine:{name}"
+        return name if name in GO_PARTS or name in WHEEL_PARTS else f"engine:{name}"
 
     @staticmethod
     def _name_extracted_part(each: Extracted) -> str:

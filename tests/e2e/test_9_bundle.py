@@ -45,7 +45,7 @@ def test_the_whole_environment_comes_from_the_file(
 ) -> None:
     name, within = f"{product.name}-file", enclosure.prefix
     answer = product.run("up", name=name, env=apart, limit=900, within=within)
-    assert "22 images, from bundle.tar" in answer.out
+    assert "23 images, from bundle.tar" in answer.out
     assert "/version answers" in product.run("test-run", name=name, env=apart, within=within).last
     assert "nothing changed" in product.run("up", name=name, env=apart, within=within).last
 
@@ -59,8 +59,12 @@ def test_auto_finds_the_file(product: Product, apart: dict[str, str], enclosure:
 def test_it_tells_what_is_in_each_image(file: Path) -> None:
     with tarfile.open(file) as tar:
         bills = {each.name: each for each in tar.getmembers() if each.name.startswith("sbom/")}
-        assert len(bills) == 25
-        node = json.loads(cast(Any, tar.extractfile(bills["sbom/node.cdx.json"])).read())
+        assert len(bills) == 26
+        node, manager = (
+            json.loads(cast(Any, tar.extractfile(bills[f"sbom/{name}.cdx.json"])).read())
+            for name in ("node", "manager")
+        )
+    assert {"kopf", "aiohttp", "git"} <= {each["name"] for each in manager["components"]}
     found = {each["name"] for each in node["components"]}
     assert {"k8s.io/kubernetes", "github.com/containerd/containerd/v2", "iptables"} <= found
 

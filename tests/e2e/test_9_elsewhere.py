@@ -162,7 +162,7 @@ def test_a_wrong_password_is_found_before_the_cluster_is_touched(far: Far) -> No
 
 def test_a_cluster_elsewhere_is_used_and_left_as_it_was(far: Far) -> None:
     said = far.run("up")
-    assert f"22 images served by {far.registry}/{FOLDER}" in said
+    assert f"23 images served by {far.registry}/{FOLDER}" in said
     assert "Docker" not in said
     status = json.loads(far.run("status", "--json").splitlines()[-1])
     assert {step["verdict"] for step in status["steps"]} == {"ready"}

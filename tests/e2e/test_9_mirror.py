@@ -45,14 +45,14 @@ def apart(product: Product, filled: Filled, enclosure: Enclosure) -> Iterator[di
 
 
 def test_a_mirror_is_planned_and_nothing_moves(filled: Filled) -> None:
-    assert "25 of 25 to push" in filled.plan
+    assert "26 of 26 to push" in filled.plan
     assert "MB/s, measured now" in filled.plan
     assert registries.PASSWORD not in filled.plan
-    assert filled.said["pushed"] == 25, "the plan has pushed nothing"
+    assert filled.said["pushed"] == 26, "the plan has pushed nothing"
 
 
 def test_a_mirror_is_filled_once_and_checked(product: Product, filled: Filled) -> None:
-    assert filled.said["images"] == filled.said["pushed"] == 25
+    assert filled.said["images"] == filled.said["pushed"] == 26
     again = json.loads(product.run("mirror", "--json", env=filled.given).last)
     assert again["pushed"] == 0
     assert "each as it was pushed" in product.run("mirror", "--check", env=filled.given).last
@@ -83,7 +83,7 @@ def test_the_whole_environment_comes_from_the_mirror(
     name, within = f"{product.name}-mirrored", enclosure.prefix
     answer = product.run("up", name=name, env=apart, limit=900, within=within)
     assert f"supply mirror (auto: {apart['INVOKE_MIRROR_REGISTRY']} has what this checkout needs" in answer.out
-    assert "22 images, from 127.0.0.1:" in answer.out
+    assert "23 images, from 127.0.0.1:" in answer.out
     again = product.run("up", name=name, env=apart, within=within)
     assert "nothing changed" in again.last
     assert f"supply mirror (auto: environment {name} was made with it)" in again.out

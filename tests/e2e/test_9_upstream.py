@@ -153,7 +153,7 @@ def test_the_whole_environment_comes_from_the_public_hosts(product: Product, apa
     locked = product.run("images", "--lock", name=name, env=apart)
     assert "23 changes" in locked.last
     answer = product.run("up", name=name, env=apart, limit=1200)
-    assert "18 images, from public registries, each as locked" in answer.out
+    assert "19 images, from public registries, each as locked" in answer.out
     assert "/version answers" in product.run("test-run", name=name, env=apart).last
     assert "nothing changed" in product.run("up", name=name, env=apart).last
     assert publishing.PASSWORD not in locked.text + answer.text

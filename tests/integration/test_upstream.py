@@ -17,9 +17,10 @@ from bootstrap.core.model import Object, Pending, Ready, Secret
 from bootstrap.core.paths import PROJECT
 from bootstrap.settings.config import Config, UpstreamSettings
 from bootstrap.supply import lock_upstream, tekton_build, upstream_lock
-from bootstrap.supply.build_catalog import GoPart
+from bootstrap.supply.build_catalog import GoPart, WheelPart, name_archive
 from bootstrap.supply.compiler import Compiler
 from bootstrap.supply.public_registries import PublicRegistries
+from bootstrap.supply.python_packages import Wheels
 from bootstrap.supply.tekton_releases import DASHBOARD, PART_OF
 from bootstrap.supply.upstream import Upstream
 from bootstrap.world.http_download import DownloadAccess, download
@@ -138,7 +139,7 @@ class Builder(Engine):
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What would be compiled. The tools are those of the tests."""
+    """What would be compiled. The tools are those of the tests; Python packages are not asked for."""
     compiled: list[str] = []
 
     def build(_: Compiler, part: GoPart, folder: Path, say: object) -> None:
@@ -149,7 +150,12 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             else:
                 (folder / program).write_bytes(b"")
 
+    def fetch(_: Wheels, part: WheelPart, folder: Path, say: object) -> None:
+        for python in part.pythons:
+            (folder / name_archive(python)).touch()
+
     monkeypatch.setattr(Compiler, "build", build)
+    monkeypatch.setattr(Wheels, "fetch", fetch)
     return compiled
 
 
@@ -205,14 +211,14 @@ def test_locked_fetched_and_composed(tmp_path: Path, project: Path, host: Host, 
     made, line = supply(world), FakeReport().step("images")
     assert isinstance(made.check(), Pending)
     made.provide(line)
-    assert made.check() == Ready("18 images, from public registries, each as locked")
+    assert made.check() == Ready("19 images, from public registries, each as locked")
     assert made.is_kept()
     assert set(built) == {"go-tools", "go-git-server", "go-echo-first"}, "nothing else is compiled"
     assert made.read_kubernetes_version() == "v1.36.4"
     assert (made._get_program("go-buildkit", "buildctl")).read_bytes() == b"ctl"
     assert set(made.list_seeds()) == {"library/golang:1", "library/golang:1.26"}
     held = made.read_lock()
-    assert {"toolbox", "git-server", "buildkit", "go-echo", "pause", DASHBOARD} <= set(held.images)
+    assert {"toolbox", "manager", "git-server", "buildkit", "go-echo", "pause", DASHBOARD} <= set(held.images)
     assert not any(image.in_node for image in held.images.values())
     assert {held.node_image, held.registry_image} <= cast(Any, world.engine).present
     public = upstream_lock.read(made.lock_file)

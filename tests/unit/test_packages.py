@@ -14,6 +14,7 @@ from bootstrap.core.paths import PROJECT
 
 PACKAGES = (
     "incluster",
+    "manager",
     "core",
     "settings",
     "objects",
@@ -129,6 +130,23 @@ def test_what_runs_in_the_cluster_needs_nothing_but_python() -> None:
         if package_of(module) == "incluster"
         for line, target in imported
         if not target.startswith("bootstrap.incluster") and target.partition(".")[0] not in known
+    ]
+    assert strangers == []
+
+
+def test_the_manager_stands_apart() -> None:
+    """Its image holds the framework and of ours what runs in the cluster; nothing else of ours has the framework."""
+    framework, known = ("kopf", "aiohttp"), sys.stdlib_module_names
+    strangers = [
+        f"{module}:{line} imports {target}"
+        for module, imported in IMPORTED.items()
+        for line, target in imported
+        if (
+            not target.startswith(("bootstrap.manager", "bootstrap.incluster"))
+            and target.partition(".")[0] not in known | {"kopf"}
+            if package_of(module) == "manager"
+            else target.startswith("bootstrap.manager") or target.partition(".")[0] in framework
+        )
     ]
     assert strangers == []
 

@@ -75,6 +75,17 @@ def test_every_requirement_is_pinned_with_hashes_and_names_no_index(name: str) -
     assert "/tmp" not in text  # noqa: S108  no path of the machine that locked it
 
 
+def test_the_images_own_lock_is_pinned_with_hashes_and_names_no_index() -> None:
+    name = "images/manager/requirements.txt"
+    text = (PROJECT / name).read_text()
+    stated = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    assert len(pins(name)) == len(stated) > 10
+    assert "://" not in text
+    assert "/tmp" not in text  # noqa: S108
+    for package in ("aiohttp", "yarl", "multidict", "frozenlist", "propcache", "pyyaml"):
+        assert pins(name)[package][1] > 20, f"{package} was locked for one machine only"
+
+
 def test_what_is_compiled_has_wheels_for_each_python_and_architecture() -> None:
     for package in ("cryptography", "cffi", "pyyaml", "pydantic-core"):
         assert pins("requirements.txt")[package][1] > 20, f"{package} was locked for one machine only"
@@ -177,11 +188,13 @@ def _declared(requirements: list[str]) -> set[str]:
 
 def test_pyproject_declares_what_is_imported_and_nothing_else() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    folders = [each.name for each in (PROJECT / "bootstrap").iterdir() if each.is_dir() and each.name != "devtools"]
+    apart = ("devtools", "manager")  # the latter's image has a lock of its own
+    folders = [each.name for each in (PROJECT / "bootstrap").iterdir() if each.is_dir() and each.name not in apart]
     product = _imported("tasks.py", *(f"bootstrap/{name}" for name in folders))
     assert _declared(project["dependencies"]) == product
     tools = _declared(project["optional-dependencies"]["dev"])
     assert _imported("bootstrap/devtools") - product <= tools
+    assert _imported("bootstrap/manager") <= pins("images/manager/requirements.txt").keys() & tools
     assert not tools & product
 
 

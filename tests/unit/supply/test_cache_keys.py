@@ -27,6 +27,7 @@ from tests.unit.fakes import FakeClock, FakeLine
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = (
     *(part.name for part in build_catalog.GO_PARTS),
+    *(part.name for part in build_catalog.WHEEL_PARTS),
     *(part.name for part in build_catalog.IMAGE_PARTS),
     *("rootfs", "base", "static", "golang", "tekton", "node"),
 )
@@ -74,7 +75,7 @@ class FakeEngine:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of what the supply reads of the checkout, on a machine whose own inputs never change."""
     project = tmp_path / "project"
-    for folder in ("images", "demo", "bootstrap/incluster"):
+    for folder in ("images", "demo", "bootstrap/incluster", "bootstrap/manager"):
         shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "bootstrap/__init__.py", project / "bootstrap")
     (tmp_path / "ca.crt").write_text("CA")
@@ -121,7 +122,10 @@ def append(path: Path) -> None:
         ("demo/go-echo/Dockerfile", set()),
         ("demo/go-echo/main_test.go", set()),
         ("demo/go-echo/main.go", {"go-echo-first", "go-echo", "node"}),
-        ("bootstrap/incluster/notify.py", {"toolbox", "node"}),
+        ("bootstrap/incluster/notify.py", {"toolbox", "manager", "node"}),
+        ("bootstrap/manager/__init__.py", {"manager", "node"}),
+        ("images/manager/Dockerfile", {"manager", "node"}),
+        ("images/manager/requirements.txt", {"manager-wheels", "manager", "node"}),
         ("bootstrap/commands/up.py", set()),
         ("images/nodenet/default-cni.yaml", {"nodenet", "node"}),
         ("images/node/Dockerfile", {"node"}),
@@ -134,12 +138,15 @@ def append(path: Path) -> None:
             "images/kubernetes/go.sum",
             {
                 *("go-kubernetes", "go-storage", "kube", "coredns", "local-path-provisioner", "toolbox"),
-                "node",
+                *("manager", "node"),
             },
         ),
         (
             "images/base/Dockerfile",
-            {"base", "kube", "git", "toolbox", "git-server", "buildkit", "registry", "golang", "tekton", "node"},
+            {
+                *("base", "kube", "git", "toolbox", "manager", "git-server", "buildkit", "registry", "golang"),
+                *("tekton", "node"),
+            },
         ),
     ],
 )
@@ -156,9 +163,11 @@ AS_EVER = {
     "rootfs": "501dd7d11eb8f9b8",
     "registry": "1a2d6d478163b967",
     "toolbox": "a0249dcdde6e6284",
+    "manager-wheels": "44703a90cd3b1c54",
+    "manager": "31ebc66f838bb8ed",
     "golang": "708de780ddf1231c",
     "tekton": "5d07c8c8163b8300",
-    "node": "48226ba04c830e9e",
+    "node": "b4dc5bec698ba5a6",
 }
 """Keys of a project that never changes. Whoever changes one of them makes every user build all of it anew."""
 
@@ -168,6 +177,7 @@ def test_keys_stay_as_they_are(tmp_path: Path, project: Path, monkeypatch: pytes
     fixed = tmp_path / "fixed"
     folders = {part.module for part in build_catalog.GO_PARTS} | {part.folder for part in build_catalog.IMAGE_PARTS}
     folders |= {"images/base", "images/static", "images/golang", "images/node", *build_catalog.INCLUSTER}
+    folders |= {"bootstrap/manager"}
     for folder in sorted(folders):
         for name, text in (("go.mod", "go 1.26\n"), ("main.go", "package main\n"), ("Dockerfile", "FROM scratch\n")):
             file = fixed / folder if folder.endswith(".py") else fixed / folder / name
@@ -177,6 +187,7 @@ def test_keys_stay_as_they_are(tmp_path: Path, project: Path, monkeypatch: pytes
         (fixed / manifest).write_text("kind: List\n")
     (fixed / "images/tekton").mkdir()
     (fixed / "images/tekton/go.mod").write_text("go 1.26\n")
+    (fixed / "images/manager/requirements.txt").write_text("kopf==1\n")
     (fixed / "images/versions.yaml").write_text("aliases: {pause: [registry.k8s.io/pause:3]}\n")
     found = keys(fixed)
     assert {name: found[name] for name in AS_EVER} == AS_EVER
@@ -210,7 +221,7 @@ def test_aliases_are_the_nodes_business_and_the_pin_of_go_nobodys(project: Path)
 
 
 def test_what_makes_no_difference_to_a_part_is_not_in_its_key() -> None:
-    for part in (*build_catalog.GO_PARTS, *build_catalog.IMAGE_PARTS):
+    for part in (*build_catalog.GO_PARTS, *build_catalog.WHEEL_PARTS, *build_catalog.IMAGE_PARTS):
         assert repr(replace(part, cost=part.cost + 1)) == repr(part)
     image = build_catalog.IMAGE_PARTS[0]
     assert repr(replace(image, preload=not image.preload)) == repr(image)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
@@ -142,22 +141,6 @@ def test_a_toolchain_that_cannot_be_fetched_is_named_with_the_cause(store: Store
     assert failure.value.evidence == "no matching distribution"
     assert "install Go" in failure.value.hint
     assert not store.has("go-toolchain", "1.27.3")
-
-
-def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-
-
-def test_an_environment_of_uv_has_no_pip_but_uv(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_pip(monkeypatch)
-    assert golang.find_installer(FakeShell(programs={"uv": "/bin/uv"}))[:3] == ["/bin/uv", "pip", "install"]
-
-
-def test_without_any_installer_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_pip(monkeypatch)
-    with pytest.raises(PreconditionError) as failure:
-        golang.find_installer(FakeShell())
-    assert "ensurepip" in failure.value.hint
 
 
 class Compiler:

@@ -108,11 +108,12 @@ def files() -> tuple[dict[str, bytes], dict[str, bytes]]:
         "usr/bin/app": PROGRAM,
         "usr/bin/tool": b"\x7fELF by C",
         "usr/bin/script": b"#!/bin/sh" + b" " * 99,
+        "opt/site/kopf-1.44.6.dist-info/METADATA": b"Metadata-Version: 2.4\nName: kopf\nVersion: 1.44.6\n\nkopf\n",
     }
     return below, above
 
 
-FOUND = sorted([Component("deb", "git", "1:2.39.5-0+deb12u3", "amd64"), *GO])
+FOUND = sorted([Component("deb", "git", "1:2.39.5-0+deb12u3", "amd64"), Component("pypi", "kopf", "1.44.6"), *GO])
 
 
 def test_of_a_layout_the_last_status_and_every_program(
