@@ -173,12 +173,11 @@ def examine_network(shell: Shell, *, cold: bool) -> list[Finding]:
 
 def list_package_registries(shell: Shell) -> dict[str, str]:
     """Address -> whose packages, as the ordinary clients are set up on this machine."""
-    found: dict[str, str] = {}
+    found = dict.fromkeys(map(_get_root, _list_indexes(shell)), "Python")
     if shell.which("go"):
         proxies = shell.run(["go", "env", "GOPROXY"], check=False).stdout.strip()
-    else:  # it is fetched from the index of Python packages, and reads this variable then
+    else:  # it is fetched from the index of Python packages too, and reads this variable then
         proxies = os.environ.get("GOPROXY", "")
-        found |= dict.fromkeys(map(_get_root, _list_indexes(shell)), "Python")
     found |= dict.fromkeys(map(_get_root, proxies.replace("|", ",").split(",")[:1]), "Go")
     if shell.which("apt-get"):
         sites = shell.run(["apt-get", "indextargets", "--format", "$(SITE)"], check=False).stdout.split()

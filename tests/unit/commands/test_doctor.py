@@ -87,10 +87,15 @@ def test_package_registry_stops_only_a_cold_build() -> None:
 def test_package_registries_come_from_the_clients_and_without_credentials() -> None:
     sites = "http://deb.example/debian\nhttp://deb.example/security\ncdrom:x\n"
     shell = FakeShell(
-        {"go env GOPROXY": "https://me:hush@go.example:8443/api,direct\n", "apt-get indextargets": sites},
+        {
+            f"{sys.executable} -m pip config list": "global.index-url='https://me:hush@py.example/simple'\n",
+            "go env GOPROXY": "https://me:hush@go.example:8443/api,direct\n",
+            "apt-get indextargets": sites,
+        },
         {"go": "/go", "apt-get": "/apt-get"},
     )
     assert machine_checks.list_package_registries(shell) == {
+        "https://py.example/": "Python",
         "https://go.example:8443/": "Go",
         "http://deb.example/": "apt",
     }
@@ -99,6 +104,11 @@ def test_package_registries_come_from_the_clients_and_without_credentials() -> N
 def bare_shell(pip: str = "") -> FakeShell:
     """Of a machine with Python alone."""
     return FakeShell({f"{sys.executable} -m pip config list": pip})
+
+
+def with_go(proxies: str) -> FakeShell:
+    """Of a machine with Go, whose pip is told nothing."""
+    return FakeShell({f"{sys.executable} -m pip config list": "", "go env GOPROXY": proxies}, {"go": "/go"})
 
 
 def test_no_clients_no_registries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +126,7 @@ def test_without_go_its_own_sources_count(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_go_without_a_proxy_is_no_address() -> None:
-    assert machine_checks.list_package_registries(FakeShell({"go env": "off\n"}, {"go": "/go"})) == {}
+    assert machine_checks.list_package_registries(with_go("off\n")) == {}
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +149,7 @@ def test_network_lists_registries_that_really_answer(monkeypatch: pytest.MonkeyP
 def test_network_without_registries_builds_from_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "read_status", answers())
     monkeypatch.setattr(probe, "resolves", lambda name: 0)
-    shell = FakeShell({"go env": "https://go.example\n"}, {"go": "/go"})
+    shell = with_go("https://go.example\n")
     dns, registries, packages = machine_checks.examine_network(shell, cold=True)
     assert (dns.level, dns.what) == ("warn", "no address for go.example")
     assert registries.what == "none"
@@ -160,9 +170,7 @@ def test_a_busy_machine_asks_again_for_what_a_cold_start_needs(
 
     monkeypatch.setattr(probe, "read_status", ask)
     monkeypatch.setattr(probe, "resolves", lambda name: 1)
-    packages = machine_checks.examine_network(FakeShell({"go env": "https://go.example\n"}, {"go": "/go"}), cold=cold)[
-        -1
-    ]
+    packages = machine_checks.examine_network(with_go("https://go.example\n"), cold=cold)[-1]
     assert (packages.level, len(limits)) == (level, asked)
 
 
@@ -246,7 +254,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
         **programs: str,
     ) -> str:
         monkeypatch.setattr(host, "measure_free_gb", lambda _: free)
-        clients = {"go env GOPROXY": "https://go.example\n", "apt-get indextargets": "http://deb.example/debian\n"}
+        clients = {
+            f"{sys.executable} -m pip config list": "",
+            "go env GOPROXY": "https://go.example\n",
+            "apt-get indextargets": "http://deb.example/debian\n",
+        }
         shell = FakeShell(clients, {"go": "/go", "apt-get": "/apt-get"} | programs)
         found: Any = engine or Idle()
         try:
