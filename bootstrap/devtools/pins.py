@@ -25,7 +25,7 @@ from bootstrap.world import World
 if TYPE_CHECKING:
     from bootstrap.supply.golang import Go
 
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-dev.txt", "images/manager/requirements.txt")
 LIMIT = 300
 """Seconds for one question to a module proxy or an index of packages."""
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
@@ -115,16 +115,21 @@ def parse_modules(text: str, where: str) -> Iterator[Pin]:
 
 
 def _list_packages(world: World) -> Iterator[Pin]:
-    """The requirements, and the Go toolchain that is taken from the same index."""
+    """The requirements, and the Go toolchain that is taken from the same index.
+
+    Of packages that are not installed here, because only another Python needs them, the newest is not known.
+    """
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    installed = json.loads(world.shell.run([*pip, "list", "--format=json"], limit=LIMIT).stdout)
     outdated = json.loads(world.shell.run([*pip, "list", "--outdated", "--format=json"], limit=LIMIT).stdout)
-    newer = {_normalize(each["name"]): each["latest_version"] for each in outdated}
-    seen: set[str] = set()
+    newest_of = {_normalize(each["name"]): each["version"] for each in installed}
+    newest_of |= {_normalize(each["name"]): each["latest_version"] for each in outdated}
+    seen: set[tuple[str, str]] = set()
     for where in REQUIREMENTS:
         for name, version in parse_requirements((world.project / where).read_text()):
-            if name not in seen:
-                seen.add(name)
-                yield Pin(where, name, version, newer.get(_normalize(name), version))
+            if (name, version) not in seen:
+                seen.add((name, version))
+                yield Pin(where, name, version, newest_of.get(_normalize(name), ""))
     pin = read_pin(world.project)
     told = world.shell.run([*pip, "index", "versions", pin.package], limit=LIMIT, check=False).stdout
     newest = re.match(r"\S+ \(([^)]+)\)", told)
