@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ class RegistryServer:
     """Use as a context. answers: "HEAD /v2/..." -> what is said, one after the other, the last of them for ever.
 
     default: status for all else. delay: seconds before each answer. wants: the Authorization that it insists on, and
-    challenge: how it asks for one.
+    challenge: how it asks for one. tls: with which it speaks HTTPS.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class RegistryServer:
         delay: float = 0,
         wants: str = "",
         challenge: str = 'Basic realm="here"',
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.heard: list[str] = []
         self.received = 0
@@ -40,6 +42,8 @@ class RegistryServer:
         self._over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> RegistryServer:

@@ -6,11 +6,13 @@ API: the OCI distribution-spec; logins: Basic, or a token as the CNCF distributi
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import ssl
 import time
+import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,12 +47,21 @@ class RegistryLogin:
 class RegistryAnswer:
     """What a registry answered.
 
-    status: of HTTP, 0 if nothing answered. headers: lower-case names. cause: why nothing answered.
+    status: of HTTP, 0 if nothing answered. headers: lower-case names. cause: why nothing answered. body: b"" of HEAD.
     """
 
     status: int
     headers: Mapping[str, str]
     cause: str = ""
+    body: bytes = b""
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest that was asked for, as the registry names it or else computed; "" if neither can be."""
+        if self.status != 200:
+            return ""
+        computed = f"sha256:{hashlib.sha256(self.body).hexdigest()}" if self.body else ""
+        return self.headers.get("docker-content-digest") or computed
 
     @property
     def wait(self) -> float:
@@ -77,11 +88,17 @@ class RegistryHttp:
                 self._tls.load_verify_locations(settings.ca_file)
         if plain:  # as crane has it: plain HTTP is worse than a certificate that nobody knows
             self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+            # The settings allow it; urllib3 would say so among the lines of each `up` and `status`.
+            warnings.filterwarnings("ignore", message="Unverified HTTPS request")
 
     def find_manifest(self, name: str) -> RegistryAnswer:
         """Ask whether "NAME:TAG" or "NAME@DIGEST" is there: status 200 or 404."""
-        path, _, tag = name.rpartition("@") if "@" in name else name.rpartition(":")
-        return self._ask("HEAD", f"/v2/{self._make_path(path)}/manifests/{tag}")
+        return self._ask("HEAD", self._make_manifest_path(name))
+
+    def find_digest(self, name: str) -> RegistryAnswer:
+        """Ask for the `digest` of "NAME:TAG". A registry need not name it; then the manifest itself is read."""
+        answer = self.find_manifest(name)
+        return answer if answer.digest or answer.status != 200 else self._ask("GET", self._make_manifest_path(name))
 
     def measure_push_rate(self, name: str, seconds: float) -> float:
         """Bytes a second of an upload to the repository `name`, measured for about `seconds`; 0 if it is refused.
@@ -101,6 +118,10 @@ class RegistryHttp:
             size = min(size * 2, 16 * CHUNK)
         self._ask("DELETE", place)
         return sent / spent if sent and spent else 0.0
+
+    def _make_manifest_path(self, name: str) -> str:
+        path, _, tag = name.rpartition("@") if "@" in name else name.rpartition(":")
+        return f"/v2/{self._make_path(path)}/manifests/{tag}"
 
     def _make_path(self, name: str) -> str:
         return f"{self._settings.folder}/{name}".strip("/")
@@ -132,7 +153,7 @@ class RegistryHttp:
             answer = self._request(method, url, headers=headers, authorization=self._authorization, body=body)
         except OSError as error:
             return RegistryAnswer(0, {}, str(error))
-        return RegistryAnswer(answer.status, answer.headers)
+        return RegistryAnswer(answer.status, answer.headers, body=answer.body)
 
     def _request(self, method: str, url: str, **options: Any) -> http_client.Answer:
         with HttpClient(self._limit, tls=self._tls) as client:

@@ -28,11 +28,13 @@ from bootstrap.core.text import format_duration
 from bootstrap.settings.config import MirrorSettings
 from bootstrap.world import probe
 from bootstrap.world.http_client import has_proxy
-from bootstrap.world.registry.http import RegistryHttp, read_docker_config
+from bootstrap.world.registry.http import RegistryAnswer, RegistryHttp, read_docker_config
 from bootstrap.world.shell import Shell
 
 LIMIT = 1800.0
 LOOK_LIMIT = 10.0
+DIGEST_LIMIT = 3.0
+"""Seconds for a look that is part of commands which take a second or two."""
 
 
 def falls_back_to_http(host: str) -> bool:
@@ -175,6 +177,15 @@ class MirrorRegistry:
             return self._run("digest", self._make_reference(name), limit=120)
         except NotFound:
             return ""
+
+    def find_digest(self, name: str) -> RegistryAnswer:
+        """Look for the digest of "NAME:TAG", without crane, which would try again for minutes.
+
+        It needs no `log_in` and raises nothing: what goes wrong is in the answer, and so is a registry that does not
+        answer within DIGEST_LIMIT.
+        """
+        late = RegistryAnswer(0, {}, f"no answer within {DIGEST_LIMIT:g} s")
+        return probe.run_probes({name: lambda: self._http.find_digest(name)}, DIGEST_LIMIT, late=late)[name]
 
     def read_digests(self, wanted: Iterable[str]) -> dict[str, str]:
         """Name -> digest, "" for what is not there, in the order of `wanted`. Asks for several at the same time."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import ssl
 from base64 import b64encode
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bootstrap.core import pki
 from bootstrap.core.model import Secret
 from bootstrap.settings.config import MirrorSettings
 from bootstrap.steps.registry import find_free_port
@@ -74,6 +78,28 @@ def test_how_long_it_wants_to_be_left_alone(text: str, seconds: float) -> None:
         assert (answer.status, answer.wait) == (429, seconds)
 
 
+def test_the_digest_that_a_registry_tells() -> None:
+    with RegistryServer({MANIFEST: [Said(200, {"Docker-Content-Digest": "sha256:abc"})]}) as server:
+        assert door(server).find_digest("pause:1").digest == "sha256:abc"
+        assert server.heard == [MANIFEST]
+
+
+def test_a_digest_that_is_not_told_is_computed() -> None:
+    """A registry may tell it (OCI distribution-spec), and need not."""
+    manifest = b'{"schemaVersion": 2}'
+    answers = {MANIFEST: [Said(200)], MANIFEST.replace("HEAD", "GET"): [Said(200, body=manifest)]}
+    with RegistryServer(answers) as server:
+        assert door(server).find_digest("pause:1").digest == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+
+
+@pytest.mark.parametrize("said", [Said(404, {"Docker-Content-Digest": "sha256:abc"}), Said(500, body=b"{}")])
+def test_an_error_has_no_digest(said: Said) -> None:
+    for answers in ({MANIFEST: [said]}, {MANIFEST: [Said(200)], MANIFEST.replace("HEAD", "GET"): [said]}):
+        with RegistryServer(answers) as server:
+            answer = door(server).find_digest("pause:1")
+            assert (answer.status, answer.digest) == (said.status, "")
+
+
 def test_plain_http_is_not_tried_unless_it_is_said() -> None:
     with RegistryServer(default=200) as server:
         settings = MirrorSettings(registry=server.address, folder="team")
@@ -81,6 +107,19 @@ def test_plain_http_is_not_tried_unless_it_is_said() -> None:
         assert answer.status == 0
         assert answer.cause
         assert server.heard == []
+
+
+def test_a_certificate_that_nobody_knows_is_no_warning_where_plain_http_would_do(tmp_path: Path) -> None:
+    """A look is part of commands whose lines are the user's; here every warning is an error."""
+    authority = pki.make_authority("tests", datetime.now(UTC))
+    pair = pki.issue_certificate(authority, "registry", ("127.0.0.1",), datetime.now(UTC))
+    (tmp_path / "pair").write_bytes(pair.certificate + pair.key)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "pair")
+    with RegistryServer({MANIFEST: [Said(200)]}, tls=tls) as server:
+        assert door(server).find_manifest("pause:1").status == 200
+        settings = MirrorSettings(registry=server.address, folder="team")
+        assert RegistryHttp(FakeShell({}), settings, 2).find_manifest("pause:1").status == 0
 
 
 def test_nothing_there() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +14,11 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.core.errors import PreconditionError
+from bootstrap.core.model import Secret
 from bootstrap.settings.config import MirrorSettings
+from bootstrap.world.registry import user
 from bootstrap.world.registry.user import MirrorRegistry, falls_back_to_http
+from tests.unit.registry_server import RegistryServer, Said
 
 
 @pytest.fixture
@@ -38,8 +43,8 @@ def resetting() -> Iterator[int]:
         thread.join(10)
 
 
-def registry(address: str, plain_http: str = "off") -> MirrorRegistry:
-    settings = MirrorSettings(registry=address, plain_http=plain_http)
+def registry(address: str, plain_http: str = "off", **more: Any) -> MirrorRegistry:
+    settings = MirrorSettings(registry=address, plain_http=plain_http, **more)
     return MirrorRegistry(cast(Any, None), cast(Any, None), Path("crane"), settings)
 
 
@@ -72,3 +77,18 @@ def test_a_registry_that_resets_a_tls_hello_is_not_tried_without_tls(
 )
 def test_where_crane_falls_back_to_plain_http(host: str, falls_back: bool) -> None:
     assert falls_back_to_http(host) is falls_back
+
+
+def test_a_digest_is_looked_for_within_a_limit_and_with_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """crane would ask again and again, for a minute or more."""
+    name, login = "environment:x", "Basic " + b64encode(b"me:hush").decode()
+    answers = {"HEAD /v2/team/environment/manifests/x": [Said(200, {"Docker-Content-Digest": "sha256:abc"})]}
+    more: dict[str, Any] = {"folder": "team", "username": "me", "password": Secret("hush")}
+    with RegistryServer(answers, wants=login) as server:
+        assert registry(server.address, "on", **more).find_digest(name).digest == "sha256:abc"
+    monkeypatch.setattr(user, "DIGEST_LIMIT", 0.2)
+    with RegistryServer(delay=600) as server:
+        start = time.monotonic()
+        answer = registry(server.address, "on", **more).find_digest(name)
+        assert time.monotonic() - start < 5
+    assert (answer.status, answer.digest, answer.cause) == (0, "", "no answer within 0.2 s")
