@@ -52,8 +52,9 @@ def _undo(world: World, *, engine: bool) -> list[BootstrapError]:
 
     engine: whether it can be asked; if not, nothing of ours is in it.
     """
-    if world.config.elsewhere and not isinstance(world.images.check(), Ready):
-        world.images.provide(world.report.step("images"))  # what is to go is rendered first, as for `up`
+    # What is to go is rendered first, as for `up`. What is known of the mirror is enough, whatever it holds by now.
+    if world.config.elsewhere and not world.images.is_kept():
+        world.images.provide(world.report.step("images"))
     todo = graph.list_steps(world)
     outside = {"engine", "images", "registry", "cluster"}
     inside = {step.name for step in todo} - outside

@@ -18,10 +18,9 @@ from bootstrap.supply import oci_layout
 from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON
 from bootstrap.supply.mirror import (
     DIGESTS,
-    ENVIRONMENT,
     load_description,
     make_engine_name,
-    make_environment_tag,
+    make_environment_name,
     make_seed_name,
     make_tag,
     run_side_by_side,
@@ -243,7 +242,7 @@ def _push_image(world: World, registry: MirrorRegistry, item: MirrorItem) -> Non
 
 
 def _get_name(world: World) -> str:
-    return f"{ENVIRONMENT}:{make_environment_tag(world.config.architecture, read_versions(world.project))}"
+    return make_environment_name(world.config.architecture, read_versions(world.project))
 
 
 def _put_environment(world: World, registry: MirrorRegistry) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from bootstrap.core.errors import BootstrapError, UsageError
 from bootstrap.settings.config import Config
 from bootstrap.supply import bundle_file, upstream_lock
-from bootstrap.supply.mirror import ENVIRONMENT, make_environment_tag
+from bootstrap.supply.mirror import explain_answer, make_environment_name
 from bootstrap.supply.versions import read_versions
 from bootstrap.world import probe
 from bootstrap.world.probe import run_probes
@@ -104,17 +104,11 @@ def probe_mirror(shell: Shell, config: Config, project: Path) -> Option:
     if not config.mirror.registry:
         return Option(False, "mirror.registry is not set")
     registry = config.mirror.registry
-    name = f"{ENVIRONMENT}:{make_environment_tag(config.architecture, read_versions(project))}"
+    name = make_environment_name(config.architecture, read_versions(project))
     answer = RegistryHttp(shell, config.mirror, LIMIT).find_manifest(name)
     if answer.status == 200:
         return Option(True, f"{registry} has what this checkout needs")
-    causes = {
-        0: f"{registry} does not answer ({answer.cause})",
-        401: f"{registry} wants a login, or another one",
-        403: f"{registry} does not let us in",
-        404: f"{registry} has no environment for this checkout",
-    }
-    return Option(False, causes.get(answer.status, f"{registry} answers {answer.status}"))
+    return Option(False, explain_answer(registry, answer))
 
 
 def probe_upstream(config: Config, project: Path) -> Option:

@@ -9,6 +9,7 @@ import functools
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.core.clock import Clock
@@ -20,6 +21,7 @@ from bootstrap.supply.build_cache import Store, compute_key
 from bootstrap.supply.bundle_file import DESCRIPTION, TEKTON, Description
 from bootstrap.supply.source import Source
 from bootstrap.world.engine.protocol import Engine
+from bootstrap.world.registry.http import RegistryAnswer
 from bootstrap.world.registry.user import MirrorRegistry
 from bootstrap.world.terminal import StepLine
 
@@ -37,6 +39,11 @@ def make_tag(digest: str) -> str:
 def make_environment_tag(arch: str, versions: Mapping[str, str]) -> str:
     """The tag of the environment image for a checkout, such as "amd64-v1.36.3-v1.9.0-v0.35.0"."""
     return "-".join([arch, *versions.values()])
+
+
+def make_environment_name(arch: str, versions: Mapping[str, str]) -> str:
+    """The name in the mirror of the environment image for a checkout: "environment:TAG"."""
+    return f"{ENVIRONMENT}:{make_environment_tag(arch, versions)}"
 
 
 def make_engine_name(image: str) -> str:
@@ -63,10 +70,41 @@ def load_description(data: bytes, address: str) -> Description:
         ) from None
 
 
+def explain_answer(address: str, answer: RegistryAnswer) -> str:
+    """Why a mirror does not tell what it has for this checkout. address: what it is called."""
+    causes = {
+        0: f"{address} does not answer ({answer.cause})",
+        401: f"{address} wants a login, or another one",
+        403: f"{address} does not let us in",
+        404: f"{address} has no environment for this checkout",
+    }
+    return causes.get(answer.status, f"{address} answers {answer.status}")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an environment image says, read at once. Its folder may go while a command still works with it.
+
+    tag: of its digest. tekton: Tekton's objects, as JSON. digests: those of the engine's images, by name.
+    """
+
+    tag: str
+    description: Description
+    tekton: bytes
+    digests: Mapping[str, str]
+
+    @staticmethod
+    def read(folder: Path) -> Known:
+        """That of the image whose files are in a folder of the cache."""
+        description, tekton, digests = ((folder / name).read_bytes() for name in (DESCRIPTION, TEKTON, DIGESTS))
+        return Known(folder.name, Description.load(description), tekton, json.loads(digests))
+
+
 class Mirror:
     """The images of a mirror. source: builds kind and crane. versions: those of this checkout's manifests.
 
-    parallel: how many images are fetched at the same time.
+    parallel: how many images are fetched at the same time. Whatever is read comes from one build of the mirror: the one
+    that `check`, `is_kept` or `provide` saw last, even if another command fetches another one meanwhile.
     """
 
     def __init__(
@@ -88,19 +126,21 @@ class Mirror:
         self._arch = arch
         self._versions = versions
         self._parallel = parallel
+        self._known: Known | None = None
+        self._fetched = ""
 
     def check(self) -> Verdict:
-        """Ready when all images are here and in the engine."""
+        """Ready when all images are here and in the engine, unless the mirror says that it holds others by now."""
         if not self.is_kept():
             return Pending("not all of the mirror's images are here yet")
         absent = [name for name in self._in_engine if not self._engine.has_image(name)]
         if absent:
             return Pending(f"{absent[0]} is not in the engine yet")
-        return Ready(f"{len(self._description.images)} images, from {self._address}")
+        return self._compare(f"{len(self._description.images)} images, from {self._address}")
 
     def is_kept(self) -> bool:
-        """Whether all images are here; the engine is not asked."""
-        if self._find_environment() is None:
+        """Whether all images are here; neither engine nor mirror is asked."""
+        if self._look() is None:
             return False
         return all(layout.is_dir() for layout in {**self.list_layouts(), **self.list_seeds()}.values())
 
@@ -115,7 +155,6 @@ class Mirror:
             registry.require_tls()
             line.show_cause(f"asking {registry.address}")
             self._fetch_environment(registry, line)
-            self._fetch_layouts(registry, line)
             for name, archive in self._in_engine.items():
                 if not self._engine.has_image(name):
                     line.show_cause(f"fetching {make_engine_name(name)}")
@@ -128,7 +167,7 @@ class Mirror:
 
     def list_tekton_objects(self) -> list[Object]:
         """Tekton's objects, images by logical name. Raises PreconditionError if nothing was fetched yet."""
-        loaded: list[Object] = json.loads((self._folder / TEKTON).read_bytes())
+        loaded: list[Object] = json.loads(self._read_known().tekton)
         return loaded
 
     def find_tool(self, name: str) -> Path:
@@ -153,7 +192,7 @@ class Mirror:
         """What the registry holds from the start: "library/golang:1" -> OCI layout folder. Raises PreconditionError."""
         return {
             seed: self._get_layout(make_seed_name(seed, digest).partition(":")[0], digest)
-            for seed, digest in self._pairs
+            for seed, digest in self._description.seeds.items()
         }
 
     def find_bill(self, _: str) -> Path | None:
@@ -162,13 +201,13 @@ class Mirror:
 
     # -- what is here ------------------------------------------------------------------------------
 
-    @property
-    def _pairs(self) -> list[tuple[str, str]]:
-        return list(self._description.seeds.items())
-
-    @property
+    @functools.cached_property
     def _address(self) -> str:
         return self._registry(Path("crane")).address
+
+    @property
+    def _environment(self) -> str:
+        return make_environment_name(self._arch, self._versions)
 
     @property
     def _part(self) -> str:
@@ -178,21 +217,40 @@ class Mirror:
         tag = make_environment_tag(self._arch, self._versions)
         return f"mirror-{compute_key(self._address, tag, str(bundle_file.FORMAT))}"
 
-    def _find_environment(self) -> Path | None:
-        """The folder of the environment image that was fetched last, None if there is none."""
+    def _look(self) -> Known | None:
+        """What was fetched last, by whichever command; None if nothing was. From now on it is what is read."""
         folders = [path for path in self._store.get_path(self._part, "x").parent.glob("[0-9a-f]*") if path.is_dir()]
-        return max(folders, key=lambda path: path.stat().st_mtime, default=None)
+        newest = max(folders, key=lambda path: path.stat().st_mtime, default=None)
+        if newest is None:
+            self._known = None
+        elif self._known is None or self._known.tag != newest.name:
+            self._known = Known.read(newest)
+        return self._known
 
-    @property
-    def _folder(self) -> Path:
-        known = self._find_environment()
+    def _read_known(self) -> Known:
+        known = self._known or self._look()
         if known is None:
             raise PreconditionError(f"nothing was fetched from {self._address} yet", hint="invoke up")
         return known
 
-    @functools.cached_property
+    @property
     def _description(self) -> Description:
-        return Description.load((self._folder / DESCRIPTION).read_bytes())
+        return self._read_known().description
+
+    def _compare(self, what: str) -> Verdict:
+        """Ready with `what`, unless the mirror says that it holds another build than the one that is known.
+
+        A mirror that does not say so takes nothing away: what is here was whole when it was fetched.
+        """
+        tag = self._read_known().tag
+        if tag == self._fetched:
+            return Ready(what)
+        answer = self._registry(self.find_tool("crane")).find_digest(self._environment)
+        if not answer.digest:
+            return Ready(f"{what}, as last seen: {explain_answer(self._address, answer)}")
+        if make_tag(answer.digest) != tag:
+            return Pending("the mirror holds another build than is known here")
+        return Ready(what)
 
     def _get_layout(self, name: str, digest: str) -> Path:
         return self._store.get_path(f"mirrored-{name}", make_tag(digest))
@@ -206,13 +264,14 @@ class Mirror:
     # -- fetching ----------------------------------------------------------------------------------
 
     def _fetch_environment(self, registry: MirrorRegistry, line: StepLine) -> None:
-        name = f"{ENVIRONMENT}:{make_environment_tag(self._arch, self._versions)}"
-        digest = registry.read_digest(name)
+        """Fetch what the mirror holds now: what describes it takes the place of the old one when all else is here."""
+        digest = registry.read_digest(self._environment)
         if not digest:
             raise UsageError(
-                f"{registry.address} has no environment for this checkout ({name.partition(':')[2]})",
+                f"{registry.address} has no environment for this checkout ({self._environment.partition(':')[2]})",
                 hint="invoke mirror, with this checkout, where images can be built",
             )
+        tag = make_tag(digest)
 
         def fetch(folder: Path) -> None:
             layer = folder / "files.tar"
@@ -222,14 +281,18 @@ class Mirror:
                     source = tar.extractfile(member)
                     (folder / member).write_bytes(source.read() if source else b"")
             layer.unlink()
-            load_description((folder / DESCRIPTION).read_bytes(), registry.address)
+            said = load_description((folder / DESCRIPTION).read_bytes(), registry.address)
+            self._fetch_layouts(registry, said, line)
 
-        self._store.put(self._part, make_tag(digest), fetch, lambda: line.show_cause("another command fetches it"))
-        self.__dict__.pop("_said", None)
+        if self._store.has(self._part, tag):  # images of it may have been deleted since, for those of newer builds
+            kept = Known.read(self._store.get_path(self._part, tag))
+            self._fetch_layouts(registry, kept.description, line)
+        folder = self._store.put(self._part, tag, fetch, lambda: line.show_cause("another command fetches it"))
+        self._known, self._fetched = Known.read(folder), tag
 
-    def _fetch_layouts(self, registry: MirrorRegistry, line: StepLine) -> None:
-        wanted = {f"{image.name}:{make_tag(image.digest)}": image.digest for image in self._description.images}
-        wanted |= {make_seed_name(seed, digest): digest for seed, digest in self._pairs}
+    def _fetch_layouts(self, registry: MirrorRegistry, said: Description, line: StepLine) -> None:
+        wanted = {f"{image.name}:{make_tag(image.digest)}": image.digest for image in said.images}
+        wanted |= {make_seed_name(seed, digest): digest for seed, digest in said.seeds.items()}
         todo = [
             name for name, digest in wanted.items() if not self._get_layout(name.partition(":")[0], digest).is_dir()
         ]
@@ -247,7 +310,7 @@ class Mirror:
 
     def _load(self, registry: MirrorRegistry, name: str, archive: Path) -> None:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        digest = json.loads((self._folder / DIGESTS).read_bytes())[make_engine_name(name)]
+        digest = self._read_known().digests[make_engine_name(name)]
         load_image(self._engine, registry, f"{make_engine_name(name).partition(':')[0]}@{digest}", name, archive)
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from bootstrap.core import constants
 from bootstrap.core.errors import PreconditionError
-from bootstrap.core.model import Lock, LockedImage, Pending, Ready, Verdict
+from bootstrap.core.model import Lock, LockedImage, Pending, Verdict
+from bootstrap.supply.bundle_file import Description
 from bootstrap.supply.mirror import Mirror, make_seed_name
+from bootstrap.world.registry.user import MirrorRegistry
 from bootstrap.world.terminal import StepLine
 
 
@@ -23,14 +25,14 @@ class DirectMirror(Mirror):
         self._logs_in = logs_in
 
     def check(self) -> Verdict:
-        """Ready when the mirror's description is here."""
+        """Ready when the mirror's description is here, unless the mirror says that it holds another build by now."""
         if not self.is_kept():
             return Pending("what the mirror holds is not known yet")
-        return Ready(f"{len(self._description.images)} images, pulled from {self._address}")
+        return self._compare(f"{len(self._description.images)} images, pulled from {self._address}")
 
     def is_kept(self) -> bool:
         """Whether the mirror's description and crane are here."""
-        return self._find_environment() is not None and self.find_tool("crane").exists()
+        return self._look() is not None and self.find_tool("crane").exists()
 
     def provide(self, line: StepLine) -> None:
         """Fetch the mirror's description. Raises as `Mirror.provide`."""
@@ -46,7 +48,9 @@ class DirectMirror(Mirror):
         images = {
             each.name: LockedImage(each.name, f"{root}/{each.name}", each.digest, each.size) for each in said.images
         }
-        seeds = {seed: f"{make_seed_name(seed, digest).partition(':')[0]}@{digest}" for seed, digest in self._pairs}
+        seeds = {
+            seed: f"{make_seed_name(seed, digest).partition(':')[0]}@{digest}" for seed, digest in said.seeds.items()
+        }
         return Lock(images, pull_secret=constants.PULL_SECRET if self._logs_in else "", seeds=seeds)
 
     def list_layouts(self) -> dict[str, Path]:
@@ -56,3 +60,6 @@ class DirectMirror(Mirror):
     def list_seeds(self) -> dict[str, Path]:
         """Raises PreconditionError: no image is here."""
         return self.list_layouts()
+
+    def _fetch_layouts(self, registry: MirrorRegistry, said: Description, line: StepLine) -> None:
+        """Nothing: pods pull them."""

@@ -118,12 +118,13 @@ def _status(connection: http.client.HTTPConnection) -> int:
 
 @dataclass
 class Front:
-    """faults: for the next requests ("GET /v2/...") that hold `on`. retry_after: said with them. bend: changes what is
-    read. cut, cut_push: of the next blobs that are read or written: bytes after which the connection ends. delay:
-    seconds before answers.
+    """behind: the port of the registry that it stands before. faults: for the next requests ("GET /v2/...") that hold
+    `on`. retry_after: said with them. bend: changes what is read. cut, cut_push: of the next blobs that are read or
+    written: bytes after which the connection ends. delay: seconds before answers.
     """
 
     port: int = 0
+    behind: int = 0
     on: str = ""
     faults: list[int] = field(default_factory=list)
     retry_after: str = ""
@@ -138,8 +139,8 @@ class Front:
 @contextlib.contextmanager
 def front(behind: int) -> Iterator[Front]:
     """Before a registry without TLS, which it hands everything to but for what is to go wrong."""
-    state = Front()
-    handler = type("Handler", (_Handler,), {"state": state, "behind": behind})
+    state = Front(behind=behind)
+    handler = type("Handler", (_Handler,), {"state": state})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         state.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -150,7 +151,6 @@ def front(behind: int) -> Iterator[Front]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     state: Front
-    behind: int
 
     def _serve(self) -> None:
         state = self.state
@@ -185,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _hand_on(self, body: bytes) -> None:
         dropped = ("host", "content-length", "transfer-encoding")
         kept = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
-        connection = http.client.HTTPConnection("127.0.0.1", self.behind, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.state.behind, timeout=30)
         with contextlib.closing(connection):
             connection.request(self.command, self.path, body, {**kept, "Host": f"127.0.0.1:{self.state.port}"})
             answer = connection.getresponse()

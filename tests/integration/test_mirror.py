@@ -21,9 +21,10 @@ import pytest
 from bootstrap.commands import mirror
 from bootstrap.core.cancel import Cancel
 from bootstrap.core.errors import BootstrapError, NotFound, PreconditionError, UsageError
-from bootstrap.core.model import LockedImage, Pending, Ready, Secret
+from bootstrap.core.model import Failed, LockedImage, Pending, Ready, Secret
 from bootstrap.core.paths import PROJECT
 from bootstrap.settings.config import Config, MirrorSettings
+from bootstrap.steps.images import ImagesStep
 from bootstrap.steps.registry import find_free_port
 from bootstrap.steps.remote_cluster import MirrorStep, ServedStep
 from bootstrap.supply import auto, bundle_file, oci_layout
@@ -122,11 +123,12 @@ def docker_archive(name: str) -> bytes:
 
 
 class Supply(FakeImages):
-    """A supply that has built a few small images."""
+    """A supply that has built a few small images. mark: another one for another build of the same versions."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mark: str = "") -> None:
         made = {
-            name: make_layout(folder, name, b"shared", name.encode() * 1000) for name in ("pause", "toolbox", "kube")
+            name: make_layout(folder, name, b"shared", f"{name}{mark}".encode() * 1000)
+            for name in ("pause", "toolbox", "kube")
         }
         images = {
             name: LockedImage(
@@ -197,11 +199,16 @@ def check(world: StepWorld, given: MirrorSettings) -> dict[str, str]:
 
 
 def supply(
-    world: StepWorld, given: MirrorSettings, cache: Path, make: Callable[..., Mirror] = Mirror
+    world: StepWorld,
+    given: MirrorSettings,
+    cache: Path,
+    make: Callable[..., Mirror] = Mirror,
+    engine: Engine | None = None,
 ) -> tuple[Mirror, Engine]:
-    """make: Mirror or Direct, with an engine that holds nothing."""
-    engine = Engine()
-    engine.present.clear()
+    """make: Mirror or Direct. engine: without one, another that holds nothing."""
+    if engine is None:
+        engine = Engine()
+        engine.present.clear()
     made = make(
         cast(Any, engine),
         world.clock,
@@ -239,7 +246,10 @@ def test_filled_once_and_read_back(tmp_path: Path, front: Front) -> None:
         assert oci_layout.read_digest(layout) == oci_layout.read_digest(original)
     front.heard.clear()
     assert mirrored.check().why.startswith("3 images")
-    assert front.heard == [], "to look needs no registry"
+    assert front.heard == [], "it was just fetched"
+    later, _ = supply(world, given, tmp_path / "elsewhere", engine=engine)
+    assert later.check() == mirrored.check()
+    assert front.heard == [f"HEAD /v2/once/{mirror._get_name(world.open()).replace(':', '/manifests/')}"]
 
 
 def test_what_is_missing_or_changed_is_named_and_pushed_again(tmp_path: Path, front: Front) -> None:
@@ -383,6 +393,67 @@ def test_for_a_cluster_elsewhere_no_image_is_fetched(tmp_path: Path, front: Fron
         assert registry.read_digest(SEED) == lock.seeds[SEED].partition("@")[2]
         registry.push(make_layout(tmp_path, "another", b"another"), f"kube:{own.images['kube'].digest[7:19]}")
     assert isinstance(served.check(world.open()), Ready), "a tag may lead elsewhere: digests are what counts"
+
+
+@pytest.fixture
+def another() -> Iterator[int]:
+    """The port of a registry that holds nothing yet."""
+    with registries.plain() as port:
+        yield port
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_mirror_that_was_filled_with_another_build_is_noticed(
+    tmp_path: Path, fresh: Front, another: int, replaced: bool
+) -> None:
+    """replaced: by a registry that has nothing of the first build."""
+    given = settings(fresh.port, "twice")
+    world, cache = world_of(tmp_path, given), tmp_path / "elsewhere"
+    fill(world, given)
+    mirrored, engine = supply(world, given, cache)
+    mirrored.provide(FakeReport().step("images"))
+    first = world.images
+    fresh.behind = another if replaced else fresh.behind
+    world.images = second = Supply(tmp_path / "second", "second")
+    assert fill(world, given)["pushed"] == (6 if replaced else 3)
+    assert first.read_lock() != second.read_lock()
+
+    later, _ = supply(world, given, cache, engine=engine)
+    assert later.check() == Pending("the mirror holds another build than is known here")
+    assert later.read_lock() == first.read_lock()
+    later.provide(FakeReport().step("images"))
+    assert later.read_lock() == second.read_lock()
+    assert {name: oci_layout.read_digest(layout) for name, layout in later.list_layouts().items()} == {
+        name: image.digest for name, image in second.read_lock().images.items()
+    }
+    after = supply(world, given, cache, engine=engine)[0]
+    assert after.check() == Ready(f"3 images, from 127.0.0.1:{fresh.port}/twice")
+    assert after.read_lock() == second.read_lock()
+
+
+def test_a_cluster_elsewhere_is_served_what_the_mirror_holds_by_now(tmp_path: Path, fresh: Front, another: int) -> None:
+    given = settings(fresh.port, "anew")
+    world, cache, make = world_of(tmp_path, given), tmp_path / "elsewhere", partial(DirectMirror, logs_in=False)
+    fill(world, given)
+    supply(world, given, cache, make)[0].provide(FakeReport().step("images"))
+    fresh.behind = another
+    world.images = Supply(tmp_path / "second", "second")
+    fill(world, given)
+
+    cast(Any, world).open_mirror = lambda: door(world, given)
+    direct, _ = supply(world, given, cache, make)
+    world.images = cast(Any, direct)
+    images, served = ImagesStep(needs=()), ServedStep()
+    assert images.check(world.open()) == Pending("the mirror holds another build than is known here")
+    assert isinstance(served.check(world.open()), Failed), "as `up` ended before, of a mirror that lacks nothing"
+    images.apply(world.open())
+    root = f"127.0.0.1:{fresh.port}/anew"
+    assert images.check(world.open()) == Ready(f"3 images, pulled from {root}")
+    assert served.check(world.open()) == Ready(f"3 images served by {root}")
+    fresh.on, fresh.faults = "environment", [503] * 9
+    assert supply(world, given, cache, make)[0].check() == Ready(
+        f"3 images, pulled from {root}, as last seen: {root} answers 503"
+    )
 
 
 _LOGIN: dict[str, Any] = {"username": "me", "password": Secret("hush")}
@@ -534,6 +605,9 @@ def test_tls_and_a_password(tmp_path: Path) -> None:
             assert not list(server.data.rglob("manifests")), "what is measured with is not kept"
         assert fill(world, given)["pushed"] == 6
         assert check(world, given) == {}
+        name = mirror._get_name(world.open())
+        with door(world, given).log_in() as registry:
+            assert registry.find_digest(name).digest == registry.read_digest(name) != ""
         option = auto.probe_mirror(cast(Any, world).shell, Config(mirror=given), PROJECT)
         assert option == Option(True, f"{server.address} has what this checkout needs")
         for wrong, said in (

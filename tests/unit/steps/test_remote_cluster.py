@@ -159,7 +159,11 @@ def test_down_takes_what_is_in_the_cluster_and_asks_no_engine(
 
     monkeypatch.setattr(graph, "list_steps", lambda _: [Step("images"), Step("registry"), Step("preload"), Step("git")])
     cast(Any, world.images).provide = lambda _: asked.append("provide")
-    world.images.verdict = Pending("what the mirror holds is not known yet")
+    world.images.verdict = Pending("the mirror holds another build than is known here")
+    assert down.down(world.open()) == 0
+    assert asked == [], "what was made is taken away as it is known; the mirror need not even be there"
+    undone.clear()
+    world.images.stored = False
     assert down.down(world.open()) == 0
     assert asked == ["provide"]
     assert sorted(undone) == ["git", "preload"]
