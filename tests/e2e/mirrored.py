@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 from tests.integration import registries
 from tests.integration.registries import Secured
 
-FOLDER = f"team/mirror-{secrets.token_hex(2)}"
-"""Another one in each session: what a registry's address held is remembered in the cache, and addresses come again."""
+FOLDER = "team/mirror"
+"""The same in each session. Addresses come again with another build, which `up` has to notice."""
 
 
 @dataclass(frozen=True)
