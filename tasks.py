@@ -80,11 +80,18 @@ def up(
 
 @command(
     name="test-run",
-    help={"revision": "branch, tag or commit to run (default: git.revision)", "timeout": "minutes before it gives up"},
+    help={
+        "app": "application to run (default: the demo)",
+        "env": "environment of the application to deploy to (default: its first)",
+        "revision": "branch, tag or commit to run (default: git.revision, or the application's branch)",
+        "timeout": "minutes before it gives up",
+    },
 )
-def test_run(_: Context, name: str = "", revision: str = "", timeout: int = 0, set: Sets = None) -> Flow:
+def test_run(
+    _: Context, name: str = "", app: str = "", env: str = "", revision: str = "", timeout: int = 0, set: Sets = None
+) -> Flow:
     """Run the pipeline, and prove that it serves."""
-    return main.flow("test_run", name, set, {}, revision=revision, minutes=timeout)
+    return main.flow("test_run", name, set, {}, app=app, env=env, revision=revision, minutes=timeout)
 
 
 @command(help=JSON)
@@ -96,6 +103,7 @@ def status(_: Context, name: str = "", json: bool = False, set: Sets = None) -> 
 @command(
     help={
         "limit": "how many, newest first",
+        "app": "only those of this application",
         "state": "only these: pending, running, succeeded, failed, cancelled, timedout or superseded",
         "branch": "only those of this branch",
         "by": "only those that came by push, poll or hand",
@@ -106,6 +114,7 @@ def runs(
     _: Context,
     name: str = "",
     limit: int = 20,
+    app: str = "",
     state: str = "",
     branch: str = "",
     by: str = "",
@@ -113,7 +122,7 @@ def runs(
     set: Sets = None,
 ) -> Flow:
     """List the runs, newest first."""
-    return main.flow("runs", name, set, {}, limit=limit, state=state, branch=branch, by=by, as_json=json)
+    return main.flow("runs", name, set, {}, limit=limit, app=app, state=state, branch=branch, by=by, as_json=json)
 
 
 @command(help={"run": "name of the run (default: the newest)"})
@@ -146,10 +155,77 @@ def cleanup(_: Context, name: str = "", dry_run: bool = False, set: Sets = None)
     return main.flow("cleanup", name, set, {}, dry_run=dry_run)
 
 
-@command(help={"into": "folder to clone into (default: go-echo)"})
-def clone(_: Context, name: str = "", into: str = "go-echo", set: Sets = None) -> Flow:
+@command(
+    help={
+        "app": "application whose repository it is (default: the demo)",
+        "into": "folder to clone into (default: the application's name, or go-echo)",
+    }
+)
+def clone(_: Context, name: str = "", app: str = "", into: str = "", set: Sets = None) -> Flow:
     """Clone the environment's repository, ready to push."""
-    return main.flow("clone", name, set, {}, into=into)
+    return main.flow("clone", name, set, {}, app=app, into=into)
+
+
+@command(
+    name="app-add",
+    help={
+        "source": "address of a repository, or a name for one on the environment's own git server",
+        "namespace": "that it is deployed to (default: its name)",
+        "branch": "whose pushes start runs (default: main)",
+        "context": "directory of the repository that the build sees",
+        "dockerfile": "path of the Dockerfile",
+        "deployment": "one that is there already (default: the first run makes one)",
+        "port": "that the program listens on (default: 8080)",
+        "poll": "how often to ask the repository for new commits, such as 5m (default: never)",
+    },
+    positional=["source"],
+)
+def app_add(
+    _: Context,
+    source: str,
+    name: str = "",
+    namespace: str = "",
+    branch: str = "",
+    context: str = "",
+    dockerfile: str = "",
+    deployment: str = "",
+    port: int = 0,
+    poll: str = "",
+    set: Sets = None,
+) -> Flow:
+    """Declare an application: its file is written and applied."""
+    return main.flow(
+        "app_add",
+        name,
+        set,
+        {},
+        source=source,
+        namespace=namespace,
+        branch=branch,
+        context=context,
+        dockerfile=dockerfile,
+        deployment=deployment,
+        port=port,
+        poll=poll,
+    )
+
+
+@command(name="app-list", help=JSON)
+def app_list(_: Context, name: str = "", json: bool = False, set: Sets = None) -> Flow:
+    """List the applications, and what serves."""
+    return main.flow("app_list", name, set, {}, as_json=json)
+
+
+@command(name="app-show", help={"app": "name of the application", **JSON}, positional=["app"])
+def app_show(_: Context, app: str, name: str = "", json: bool = False, set: Sets = None) -> Flow:
+    """Show an application with everything filled in."""
+    return main.flow("app_show", name, set, {}, app=app, as_json=json)
+
+
+@command(name="app-remove", help={"app": "name of the application"}, positional=["app"])
+def app_remove(_: Context, app: str, name: str = "", set: Sets = None) -> Flow:
+    """Remove an application's declaration; what runs stays."""
+    return main.flow("app_remove", name, set, {}, app=app)
 
 
 @command(help={"port": "local port (default: listener.port, 9080)"})
@@ -347,6 +423,10 @@ namespace = Collection(
     poll,
     cleanup,
     clone,
+    app_add,
+    app_list,
+    app_show,
+    app_remove,
     listener,
     webhook,
     tunnel,

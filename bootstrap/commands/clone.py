@@ -5,40 +5,57 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+from bootstrap.commands.find_application import find_application
 from bootstrap.core import constants
-from bootstrap.core.errors import PreconditionError
+from bootstrap.core.errors import PreconditionError, UsageError
 from bootstrap.objects.readiness import at
 from bootstrap.world import World
 
 LIMIT = 120.0
 
 
-def clone(world: World, *, into: str = constants.DEMO_APP) -> int:
-    """Clone the environment's repository into the folder `into`; its git configuration names our credential file.
+def clone(world: World, *, app: str = "", into: str = "") -> int:
+    """Clone a repository of the environment's git server; its git configuration names our credential file.
 
-    Raises PreconditionError without git or git server, or if the folder exists.
+    app: the application whose it is, "" for the demo. into: a folder, "" for one of the application's name. Raises
+    PreconditionError without git or git server, or if the folder exists; NotFound, UsageError for the application.
     """
+    into = into or app or constants.DEMO_APP
     target = Path(into).absolute()
     if not world.shell.which("git"):
         raise PreconditionError("git is not installed", hint="apt-get install git")
     if target.exists():
         raise PreconditionError(f"{into} exists already", hint="invoke clone --into another-folder")
-    url, helper = find_address(world), f"store --file={write_credential_file(world)}"
+    url, helper = _find_repository(world, app), f"store --file={write_credential_file(world)}"
     world.shell.run(["git", "-c", f"credential.helper={helper}", "clone", "--quiet", url, str(target)], limit=LIMIT)
     # An empty helper first: what the user has configured elsewhere must not keep this password.
     for value in ("", helper):
         world.shell.run(["git", "config", "--add", "credential.helper", value], cwd=target)
     world.report.line(f"cloned {url} into {into}")
-    world.report.line(f"next: cd {into} · git commit · git push · then, here again: invoke test-run follows the run")
+    run = f"invoke test-run --app {app}" if app else "invoke test-run"
+    world.report.line(f"next: cd {into} · git commit · git push · then, here again: {run} follows the run")
     return 0
 
 
-def find_address(world: World) -> str:
-    """The environment's repository as this machine reaches it. Raises PreconditionError if it does not."""
+def _find_repository(world: World, app: str) -> str:
+    """The address to clone from, as this machine reaches it."""
+    if not app:
+        return find_address(world)
+    application = find_application(world, app)
+    if not application.is_hosted:
+        raise UsageError(f"{app} is at {application.url}, not on the environment's git server", hint="git clone")
+    return find_address(world, application.repository)
+
+
+def find_address(world: World, repository: str = constants.DEMO_APP) -> str:
+    """A repository of the environment's git server as this machine reaches it. Raises PreconditionError if it does not.
+
+    repository: its path, without `.git`.
+    """
     found = find_node_address(world, constants.GIT_NODE_PORT)
     if not found:
         raise PreconditionError("the environment's git server is not reachable from this machine", hint="invoke up")
-    return f"http://{found}/{constants.DEMO_APP}.git"
+    return f"http://{found}/{repository}.git"
 
 
 def find_node_address(world: World, node_port: int) -> str:

@@ -7,7 +7,9 @@ import secrets
 import string
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from bootstrap.commands import clone
 from bootstrap.core import constants
@@ -16,12 +18,17 @@ from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.text import suggest_word
 from bootstrap.core.wait import until
 from bootstrap.incluster import rollout
-from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_run_name, to_label_value
+from bootstrap.incluster.applications import Application, make_run
+from bootstrap.incluster.applications import make_run_name as make_application_run_name
+from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_run_name, to_dns_label, to_label_value
 from bootstrap.objects import manifests, run_spec
 from bootstrap.objects.readiness import at
 from bootstrap.objects.run_status import PIPELINE_RUN, Run, RunState, TaskState, parse_run
 from bootstrap.world import World, git_refs
 from bootstrap.world.terminal import StepLine
+
+if TYPE_CHECKING:
+    from bootstrap.world.kube.client import Kube
 
 API = "tekton.dev/v1"
 SUFFIX = 5
@@ -31,11 +38,11 @@ LOG_LIMIT = 3.0
 TAIL = 20
 
 
-def resolve_commit(world: World, revision: str) -> str:
+def resolve_commit(world: World, revision: str, application: Application | None = None) -> str:
     """The commit that `revision` names now, asked from this machine; "" if the server does not answer."""
     if len(revision) in (40, 64) and set(revision) <= set(string.hexdigits):
         return revision.lower()
-    return git_refs.find_commit(_read_references(world), revision)
+    return git_refs.find_commit(_read_references(world, application), revision)
 
 
 def list_branches(world: World) -> list[str]:
@@ -44,13 +51,17 @@ def list_branches(world: World) -> list[str]:
     return sorted(name.removeprefix(prefix) for name in _read_references(world) if name.startswith(prefix))
 
 
-def _read_references(world: World) -> dict[str, str]:
-    """The commit of each reference by its full name; {} if the server does not answer."""
+def _read_references(world: World, application: Application | None = None) -> dict[str, str]:
+    """The commit of each reference by its full name, {} if the server does not answer; of the demo without one."""
     settings = world.config.git
     try:
-        url = settings.url or clone.find_address(world)
-        password = settings.password if settings.url else world.identity.ensure_git_password(settings)
-        return git_refs.read_refs(url, settings.username, password)
+        if application:
+            elsewhere = "" if application.is_hosted else application.url
+            own = "" if elsewhere else clone.find_address(world, application.repository)
+        else:
+            elsewhere, own = settings.url, "" if settings.url else clone.find_address(world)
+        password = settings.password if elsewhere else world.identity.ensure_git_password(settings)
+        return git_refs.read_refs(elsewhere or own, settings.username, password)
     except PreconditionError:
         return {}
 
@@ -61,8 +72,7 @@ def compose_run(world: World, revision: str, commit: str, *, repository: str = "
     repository: "" is that of the settings.
     """
     [run] = manifests.load(world.project / run_spec.MANIFEST)
-    suffix = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(SUFFIX))
-    name = make_run_name(world.config.pipeline.deployment, commit or revision, suffix)
+    name = make_run_name(world.config.pipeline.deployment, commit or revision, _make_suffix())
     run["metadata"] |= {"name": name, "namespace": constants.RUNS}
     labels = run["metadata"].setdefault("labels", {})
     labels |= {TRIGGER: "hand", COMMIT: to_label_value(commit), BRANCH: to_label_value(revision)}
@@ -70,6 +80,23 @@ def compose_run(world: World, revision: str, commit: str, *, repository: str = "
     annotations |= {COMMIT: commit, BRANCH: revision.removeprefix("refs/heads/")}  # in full
     run_spec.fill(run, world.config, repository or run_spec.get_repository(world.config), commit or revision)
     return run
+
+
+def compose_application_run(
+    world: World, application: Application, environment: str, revision: str, commit: str
+) -> Object:
+    """The PipelineRun of an application for a revision, which waits for the manager. Raises ApplicationFault."""
+    [run] = manifests.load(world.project / run_spec.MANIFEST)
+    run_spec.fill(run, world.config, "", "")
+    run["metadata"]["namespace"] = constants.RUNS
+    place = application.get_environment(environment)
+    name = make_application_run_name(application, place, commit or to_dns_label(revision, 12), _make_suffix())
+    branch = "" if revision == commit else revision.removeprefix("refs/heads/")
+    return make_run(run, application, place, name=name, branch=branch, commit=commit, by="hand")
+
+
+def _make_suffix() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(SUFFIX))
 
 
 def read_run(world: World, name: str) -> Run:
@@ -188,25 +215,46 @@ def _explain_wait(run: Run) -> str:
     return running[0].why or running[0].name if running else run.why or "its first task"
 
 
+@dataclass(frozen=True)
+class DeploymentPlace:
+    """The Deployment that a run has set the image of, and the cluster that it is in."""
+
+    kube: Kube
+    namespace: str
+    deployment: str
+    container: str
+
+
+def find_place(world: World, run: Run) -> DeploymentPlace:
+    """Where a run deploys to: an application's parameters say so, for the demo the settings do."""
+    if run.application:
+        return DeploymentPlace(world.kube, *(run.params.get(key, "") for key in ("NAMESPACE", "NAME", "CONTAINER")))
+    pipeline = world.config.pipeline
+    return DeploymentPlace(world.target, world.config.target.namespace, pipeline.deployment, pipeline.container)
+
+
 def prove_deployment(world: World, run: Run) -> None:
-    """Check that the running pods have the run's image and that /version answers its commit. Raises RunFailed."""
-    target, pipeline = world.config.target, world.config.pipeline
+    """Check that the running pods have the run's image and that /version of the demo answers its commit.
+
+    Of an application nothing but its pods is known. Raises RunFailed.
+    """
+    place = find_place(world, run)
     if "@" not in run.image:
         raise RunFailed(f"run {run.name} succeeded, but does not tell which image it built")
 
     def look() -> Verdict:
-        deployment = world.target.get("apps/v1", "Deployment", pipeline.deployment, target.namespace)
+        deployment = place.kube.get("apps/v1", "Deployment", place.deployment, place.namespace)
         labels = at(deployment, "spec", "selector", "matchLabels") or {}
         if not labels:
-            return Failed(f"there is no Deployment {pipeline.deployment} in namespace {target.namespace}")
-        wanted = rollout.image_of(deployment or {}, pipeline.container)
+            return Failed(f"there is no Deployment {place.deployment} in namespace {place.namespace}")
+        wanted = rollout.image_of(deployment or {}, place.container)
         if wanted and wanted.rpartition("@")[2] != run.image.rpartition("@")[2]:
-            return Failed(f"Deployment {pipeline.deployment} has another image by now, of another run or set by hand")
+            return Failed(f"Deployment {place.deployment} has another image by now, of another run or set by hand")
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        wrong = _find_other_images(world.target.list("v1", "Pod", target.namespace, labels=selector), run)
+        wrong = _find_other_images(place.kube.list("v1", "Pod", place.namespace, labels=selector), run)
         if wrong:
             return Pending(wrong)
-        return _judge_version(world, run)
+        return Ready() if run.application else _judge_version(world, run)
 
     def probe() -> Verdict:
         try:

@@ -7,11 +7,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootstrap.commands import follow_run
+from bootstrap.commands.find_application import find_application, find_settled
 from bootstrap.core import constants, terminal_layout
-from bootstrap.core.errors import BootstrapError, Interrupted, NotFound, RunFailed, TimedOut, UsageError
+from bootstrap.core.errors import (
+    BootstrapError,
+    Interrupted,
+    NotFound,
+    PreconditionError,
+    RunFailed,
+    TimedOut,
+    UsageError,
+)
 from bootstrap.core.model import Ready
 from bootstrap.core.text import suggest_word
-from bootstrap.incluster.run_names import make_triggered_run_name
+from bootstrap.incluster.applications import DEFAULT_BRANCH, Application, ApplicationFault
+from bootstrap.incluster.run_names import APPLICATION, COMMIT, ENVIRONMENT, make_triggered_run_name, to_label_value
 from bootstrap.objects import run_spec
 from bootstrap.objects.run_status import PIPELINE_RUN, WAYS, Run, RunState, make_row, parse_runs
 from bootstrap.steps.deploy_target import TargetStep
@@ -26,11 +36,14 @@ ARRIVED = {"push": "started by your push", "poll": "started by the poller"}
 CANCEL = {"spec": {"status": "CancelledRunFinally"}}
 
 
-def test_run(world: World, *, revision: str = "", minutes: int = 0) -> int:
+def test_run(world: World, *, app: str = "", env: str = "", revision: str = "", minutes: int = 0) -> int:
     """0: it serves. 1: it failed, or was superseded. 124: it took too long. 130: interrupted (the run goes on).
 
-    A run of that commit that a push, say, has started and that is not over yet is followed in place of a new one.
+    app: an application, "" for the demo. env: one of its environments, "" for the first. A run of that commit that a
+    push, say, has started and that is not over yet is followed in place of a new one.
     """
+    if app:
+        return _test_application(world, find_settled(world, app), env, revision, minutes)
     wanted = revision or world.config.git.revision
     commit = follow_run.resolve_commit(world, wanted)
     arrived = _find_triggered(world, commit)
@@ -41,6 +54,31 @@ def test_run(world: World, *, revision: str = "", minutes: int = 0) -> int:
     return follow_to_end(world, arrived.name, commit, ARRIVED[arrived.trigger], minutes, begun)
 
 
+def _test_application(world: World, application: Application, env: str, revision: str, minutes: int) -> int:
+    try:
+        environment = application.get_environment(env)
+    except ApplicationFault as error:
+        raise UsageError(f"--env: {error}") from None
+    wanted = revision or next((each for each in environment.branches if "*" not in each), DEFAULT_BRANCH)
+    commit = follow_run.resolve_commit(world, wanted, application)
+    if not commit:
+        hint = (
+            f"invoke clone --app {application.name}, and push"
+            if application.is_hosted
+            else "invoke test-run --revision"
+        )
+        raise PreconditionError(f"{application.url} has no branch {wanted}, or does not answer", hint=hint)
+    begun = world.clock.now()
+    labels = f"{APPLICATION}={application.name},{ENVIRONMENT}={environment.name},{COMMIT}={to_label_value(commit)}"
+    arrived = [each for each in list_runs(world, labels=labels) if each.trigger in ARRIVED and not each.state.is_over]
+    if arrived:
+        begun -= follow_run.get_seconds(arrived[0])
+        return follow_to_end(world, arrived[0].name, commit, ARRIVED[arrived[0].trigger], minutes, begun)
+    run = follow_run.compose_application_run(world, application, environment.name, wanted, commit)
+    name = str(world.kube.create(run)["metadata"]["name"])
+    return follow_to_end(world, name, commit, f"{application.name} to {environment.namespace}", minutes, begun)
+
+
 def rerun(world: World, *, run: str = "") -> int:
     """Run the repository and commit of an earlier run again; answers the exit code."""
     begun = world.clock.now()
@@ -49,7 +87,16 @@ def rerun(world: World, *, run: str = "") -> int:
 
 
 def create_again(world: World, earlier: Run) -> str:
-    """Create a run of the same repository and commit; answers its name."""
+    """Create a run of the same application, repository and commit; answers its name."""
+    if earlier.application:
+        application = find_application(world, earlier.application)
+        try:
+            run = follow_run.compose_application_run(
+                world, application, earlier.environment, _get_revision(earlier), earlier.commit
+            )
+        except ApplicationFault as error:
+            raise PreconditionError(str(error), hint=f"invoke app-show {application.name}") from None
+        return str(world.kube.create(run)["metadata"]["name"])
     return create_run(world, _get_revision(earlier), earlier.commit, {"REPO": earlier.params.get("REPO", "")})
 
 
@@ -107,7 +154,9 @@ def follow_to_end(world: World, name: str, commit: str, about: str, minutes: int
     if run.state is not RunState.SUCCEEDED:
         raise _make_failure(world, run)
     follow_run.prove_deployment(world, run)
-    world.report.line(f"succeeded in {world.clock.now() - begun:.0f} s · /version answers {run.commit[:7]}")
+    place = follow_run.find_place(world, run)
+    proof = f"{place.namespace}/{place.deployment} runs" if run.application else "/version answers"
+    world.report.line(f"succeeded in {world.clock.now() - begun:.0f} s · {proof} {run.commit[:7]}")
     return 0
 
 
@@ -123,7 +172,7 @@ def _make_failure(world: World, run: Run) -> BootstrapError:
         return follow_run.make_superseded(run)
     task = run.failed_task
     evidence = follow_run.read_tail(world, task) if task else ""
-    serving = _report_serving(world)
+    serving = "" if run.application else _report_serving(world)
     message = f"failed in {follow_run.get_seconds(run):.0f} s: {run.why or run.state.value}" + (
         f". {serving}" if serving else ""
     )
@@ -139,18 +188,27 @@ def _report_serving(world: World) -> str:
         return ""
 
 
-def list_runs(world: World) -> list[Run]:
-    """Every run of the environment, newest first."""
-    pipeline_runs = world.kube.list(follow_run.API, "PipelineRun", constants.RUNS)
+def list_runs(world: World, *, labels: str = "") -> list[Run]:
+    """The runs of the environment, newest first. labels: a selector, "" for all."""
+    pipeline_runs = world.kube.list(follow_run.API, "PipelineRun", constants.RUNS, labels=labels)
     return parse_runs(pipeline_runs, world.kube.list(follow_run.API, "TaskRun", constants.RUNS, labels=PIPELINE_RUN))
 
 
 def runs(
-    world: World, *, limit: int = 20, state: str = "", branch: str = "", by: str = "", as_json: bool = False
+    world: World,
+    *,
+    limit: int = 20,
+    app: str = "",
+    state: str = "",
+    branch: str = "",
+    by: str = "",
+    as_json: bool = False,
 ) -> int:
     """The newest `limit` of those that all filters let pass. Raises UsageError for a filter that can match nothing."""
     wanted = [_find_run("--state", state, [each.value for each in RunState]), branch, _find_run("--by", by, WAYS)]
-    found = [run for run in list_runs(world) if _matches(wanted, [run.state.value, run.branch, run.trigger])][:limit]
+    labels = f"{APPLICATION}={find_application(world, app).name}" if app else ""
+    known = list_runs(world, labels=labels)
+    found = [run for run in known if _matches(wanted, [run.state.value, run.branch, run.trigger])][:limit]
     now = datetime.now(UTC)
     if as_json:
         world.report.json([make_row(run, now) for run in found])

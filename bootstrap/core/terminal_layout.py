@@ -49,6 +49,19 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[
     return ["  ".join(f"{cell:<{size}}" for cell, size in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
+def fit_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[list[str]]:
+    """The rows of a table with the widest cells shortened, until it has at most `width` columns.
+
+    The first column stays whole: its words are what one types next. No column gets narrower than its name.
+    """
+    cells = [[one_line(cell) for cell in line] for line in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for _ in range(sum(widths) + 2 * (len(widths) - 1) - width):
+        widest = max(range(1, len(widths)), key=lambda each: widths[each] * (widths[each] > len(columns[each])))
+        widths[widest] = max(widths[widest] - 1, len(columns[widest]))
+    return [[shorten(cell, size) for cell, size in zip(line, widths, strict=True)] for line in cells]
+
+
 def format_error(failure: BaseException) -> Iterator[str]:
     """The lines of a failure: its cause, then the evidence, then the next command to type."""
     if isinstance(failure, UsageError) and failure.faults:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from bootstrap.incluster.json_object import Object
-from bootstrap.incluster.run_names import SUPERSEDED, SUPERSEDED_BY
+from bootstrap.incluster.run_names import APPLICATION, ENVIRONMENT, SUPERSEDED, SUPERSEDED_BY
 
 PIPELINE, TASK = "tekton.dev/pipeline", "tekton.dev/task"
 ENDED_BY_REQUEST = ("Cancelled", "Stopped")
@@ -24,18 +24,18 @@ METADATA = (
 def find_expired(runs: Iterable[Object], keep: int, excluded: Collection[str], limit: str) -> list[Object]:
     """The runs to delete, the oldest first. runs: PipelineRuns, or TaskRuns without one; see `trim_run`.
 
-    Deleted is what is over, is older than the limit, and is not among the `keep` newest of its pipeline and result
-    (succeeded, superseded, or neither). So nothing younger than the limit goes, however much there is of it, and the
-    newest stay, however old they are. A run that is not over stays, and so do those whose uid is excluded, that another
-    object owns, or that are being deleted already; none of these counts among the newest.
+    Deleted is what is over, is older than the limit, and is not among the `keep` newest of its pipeline, application,
+    environment and result (succeeded, superseded, or neither). So nothing younger than the limit goes, however much
+    there is of it, and the newest stay, however old they are. A run that is not over stays, and so do those whose uid
+    is excluded, that another object owns, or that are being deleted already; none of these counts among the newest.
     limit: the moment before which runs are old, RFC 3339 in UTC with whole seconds, as the API writes times: such
     texts can be compared as they are.
     """
-    groups: dict[tuple[str, str], list[Object]] = {}
+    groups: dict[tuple[str, ...], list[Object]] = {}
     for run in runs:
         result = read_outcome(run)
         if result and run["metadata"]["uid"] not in excluded and not _is_left_alone(run):
-            groups.setdefault((_read_pipeline(run), result), []).append(run)
+            groups.setdefault((*_read_owner(run), result), []).append(run)
     found: list[Object] = []
     for group in groups.values():
         newest_first = sorted(group, key=read_finish_time, reverse=True)
@@ -51,6 +51,12 @@ def trim_run(run: Object) -> Object:
         "metadata": {key: metadata[key] for key in METADATA if key in metadata} | kept,
         "status": {key: status[key] for key in ("conditions", "completionTime") if key in status},
     }
+
+
+def _read_owner(run: Object) -> tuple[str, ...]:
+    """(pipeline, application, environment): a service that is pushed rarely keeps its runs beside busy ones."""
+    labels = run["metadata"].get("labels") or {}
+    return _read_pipeline(run), labels.get(APPLICATION, ""), labels.get(ENVIRONMENT, "")
 
 
 def _read_pipeline(run: Object) -> str:

@@ -1,1 +1,1 @@
-"""The operator for Applications: runs in the cluster, in an image of its own, and watches by the framework kopf."""
+"""The manager: what turns Applications into what Tekton needs, in the cluster, and keeps their runs in order."""

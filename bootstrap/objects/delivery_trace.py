@@ -72,6 +72,9 @@ def leave_notes(listener: Object) -> None:
         note = f"{_ID} + '/{trigger['name']}/{SIGNED}'"
         interceptors.insert(place, _make_interceptor(NOTED, delivery=_ID, note=note))
         trigger.setdefault("bindings", []).append({"name": "delivery", "value": "$(extensions.delivery)"})
+    for group in listener["spec"].get("triggerGroups") or ():
+        place = list_gates(group).index(SIGNED) + 1
+        group["interceptors"].insert(place, _make_interceptor(NOTED, delivery=_ID))
     # Of every delivery, before anything is known of it: nothing but letters and signs that cannot forge a log.
     leading[0]["interceptors"].insert(0, _make_interceptor(HEARD, heard=_build_facts_expression()))
 
@@ -374,7 +377,9 @@ def _explain_drop(delivery: Delivery, known: Rules) -> tuple[str, str]:
         return gate, "its commit id, address or branch is none"
     if gate == WATCHED:
         what = f"{delivery.ref or 'its branch'} of {delivery.repository or 'its repository'}"
-        return gate, f"{what} is not watched" + (f"; watched: {known.watched}" if known.watched else "")
+        told = f"{what} is not watched" + (f"; watched: {known.watched}" if known.watched else "")
+        own = f"; for an application of its own: invoke app-add {delivery.repository}"
+        return gate, told + (own if delivery.repository.startswith("http") else "")
     if gate:
         return gate, "that interceptor's condition is not met"
     return "refused", "every interceptor accepted it, but the listener logged nothing more"

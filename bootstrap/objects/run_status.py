@@ -10,7 +10,15 @@ from enum import StrEnum
 from typing import Any
 
 from bootstrap.core.model import Object
-from bootstrap.incluster.run_names import BRANCH, COMMIT, SUPERSEDED, SUPERSEDED_BY, TRIGGER
+from bootstrap.incluster.run_names import (
+    APPLICATION,
+    BRANCH,
+    COMMIT,
+    ENVIRONMENT,
+    SUPERSEDED,
+    SUPERSEDED_BY,
+    TRIGGER,
+)
 from bootstrap.objects.readiness import at, condition
 
 PIPELINE_RUN = "tekton.dev/pipelineRun"
@@ -89,7 +97,8 @@ class TaskState:
 class Run:
     """One PipelineRun with its tasks in the pipeline's order, those of `finally` last.
 
-    commit: full id as far as known, "" before; branch: as asked for. trigger: push, poll or hand.
+    commit: full id as far as known, "" before; branch: as asked for. trigger: push, poll or hand. application,
+    environment: whose it is and where that is deployed to, "" of the demo.
     image: "repository@sha256:..." that was built, "" if none. seconds: None while it is not over.
     superseded_by: the run that came after it and took its place, "" if none is known.
     """
@@ -102,6 +111,8 @@ class Run:
     commit: str = ""
     branch: str = ""
     trigger: str = "hand"
+    application: str = ""
+    environment: str = ""
     started: datetime | None = None
     finished: datetime | None = None
     image: str = ""
@@ -164,6 +175,8 @@ def parse_run(pipeline_run: Object, task_runs: Iterable[Object] = ()) -> Run:
         commit=_find_commit(metadata, params, results, tasks),
         branch=_find_branch(metadata, params),
         trigger=_read_mark(metadata, TRIGGER) or "hand",
+        application=_read_mark(metadata, APPLICATION),
+        environment=_read_mark(metadata, ENVIRONMENT),
         started=_parse_time(status.get("startTime")),
         finished=_parse_time(status.get("completionTime")),
         image=_find_image(params, results, tasks),
@@ -178,6 +191,7 @@ def make_row(run: Run, now: datetime) -> dict[str, Any]:
     """A run as JSON, as `runs --json` and the console show it."""
     return {
         "run": run.name,
+        "app": run.application,
         "commit": run.commit,
         "branch": run.branch,
         "by": run.trigger,

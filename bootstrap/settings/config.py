@@ -69,6 +69,14 @@ class AppSettings:
 
 
 @dataclass(frozen=True)
+class ApplicationSettings:
+    """`apps.*`: the applications that are declared beside the demo."""
+
+    folder: str = validators.text("apps", "folder of the files that declare applications", empty=False)
+    concurrent_runs: int = validators.whole(2, "runs of applications that go on at one time; the others wait", 1, 50)
+
+
+@dataclass(frozen=True)
 class TargetSettings:
     """`target.*`: the cluster and namespace that the pipeline deploys to."""
 
@@ -262,6 +270,7 @@ class Config:
     registry: RegistrySettings = RegistrySettings()
     git: GitSettings = GitSettings()
     app: AppSettings = AppSettings()
+    apps: ApplicationSettings = ApplicationSettings()
     target: TargetSettings = TargetSettings()
     pipeline: PipelineSettings = PipelineSettings()
     tekton: TektonSettings = TektonSettings()

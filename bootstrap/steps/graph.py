@@ -10,6 +10,7 @@ from bootstrap.steps.existing_cluster import ExistingCluster
 from bootstrap.steps.images import ImagesStep
 from bootstrap.steps.kind_cluster import KindCluster
 from bootstrap.steps.listener import make_listener_step
+from bootstrap.steps.manager import make_applications_step, make_manager_step
 from bootstrap.steps.manifest_catalog import (
     make_builder_step,
     make_demo_step,
@@ -41,6 +42,8 @@ def list_steps(world: World) -> list[Step[World]]:
         TargetStep(),
         make_pipeline_step(),
         make_listener_step(),
+        make_manager_step(),
+        make_applications_step(),
         make_poller_step(),
         make_cleanup_step(),
         *([] if world.config.supply == "source" else [DashboardStep()]),

@@ -10,6 +10,9 @@ from pathlib import Path
 from bootstrap.core import constants
 from bootstrap.core.model import Lock, Object, Ready, Verdict
 from bootstrap.incluster import branch_patterns, run_names
+from bootstrap.incluster.applications import fill_run
+from bootstrap.incluster.run_names import APPLICATION, BRANCH, COMMIT, ENVIRONMENT, TRIGGER
+from bootstrap.incluster.trigger_template import FILLED, make_trigger_template
 from bootstrap.objects import delivery_trace, manifests, run_spec
 from bootstrap.objects.patches import Patch, Select, get_at, put, set_at
 from bootstrap.objects.readiness import judge
@@ -44,7 +47,7 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
 
     Raises what `manifest_step.render` raises.
     """
-    listener, template = Select("EventListener"), Select("TriggerTemplate")
+    listener, template = Select("EventListener"), Select("TriggerTemplate", "git-cicd")
     gates = functools.partial(_set_watch, condition=make_watch_condition(config), names=make_name_expression(config))
     patches = [
         Patch(listener, gates),
@@ -55,7 +58,12 @@ def render_objects(lock: Lock, project: Path, config: Config) -> list[Object]:
     ]
     if config.webhook.debug == "on":
         patches += _make_debug_patches(project)
-    return render(lock, project / FOLDER, patches=patches)
+    shared = make_trigger_template(
+        _make_application_run(project, config),
+        constants.RUNS,
+        run_spec.make_parameters(config, "", "")["ROLLOUT_SECONDS"],
+    )
+    return render(lock, project / FOLDER, [shared], patches=patches)
 
 
 def _set_watch(obj: Object, condition: str, names: str) -> None:
@@ -125,7 +133,7 @@ def _make_debug_patches(project: Path) -> list[Patch]:
     def may_print(role: Object) -> None:
         role["rules"][0]["resources"].append("taskruns")
 
-    return [Patch(Select("TriggerTemplate"), print_first), Patch(Select("Role", "starter"), may_print)]
+    return [Patch(Select("TriggerTemplate", "git-cicd"), print_first), Patch(Select("Role", "starter"), may_print)]
 
 
 def _make_run_spec(project: Path, config: Config) -> Object:
@@ -133,6 +141,24 @@ def _make_run_spec(project: Path, config: Config) -> Object:
     run_spec.fill(run, config, "$(tt.params.repository)", "$(tt.params.commit)")
     spec: Object = run["spec"]
     return spec
+
+
+def _make_application_run(project: Path, config: Config) -> Object:
+    """The run of any application, for the TriggerTemplate that their Triggers share."""
+    [run] = manifests.load(project / run_spec.MANIFEST)
+    run_spec.fill(run, config, "", "")
+
+    def param(name: str) -> str:
+        return f"$(tt.params.{name})"
+
+    labels = {APPLICATION: "application", ENVIRONMENT: "environment", COMMIT: "commit-label", BRANCH: "branch-label"}
+    run["metadata"] = {
+        "name": param("run"),
+        "namespace": constants.RUNS,
+        "labels": {TRIGGER: "push", **{key: param(name) for key, name in labels.items()}},
+        "annotations": {BRANCH: param("branch"), COMMIT: param("commit"), delivery_trace.DELIVERY: param("delivery")},
+    }
+    return fill_run(run, {key: param(name) for key, name in FILLED.items()}, param("target"))
 
 
 def _judge_listener(world: World) -> Verdict:

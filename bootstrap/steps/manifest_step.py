@@ -56,7 +56,8 @@ class ManifestStep:
     keep: fields that stay as they are in the cluster. prepare: called by `apply` first. prove: a last check once all
     objects are there and ready, such as a dry run; the text of its Ready is what the user reads.
     at_rest: Ready when nobody uses the existing workloads, so that they can be restarted. judge_live: of an object as
-    wanted and as it is in the cluster, which do not differ, whether it works.
+    wanted and as it is in the cluster, which do not differ, whether it works. adopts: whether objects that somebody
+    else has made are taken over, because the user's own files declare them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ManifestStep:
     prove: Callable[[World], Verdict] = lambda _: Ready()
     at_rest: Callable[[World], Verdict] = lambda _: Ready()
     judge_live: Callable[[Object, Object], Verdict] = lambda _, live: judge(live)
+    adopts: bool = False
     _rendered: list[Sequence[Object]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def check(self, world: World) -> Verdict:
@@ -101,8 +103,12 @@ class ManifestStep:
             there=any(is_ours(each) for _, each in there),
         )
 
+    def _is_foreign(self, live: Object) -> bool:
+        """Whether somebody else made the object. A Namespace does not count, see `_is_lent`."""
+        return not self.adopts and not is_ours(live) and not _is_lent(live)
+
     def _plan_object(self, world: World, wanted: Object, live: Object) -> list[Change | Failed]:
-        if _is_foreign(live):
+        if self._is_foreign(live):
             return [_refuse_foreign(live)]
         differs = self._find_difference(wanted, live)
         if not differs:
@@ -151,7 +157,7 @@ class ManifestStep:
             found = live.get(_get_key(each))
             if found is None:
                 todo.append(each)
-            elif _is_foreign(found):
+            elif self._is_foreign(found):
                 raise StepError(_refuse_foreign(found).why, hint=_refuse_foreign(found).hint)
             elif self._find_difference(each, found):
                 todo.append(self._keep_live_fields(each, found))
@@ -201,7 +207,7 @@ class ManifestStep:
     def _judge_object(self, wanted: Object, live: Object | None) -> Verdict:
         if live is None:
             return Pending(f"{label(wanted)} is missing")
-        if _is_foreign(live):
+        if self._is_foreign(live):
             return _refuse_foreign(live)
         found = self._find_difference(wanted, live)
         return Pending(_describe_difference(wanted, live, found)) if found else self.judge_live(wanted, live)
@@ -280,11 +286,6 @@ def _describe_difference(wanted: Object, live: Object, path: str) -> str:
     if DIGEST in annotations and annotations[DIGEST] != wanted["metadata"]["annotations"][DIGEST]:
         return f"{label(wanted)}: changed settings"
     return f"{label(wanted)} differs at {path}"
-
-
-def _is_foreign(live: Object) -> bool:
-    """Whether somebody else made the object. A Namespace does not count, see `_is_lent`."""
-    return not is_ours(live) and not _is_lent(live)
 
 
 def _is_lent(live: Object) -> bool:

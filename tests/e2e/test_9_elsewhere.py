@@ -29,7 +29,7 @@ from tests.e2e.product import Product
 pytestmark = pytest.mark.e2e
 USER, PASSWORD = "puller", "a password of the registry's"
 PORT = 5000
-OURS = ("tekton-", "toolbox", "buildkit", "git-server", "go-echo")
+OURS = ("tekton-", "toolbox", "buildkit", "git-server", "go-echo", "manager")
 """Of the images those that pods of ours run; the others are the cluster's own."""
 VOLATILE = {"Event", "Lease", "EndpointSlice", "Endpoints", "Node", "ComponentStatus", "CSINode", "PodMetrics"}
 """Kinds whose objects come, go and change in a cluster that nobody touches."""

@@ -15,12 +15,13 @@ from bootstrap.settings.config import CleanupSettings, Config, WebhookSettings
 from bootstrap.steps import cleanup, listener, poller
 from bootstrap.steps.manifest_step import render
 
-NAMES = ("toolbox", "buildkit", "git-server", "go-echo")
+NAMES = ("toolbox", "buildkit", "git-server", "go-echo", "manager")
 LOCK = Lock({n: LockedImage(n, f"{REPOSITORY}/{n}", f"sha256:{i:064x}") for i, n in enumerate(NAMES, start=1)})
 FOLDERS = {
     "namespaces": PROJECT / "manifests/namespaces",
     "builder": PROJECT / "manifests/builder",
     "git": PROJECT / "manifests/git",
+    "manager": PROJECT / "manifests/manager",
     "demo": PROJECT / "manifests/demo",
     "go-echo": PROJECT / "demo/go-echo/deploy",
     "pipeline": PROJECT / "manifests/pipeline",

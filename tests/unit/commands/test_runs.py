@@ -494,7 +494,7 @@ def test_runs_are_listed_newest_first(world: StepWorld, kube: RunKube) -> None:
     assert runs.runs(world.open(), limit=1, as_json=True) == 0
     [[row]] = said(world, "json")
     assert row["run"] == "new"
-    assert set(row) == {"run", "commit", "branch", "by", "state", "why", "seconds", "image", "created"}
+    assert set(row) == {"run", "app", "commit", "branch", "by", "state", "why", "seconds", "image", "created"}
     assert runs.runs(world.open()) == 0
     assert said(world, "table")[0][:2] == ["run", "commit"]
 

@@ -300,7 +300,8 @@ def test_why(world: StepWorld, kube: LogKube) -> None:
     assert webhook.webhook(world.open(), why="b") == 0
     assert said(world) == [
         "delivery a dropped at watched: refs/heads/main of http://git/go-echo.git is not watched; watched: main of "
-        "http://git.git.svc.cluster.local/go-echo.git",
+        "http://git.git.svc.cluster.local/go-echo.git; for an application of its own: "
+        "invoke app-add http://git/go-echo.git",
         f"delivery b became run {RUN}",
         f"next: invoke logs --run {RUN}",
     ]

@@ -281,4 +281,5 @@ def test_what_is_not_watched_is_told_with_what_is() -> None:
     rules = Rules(RULES.gates, RULES.events, "main, release/* of you/app")
     [found] = delivery_trace.read_evidence([heard(), note("signed"), note("buildable"), NO], []).deliveries.values()
     why = delivery_trace.judge_delivery(found, rules, [], settled=True).why
-    assert why == f"{REF} of {URL} is not watched; watched: main, release/* of you/app"
+    own = f"for an application of its own: invoke app-add {URL}"
+    assert why == f"{REF} of {URL} is not watched; watched: main, release/* of you/app; {own}"

@@ -1,0 +1,271 @@
+"""`invoke app-add`, `app-list`, `app-show`, `app-remove`: the applications of an environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bootstrap.commands.find_application import find_application, list_applications
+from bootstrap.core import constants
+from bootstrap.core.errors import ApiError, PreconditionError, UsageError
+from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
+from bootstrap.core.paths import PROJECT
+from bootstrap.core.terminal_layout import fit_rows, shorten
+from bootstrap.core.wait import until
+from bootstrap.incluster.applications import (
+    API_VERSION,
+    DEFAULT_ENVIRONMENT,
+    KIND,
+    Application,
+)
+from bootstrap.incluster.run_names import to_dns_label
+from bootstrap.objects import application_files
+from bootstrap.objects.manifests import stamp
+from bootstrap.objects.readiness import at
+from bootstrap.world import World
+
+SETTLE_SECONDS = 60.0
+COLUMNS = ["app", "repository", "serves", "state", "queue"]
+WIDTH, BRANCH_WIDTH = 80, 12
+"""Of the tables, and of a branch in front of its commit."""
+NAME_LENGTH = 40
+
+
+def app_add(
+    world: World,
+    *,
+    source: str,
+    namespace: str = "",
+    branch: str = "",
+    context: str = "",
+    dockerfile: str = "",
+    deployment: str = "",
+    port: int = 0,
+    poll: str = "",
+) -> int:
+    """Declare an application, apply it, and wait until its pushes start runs.
+
+    source: the address of a repository, or a name for one on the environment's own git server. Raises UsageError for
+    what cannot be an application, ApiError for what the API server refuses; then nothing was written.
+    """
+    begun = world.clock.now()
+    options = {"context": context, "dockerfile": dockerfile, "deployment": deployment, "poll": poll}
+    wanted = make_object(source, namespace=namespace, branch=branch, port=port, **options)
+    name = wanted["metadata"]["name"]
+    folder = find_folder(world)
+    file = folder / f"{name}.yaml"
+    if file.exists():
+        raise UsageError(f"{show_path(file)} is there already", hint="edit it, then: invoke up; or choose another name")
+    _require_new(world, name)
+    placed = stamp({**wanted, "metadata": {**wanted["metadata"], "namespace": constants.RUNS}})
+    world.kube.apply([placed], dry_run=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(application_files.make_text(wanted))
+    world.report.line(f"written    {show_path(file)}")
+    world.kube.apply([placed])
+    application = wait_until_settled(world, name)
+    places = ", ".join(each.namespace for each in application.environments)
+    world.report.line(f"applied    Application {name}: deploys to {places}")
+    _tell_how_to_push(world, application)
+    world.report.line(f"ready in {world.clock.now() - begun:.0f} s.  next: git push · invoke test-run --app {name}")
+    return 0
+
+
+def make_object(source: str, *, namespace: str, branch: str, port: int, **more: str) -> Object:
+    """The Application that says what the flags say, and nothing else. Raises UsageError."""
+    url = source if "://" in source else ""
+    if "@" in urlsplit(url).netloc:
+        raise UsageError("the address holds a login", hint="give it without; logins are in git.logins")
+    path = re.sub(r"(\.git)?/*\Z", "", urlsplit(url).path if url else source)
+    name = to_dns_label(path.rpartition("/")[2], NAME_LENGTH)
+    if not name or (not url and name != source):
+        hint = f"invoke app-add {name}" if name else "invoke app-add https://git.example.com/sales/orders.git"
+        raise UsageError(f'"{source}" is neither an address nor a name of lower case letters and dashes', hint=hint)
+    spec: Object = {}
+    if url:
+        spec["repository"] = {"url": url}
+    if more["poll"]:
+        spec["arrive"] = {"poll": more["poll"]}
+    build = {key: more[key] for key in ("context", "dockerfile") if more[key]}
+    if build:
+        spec["build"] = build
+    if port:
+        spec["port"] = port
+    place: Object = {"namespace": namespace, "deployment": more["deployment"]}
+    place = {key: value for key, value in place.items() if value} | ({"branches": [branch]} if branch else {})
+    if place:
+        spec["environments"] = [{"name": DEFAULT_ENVIRONMENT, **place}]
+    made: Object = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
+    return made | ({"spec": spec} if spec else {})
+
+
+def find_folder(world: World) -> Path:
+    """The folder of the files that declare applications."""
+    return (world.project / world.config.apps.folder).absolute()
+
+
+def show_path(path: Path) -> str:
+    """A path as one types it in the project's folder."""
+    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
+
+
+def _require_new(world: World, name: str) -> None:
+    if world.kube.get(API_VERSION, KIND, name, constants.RUNS) is not None:
+        raise UsageError(f"there is an application {name} already", hint=f"invoke app-show {name}")
+
+
+def wait_until_settled(world: World, name: str) -> Application:
+    """The Application once the manager has made what it needs. Raises StepError or so, with what the manager says."""
+
+    def probe() -> Verdict:
+        try:
+            found = world.kube.get(API_VERSION, KIND, name, constants.RUNS)
+        except ApiError as error:
+            return Pending(error.message)
+        ready = _find_condition(found or {})
+        if not ready:
+            return Pending("the manager has not looked at it yet")
+        if ready["status"] == "True":
+            return Ready()
+        return Failed(ready["message"]) if ready["reason"] == "Refused" else Pending(ready["message"])
+
+    verdict = until(probe, clock=world.clock, limit=SETTLE_SECONDS, what=f"application {name}", every=0.2)
+    if isinstance(verdict, Failed):
+        raise PreconditionError(f"application {name}: {verdict.why}", hint=f"invoke app-remove {name}")
+    return find_application(world, name)
+
+
+def _find_condition(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((each for each in at(found, "status", "conditions") or () if each["type"] == "Ready"), {})
+
+
+def _tell_how_to_push(world: World, application: Application) -> None:
+    if application.is_hosted:
+        world.report.line(f"clone      invoke clone --app {application.name}")
+    elif application.webhook:
+        world.report.line("git host   webhook: where invoke listener leads · secret: invoke webhook --show-secret")
+
+
+def app_list(world: World, *, as_json: bool = False) -> int:
+    """What is declared, and what serves."""
+    objects = list_applications(world)
+    if as_json:
+        world.report.json([make_row(each) for each in objects])
+        return 0
+    if not objects:
+        world.report.line("no application is declared.  next: invoke app-add NAME-OR-URL")
+        return 0
+    now = datetime.now(UTC)
+    rows = [_format_row(make_row(each), now) for each in objects]
+    world.report.table(COLUMNS, fit_rows(COLUMNS, rows, WIDTH))
+    return 0
+
+
+def make_row(obj: Object) -> dict[str, Any]:
+    """An Application as JSON: what is declared, and what its status tells."""
+    status = obj.get("status") or {}
+    ready = _find_condition(obj)
+    return {
+        "app": obj["metadata"]["name"],
+        "repository": status.get("repository") or at(obj, "spec", "repository", "url") or "(own server)",
+        "state": status.get("state") or "new",
+        "branch": status.get("branch") or "",
+        "commit": status.get("commit") or "",
+        "why": "" if ready.get("status") == "True" else ready.get("message", "the manager has not looked at it yet"),
+        "environments": status.get("environments") or [],
+    }
+
+
+def _format_row(row: Mapping[str, Any], now: datetime) -> list[str]:
+    environments = row["environments"]
+    failed = next((f": {each['why']}" for each in environments if each.get("why")), "")
+    since = next((each["since"] for each in environments if each.get("since")), "")
+    age = _format_age(since, now)
+    serves = (
+        f"{shorten(row['branch'], BRANCH_WIDTH)} {row['commit']}  {age}".strip() if row["commit"] else "nothing yet"
+    )
+    waits = sum(1 for each in environments if each.get("waits"))
+    state = _describe_state(row) if row["why"] else f"{row['state']}{failed}"
+    return [
+        str(row["app"]),
+        str(row["repository"]).partition("://")[2] or str(row["repository"]),
+        serves,
+        state,
+        f"{waits} waits" if waits else "",
+    ]
+
+
+def _describe_state(row: Mapping[str, Any]) -> str:
+    return f"{row['state']}: {row['why']}" if row["why"] else str(row["state"])
+
+
+def _format_age(since: str, now: datetime) -> str:
+    """ "3 min", "2 h", "5 d"; "" without a time."""
+    try:
+        seconds = (now - datetime.fromisoformat(since)).total_seconds()
+    except ValueError:
+        return ""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def app_show(world: World, *, app: str, as_json: bool = False) -> int:
+    """One application with its environments, everything filled in."""
+    objects = list_applications(world)
+    application = find_application(world, app, objects)
+    row = make_row(next(each for each in objects if each["metadata"]["name"] == app))
+    if as_json:
+        world.report.json(row)
+        return 0
+    facts = {
+        "repository": application.url,
+        "owner": application.owner or "nobody is named",
+        "arrives": _describe_arrival(application),
+        "image": application.image,
+        "builds": f"{application.dockerfile} in {application.context}",
+        "state": _describe_state(row),
+    }
+    for key, value in facts.items():
+        world.report.line(f"{key:<11}{value}")
+    told = {each["name"]: each for each in row["environments"]}
+    rows = []
+    for each in application.environments:
+        now = told.get(each.name) or {}
+        comes = "by hand" if not each.branches else ", ".join(each.branches)
+        serving = str(now.get("commit") or "")[:7] or "nothing yet"
+        rows.append([each.name, f"{each.namespace}/{each.deployment}", comes, serving, str(now.get("state") or "new")])
+    columns = ["environment", "deployment", "from", "serves", "state"]
+    world.report.table(columns, fit_rows(columns, rows, WIDTH))
+    return 0
+
+
+def _describe_arrival(application: Application) -> str:
+    ways = ["by webhook"] * application.webhook
+    ways += [f"asked for every {application.poll // 60} min"] * bool(application.poll)
+    return ", ".join(ways) or "by hand only"
+
+
+def app_remove(world: World, *, app: str) -> int:
+    """Remove the declaration, and what was derived from it. What runs stays, and so does its repository."""
+    application = find_application(world, app)
+    files = {file: application_files.list_names(file) for file in application_files.list_files(find_folder(world))}
+    world.kube.delete(API_VERSION, KIND, app, constants.RUNS)
+    for file in [each for each, names in files.items() if app in names]:
+        shown = show_path(file)
+        if files[file] == [app]:
+            file.unlink()
+            world.report.line(f"removed    {shown}")
+        else:
+            world.report.line(f"stays      {shown}, which has more in it: take {app} out, or invoke up makes it again")
+    world.report.line(f"removed    Application {app}: its pushes start nothing, its unfinished runs are cancelled")
+    for each in application.environments:
+        world.report.line(f"stays      Deployment {each.namespace}/{each.deployment}")
+    if application.is_hosted:
+        world.report.line(f"stays      repository {application.repository} on the environment's git server")
+    return 0

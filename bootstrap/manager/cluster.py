@@ -1,0 +1,188 @@
+"""What the manager changes in the cluster, and on the environment's own git server."""
+
+from __future__ import annotations
+
+import base64
+import calendar
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from bootstrap.incluster.applications import ACCOUNT, GROUP, PLURAL, VERSION, Application, Environment
+from bootstrap.incluster.git_server import RepositoryRefused, create_repository
+from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.kube_api import ACCOUNT as OWN_ACCOUNT
+from bootstrap.incluster.kube_api import MERGE, Api, ApiFailure
+from bootstrap.incluster.run_names import APPLICATION, ARRIVAL, SUPERSEDED_BY
+from bootstrap.incluster.run_queue import Action, Number, Release
+from bootstrap.manager import derived_objects
+
+FIELD_MANAGER = "tekton-bootstrap-manager"
+JSON, APPLY = "application/json", "application/apply-patch+yaml"
+PLURALS = {
+    "Secret": "secrets",
+    "ServiceAccount": "serviceaccounts",
+    "RoleBinding": "rolebindings",
+    "Trigger": "triggers",
+}
+"""Kind -> the last part of its path."""
+NOT_FOUND, CONFLICT = 404, 409
+
+
+class ClusterFailure(Exception):
+    """What could not be done, in one sentence; worth trying again."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """Of a deployer. expires: seconds since the epoch."""
+
+    text: str
+    expires: float
+
+
+class Cluster:
+    """The effects of the manager. namespace: that of Applications and runs; login: folder with username, password."""
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        *,
+        token_seconds: int,
+        login: Path,
+        account: Path = OWN_ACCOUNT,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._token_seconds = token_seconds
+        self._login = login
+        self._account = account
+        self._clock = clock
+
+    def settle(self, application: Application) -> float:
+        """Make everything that an Application needs; when its tokens must be renewed, in seconds since the epoch.
+
+        Raises ClusterFailure, ApiFailure.
+        """
+        if application.is_hosted:
+            self.create_repository(application)
+        for namespace in derived_objects.list_namespaces(application):
+            self._require_namespace(namespace)
+            for each in derived_objects.make_deployer(namespace):
+                self.apply(each)
+        renew_at = self.renew_tokens(application)
+        triggers = derived_objects.make_triggers(application, self._namespace)
+        for each in triggers:
+            self.apply(each)
+        self._delete_triggers(application, keep={each["metadata"]["name"] for each in triggers})
+        return renew_at
+
+    def renew_tokens(self, application: Application) -> float:
+        """Write a new kubeconfig for each environment; when to do so again. Raises ClusterFailure, ApiFailure."""
+        ends = []
+        for environment in application.environments:
+            token = self._request_token(environment)
+            ca = base64.b64encode((self._account / "ca.crt").read_bytes()).decode()
+            self.apply(derived_objects.make_target_secret(application, environment, token.text, ca, self._namespace))
+            ends.append(token.expires)
+        now = self._clock()
+        return now + (min(ends) - now) / 2
+
+    def _request_token(self, environment: Environment) -> Token:
+        path = f"/api/v1/namespaces/{environment.namespace}/serviceaccounts/{ACCOUNT}/token"
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": self._token_seconds},
+        }
+        now = self._clock()
+        answer = self._api.request("POST", path, body)
+        try:
+            ends = calendar.timegm(time.strptime(answer["status"]["expirationTimestamp"], "%Y-%m-%dT%H:%M:%SZ"))
+            return Token(answer["status"]["token"], max(ends, now + 60))
+        except (LookupError, TypeError, ValueError):
+            raise ClusterFailure(f"the API gave no token of {environment.namespace}/{ACCOUNT}") from None
+
+    def _require_namespace(self, name: str) -> None:
+        """A namespace that is there is used as it is."""
+        if not self._ask(NOT_FOUND, "GET", f"/api/v1/namespaces/{name}"):
+            self._ask(CONFLICT, "POST", "/api/v1/namespaces", derived_objects.make_namespace(name))
+
+    def _ask(self, but: int, method: str, path: str, body: Object | None = None, kind: str = JSON) -> bool:
+        """Whether it was done; False if the answer was the status `but`. Raises ApiFailure for every other refusal."""
+        try:
+            self._api.request(method, path, body, kind)
+        except ApiFailure as error:
+            if error.status != but:
+                raise
+            return False
+        return True
+
+    def apply(self, obj: Object) -> None:
+        """Server-side apply of a namespaced object. Raises ApiFailure."""
+        self._api.request("PATCH", f"{self._make_path(obj)}?fieldManager={FIELD_MANAGER}&force=true", obj, APPLY)
+
+    def _make_path(self, obj: Object) -> str:
+        metadata, version = obj["metadata"], obj["apiVersion"]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        return f"{root}/namespaces/{metadata['namespace']}/{PLURALS[obj['kind']]}/{metadata['name']}"
+
+    def _delete_triggers(self, application: Application, keep: set[str]) -> None:
+        """Of environments that it has no more, or that pushes no longer go to."""
+        root = f"/apis/triggers.tekton.dev/v1beta1/namespaces/{self._namespace}/triggers"
+        selector = quote(f"{APPLICATION}={application.name}")
+        for each in self._api.request("GET", f"{root}?labelSelector={selector}").get("items") or ():
+            if each["metadata"]["name"] not in keep:
+                self._ask(NOT_FOUND, "DELETE", f"{root}/{each['metadata']['name']}")
+
+    def refuse(self, application: Application) -> None:
+        """Take back what would start its runs: nothing of an Application that is at fault is built."""
+        self._delete_triggers(application, keep=set())
+
+    def create_repository(self, application: Application) -> None:
+        """An empty repository on the environment's own git server, if there is none. Raises ClusterFailure."""
+        username, password = ((self._login / each).read_text() for each in ("username", "password"))
+        try:
+            create_repository(application.url, username, password)
+        except RepositoryRefused as error:
+            raise ClusterFailure(str(error)) from None
+
+    # -- runs ----------------------------------------------------------------------------------------
+
+    def act(self, action: Action) -> None:
+        """Do one thing with a run. A run that is gone needs nothing. Raises ApiFailure."""
+        path = f"/apis/tekton.dev/v1/namespaces/{self._namespace}/pipelineruns/{action.run}"
+        self._ask(NOT_FOUND, "PATCH", path, make_patch(action), MERGE)
+
+    def create_run(self, run: Object) -> bool:
+        """Whether it was made; False if there is one of that name. Raises ApiFailure."""
+        return self._ask(CONFLICT, "POST", f"/apis/tekton.dev/v1/namespaces/{self._namespace}/pipelineruns", run)
+
+    def cancel(self, run: str) -> None:
+        """End a run whose application is gone. Raises ApiFailure."""
+        path = f"/apis/tekton.dev/v1/namespaces/{self._namespace}/pipelineruns/{run}"
+        self._ask(NOT_FOUND, "PATCH", path, {"spec": {"status": "Cancelled"}}, MERGE)
+
+    def write_status(self, application: str, status: Mapping[str, Any]) -> None:
+        """Merge into an Application's status. One that is gone needs none. Raises ApiFailure."""
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{self._namespace}/{PLURAL}/{application}/status"
+        self._ask(NOT_FOUND, "PATCH", path, {"status": status}, MERGE)
+
+
+def make_patch(action: Action) -> Object:
+    """The merge patch of a PipelineRun that an action is.
+
+    A waiting run has no task that could be ended in order, so it is cancelled outright; one that builds runs its last
+    task, which tells how it ended and removes its folder.
+    """
+    if isinstance(action, Number):
+        return {"metadata": {"annotations": {ARRIVAL: str(action.arrival)}}}
+    if isinstance(action, Release):
+        return {"spec": {"status": None}}
+    ending = "CancelledRunFinally" if action.begun else "Cancelled"
+    return {"metadata": {"annotations": {SUPERSEDED_BY: action.by}}, "spec": {"status": ending}}

@@ -1,0 +1,169 @@
+"""The objects that an Application becomes. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from bootstrap.incluster.applications import (
+    ACCOUNT,
+    API_VERSION,
+    KIND,
+    Application,
+    Environment,
+    make_parameters,
+    make_run_prefix,
+    make_target_name,
+)
+from bootstrap.incluster.branch_patterns import build_branch_regex
+from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.run_names import APPLICATION, ENVIRONMENT, SHORT_COMMIT, normalize_url
+from bootstrap.incluster.trigger_template import FILLED, TEMPLATE
+
+LABELS = {"app.kubernetes.io/managed-by": "tekton-bootstrap-manager"}
+"""Not the label of what `up` applies: `down` on a cluster of the user leaves the namespaces of applications alone."""
+ROLE = "tekton-bootstrap-deployer"
+"""The ClusterRole with what a run may do in a namespace that it deploys to; the manager binds it, and no other."""
+SAME_CLUSTER = "https://kubernetes.default.svc"
+BINDING, STARTER = "event", "starter"
+"""TriggerBinding and ServiceAccount of the listener."""
+SUFFIX_LENGTH = 8
+
+
+def list_namespaces(application: Application) -> list[str]:
+    """The namespaces that it deploys to, each once."""
+    return [*dict.fromkeys(each.namespace for each in application.environments)]
+
+
+def make_namespace(name: str) -> Object:
+    """A namespace for deployments. Any image has to run in it, also one whose program is root."""
+    labels = LABELS | {f"pod-security.kubernetes.io/{each}": "baseline" for each in ("enforce", "warn")}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def make_deployer(namespace: str) -> list[Object]:
+    """Who runs are in a namespace that they deploy to."""
+    metadata = {"name": ACCOUNT, "namespace": namespace, "labels": LABELS}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": metadata,
+            "automountServiceAccountToken": False,
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ROLE},
+            "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}],
+        },
+    ]
+
+
+def make_target_secret(
+    application: Application, environment: Environment, token: str, ca: str, namespace: str
+) -> Object:
+    """The Secret in `namespace` with the kubeconfig for the environment's own. ca: of the API server, PEM in base64."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "target",
+        "clusters": [{"name": "target", "cluster": {"server": SAME_CLUSTER, "certificate-authority-data": ca}}],
+        "users": [{"name": "target", "user": {"token": token}}],
+        "contexts": [
+            {
+                "name": "target",
+                "context": {"cluster": "target", "user": "target", "namespace": environment.namespace},
+            }
+        ],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": make_target_name(application, environment),
+            "namespace": namespace,
+            "labels": LABELS | {APPLICATION: application.name, ENVIRONMENT: environment.name},
+            "ownerReferences": [make_owner(application)],
+        },
+        "type": "Opaque",
+        "stringData": {"kubeconfig": json.dumps(document)},
+    }
+
+
+def make_triggers(application: Application, namespace: str) -> list[Object]:
+    """The Trigger of each environment that pushes go to by themselves."""
+    if not application.webhook:
+        return []
+    return [_make_trigger(application, each, namespace) for each in application.environments if each.branches]
+
+
+def make_trigger_name(application: str, environment: str) -> str:
+    """ "orders.staging"."""
+    return f"{application}.{environment}"
+
+
+def _make_trigger(application: Application, environment: Environment, namespace: str) -> Object:
+    values = make_parameters(application, environment, "")
+    given = {FILLED[key]: value for key, value in values.items() if key not in ("REPO", "REVISION")}
+    given |= {
+        "application": application.name,
+        "environment": environment.name,
+        "target": make_target_name(application, environment),
+    }
+    return {
+        "apiVersion": "triggers.tekton.dev/v1beta1",
+        "kind": "Trigger",
+        "metadata": {
+            "name": make_trigger_name(application.name, environment.name),
+            "namespace": namespace,
+            "labels": LABELS | {APPLICATION: application.name, ENVIRONMENT: environment.name},
+            "ownerReferences": [make_owner(application)],
+        },
+        "spec": {
+            "serviceAccountName": STARTER,
+            "interceptors": [
+                {
+                    "name": "watched",
+                    "ref": {"kind": "ClusterInterceptor", "name": "cel"},
+                    "params": [
+                        {"name": "filter", "value": _make_condition(application.url, environment.branches)},
+                        {"name": "overlays", "value": [*_make_overlays(make_run_prefix(application, environment))]},
+                    ],
+                }
+            ],
+            "bindings": [
+                {"ref": BINDING},
+                {"name": "delivery", "value": "$(extensions.delivery)"},
+                *({"name": key, "value": value} for key, value in given.items()),
+            ],
+            "template": {"ref": TEMPLATE},
+        },
+    }
+
+
+def make_owner(application: Application) -> Object:
+    """The ownerReference by which what is derived goes when the Application is deleted."""
+    return {"apiVersion": API_VERSION, "kind": KIND, "name": application.name, "uid": application.uid}
+
+
+def _make_condition(url: str, branches: Sequence[str]) -> str:
+    pattern = json.dumps(f"^refs/heads/(?:{build_branch_regex(branches)})$", ensure_ascii=False)
+    address = json.dumps(normalize_url(url), ensure_ascii=False)
+    return f"extensions.address == {address} && extensions.event.ref.matches({pattern})"
+
+
+def _make_overlays(prefix: str) -> Iterator[Object]:
+    """Of each event that passed; as those of the listener's own interceptor `watched`."""
+    branch = "extensions.event.ref.substring(size('refs/heads/'))"
+    label = f"{branch}.translate('[^A-Za-z0-9._-]+', '-').translate('^[-_.]+', '').truncate(63)"
+    delivery = "extensions.delivery.lowerAscii().translate('[^a-z0-9]+', '')"
+    yield {"key": "branch", "expression": branch}
+    yield {"key": "branch_label", "expression": f"{label}.translate('[-_.]+$', '')"}
+    yield {"key": "commit_label", "expression": "extensions.event.commit.truncate(63)"}
+    yield {
+        "key": "run",
+        "expression": f"{json.dumps(prefix + '-')} + extensions.event.commit.truncate({SHORT_COMMIT})"
+        f" + '-' + {delivery}.truncate({SUFFIX_LENGTH})",
+    }

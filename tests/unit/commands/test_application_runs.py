@@ -1,0 +1,199 @@
+"""Runs of applications: `test-run --app`, `rerun` and `runs --app`. What becomes of one is test_runs.py's subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.commands import follow_run, runs
+from bootstrap.core import constants
+from bootstrap.core.errors import NotFound, PreconditionError, UsageError
+from bootstrap.core.model import Object
+from bootstrap.incluster.applications import API_VERSION, KIND
+from tests.unit.step_world import FakeKube, StepWorld, make
+
+COMMIT, OLD = "84a81d2f01d3" + "0" * 28, "1" * 40
+PREFIX = "tekton-bootstrap.dev/"
+
+
+@dataclass
+class LabelKube(FakeKube):
+    """Which takes selectors of several labels."""
+
+    def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Any:
+        wanted = dict(each.split("=", 1) for each in labels.split(",") if "=" in each)
+        found = super().list(api_version, kind, namespace)
+        return [each for each in found if wanted.items() <= (each["metadata"].get("labels") or {}).items()]
+
+
+def declare(name: str = "orders", **spec: Any) -> Object:
+    metadata = {"name": name, "namespace": constants.RUNS}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
+
+
+def pipeline_run(name: str, by: str = "push", commit: str = COMMIT, status: Any = None, **more: str) -> Object:
+    whose = {"application": "orders", "environment": "default"} | more
+    labels = {f"{PREFIX}{key}": value for key, value in (whose | {"trigger": by, "commit": commit}).items()}
+    annotations = {f"{PREFIX}commit": commit, f"{PREFIX}branch": "main"}
+    return {
+        "kind": "PipelineRun",
+        "metadata": {
+            "name": name,
+            "namespace": constants.RUNS,
+            "labels": labels,
+            "annotations": annotations,
+            "creationTimestamp": "2027-01-15T08:00:00Z",
+        },
+        "spec": {"params": [{"name": "REVISION", "value": commit}]},
+        "status": status or {},
+    }
+
+
+OVER = {"conditions": [{"type": "Succeeded", "status": "True", "reason": "Succeeded"}]}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> StepWorld:
+    made = make(tmp_path)
+    made.kube = LabelKube()
+    several = [
+        {"name": "default", "namespace": "sales-staging", "branches": ["release/*", "stable"]},
+        {"name": "other", "namespace": "sales", "branches": ["feature/*"]},
+    ]
+    made.kube.put(declare(), declare("several", environments=several))
+    return made
+
+
+@pytest.fixture
+def followed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """(run, what is told of it) of each run that was followed; every branch is at COMMIT."""
+    found: list[tuple[str, str]] = []
+
+    def follow(world: Any, name: str, commit: str, about: str, minutes: int, begun: float) -> int:
+        found.append((name, about))
+        return 0
+
+    monkeypatch.setattr(runs, "follow_to_end", follow)
+    monkeypatch.setattr(follow_run, "resolve_commit", lambda *given: COMMIT)
+    return found
+
+
+def get_labels(run: Object) -> dict[str, str]:
+    return {key.removeprefix(PREFIX): value for key, value in run["metadata"]["labels"].items()}
+
+
+def test_a_run_by_hand_waits_for_the_manager(world: StepWorld, followed: list[tuple[str, str]]) -> None:
+    assert runs.test_run(world.open(), app="orders") == 0
+    [made] = world.kube.created
+    name = made["metadata"]["name"]
+    assert name.startswith("orders-84a81d2f01d3-")
+    assert followed == [(name, "orders to orders")]
+    assert made["spec"]["status"] == "PipelineRunPending"
+    assert get_labels(made) == {
+        "application": "orders",
+        "environment": "default",
+        "trigger": "hand",
+        "commit": COMMIT,
+        "branch": "main",
+    }
+    assert made["metadata"]["annotations"][f"{PREFIX}branch"] == "main"
+
+
+@pytest.mark.usefixtures("followed")
+@pytest.mark.parametrize(
+    ("env", "revision", "branch"),
+    [("", "", "stable"), ("default", "", "stable"), ("other", "", "main"), ("other", "feature/1", "feature/1")],
+)
+def test_the_branch_is_one_that_goes_there(world: StepWorld, env: str, revision: str, branch: str) -> None:
+    runs.test_run(world.open(), app="several", env=env, revision=revision)
+    [made] = world.kube.created
+    assert made["metadata"]["annotations"][f"{PREFIX}branch"] == branch
+    assert get_labels(made)["environment"] == (env or "default")
+
+
+@pytest.mark.parametrize("by", ["push", "poll"])
+def test_a_run_of_that_commit_that_came_by_itself_is_followed(
+    world: StepWorld, followed: list[tuple[str, str]], by: str
+) -> None:
+    world.kube.put(
+        pipeline_run("over", status=OVER),
+        pipeline_run("elsewhere", environment="production"),
+        pipeline_run("other", application="several"),
+        pipeline_run("old", commit=OLD),
+        pipeline_run("hand", by="hand"),
+        pipeline_run("it", by),
+    )
+    runs.test_run(world.open(), app="orders")
+    assert followed == [("it", runs.ARRIVED[by])]
+    assert world.kube.created == []
+
+
+def test_an_environment_that_is_not(world: StepWorld, followed: list[tuple[str, str]]) -> None:
+    with pytest.raises(UsageError, match="--env: several has no environment prod; it has default, other"):
+        runs.test_run(world.open(), app="several", env="prod")
+    with pytest.raises(NotFound, match=r"no application order; did you mean orders\?"):
+        runs.test_run(world.open(), app="order")
+    assert followed == []
+
+
+def test_one_that_is_refused_is_not_run(world: StepWorld, followed: list[tuple[str, str]]) -> None:
+    ready = {"type": "Ready", "status": "False", "reason": "Refused", "message": "image x is application a's"}
+    world.kube.put({**declare("thief"), "status": {"conditions": [ready]}})
+    with pytest.raises(PreconditionError, match="application thief is refused: image x is application a's"):
+        runs.test_run(world.open(), app="thief")
+    assert (followed, world.kube.created) == ([], [])
+
+
+def test_a_repository_without_that_branch(world: StepWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow_run, "resolve_commit", lambda *given: "")
+    with pytest.raises(PreconditionError, match=r"orders.git has no branch main, or does not answer") as caught:
+        runs.test_run(world.open(), app="orders")
+    assert caught.value.hint == "invoke clone --app orders, and push"
+    world.kube.put(declare(repository={"url": "https://git.example.com/a/b"}))
+    with pytest.raises(PreconditionError, match=r"https://git.example.com/a/b has no branch main") as caught:
+        runs.test_run(world.open(), app="orders")
+    assert "clone" not in caught.value.hint
+    assert world.kube.created == []
+
+
+def test_a_run_again_is_an_arrival_by_hand_of_the_same(world: StepWorld, followed: list[tuple[str, str]]) -> None:
+    world.kube.put(pipeline_run("orders-old", commit=OLD, status=OVER))
+    assert runs.rerun(world.open(), run="orders-old") == 0
+    [made] = world.kube.created
+    assert get_labels(made) == {
+        "application": "orders",
+        "environment": "default",
+        "trigger": "hand",
+        "commit": OLD,
+        "branch": "main",
+    }
+    assert followed == [(made["metadata"]["name"], "main")]
+
+
+@pytest.mark.usefixtures("followed")
+def test_a_run_again_of_what_is_gone(world: StepWorld) -> None:
+    world.kube.put(pipeline_run("a", environment="production"), pipeline_run("b", application="stock"))
+    with pytest.raises(PreconditionError, match="orders has no environment production; it has default") as caught:
+        runs.rerun(world.open(), run="a")
+    assert caught.value.hint == "invoke app-show orders"
+    with pytest.raises(NotFound, match="there is no application stock"):
+        runs.rerun(world.open(), run="b")
+    assert world.kube.created == []
+
+
+def test_runs_of_one_application(world: StepWorld) -> None:
+    world.kube.put(
+        pipeline_run("orders-a"), pipeline_run("several-b", application="several"), pipeline_run("orders-c", by="hand")
+    )
+    runs.runs(world.open(), app="orders", as_json=True)
+    [(_, rows)] = world.report.printed
+    assert {row["run"] for row in rows} == {"orders-a", "orders-c"}
+    world.report.printed.clear()
+    runs.runs(world.open(), app="orders", by="hand", as_json=True)
+    [(_, rows)] = world.report.printed
+    assert [row["run"] for row in rows] == ["orders-c"]
+    with pytest.raises(NotFound, match=r"no application order; did you mean orders\?"):
+        runs.runs(world.open(), app="order")
