@@ -228,6 +228,48 @@ def app_remove(_: Context, app: str, name: str = "", set: Sets = None) -> Flow:
     return main.flow("app_remove", name, set, {}, app=app)
 
 
+@command(
+    help={
+        "app": "name of the application",
+        "to": "environment to promote to",
+        "commit": "that served in another environment (default: what the first other one serves)",
+        "timeout": "minutes before it gives up",
+    },
+    positional=["app"],
+)
+def promote(
+    _: Context, app: str, name: str = "", to: str = "", commit: str = "", timeout: int = 0, set: Sets = None
+) -> Flow:
+    """Deploy what served in another environment; build nothing."""
+    return main.flow("promote", name, set, {}, app=app, to=to, commit=commit, minutes=timeout)
+
+
+@command(
+    help={
+        "app": "name of the application",
+        "to": "commit to go back to (default: the one that served before)",
+        "env": "environment of the application (default: its first)",
+        "timeout": "minutes before it gives up",
+    },
+    positional=["app"],
+)
+def rollback(
+    _: Context, app: str, name: str = "", to: str = "", env: str = "", timeout: int = 0, set: Sets = None
+) -> Flow:
+    """Deploy what served before; build nothing."""
+    return main.flow("rollback", name, set, {}, app=app, to=to, env=env, minutes=timeout)
+
+
+@command(
+    help={"app": "only those of this application", "limit": "how many, newest first", **JSON},
+)
+def deployments(
+    _: Context, name: str = "", app: str = "", limit: int = 20, json: bool = False, set: Sets = None
+) -> Flow:
+    """List what was deployed, and what became of it."""
+    return main.flow("deployments", name, set, {}, app=app, limit=limit, as_json=json)
+
+
 @command(help={"port": "local port (default: listener.port, 9080)"})
 def listener(_: Context, name: str = "", port: int = 0, set: Sets = None) -> Flow:
     """Forward the webhook listener until Ctrl-C."""
@@ -427,6 +469,9 @@ namespace = Collection(
     app_list,
     app_show,
     app_remove,
+    promote,
+    rollback,
+    deployments,
     listener,
     webhook,
     tunnel,

@@ -18,6 +18,7 @@ Context = Any
 """invoke's ParserContext: the flags that one command, or invoke itself, understands, and their values."""
 Parse = Callable[[list[str]], list[Context]]
 """Words in; the contexts found, invoke's own first, then one per command."""
+APP = "--app"
 PLACEHOLDER = "?"
 """Stands in for a word that is missing, so that those after it can be read."""
 
@@ -79,7 +80,10 @@ def _find_fault(
         return Fault(flag, 0, f"{owner} has no such flag{suggest_word(flag.lstrip('-'), names, mark='--')}")
     if before in known and known[before].takes_value:
         return Fault(before, 0, "given twice")
-    return Fault(word, 0, f"there is no such command{suggest_word(word, commands)}")
+    close = suggest_word(word, commands)
+    if not close and context and before == context.name and APP in known:
+        close = f"; did you mean {APP} {word}?"  # invoke knows no word that may be left out but a flag
+    return Fault(word, 0, f"there is no such command{close}")
 
 
 def _find_position(words: Sequence[str], message: str, parse: Parse, refusal: type[Exception]) -> int:

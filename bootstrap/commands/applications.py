@@ -15,6 +15,7 @@ from bootstrap.core.errors import ApiError, PreconditionError, UsageError
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.paths import PROJECT
 from bootstrap.core.terminal_layout import fit_rows, shorten
+from bootstrap.core.text import format_age
 from bootstrap.core.wait import until
 from bootstrap.incluster.applications import (
     API_VERSION,
@@ -184,7 +185,7 @@ def _format_row(row: Mapping[str, Any], now: datetime) -> list[str]:
     environments = row["environments"]
     failed = next((f": {each['why']}" for each in environments if each.get("why")), "")
     since = next((each["since"] for each in environments if each.get("since")), "")
-    age = _format_age(since, now)
+    age = format_age(since, now)
     serves = (
         f"{shorten(row['branch'], BRANCH_WIDTH)} {row['commit']}  {age}".strip() if row["commit"] else "nothing yet"
     )
@@ -201,18 +202,6 @@ def _format_row(row: Mapping[str, Any], now: datetime) -> list[str]:
 
 def _describe_state(row: Mapping[str, Any]) -> str:
     return f"{row['state']}: {row['why']}" if row["why"] else str(row["state"])
-
-
-def _format_age(since: str, now: datetime) -> str:
-    """ "3 min", "2 h", "5 d"; "" without a time."""
-    try:
-        seconds = (now - datetime.fromisoformat(since)).total_seconds()
-    except ValueError:
-        return ""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
 
 
 def app_show(world: World, *, app: str, as_json: bool = False) -> int:

@@ -8,7 +8,14 @@ from bootstrap.core import constants
 from bootstrap.core.errors import NotFound, PreconditionError, UsageError
 from bootstrap.core.model import Object
 from bootstrap.core.text import suggest_word
-from bootstrap.incluster.applications import API_VERSION, KIND, Application, ApplicationFault, read_application
+from bootstrap.incluster.applications import (
+    API_VERSION,
+    KIND,
+    Application,
+    ApplicationFault,
+    Environment,
+    read_application,
+)
 from bootstrap.objects.readiness import at
 from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.world import World
@@ -42,3 +49,12 @@ def find_application(world: World, name: str, objects: Sequence[Object] | None =
         return read_application(found, choose_endpoint(world.config).root)
     except ApplicationFault as error:
         raise UsageError(f"application {name}: {error}") from None
+
+
+def choose_environment(application: Application, name: str, flag: str) -> Environment:
+    """Its environment of that name; without one the first. flag: that the name was given by. Raises UsageError."""
+    names = [each.name for each in application.environments]
+    if name and name not in names:
+        message = f"{flag}: {application.name} has no environment {name}{suggest_word(name, names)}"
+        raise UsageError(f"{message}; it has {', '.join(names)}", hint=f"invoke app-show {application.name}")
+    return application.get_environment(name)

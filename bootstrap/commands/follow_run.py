@@ -18,7 +18,7 @@ from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.text import suggest_word
 from bootstrap.core.wait import until
 from bootstrap.incluster import rollout
-from bootstrap.incluster.applications import Application, make_run
+from bootstrap.incluster.applications import Application, make_image_run, make_run
 from bootstrap.incluster.applications import make_run_name as make_application_run_name
 from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_run_name, to_dns_label, to_label_value
 from bootstrap.objects import manifests, run_spec
@@ -93,6 +93,21 @@ def compose_application_run(
     name = make_application_run_name(application, place, commit or to_dns_label(revision, 12), _make_suffix())
     branch = "" if revision == commit else revision.removeprefix("refs/heads/")
     return make_run(run, application, place, name=name, branch=branch, commit=commit, by="hand")
+
+
+def compose_image_run(
+    world: World, application: Application, environment: str, *, image: str, commit: str, branch: str, source: str
+) -> Object:
+    """The PipelineRun that deploys an image of an application, built from that commit, and builds nothing.
+
+    source: the environment in which the image served. Raises ApplicationFault.
+    """
+    [run] = manifests.load(world.project / run_spec.MANIFEST)
+    run_spec.fill(run, world.config, "", "")
+    run["metadata"]["namespace"] = constants.RUNS
+    place = application.get_environment(environment)
+    name = make_application_run_name(application, place, commit, _make_suffix())
+    return make_image_run(run, application, place, name=name, branch=branch, commit=commit, image=image, source=source)
 
 
 def _make_suffix() -> str:
@@ -240,7 +255,7 @@ def prove_deployment(world: World, run: Run) -> None:
     """
     place = find_place(world, run)
     if "@" not in run.image:
-        raise RunFailed(f"run {run.name} succeeded, but does not tell which image it built")
+        raise RunFailed(f"run {run.name} succeeded, but does not tell which image it deployed")
 
     def look() -> Verdict:
         deployment = place.kube.get("apps/v1", "Deployment", place.deployment, place.namespace)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootstrap.commands import follow_run
-from bootstrap.commands.find_application import find_application, find_settled
+from bootstrap.commands.find_application import choose_environment, find_application, find_settled
 from bootstrap.core import constants, terminal_layout
 from bootstrap.core.errors import (
     BootstrapError,
@@ -18,7 +18,7 @@ from bootstrap.core.errors import (
     TimedOut,
     UsageError,
 )
-from bootstrap.core.model import Ready
+from bootstrap.core.model import Object, Ready
 from bootstrap.core.text import suggest_word
 from bootstrap.incluster.applications import DEFAULT_BRANCH, Application, ApplicationFault
 from bootstrap.incluster.run_names import APPLICATION, COMMIT, ENVIRONMENT, make_triggered_run_name, to_label_value
@@ -55,10 +55,7 @@ def test_run(world: World, *, app: str = "", env: str = "", revision: str = "", 
 
 
 def _test_application(world: World, application: Application, env: str, revision: str, minutes: int) -> int:
-    try:
-        environment = application.get_environment(env)
-    except ApplicationFault as error:
-        raise UsageError(f"--env: {error}") from None
+    environment = choose_environment(application, env, "--env")
     wanted = revision or next((each for each in environment.branches if "*" not in each), DEFAULT_BRANCH)
     commit = follow_run.resolve_commit(world, wanted, application)
     if not commit:
@@ -91,13 +88,28 @@ def create_again(world: World, earlier: Run) -> str:
     if earlier.application:
         application = find_application(world, earlier.application)
         try:
-            run = follow_run.compose_application_run(
-                world, application, earlier.environment, _get_revision(earlier), earlier.commit
-            )
+            run = _compose_again(world, application, earlier)
         except ApplicationFault as error:
             raise PreconditionError(str(error), hint=f"invoke app-show {application.name}") from None
         return str(world.kube.create(run)["metadata"]["name"])
     return create_run(world, _get_revision(earlier), earlier.commit, {"REPO": earlier.params.get("REPO", "")})
+
+
+def _compose_again(world: World, application: Application, earlier: Run) -> Object:
+    """What an application's run did: build its commit, or deploy its image. Raises ApplicationFault."""
+    if earlier.builds:
+        return follow_run.compose_application_run(
+            world, application, earlier.environment, _get_revision(earlier), earlier.commit
+        )
+    return follow_run.compose_image_run(
+        world,
+        application,
+        earlier.environment,
+        image=earlier.image,
+        commit=earlier.commit,
+        branch=earlier.branch,
+        source=earlier.source,
+    )
 
 
 def _get_revision(run: Run) -> str:
@@ -191,7 +203,8 @@ def _report_serving(world: World) -> str:
 def list_runs(world: World, *, labels: str = "") -> list[Run]:
     """The runs of the environment, newest first. labels: a selector, "" for all."""
     pipeline_runs = world.kube.list(follow_run.API, "PipelineRun", constants.RUNS, labels=labels)
-    return parse_runs(pipeline_runs, world.kube.list(follow_run.API, "TaskRun", constants.RUNS, labels=PIPELINE_RUN))
+    of_these = ",".join(filter(None, (PIPELINE_RUN, labels)))  # Tekton hands the labels of a run on to its TaskRuns
+    return parse_runs(pipeline_runs, world.kube.list(follow_run.API, "TaskRun", constants.RUNS, labels=of_these))
 
 
 def runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 
 from bootstrap.incluster.text import BIDI, ESCAPES, SURROGATES, keep_last_state
 
@@ -26,6 +27,18 @@ def format_duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes}m{rest:02}s"
     return f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def format_age(since: str, now: datetime) -> str:
+    """ "3 min", "2 h", "5 d"; "" without a time. since: as ISO 8601."""
+    try:
+        seconds = (now - datetime.fromisoformat(since)).total_seconds()
+    except ValueError:
+        return ""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def format_count(number: int, noun: str, plural: str = "") -> str:

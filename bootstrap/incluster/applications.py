@@ -21,6 +21,7 @@ from bootstrap.incluster.run_names import (
     COMMIT,
     DIGEST_LENGTH,
     ENVIRONMENT,
+    IMAGE_FROM,
     SHORT_COMMIT,
     TRIGGER,
     normalize_url,
@@ -35,6 +36,11 @@ OWN_SERVER = "http://git.git.svc.cluster.local"
 DEFAULT_ENVIRONMENT, DEFAULT_BRANCH, DEFAULT_PORT = "default", "main", 8080
 ACCOUNT = "pipeline-deployer"
 """The ServiceAccount that runs deploy with, one in each namespace that is deployed to."""
+IMAGE_PIPELINE = "deploy-image"
+"""The Pipeline of runs that build nothing: they deploy an image that is there already."""
+IMAGE_PARAMETERS = ("COMMIT", "REPO", "IMAGE", "DIGEST", "NAMESPACE", "NAME", "CONTAINER", "ROLLOUT_SECONDS", "PORT")
+IMAGE_TASKS, IMAGE_WORKSPACES = ("deploy", "notify"), ("target",)
+"""What that Pipeline has: Tekton refuses a run that has settings for a task which is not in its Pipeline."""
 PREFIX_LENGTH = 40
 """Characters of a run's name before its commit."""
 
@@ -262,6 +268,35 @@ def make_run(
     return fill_run(
         made, make_parameters(application, environment, commit or branch), make_target_name(application, environment)
     )
+
+
+def make_image_run(
+    run: Object,
+    application: Application,
+    environment: Environment,
+    *,
+    name: str,
+    branch: str,
+    commit: str,
+    image: str,
+    source: str,
+) -> Object:
+    """A PipelineRun that deploys an image which is there already; it waits for the manager as those that build do.
+
+    run, name, branch, commit: as of `make_run`; how it arrived is by hand. image: HOST/PATH@DIGEST, built from that
+    commit. source: the environment in which it served.
+    """
+    made = make_run(run, application, environment, name=name, branch=branch, commit=commit, by="hand")
+    made["metadata"]["annotations"][IMAGE_FROM] = source
+    path, _, digest = image.partition("@")
+    spec = made["spec"]
+    values = {each["name"]: each["value"] for each in spec["params"]}
+    values |= {"COMMIT": commit, "IMAGE": path, "DIGEST": digest}
+    spec["pipelineRef"] = {"name": IMAGE_PIPELINE}
+    spec["params"] = [{"name": each, "value": values[each]} for each in IMAGE_PARAMETERS]
+    spec["workspaces"] = [each for each in spec["workspaces"] if each["name"] in IMAGE_WORKSPACES]
+    spec["taskRunSpecs"] = [each for each in spec["taskRunSpecs"] if each["pipelineTaskName"] in IMAGE_TASKS]
+    return made
 
 
 def fill_run(run: Object, values: Mapping[str, str], target: str) -> Object:

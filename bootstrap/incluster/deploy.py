@@ -34,6 +34,8 @@ from bootstrap.incluster.run_names import ARRIVAL
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+RECORDED = {"COMMIT": re.compile(r"[0-9a-f]{7,64}"), "RUN": NAME}
+"""What is recorded with the image if it has this form: a rollout does not fail for it."""
 PORT, LAST_PORT = re.compile(r"[1-9][0-9]{0,4}"), 65535
 MEETINGS = 5
 """How often a run looks again because another has set its image at the same moment."""
@@ -93,7 +95,7 @@ class Deployer:
     """kubectl: for the namespace of `place`. now: seconds of a clock that does not go back. say: prints a line.
 
     arrival: the run's number, in digits; "" for none. port: where the application listens, to make a Deployment that is
-    missing; 0 makes none.
+    missing; 0 makes none. commit, run: what is recorded with the image; "" if that is not known.
     """
 
     kubectl: Kubectl
@@ -103,6 +105,8 @@ class Deployer:
     say: Callable[[str], None]
     arrival: str = ""
     port: int = 0
+    commit: str = ""
+    run: str = ""
     _before: Object = field(default_factory=dict)
     """The Deployment as it was read before the image was set; {} before that."""
     _changed: Object = field(default_factory=dict)
@@ -183,8 +187,11 @@ class Deployer:
 
         Going back leaves the number: what was tried is not tried again by a run that came before it.
         """
-        number = {ARRIVAL: self.arrival} if self.arrival and how == rollout.RUN else {}
-        return rollout.make_record(found, self.place.container, image, how) | number
+        if how != rollout.RUN:
+            return rollout.make_record(found, self.place.container, image, how)
+        number = {ARRIVAL: self.arrival} if self.arrival else {}
+        record = rollout.make_record(found, self.place.container, image, how, commit=self.commit, run=self.run)
+        return record | number
 
     def _require_as(self, found: Object) -> list[Object]:
         """A JSON patch that fails once another run's number is noted than in `found`; [] for a run without a number."""
@@ -352,6 +359,11 @@ def find_faults(environ: Mapping[str, str]) -> str:
     return ""
 
 
+def _read_recorded(environ: Mapping[str, str], key: str) -> str:
+    value = environ.get(key, "")
+    return value if RECORDED[key].fullmatch(value) else ""
+
+
 def run_kubectl(namespace: str) -> Kubectl:
     def kubectl(*words: str, stdin: str = "") -> str:
         argv = ["kubectl", f"--namespace={namespace}", "--request-timeout=30s", *words]
@@ -387,7 +399,8 @@ def main(environ: Mapping[str, str]) -> int:
         return 1
     place = Place(environ["NAMESPACE"], environ["NAME"], environ["CONTAINER"])
     kubectl, arrival, port = run_kubectl(place.namespace), environ.get("ARRIVAL", ""), int(environ.get("PORT") or 0)
-    deployer = Deployer(kubectl, place, time.monotonic, time.sleep, say, arrival, port)
+    commit, run = (_read_recorded(environ, key) for key in RECORDED)
+    deployer = Deployer(kubectl, place, time.monotonic, time.sleep, say, arrival, port, commit, run)
     signal.signal(signal.SIGTERM, stop)
     try:
         deployer.deploy(f"{environ['IMAGE']}@{environ['DIGEST']}", float(environ["ROLLOUT_SECONDS"]))

@@ -80,7 +80,7 @@ def compose_message(run: Object, task_runs: Sequence[Object], status: str, tail:
         "author": results.get("author", ""),
         "message": results.get("message", ""),
         "image": params.get("IMAGE", ""),
-        "digest": results.get("image-digest", ""),
+        "digest": results.get("image-digest") or params.get("DIGEST", ""),
         "durationSeconds": _count_seconds_since(_get_at(run, "status", "startTime"), now),
         "failedTask": _read_task_name(failed) if failed else "",
         "logTail": tail,

@@ -17,7 +17,8 @@ Object = dict[str, Any]
 LAST_GOOD = "tekton-bootstrap.dev/last-good-image"
 """Annotation of the Deployment: CONTAINER=IMAGE that rolled out well last, which a failed rollout goes back to."""
 HISTORY = "tekton-bootstrap.dev/rollouts"
-"""Annotation of the Deployment: which image it was given when, how and by whom, as JSON, newest first."""
+"""Annotation of the Deployment, JSON, newest first: which image of which commit it was given when and how, by whom or
+which run."""
 RECORDS = 20
 """How many of these are kept."""
 RUN, ROLLBACK, UNDO = "run", "rollback", "undo"
@@ -130,15 +131,21 @@ def make_note(container: str, image: str) -> dict[str, str]:
     return {LAST_GOOD: f"{container}={image}"}
 
 
-def make_record(deployment: Object, container: str, image: str, how: str, by: str = "") -> dict[str, str]:
+def make_record(
+    deployment: Object, container: str, image: str, how: str, by: str = "", *, commit: str = "", run: str = ""
+) -> dict[str, str]:
     """The annotation that records that the container is given this image now; {} if it has it already.
 
-    how: RUN, ROLLBACK or UNDO. by: who did it; "" where the image tells, as it does of a run.
+    how: RUN, ROLLBACK or UNDO. by: who did it; "" where the image tells, as it does of a run. commit: that the image
+    was built from, "" if only an earlier record of the image can tell. run: that did it.
     """
     if image_of(deployment, container) == image:
         return {}
-    record = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "image": image, "how": how, "by": by}
-    return {HISTORY: json.dumps([record, *read_history(deployment)][:RECORDS])}
+    earlier = read_history(deployment)
+    commit = commit or next((each["commit"] for each in earlier if each["image"] == image and each["commit"]), "")
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"when": when, "image": image, "how": how, "by": by, "commit": commit, "run": run}
+    return {HISTORY: json.dumps([record, *earlier][:RECORDS])}
 
 
 def read_history(deployment: Object) -> list[dict[str, str]]:
@@ -148,7 +155,7 @@ def read_history(deployment: Object) -> list[dict[str, str]]:
     except ValueError:
         return []
     records = found if isinstance(found, list) else []
-    keys = ("when", "image", "how", "by")
+    keys = ("when", "image", "how", "by", "commit", "run")
     return [{key: str(each.get(key, "")) for key in keys} for each in records if isinstance(each, dict)]
 
 

@@ -20,6 +20,8 @@ SUPERSEDED_BY = "tekton-bootstrap.dev/superseded-by"
 """Annotation of a run that was cancelled because another came after it: the name of that run."""
 SUPERSEDED = "superseded"
 """A result by which a task that failed says that its work has become another run's affair, and the first word in it."""
+IMAGE_FROM = "tekton-bootstrap.dev/image-from"
+"""Annotation of a run that builds nothing: the environment in which its image served, its own where it goes back."""
 LABEL_LENGTH = 63
 SLUG_LENGTH, DIGEST_LENGTH, SHORT_COMMIT = 40, 8, 12
 """Characters of a run's name: together with two dashes at most LABEL_LENGTH."""

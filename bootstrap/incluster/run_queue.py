@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from bootstrap.incluster.applications import IMAGE_PIPELINE
 from bootstrap.incluster.run_names import APPLICATION, ARRIVAL, COMMIT, ENVIRONMENT, SUPERSEDED_BY, TRIGGER
 
 DEPLOY = "deploy"
@@ -31,8 +32,8 @@ class QueuedRun:
     """A run as far as its order is concerned.
 
     created: RFC 3339, to the second. version: the resource version when it was first seen, which orders those of one
-    second. arrival: 0 until it has a number. by: push, poll or hand. succeeded: meaningful when it is over. image: what
-    it built, HOST/PATH@DIGEST, "" until it did.
+    second. arrival: 0 until it has a number. by: push, poll or hand. succeeded: meaningful when it is over. builds:
+    False of one that deploys an image which is there already.
     """
 
     name: str
@@ -49,6 +50,7 @@ class QueuedRun:
     branch: str = ""
     ended: str = ""
     why: str = ""
+    builds: bool = True
 
     @property
     def place(self) -> tuple[str, str]:
@@ -113,6 +115,7 @@ def read_run(obj: Mapping[str, Any]) -> QueuedRun:
         branch=annotations.get("tekton-bootstrap.dev/branch", ""),
         ended=status.get("completionTime") or "",
         why=str(condition.get("message") or ""),
+        builds=(spec.get("pipelineRef") or {}).get("name") != IMAGE_PIPELINE,
     )
 
 
@@ -136,15 +139,19 @@ def _number(known: dict[str, QueuedRun], now: int, moved: Mapping[str, str]) -> 
     """Number what has none, in the order of creation.
 
     What repeats the newest arrival is not numbered but ended, and so is what came late, unless nothing else is there.
+    What was promoted or gone back to is no arrival of a commit: a webhook that is sent again, of the commit that was
+    left, would undo it.
     """
     last = max((each.arrival for each in known.values()), default=0)
     fresh = [each for each in known.values() if not each.arrival and each.phase is Phase.WAITS and not each.superseded]
     for run in sorted(fresh, key=lambda each: (each.name in moved, each.created, each.version)):
         newest = find_newest(known.values(), run.place)
-        same = newest is not None and run.by != "hand" and newest.commit == run.commit
-        if newest and (same or run.name in moved):
+        built = find_newest([each for each in known.values() if each.builds], run.place)
+        same = built is not None and run.by != "hand" and built.commit == run.commit
+        later = built if same else newest if run.name in moved else None
+        if later:
             known[run.name] = replace(run, superseded=True, phase=Phase.OVER)
-            yield Supersede(run.name, newest.name, begun=False, same=same)
+            yield Supersede(run.name, later.name, begun=False, same=same)
             continue
         last = max(last + 1, now)
         known[run.name] = replace(run, arrival=last)
@@ -162,8 +169,13 @@ def _supersede(known: dict[str, QueuedRun]) -> Iterable[Action]:
 
 
 def _release(known: Mapping[str, QueuedRun], builds: int) -> Iterable[Action]:
-    busy = sum(each.phase in (Phase.BUILDS, Phase.DEPLOYS) for each in known.values())
-    for run in list_waiting(known.values())[: max(0, builds - busy)]:
+    """What builds nothing does not wait for those that do: who rolls back is in a hurry."""
+    busy = sum(each.builds and each.phase in (Phase.BUILDS, Phase.DEPLOYS) for each in known.values())
+    free = max(0, builds - busy)
+    for run in list_waiting(known.values()):
+        if run.builds and not free:
+            continue
+        free -= run.builds
         yield Release(run.name)
 
 

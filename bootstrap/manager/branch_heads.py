@@ -72,8 +72,11 @@ def find_environment(application: Application, branch: str) -> Environment | Non
 def _has_run(
     application: Application, environment: Environment, branch: str, commit: str, runs: Sequence[QueuedRun]
 ) -> bool:
-    """Whether the newest run of that branch is of that commit: an older one of it does not count, for it was undone."""
+    """Whether the newest run of that branch is of that commit: an older one of it does not count, for it was undone.
+
+    Nor does one that was promoted or gone back to: the branch was not set back with it.
+    """
     place = (application.name, environment.name)
-    of_branch = [each for each in runs if each.place == place and each.branch == branch]
+    of_branch = [each for each in runs if each.place == place and each.branch == branch and each.builds]
     newest = max(of_branch, key=lambda each: (each.created, each.version), default=None)
     return newest is not None and newest.commit == commit

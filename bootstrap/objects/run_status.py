@@ -15,6 +15,7 @@ from bootstrap.incluster.run_names import (
     BRANCH,
     COMMIT,
     ENVIRONMENT,
+    IMAGE_FROM,
     SUPERSEDED,
     SUPERSEDED_BY,
     TRIGGER,
@@ -101,6 +102,7 @@ class Run:
     environment: whose it is and where that is deployed to, "" of the demo.
     image: "repository@sha256:..." that was built, "" if none. seconds: None while it is not over.
     superseded_by: the run that came after it and took its place, "" if none is known.
+    source: of one that builds nothing, the environment in which its image served; its image is what it deploys.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Run:
     finished: datetime | None = None
     image: str = ""
     superseded_by: str = ""
+    source: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     results: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[TaskState, ...] = ()
@@ -129,6 +132,16 @@ class Run:
     def elapsed(self, now: datetime) -> float:
         """Seconds since it started, up to its end if it has one; 0 before."""
         return _count_seconds(self.started, self.finished or now) or 0.0
+
+    @property
+    def builds(self) -> bool:
+        """Whether it builds an image; False of one that deploys an image which was there already."""
+        return "DIGEST" not in self.params
+
+    @property
+    def author(self) -> str:
+        """The commit's author, a result of the task git-clone; "" while that is not known."""
+        return next((task.results["author"] for task in self.tasks if task.results.get("author")), "")
 
     def task(self, name: str) -> TaskState | None:
         """The task of that name, None if the run has none."""
@@ -181,6 +194,7 @@ def parse_run(pipeline_run: Object, task_runs: Iterable[Object] = ()) -> Run:
         finished=_parse_time(status.get("completionTime")),
         image=_find_image(params, results, tasks),
         superseded_by=_read_superseder(metadata) if state is RunState.SUPERSEDED else "",
+        source=_read_mark(metadata, IMAGE_FROM),
         params=params,
         results=results,
         tasks=tasks,
@@ -398,7 +412,8 @@ def _find_image(params: Mapping[str, str], results: Mapping[str, str], tasks: Se
         digest = (each.get("image-digest") or each.get("digest") or "").strip()
         if digest.startswith("sha256:") and params.get("IMAGE"):
             return f"{_strip_tag(params['IMAGE'])}@{digest}"
-    return ""
+    given = params.get("DIGEST", "")
+    return f"{_strip_tag(params.get('IMAGE', ''))}@{given}" if given.startswith("sha256:") else ""
 
 
 def _strip_tag(image: str) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bootstrap.core.constants import PIPELINE
 from bootstrap.core.paths import PROJECT
+from bootstrap.incluster.applications import IMAGE_PIPELINE, make_image_run, read_application
 from bootstrap.objects import image_refs
 from bootstrap.objects.drift import parse_quantity
 from tests.golden.rendered import LOCK, Container, containers, everything, workloads
@@ -198,14 +200,15 @@ def test_every_step_says_what_it_runs(container: Container) -> None:
         assert "script" not in container.spec
 
 
-def _pipeline() -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def _pipeline(name: str = PIPELINE) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     objects = everything()
-    [pipeline] = [each["spec"] for each in objects if each["kind"] == "Pipeline"]
+    [pipeline] = [each["spec"] for each in objects if each["kind"] == "Pipeline" and each["metadata"]["name"] == name]
     return pipeline, {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "Task"}
 
 
-def test_pipeline_and_tasks_fit_together() -> None:
-    pipeline, tasks = _pipeline()
+@pytest.mark.parametrize("name", [PIPELINE, IMAGE_PIPELINE])
+def test_pipeline_and_tasks_fit_together(name: str) -> None:
+    pipeline, tasks = _pipeline(name)
     params = {each["name"] for each in pipeline["params"]}
     workspaces = {each["name"] for each in pipeline["workspaces"]}
     for one in pipeline["tasks"] + pipeline["finally"]:
@@ -213,9 +216,12 @@ def test_pipeline_and_tasks_fit_together() -> None:
         given = {each["name"] for each in one["params"]}
         required = {each["name"] for each in task["params"] if "default" not in each}
         assert required <= given <= {each["name"] for each in task["params"]}
-        assert {each["name"] for each in one["workspaces"]} <= {each["name"] for each in task["workspaces"]}
-        assert {each["workspace"] for each in one["workspaces"]} <= workspaces
-    assert set(re.findall(r"\$\(params\.(\w+)\)", yaml.safe_dump(pipeline))) == params
+        used = one.get("workspaces", [])
+        needed = {each["name"] for each in task["workspaces"] if not each.get("optional")}
+        assert needed <= {each["name"] for each in used} <= {each["name"] for each in task["workspaces"]}
+        assert {each["workspace"] for each in used} <= workspaces
+    told = {"REPO"} if name == IMAGE_PIPELINE else set()  # in notifications, which read the run
+    assert set(re.findall(r"\$\(params\.(\w+)\)", yaml.safe_dump(pipeline))) == params - told
 
 
 def test_results_that_are_used_are_results_that_are_made() -> None:
@@ -226,8 +232,9 @@ def test_results_that_are_used_are_results_that_are_made() -> None:
         assert result in {each["name"] for each in tasks[task]["results"]}
 
 
-def test_finally_takes_no_result_that_may_be_missing() -> None:
-    pipeline, _ = _pipeline()
+@pytest.mark.parametrize("name", [PIPELINE, IMAGE_PIPELINE])
+def test_finally_takes_no_result_that_may_be_missing(name: str) -> None:
+    pipeline, _ = _pipeline(name)
     assert ".results." not in yaml.safe_dump(pipeline["finally"])
 
 
@@ -238,3 +245,21 @@ def test_run_gives_what_the_pipeline_asks_for() -> None:
     assert {each["name"] for each in run["workspaces"]} == {each["name"] for each in pipeline["workspaces"]}
     tasks = {each["name"] for each in pipeline["tasks"] + pipeline["finally"]}
     assert {each["pipelineTaskName"] for each in run["taskRunSpecs"]} <= tasks
+
+
+def test_run_of_an_image_gives_what_its_pipeline_asks_for() -> None:
+    pipeline, _ = _pipeline(IMAGE_PIPELINE)
+    [plain] = [each for each in everything() if each["kind"] == "PipelineRun"]
+    application = read_application({"metadata": {"name": "orders"}}, "registry:5000")
+    place = application.get_environment()
+    image = f"{application.image}@sha256:{'a' * 64}"
+    commit = "c" * 40
+    made = make_image_run(
+        plain, application, place, name="orders-1", branch="main", commit=commit, image=image, source="staging"
+    )
+    run = made["spec"]
+    assert {each["name"] for each in run["params"]} == {each["name"] for each in pipeline["params"]}
+    assert {each["name"] for each in run["workspaces"]} == {each["name"] for each in pipeline["workspaces"]}
+    tasks = {each["name"] for each in pipeline["tasks"] + pipeline["finally"]}
+    assert {each["pipelineTaskName"] for each in run["taskRunSpecs"]} == tasks, "Tekton refuses a run with others"
+    assert (run["status"], run["pipelineRef"]) == ("PipelineRunPending", {"name": IMAGE_PIPELINE})

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootstrap.console.rollout import Rollout
-from bootstrap.console.views.runs import read_author
 from bootstrap.core.model import Object
 from bootstrap.incluster import rollout as rollout_records
 from bootstrap.objects.readiness import at, condition, explain_pod
@@ -93,7 +92,7 @@ def list_rollouts(deployment: Object) -> list[dict[str, str]]:
 
 def find_builds(runs: Sequence[Run]) -> dict[str, Run]:
     """The newest run that built each image, by the image with its digest. runs: newest first."""
-    return {run.image: run for run in reversed(runs) if run.image}
+    return {run.image: run for run in reversed(runs) if run.image and run.builds}
 
 
 def read_image(workload: Object, container: str) -> str:
@@ -121,7 +120,7 @@ def _describe_image(image: str, since: str, built: Mapping[str, Run], how: str =
         "digest": image.partition("@")[2].removeprefix("sha256:")[:12],
         "commit": run.commit if run else "",
         "run": run.name if run else "",
-        "author": read_author(run) if run else "",
+        "author": run.author if run else "",
         "since": since,
         "how": how,
         "by": by,

@@ -70,13 +70,8 @@ class Filter:
             return True
         wanted = self.text.lower()
         return any(
-            wanted in each.lower() for each in (run.name, run.commit, run.branch, run.image, run.why, read_author(run))
+            wanted in each.lower() for each in (run.name, run.commit, run.branch, run.image, run.why, run.author)
         )
-
-
-def read_author(run: Run) -> str:
-    """The commit's author, a result of the task git-clone; "" while that is not known."""
-    return next((task.results["author"] for task in run.tasks if task.results.get("author")), "")
 
 
 def list_branches(runs: Iterable[Run]) -> list[str]:
@@ -101,7 +96,7 @@ def describe_run(run: Run, now: datetime) -> Document:
     return row | {
         "key": run.name,
         "short": run.commit[:7],
-        "author": read_author(run),
+        "author": run.author,
         # of other ends the state says it all
         "why": run.why if run.state in (RunState.FAILED, RunState.SUPERSEDED) else "",
         "over": run.state.is_over,

@@ -83,6 +83,7 @@ def test_values_are_what_they_look_like(typed: Typed) -> None:
         ("nonsense", ["nonsense: there is no such command"]),
         ("stauts", ["stauts: there is no such command; did you mean status?"]),
         ("up demo", ["demo: there is no such command"]),
+        ("deployments orders", ["orders: there is no such command; did you mean --app orders?"]),
         ("--help stauts", ["stauts: there is no such command; did you mean status?"]),
         ("up --name", ["--name: a value is expected"]),
         ("up --name --dry-run", ["--name: a value is expected"]),

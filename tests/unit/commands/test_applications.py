@@ -17,6 +17,7 @@ from bootstrap.commands.find_application import find_application
 from bootstrap.core import constants, terminal_layout
 from bootstrap.core.errors import ApiError, NotFound, PreconditionError, TimedOut, UsageError
 from bootstrap.core.model import Object
+from bootstrap.core.text import format_age
 from bootstrap.incluster.applications import API_VERSION, KIND
 from tests.unit.step_world import FakeKube, StepWorld, make
 
@@ -350,7 +351,7 @@ def test_the_list_as_json_has_everything(world: StepWorld) -> None:
     ],
 )
 def test_how_long_ago(since: str, age: str) -> None:
-    assert applications._format_age(since, datetime(2027, 1, 15, 10, tzinfo=UTC)) == age
+    assert format_age(since, datetime(2027, 1, 15, 10, tzinfo=UTC)) == age
 
 
 # -- app-show ----------------------------------------------------------------------------------------

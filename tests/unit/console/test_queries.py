@@ -16,7 +16,7 @@ from tests.unit.step_world import make
 def test_the_form_of_a_run_shows_what_the_settings_would_give_it(tmp_path: Path) -> None:
     config = Config(git=GitSettings(revision="release/1"), pipeline=PipelineSettings(directory="app"))
     world = make(tmp_path, config)
-    pipeline = next(each for each in load(PROJECT / "manifests/pipeline") if each["kind"] == "Pipeline")
+    [pipeline] = load(PROJECT / "manifests/pipeline/pipeline.yaml")
     world.kube.put(pipeline | {"metadata": {"name": constants.PIPELINE, "namespace": constants.RUNS}})
     found = {each["name"]: each["value"] for each in Queries(world.open(), list).list_parameters()}
     expected = run_spec.make_parameters(config, constants.GIT_URL, "release/1")

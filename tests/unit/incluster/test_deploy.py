@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -221,6 +221,18 @@ def test_every_change_is_recorded_newest_first_and_the_oldest_are_dropped() -> N
         cluster.deployer().deploy(OLD, 180)
         cluster.deployer().deploy(NEW, 180)
     assert len(rollout.read_history(cluster.live)) == rollout.RECORDS
+
+
+def test_commit_and_run_are_recorded_and_what_goes_back_has_the_commit_of_its_image() -> None:
+    cluster = Cluster(bad={OTHER})
+    replace(cluster.deployer(), commit="1a2b3c4", run="first").deploy(NEW, 180)
+    with pytest.raises(Failed):
+        replace(cluster.deployer(), commit="5d6e7f8", run="second").deploy(OTHER, 180)
+    assert [(each["how"], each["commit"], each["run"]) for each in rollout.read_history(cluster.live)] == [
+        ("undo", "1a2b3c4", ""),
+        ("run", "5d6e7f8", "second"),
+        ("run", "1a2b3c4", "first"),
+    ]
 
 
 def test_what_is_taken_back_in_the_last_seconds_is_recorded_after_what_it_takes_back() -> None:

@@ -156,6 +156,18 @@ def test_the_image_is_known_as_soon_as_it_was_built() -> None:
     assert parse_run(pipeline_run(conditions=done("Unknown", "Running")), [built]).image == image
 
 
+def test_a_run_that_builds_nothing_has_the_image_that_it_was_given() -> None:
+    run = pipeline_run(pipelineSpec={"tasks": [{"name": "deploy"}], "finally": [{"name": "notify"}]})
+    run["spec"]["params"] = [{"name": "IMAGE", "value": "r:5000/apps/orders"}, {"name": "DIGEST", "value": DIGEST}]
+    run["metadata"]["annotations"] = {
+        "tekton-bootstrap.dev/commit": COMMIT,
+        "tekton-bootstrap.dev/image-from": "staging",
+    }
+    found = parse_run(run)
+    assert (found.image, found.commit, found.source) == (f"r:5000/apps/orders@{DIGEST}", COMMIT, "staging")
+    assert ([each.name for each in found.tasks], found.builds) == (["deploy", "notify"], False)
+
+
 def test_a_run_in_the_middle() -> None:
     building = task_run("build-image", conditions=done("Unknown", "Running"), steps=[{"name": "build", "running": {}}])
     run = parse_run(pipeline_run(conditions=done("Unknown", "Running")), [building, CLONE])
