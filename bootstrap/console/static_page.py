@@ -18,6 +18,7 @@ from bootstrap.console.views.runs import COLUMNS, SIZE, Filter, list_rows
 from bootstrap.console.watch_cache import WatchCache
 
 PAGES = {
+    "/applications": "Applications",
     "/": "Runs",
     "/deployment": "Deployment",
     "/webhooks": "Webhooks",
@@ -98,9 +99,11 @@ def _render_cells(row: Mapping[str, Any]) -> str:
     """In the order of COLUMNS, and looking as they do on the live page."""
     texts = {key: escape(str(value or "")) for key, value in row.items()}
     link = f'<a class="name" href="/run/{texts["key"]}">{texts["key"]}</a>'
+    app = f'<span class="soft">{texts["app"]} ·</span> ' if texts["app"] else ""
+    what = "what wide" if app else "what"
     cells = (
         ("", f'<span class="pill is-{texts["state"]}">{texts["word"]}</span>'),
-        ("", f'<div class="what">{link}<span class="small soft wrap">{texts["why"]}</span></div>'),
+        ("", f'<div class="{what}"><span>{app}{link}</span><span class="small soft wrap">{texts["why"]}</span></div>'),
         ("mono nowrap", texts["short"]),
         ("wrap", texts["branch"]),
         ("less wrap", escape(str(row["author"]).partition(" <")[0])),

@@ -17,6 +17,7 @@ LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
 
 ZH: Mapping[str, str] = {
     # pages and header
+    "Applications": "应用",
     "Runs": "运行",
     "Deployment": "部署",
     "Webhooks": "Webhook",
@@ -79,6 +80,17 @@ ZH: Mapping[str, str] = {
     "{n} min ago": "{n} 分钟前",
     "{n} h ago": "{n} 小时前",
     "{n} d ago": "{n} 天前",
+    # applications
+    "Application": "应用",
+    "Serves": "当前版本",
+    "nothing yet": "还没有",
+    "the environment's own git server": "环境自带的 Git 服务器",
+    "new": "新建",
+    "queued": "排队中",
+    "queued, place {n}": "排队中，第 {n} 位",
+    "building": "构建中",
+    "deploying": "部署中",
+    "No application is declared. To declare one, type:": "还没有声明应用。要声明一个，请输入：",
     # a run
     "All runs": "全部运行",
     "Tasks": "任务",

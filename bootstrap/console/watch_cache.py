@@ -1,4 +1,4 @@
-"""The cluster's runs and the target's rollout, kept up to date by watches. Nothing is polled."""
+"""The cluster's runs and Applications and the target's rollout, kept up to date by watches. Nothing is polled."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from bootstrap.console.run_store import RunStore
 from bootstrap.console.task_graph import Plan
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError
+from bootstrap.core.model import Object
+from bootstrap.incluster.applications import API_VERSION as APPLICATIONS
+from bootstrap.incluster.applications import KIND as APPLICATION
 from bootstrap.objects.readiness import at
 from bootstrap.objects.run_status import PIPELINE_RUN, Run
 from bootstrap.world.kube.watch import BACK, LOST, RESET, SYNCED, Event, Stream
@@ -45,7 +48,7 @@ class WatchCache:
         self._place = (namespace, name)
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._store = RunStore(self._wanted.put)
-        self._objects = {kind: ObjectCache() for kind in ("Deployment", "ReplicaSet", "Pod")}
+        self._objects = {kind: ObjectCache() for kind in (APPLICATION, "Deployment", "ReplicaSet", "Pod")}
         self._lock = threading.Lock()
         self._streams: list[Stream[Event]] = []
         self._closed = threading.Event()
@@ -75,7 +78,7 @@ class WatchCache:
 
     @property
     def seen(self) -> frozenset[str]:
-        """The kinds that were read at least once."""
+        """The kinds that were read at least once, and Application also where the cluster refused it."""
         return frozenset(self._synced)
 
     def list_runs(self) -> list[Run]:
@@ -98,6 +101,10 @@ class WatchCache:
         """Have the tasks of these runs read, unless they are known. `version` grows when they are there."""
         self._store.request_tasks(wanted)
 
+    def list_applications(self) -> list[Object]:
+        """All Applications, in any order; none where the cluster does not know the kind."""
+        return [*self._objects[APPLICATION].by_name.values()]
+
     def get_rollout(self) -> Rollout:
         """The Deployment, ReplicaSets and pods as they are known now."""
         deployments, sets, pods = (self._objects[kind].by_name for kind in ("Deployment", "ReplicaSet", "Pod"))
@@ -114,13 +121,14 @@ class WatchCache:
         namespace, name = self._place
         self._start_thread(self._follow_runs)
         self._start_thread(self._follow_tasks, later=True)
+        self._start_thread(self._follow_objects, self._cluster, APPLICATIONS, APPLICATION, constants.RUNS, later=True)
         only = f"metadata.name={name}"
         for kind, api_version, fields in (
             ("Deployment", "apps/v1", only),
             ("ReplicaSet", "apps/v1", ""),
             ("Pod", "v1", ""),
         ):
-            self._start_thread(self._follow_objects, api_version, kind, namespace, fields, later=True)
+            self._start_thread(self._follow_objects, self._target, api_version, kind, namespace, fields, later=True)
         for _ in range(READERS):
             self._start_thread(self._read_tasks)
 
@@ -173,9 +181,11 @@ class WatchCache:
                 self._store.apply_tasks(str(at(document, "metadata", "labels", PIPELINE_RUN) or ""), [document])
                 self._count_change()
 
-    def _follow_objects(self, api_version: str, kind: str, namespace: str, fields: str) -> None:
+    def _follow_objects(
+        self, cluster: Callable[[], ObjectStore], api_version: str, kind: str, namespace: str, fields: str = ""
+    ) -> None:
         objects = self._objects[kind]
-        for event, document in self._follow_events(self._target, api_version, kind, namespace, fields=fields):
+        for event, document in self._follow_events(cluster, api_version, kind, namespace, fields=fields):
             if objects.apply_event(event, document):
                 self._count_change()
 
@@ -219,6 +229,11 @@ class WatchCache:
             return
 
     def _set_lost(self, kind: str, why: str) -> None:
+        if kind == APPLICATION:
+            # An environment may be without that kind. Of a server that does not answer the watch of the runs tells.
+            self._synced.add(kind)
+            self._count_change()
+            return
         with self._lock:
             before = self._lost.get(kind, "")
             if why:

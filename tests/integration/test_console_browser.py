@@ -132,7 +132,7 @@ def test_a_server_that_goes_away_shows_and_comes_back_without_a_reload(browser: 
     assert visit.page.evaluate("window.mark") == 1
 
 
-@pytest.mark.parametrize("path", ["/", f"/run/{RUN}", "/deployment", "/webhooks", "/environment"])
+@pytest.mark.parametrize("path", ["/", "/applications", f"/run/{RUN}", "/deployment", "/webhooks", "/environment"])
 def test_every_page_fits_400_pixels_in_the_dark_and_in_chinese(browser: Browser, console: Process, path: str) -> None:
     visit = opened(browser, console, path, width=400, height=800, color_scheme="dark", locale="zh-CN")
     visit.page.wait_for_timeout(500)
@@ -141,6 +141,15 @@ def test_every_page_fits_400_pixels_in_the_dark_and_in_chinese(browser: Browser,
     assert re.search("运行|部署|环境", visit.page.inner_text("header"))
     ground = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, re.findall(r"\d+", ground)[:3])) < 60
+
+
+def test_without_applications_it_is_said_what_to_type(browser: Browser, console: Process) -> None:
+    page = opened(browser, console, "/applications").page
+    expect(page.get_by_text("invoke app-add NAME-OR-URL")).to_be_visible()
+    page.goto(f"http://127.0.0.1:{console.port}/")
+    expect(page.locator(".runs tbody tr")).to_have_count(25)
+    expect(page.get_by_label("Branch")).to_be_visible()
+    expect(page.get_by_label("Application", exact=True)).to_be_hidden()
 
 
 def test_everything_is_reached_by_keyboard(browser: Browser, console: Process) -> None:
@@ -152,7 +161,7 @@ def test_everything_is_reached_by_keyboard(browser: Browser, console: Process) -
             page.evaluate("(document.activeElement.innerText || document.activeElement.ariaLabel || '').trim()")
         )
     assert seen[0] == "Skip to content"
-    assert {"Runs", "Deployment", "Webhooks", "Environment"} <= {*seen}
+    assert {"Applications", "Runs", "Deployment", "Webhooks", "Environment"} <= {*seen}
     page.get_by_role("link", name="Deployment").focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/deployment")

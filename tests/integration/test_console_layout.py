@@ -18,6 +18,7 @@ from tests.unit.console.test_server import Process
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 PAGES = {
+    "applications": "/applications",
     "runs": "/",
     "run": f"/run/{scene.BAD}",
     "deployment": "/deployment",
@@ -93,7 +94,7 @@ def test_a_message_is_seen_where_one_looks(browser: Browser, console: Process, l
     }
 
 
-@pytest.mark.parametrize("page_name", ["deployment", "webhooks", "environment", "run"])
+@pytest.mark.parametrize("page_name", ["applications", "deployment", "webhooks", "environment", "run"])
 @pytest.mark.parametrize("look", ["wide", "phone"])
 def test_every_cell_of_a_table_is_within_its_card_and_the_window(
     browser: Browser, console: Process, page_name: str, look: str
@@ -122,6 +123,28 @@ def test_a_run_takes_one_line_of_the_list_unless_it_has_more_to_tell(browser: Br
     heights = page.eval_on_selector_all(".runs tbody tr", "all => all.slice(5).map(e => e.clientHeight)")
     assert len(heights) == 20
     assert max(heights) < 50
+
+
+@looks
+def test_applications_lead_to_their_runs_and_states_to_the_newest(
+    browser: Browser, console: Process, look: str
+) -> None:
+    page = open_page(browser, console, "/applications", look).page
+    english = LOOKS[look]["locale"] == "en-US"
+    rows = page.locator("table.plain tbody tr")
+    expect(rows).to_have_count(8)
+    expect(rows.nth(1)).to_contain_text("queued, place 12" if english else "排队中，第 12 位")
+    expect(rows.nth(4)).to_contain_text("failed" if english else "失败")
+    expect(rows.nth(5)).to_contain_text("main 3f9c2e1")
+    expect(rows.nth(6)).to_contain_text("is application" if english else "属于应用")
+    rows.nth(4).get_by_role("link", name=scene.BAD).click()
+    page.wait_for_url(f"**/run/{scene.BAD}")
+    page.go_back()
+    rows.nth(5).get_by_role("link", name="orders").click()
+    page.wait_for_url("**/?app=orders")
+    expect(page.locator(".runs tbody tr")).to_have_count(5)
+    expect(page.locator(".runs tbody tr").first).to_contain_text(f"orders · {scene.LIVE}")
+    expect(page.get_by_label("Application" if english else "应用", exact=True)).to_have_value("orders")
 
 
 def test_warnings_stand_first_among_the_events_and_each_row_is_short(browser: Browser, console: Process) -> None:

@@ -26,6 +26,7 @@ LIVE, BAD, CANCELLED, GOOD, LONG = "live-run", "bad-run", "cancelled-run", "good
 LONG_BRANCH = "feature/" + "a-branch-whose-name-is-as-long-as-git-hosts-allow-" * 4
 TELLING = "./main.go:31:7: syntax error: unexpected name at end of statement"
 BAD_LINES, TELLING_LINE = 5516, 5495
+LONG_APP = "a-service-whose-name-has-forty-character"
 IMAGES = [f"registry.tekton.internal:5000/demo/go-echo@sha256:{digit * 64}" for digit in "abc"]
 PRINTED: list[str] = []
 NEWS = threading.Condition()
@@ -84,6 +85,11 @@ def make_runs() -> tuple[list[Object], list[Object]]:
         stage.pipeline_run(LONG, age=1200, branch=LONG_BRANCH),
         *(stage.pipeline_run(f"go-echo-b8a6dd0{number:05}", age=2000 + 60 * number) for number in range(40)),
     ]
+    for run in runs[::9]:
+        run["metadata"]["labels"] |= {
+            "tekton-bootstrap.dev/application": "orders",
+            "tekton-bootstrap.dev/environment": "default",
+        }
     tasks = [
         stage.task_run(LIVE, "git-clone", age=38),
         stage.task_run(LIVE, "build-image", "Running", age=30, steps=("prepare", "build")),
@@ -145,6 +151,35 @@ def make_rollout() -> dict[str, list[Object]]:
         for name in ("x8k2p", "q9m4t")
     ]
     return {"Deployment": [deployment], "ReplicaSet": sets, "Pod": pods}
+
+
+def make_applications() -> list[Object]:
+    """One in every state, and names as long as they may be."""
+    serves = {"commit": stage.COMMIT, "since": stage.stamp(7200), "run": GOOD}
+    why = f"failed in build-image: {TELLING} " * 2
+    refused = f"Deployment {LONG_APP}/{LONG_APP} is application {LONG_APP}'s"
+    states: list[Object] = [
+        {"state": "new"},
+        {"state": "queued", "waits": 12, **serves},
+        {"state": "building", **serves},
+        {"state": "deploying", **serves, "commit": ""},
+        {"state": "failed", "why": why, **serves, "run": BAD},
+    ]
+    names = ["dev", "staging", "canary", "stable", "with-a-name-that-l"]
+    places = [{"name": name, "namespace": f"{LONG_APP}-{name}"[:50]} for name in names]
+    url = f"https://git.example.com/{'group-of-services/' * 4}{LONG_APP}.git"
+    return [
+        stage.application(
+            LONG_APP,
+            *(place | state for place, state in zip(places, states, strict=True)),
+            spec={"environments": places, "repository": {"url": url}},
+            commit=stage.COMMIT[:7],
+            branch=LONG_BRANCH,
+        ),
+        stage.application("orders", {"name": "default", "state": "ready", **serves}),
+        stage.application("other", ready={"status": "False", "reason": "Refused", "message": refused}),
+        {"metadata": {"name": "unseen", "namespace": "cicd"}},
+    ]
 
 
 def make_events() -> list[Object]:
@@ -248,7 +283,7 @@ def check_steps() -> list[Outcome]:
 def main(folder: Path, _: int, longer: float) -> None:
     runs, tasks = make_runs()
     kube = stage.kube(*runs, tasks=tasks)
-    kube.objects |= make_rollout() | {"Event": make_events()}
+    kube.objects |= make_rollout() | {"Event": make_events(), "Application": make_applications()}
     world = stage.make_world(folder, kube, clock=SystemClock())
     console = Console(world, listen(0), check_steps)
     console.queries = SceneQueries(world, check_steps)

@@ -211,6 +211,18 @@ def deployment(image: str = f"registry.tekton.internal:5000/demo/go-echo@{DIGEST
     }
 
 
+def application(
+    name: str, *environments: Object, ready: Object | None = None, spec: Object | None = None, **status: object
+) -> Object:
+    """environments: of its status; those of its spec are `spec`'s. ready: its condition, True if it is left out."""
+    condition = {"type": "Ready", "status": "True", "reason": "Settled", "message": "", **(ready or {})}
+    return {
+        "metadata": {"name": name, "namespace": "cicd"},
+        "spec": spec or {},
+        "status": {"environments": [*environments], "conditions": [condition], **status},
+    }
+
+
 def kube(*runs: Object, tasks: Sequence[Object] = (), logs: dict[tuple[str, str], str] | None = None) -> FakeKube:
     objects = {"PipelineRun": [*runs], "TaskRun": [*tasks], "Deployment": [deployment()]}
     return FakeKube(objects, logs or {})

@@ -16,7 +16,7 @@ from nicegui.language import Language
 from nicegui.translations import translations
 
 from bootstrap.console.context import SCRIPT, STATIC, STYLE
-from bootstrap.console.pages import deployment, environment, run, runs, webhooks_and_polls
+from bootstrap.console.pages import applications, deployment, environment, run, runs, webhooks_and_polls
 from bootstrap.console.pages.widgets import (
     Refreshable,
     Text,
@@ -107,12 +107,13 @@ def build_page(console: Context) -> None:
     here = _add_header(console, preferences)
     _add_alert(console, preferences)
     routes: dict[str, Callable[..., Any]] = {
-        "/": lambda start="", text="", state="", by="", branch="", page="": runs.build_page(
-            console, preferences, start=bool(start), wanted=Filter(text, state, by, branch), page=page
+        "/": lambda start="", text="", state="", by="", branch="", app="", page="": runs.build_page(
+            console, preferences, start=bool(start), wanted=Filter(text, state, by, branch, app), page=page
         ),  # start: see static_page.START
         "/run/{name}": lambda name, task="", step="", line="": run.build_page(
             console, preferences, name, task=task, step=step, line=line
         ),
+        "/applications": lambda: applications.build_page(console, preferences),
         "/deployment": lambda: deployment.build_page(console, preferences),
         "/webhooks": lambda: webhooks_and_polls.build_page(console, preferences),
         "/environment": lambda: environment.build_page(console, preferences),

@@ -19,7 +19,7 @@ from bootstrap.console.pages.widgets import (
     start_in_background,
 )
 from bootstrap.console.preferences import Preferences
-from bootstrap.console.views.runs import COLUMNS, SIZE, STATES, Filter, list_branches, list_rows
+from bootstrap.console.views.runs import COLUMNS, SIZE, STATES, Filter, list_applications, list_branches, list_rows
 from bootstrap.core.errors import BootstrapError, UsageError
 from bootstrap.objects.run_status import WAYS
 
@@ -30,7 +30,9 @@ ROW = """
 <q-tr :props="props">
   <q-td key="state"><span :class="'pill is-' + props.row.state">
     <q-icon :name="props.row.icon" aria-hidden="true" />{{ props.row.word }}</span></q-td>
-  <q-td key="run"><div class="what"><a class="name" :href="'/run/' + props.row.key">{{ props.row.key }}</a>
+  <q-td key="run"><div class="what" :class="{ wide: props.row.app }">
+    <span><span v-if="props.row.app" class="soft">{{ props.row.app }} · </span
+    ><a class="name" :href="'/run/' + props.row.key">{{ props.row.key }}</a></span>
     <span v-if="props.row.why" class="small soft wrap">{{ props.row.why }}</span></div></q-td>
   <q-td key="commit"><span class="mono nowrap">{{ props.row.short }}</span></q-td>
   <q-td key="branch" class="wrap">{{ props.row.branch }}</q-td>
@@ -73,6 +75,7 @@ class _RunsPage:
                 translate("Search"), value=self._wanted.text, on_change=lambda e: self._narrow(text=e.value or "")
             ).props("outlined dense clearable type=search debounce=150")
             search.classes("grow").style("min-width: 12rem")
+            self._apps = self._add_select(translate("Application"), list_options(translate, []), "app")
             states = {each.value: translate(each.value) for each in STATES}
             self._add_select(translate("State"), list_options(translate, states), "state")
             self._branches = self._add_select(translate("Branch"), list_options(translate, []), "branch")
@@ -126,7 +129,7 @@ class _RunsPage:
         return any(not row["over"] for row in self._rows)
 
     def _refresh(self) -> None:
-        cache, translate, now = self._console.watch_cache, self._preferences.translate, datetime.now(UTC)
+        cache, now = self._console.watch_cache, datetime.now(UTC)
         runs = cache.list_runs()
         rows, total = list_rows(runs, self._wanted, self._page, SIZE, now)
         if not rows and self._page:
@@ -138,10 +141,16 @@ class _RunsPage:
             self._rows = shown
             self._table.rows = shown
         self._show_count(len(runs), total)
-        branches = {*list_branches(runs), *filter(None, [self._wanted.branch])}
-        options = list_options(translate, sorted(self._console.mask(each) for each in branches))
-        if options != self._branches.options:
-            self._branches.set_options(options)
+        self._offer(self._branches, {*list_branches(runs), self._wanted.branch})
+        applications = {*list_applications(runs), self._wanted.app}
+        self._offer(self._apps, applications)
+        self._apps.set_visibility(applications != {""})
+
+    def _offer(self, select: ui.select, values: set[str]) -> None:
+        masked = sorted(self._console.mask(each) for each in values if each)
+        options = list_options(self._preferences.translate, masked)
+        if options != select.options:
+            select.set_options(options)
 
     def _show_count(self, known: int, total: int) -> None:
         translate, first = self._preferences.translate, self._page * SIZE

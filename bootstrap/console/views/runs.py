@@ -53,30 +53,37 @@ class Filter:
     """Which runs a list shows; "" stands for any.
 
     text: found anywhere in a row, in upper or lower case. state: a State's value. by: how it was started (push, poll,
-    hand).
+    hand). app: an application.
     """
 
     text: str = ""
     state: str = ""
     by: str = ""
     branch: str = ""
+    app: str = ""
 
     def matches(self, run: Run) -> bool:
         if self.state and run.state.value != self.state:
             return False
         if (self.by and run.trigger != self.by) or (self.branch and run.branch != self.branch):
             return False
+        if self.app and run.application != self.app:
+            return False
         if not self.text:
             return True
         wanted = self.text.lower()
-        return any(
-            wanted in each.lower() for each in (run.name, run.commit, run.branch, run.image, run.why, run.author)
-        )
+        texts = (run.name, run.application, run.commit, run.branch, run.image, run.why, run.author)
+        return any(wanted in each.lower() for each in texts)
 
 
 def list_branches(runs: Iterable[Run]) -> list[str]:
     """The branches that have runs, sorted."""
     return sorted({run.branch for run in runs if run.branch})
+
+
+def list_applications(runs: Iterable[Run]) -> list[str]:
+    """The applications that have runs, sorted; the demo is none."""
+    return sorted({run.application for run in runs if run.application})
 
 
 def list_rows(runs: Sequence[Run], wanted: Filter, page: int, size: int, now: datetime) -> tuple[list[Document], int]:

@@ -6,15 +6,19 @@ import ast
 import json
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from bootstrap.console.context import STYLE
 from bootstrap.console.message_translations import MESSAGES
 from bootstrap.console.rollout import Rollout
 from bootstrap.console.task_graph import PlannedTask, arrange_columns, read_plan
 from bootstrap.console.translations import CHINESE, ZH, Translator, choose_language
+from bootstrap.console.views.applications import ICONS as APPLICATION_ICONS
+from bootstrap.console.views.applications import list_applications
 from bootstrap.console.views.deployment import describe_deployment
 from bootstrap.console.views.events import list_events
 from bootstrap.console.views.failure_reasons import explain_failure
@@ -28,11 +32,13 @@ from bootstrap.console.views.runs import (
     describe_run_page,
     list_rows,
 )
+from bootstrap.console.views.runs import list_applications as list_names
 from bootstrap.console.views.timeline import describe_timeline
 from bootstrap.console.views.times import format_age, format_duration
 from bootstrap.core.model import Object
 from bootstrap.core.paths import PROJECT
 from bootstrap.incluster.rollout import HISTORY
+from bootstrap.manager.application_status import LIVE
 from bootstrap.objects.manifests import load
 from bootstrap.objects.run_status import WAYS, Run, RunState, parse_run
 from tests.unit import page_world as stage
@@ -73,6 +79,75 @@ def test_a_row_tells_what_people_look_for() -> None:
     row = describe_run(parse_run(stage.pipeline_run("r"), [task]), datetime.now(UTC))
     assert (row["short"], row["author"], row["digest"], row["length"]) == (COMMIT[:7], "Ada", DIGEST[7:19], "20 s")
     assert (row["icon"], row["over"]) == ("check_circle", True)
+
+
+def test_runs_of_an_application_are_found_by_it() -> None:
+    runs = [*many(3), Run("orders-1", "cicd", RunState.FAILED, application="orders"), *many(2)]
+    rows, total = list_rows(runs, Filter(app="orders"), 0, 25, NOW)
+    assert ([(row["app"], row["run"]) for row in rows], total) == ([("orders", "orders-1")], 1)
+    assert list_rows(runs, Filter(app="order"), 0, 25, NOW) == ([], 0)
+    assert list_rows([replace(runs[3], name="x")], Filter(text="ORDER"), 0, 25, NOW)[1] == 1
+    assert list_names(runs) == ["orders"]
+
+
+# applications
+
+
+def test_an_application_has_a_row_for_each_environment_in_the_order_of_its_declaration() -> None:
+    places = [{"name": "staging", "namespace": "sales-staging"}, {"name": "stable"}]
+    told = {"name": "stable", "state": "queued", "waits": 3, "run": "orders-2", "commit": COMMIT, "since": "2026-11-25"}
+    url = "https://git.example.com/orders.git"
+    obj = stage.application("orders", told, spec={"environments": places, "repository": {"url": url}})
+    staging, stable = list_applications([obj], [])
+    assert (staging["environment"], staging["namespace"]) == ("staging", "sales-staging")
+    assert (staging["state"], staging["why"], staging["run"], staging["commit"]) == ("new", "", "", "")
+    assert (stable["namespace"], stable["state"], stable["place"], stable["run"]) == ("orders", "queued", 3, "orders-2")
+    assert (stable["commit"], stable["since"], stable["repository"]) == (COMMIT, "2026-11-25", url)
+
+
+def test_applications_are_sorted_and_one_that_nobody_has_looked_at_yet_says_so() -> None:
+    known = stage.application("a", {"name": "default", "state": "ready", "commit": COMMIT})
+    first, second = list_applications([{"metadata": {"name": "b"}}, known], [])
+    assert (first["app"], first["state"], first["why"], first["repository"]) == ("a", "ready", "", "")
+    assert (second["app"], second["state"]) == ("b", "new")
+    assert "not looked" in second["why"]
+
+
+def test_why_an_application_failed_was_refused_or_cannot_be_read() -> None:
+    failed = {"name": "default", "state": "failed", "why": "exit 1", "waits": 0}
+    refused = {"status": "False", "reason": "Refused", "message": "image x is application a's"}
+    unread = {"status": "False", "reason": "Unreadable", "message": "http://g/a.git cannot be read: no route"}
+    objects = [
+        stage.application("a", failed),
+        stage.application("b", {"name": "default", "state": "new"}, ready=refused),
+        stage.application("c", {"name": "default", "state": "ready"}, ready=unread),
+        stage.application("d", failed, ready=unread),
+        stage.application("e", spec={"arrive": {"poll": "often"}}),
+    ]
+    rows = list_applications(objects, [])
+    assert [(row["state"], row["why"]) for row in rows[:4]] == [
+        ("failed", "exit 1"),
+        ("refused", "image x is application a's"),
+        ("ready", "http://g/a.git cannot be read: no route"),
+        ("failed", "http://g/a.git cannot be read: no route; exit 1"),
+    ]
+    assert rows[4]["state"] == "refused"
+    assert "often" in rows[4]["why"]
+
+
+def test_the_branch_of_what_serves_is_that_of_its_run_or_what_the_status_tells() -> None:
+    obj = stage.application("orders", {"name": "default", "commit": COMMIT}, commit=COMMIT[:7], branch="told")
+    run = Run("r", "cicd", RunState.SUCCEEDED, application="orders", environment="default", commit=COMMIT, branch="x")
+    assert list_applications([obj], [run])[0]["branch"] == "x"
+    assert list_applications([obj], [replace(run, state=RunState.FAILED)])[0]["branch"] == "told"
+    obj["status"]["commit"] = "0123456"
+    assert list_applications([obj], [])[0]["branch"] == ""
+
+
+def test_every_state_that_the_manager_tells_has_an_icon_and_a_colour() -> None:
+    style = STYLE.read_text()
+    assert {*LIVE.values(), "new", "ready", "failed", "refused"} == {*APPLICATION_ICONS}
+    assert [state for state in APPLICATION_ICONS if state != "new" and f".is-{state}" not in style] == []
 
 
 # the graph
@@ -396,6 +471,8 @@ def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over()
             "被取代：web 的镜像属于之后的运行（编号 8，本次为 7）",
         ),
         ("superseded: web was given r.test/a@sha256:1 meanwhile", "被取代：web 的镜像在此期间变为 r.test/a@sha256:1"),
+        ("image r/a is application web's", "镜像 r/a 属于应用 web"),
+        ("http://g/a.git cannot be read: no route", "无法读取 http://g/a.git：no route"),
         ("cluster: there is no cluster yet", "cluster：还没有集群"),
         ("whatever: else", "whatever: else"),
         ("read-only" * 100, "read-only" * 100),
@@ -407,7 +484,7 @@ def test_sentences_of_other_parts_are_translated_as_far_as_they_are_known(text: 
 
 
 def test_every_sentence_that_is_translated_is_still_said_somewhere() -> None:
-    folders = ("objects", "steps", "console", "incluster")
+    folders = ("objects", "steps", "console", "incluster", "manager")
     sources = [file for folder in folders for file in (PROJECT / "bootstrap" / folder).rglob("*.py")]
     said = "".join(file.read_text() for file in sources if file.name != "message_translations.py")
     parts = {part.strip() for text in MESSAGES for part in re.split(r"\{\w+\}", text)}

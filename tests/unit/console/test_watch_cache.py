@@ -12,7 +12,7 @@ import pytest
 from bootstrap.console.watch_cache import WatchCache
 from bootstrap.core.errors import ApiError
 from bootstrap.objects.run_status import RunState
-from bootstrap.world.kube.watch import BACK, LOST, RESET, SYNCED
+from bootstrap.world.kube.watch import BACK, LOST, RESET, SYNCED, Event
 from tests.unit import page_world as stage
 from tests.unit.page_world import FakeKube
 
@@ -26,7 +26,8 @@ def kube() -> FakeKube:
 def cache(kube: FakeKube) -> Iterator[WatchCache]:
     cache = WatchCache(lambda: cast(Any, kube), lambda: cast(Any, kube), "demo", "go-echo")
     cache.start()
-    until(lambda: cache.synced and {"Deployment", "Pod", "ReplicaSet"} <= cache.seen and "TaskRun" in kube.watches)
+    kinds = {"Application", "Deployment", "Pod", "ReplicaSet"}
+    until(lambda: cache.synced and kinds <= cache.seen and "TaskRun" in kube.watches)
     yield cache
     cache.close()
 
@@ -116,10 +117,36 @@ def test_the_rollout_is_that_of_the_target(cache: WatchCache, kube: FakeKube) ->
     until(lambda: not cache.get_rollout().pods)
 
 
+def test_applications_come_change_and_go(cache: WatchCache, kube: FakeKube) -> None:
+    before, news = cache.version, kube.watches["Application"].news
+    news.put(("ADDED", stage.application("orders")))
+    until(lambda: cache.list_applications() == [stage.application("orders")])
+    assert cache.version > before
+    changed = stage.application("orders", state="building")
+    news.put(("MODIFIED", changed))
+    until(lambda: cache.list_applications() == [changed])
+    news.put(("DELETED", changed))
+    until(lambda: not cache.list_applications())
+
+
+def test_a_cluster_that_does_not_know_applications_has_none_and_that_is_no_error(kube: FakeKube) -> None:
+    class Unknown(stage.FakeWatch):
+        def __iter__(self) -> Iterator[Event]:
+            yield LOST, {"message": "the cluster does not know the kind Application"}
+            yield from iter(self.news.get, None)
+
+    kube.watches["Application"] = Unknown([])
+    cache = WatchCache(lambda: cast(Any, kube), lambda: cast(Any, kube), "demo", "go-echo")
+    cache.start()
+    until(lambda: {"Application", "PipelineRun"} <= cache.seen)
+    assert (cache.lost, cache.list_applications()) == ("", [])
+    cache.close()
+
+
 def test_closing_ends_every_watch(kube: FakeKube) -> None:
     cache = WatchCache(lambda: cast(Any, kube), lambda: cast(Any, kube), "demo", "go-echo")
     cache.start()
-    until(lambda: len(kube.watches) == 5)
+    until(lambda: len(kube.watches) == 6)
     time.sleep(0.05)
     cache.close()
     assert all(watch.closed for watch in kube.watches.values())
@@ -159,7 +186,7 @@ def test_the_runs_are_read_before_all_else(kube: FakeKube, monkeypatch: pytest.M
     time.sleep(0.1)
     assert not kube.watches
     let.set()
-    until(lambda: len(kube.watches) == 5)
+    until(lambda: len(kube.watches) == 6)
     cache.close()
 
 
