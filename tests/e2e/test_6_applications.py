@@ -124,6 +124,47 @@ def test_of_two_pushes_the_newer_serves_though_the_older_is_slow(
     assert [each["state"] for each in rows if each["commit"] == older] == ["Superseded"]
 
 
+SHOP = [
+    {"name": "staging", "namespace": "shop-staging", "branches": ["main"]},
+    {"name": "production", "namespace": "shop", "promote": True},
+]
+
+
+def served_in(world: World, namespace: str) -> str:
+    return str(json.loads(world.kube.get_from_service(namespace, "shop", 80, "/version"))["commit"])
+
+
+def test_an_image_is_promoted_and_rolled_back_without_a_build(
+    product: Product, world: World, orders: Repository, given: dict[str, str]
+) -> None:
+    """A second application of the same repository, with two environments."""
+    url = "http://git.git.svc.cluster.local/orders.git"
+    metadata = {"name": "shop", "namespace": constants.RUNS}
+    spec = {"repository": {"url": url}, "environments": SHOP}
+    world.kube.apply([{"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}])
+    until(
+        lambda: Ready() if status_of(world, "shop").get("state") else Pending("not looked at yet"),
+        clock=world.clock,
+        limit=30,
+        what="the application shop",
+    )
+    first = orders.head
+    product.run("test-run", "--app", "shop", env=given)
+    answer = product.run("promote", "shop", "--to", "production", env=given)
+    assert "build-image" not in answer.out
+    assert served_in(world, "shop") == served_in(world, "shop-staging") == first
+    second = orders.push("main", "Another version", "main.go", "// another\n", told=True)
+    await_serving(world, "shop", second)
+    assert served_in(world, "shop") == first, "nothing goes there by itself"
+    product.run("rollback", "shop", env=given)
+    assert served_in(world, "shop-staging") == first
+    told = json.loads(product.run("deployments", "--app", "shop", "--json", env=given).last)
+    assert {each["environment"] for each in told} == {"staging", "production"}
+    assert [each["commit"] for each in told if each["environment"] == "staging"][:2] == [first, second]
+    world.kube.delete(API_VERSION, KIND, "shop", constants.RUNS)
+    await_serving(world, "orders", second)
+
+
 def test_it_may_deploy_to_its_own_namespace_only(world: World, orders: Repository) -> None:
     def may(namespace: str, verb: str, resource: str) -> bool:
         review = {
