@@ -25,6 +25,7 @@ COMMON = {
     "set": "a setting for this call, KEY=VALUE (git.port=3000); may be given several times",
 }
 JSON = {"json": "print one JSON object in place of text"}
+OF_RUN = {"run": "name of the run (default: the newest)", "app": "the newest run of this application"}
 RANGES = {
     "port": (1, 65535),
     "ssh-port": (1, 65535),
@@ -125,22 +126,22 @@ def runs(
     return main.flow("runs", name, set, {}, limit=limit, app=app, state=state, branch=branch, by=by, as_json=json)
 
 
-@command(help={"run": "name of the run (default: the newest)"})
-def logs(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
+@command(help=OF_RUN)
+def logs(_: Context, run: str = "", name: str = "", app: str = "", set: Sets = None) -> Flow:
     """Print everything that a run printed."""
-    return main.flow("logs", name, set, {}, run=run)
+    return main.flow("logs", name, set, {}, run=run, app=app)
 
 
-@command(help={"run": "name of the run (default: the newest)"})
-def rerun(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
+@command(help=OF_RUN)
+def rerun(_: Context, run: str = "", name: str = "", app: str = "", set: Sets = None) -> Flow:
     """Run again the commit of a run."""
-    return main.flow("rerun", name, set, {}, run=run)
+    return main.flow("rerun", name, set, {}, run=run, app=app)
 
 
-@command(help={"run": "name of the run (default: the newest)"})
-def cancel(_: Context, run: str = "", name: str = "", set: Sets = None) -> Flow:
+@command(help=OF_RUN)
+def cancel(_: Context, run: str = "", name: str = "", app: str = "", set: Sets = None) -> Flow:
     """Cancel a run that is under way."""
-    return main.flow("cancel", name, set, {}, run=run)
+    return main.flow("cancel", name, set, {}, run=run, app=app)
 
 
 @command()

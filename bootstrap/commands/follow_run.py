@@ -20,7 +20,15 @@ from bootstrap.core.wait import until
 from bootstrap.incluster import rollout
 from bootstrap.incluster.applications import Application, make_image_run, make_run
 from bootstrap.incluster.applications import make_run_name as make_application_run_name
-from bootstrap.incluster.run_names import BRANCH, COMMIT, TRIGGER, make_run_name, to_dns_label, to_label_value
+from bootstrap.incluster.run_names import (
+    APPLICATION,
+    BRANCH,
+    COMMIT,
+    TRIGGER,
+    make_run_name,
+    to_dns_label,
+    to_label_value,
+)
 from bootstrap.objects import manifests, run_spec
 from bootstrap.objects.readiness import at
 from bootstrap.objects.run_status import PIPELINE_RUN, Run, RunState, TaskState, parse_run
@@ -123,11 +131,13 @@ def read_run(world: World, name: str) -> Run:
     return parse_run(found, world.kube.list(API, "TaskRun", constants.RUNS, labels=f"{PIPELINE_RUN}={name}"))
 
 
-def find_newest(world: World) -> str:
-    """The name of the newest run. Raises PreconditionError if there is none."""
-    found = world.kube.list(API, "PipelineRun", constants.RUNS)
+def find_newest(world: World, app: str = "") -> str:
+    """The name of the newest run, of an application if one is named. Raises PreconditionError if there is none."""
+    labels = f"{APPLICATION}={app}" if app else ""
+    found = world.kube.list(API, "PipelineRun", constants.RUNS, labels=labels)
     if not found:
-        raise PreconditionError("there is no run yet", hint="invoke test-run")
+        whose, more = (f" of {app}", f" --app {app}") if app else ("", "")
+        raise PreconditionError(f"there is no run{whose} yet", hint=f"invoke test-run{more}")
     return str(max(found, key=lambda run: str(at(run, "metadata", "creationTimestamp")))["metadata"]["name"])
 
 

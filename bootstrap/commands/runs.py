@@ -76,11 +76,25 @@ def _test_application(world: World, application: Application, env: str, revision
     return follow_to_end(world, name, commit, f"{application.name} to {environment.namespace}", minutes, begun)
 
 
-def rerun(world: World, *, run: str = "") -> int:
+def rerun(world: World, *, run: str = "", app: str = "") -> int:
     """Run the repository and commit of an earlier run again; answers the exit code."""
     begun = world.clock.now()
-    earlier = follow_run.read_run(world, run or follow_run.find_newest(world))
+    earlier = _find_run(world, run, app)
     return follow_to_end(world, create_again(world, earlier), earlier.commit, _get_revision(earlier), 0, begun)
+
+
+def _find_run(world: World, name: str, app: str) -> Run:
+    """The run of that name; without one the newest, of an application if one is named.
+
+    Raises NotFound, PreconditionError; UsageError if both are given.
+    """
+    if name and app:
+        raise UsageError(
+            "--run and --app: a run is of one application; give one of them", hint=f"invoke runs --app {app}"
+        )
+    if app:
+        find_application(world, app)
+    return follow_run.read_run(world, name or follow_run.find_newest(world, app))
 
 
 def create_again(world: World, earlier: Run) -> str:
@@ -218,7 +232,7 @@ def runs(
     as_json: bool = False,
 ) -> int:
     """The newest `limit` of those that all filters let pass. Raises UsageError for a filter that can match nothing."""
-    wanted = [_find_run("--state", state, [each.value for each in RunState]), branch, _find_run("--by", by, WAYS)]
+    wanted = [_match_word("--state", state, [each.value for each in RunState]), branch, _match_word("--by", by, WAYS)]
     labels = f"{APPLICATION}={find_application(world, app).name}" if app else ""
     known = list_runs(world, labels=labels)
     found = [run for run in known if _matches(wanted, [run.state.value, run.branch, run.trigger])][:limit]
@@ -234,8 +248,8 @@ def runs(
     return 0
 
 
-def _find_run(flag: str, word: str, words: Sequence[str]) -> str:
-    """The run of that name, or the newest. Raises NotFound or PreconditionError."""
+def _match_word(flag: str, word: str, words: Sequence[str]) -> str:
+    """The one of `words` that is meant, whatever the case of its letters; "" for "". Raises UsageError."""
     found = next((each for each in words if each.lower() == word.lower()), "")
     if word and not found:
         raise UsageError(
@@ -273,9 +287,9 @@ def _format_cell(row: Mapping[str, Any], column: str) -> str:
     return str(row["commit"])[:7] if column == "commit" else str(row[KEYS.get(column, column)])
 
 
-def logs(world: World, *, run: str = "") -> int:
-    """Print the logs of a run, the newest by default."""
-    found = follow_run.read_run(world, run or follow_run.find_newest(world))
+def logs(world: World, *, run: str = "", app: str = "") -> int:
+    """Print the logs of a run, the newest by default, or the newest of an application."""
+    found = _find_run(world, run, app)
     follow_run.read_logs(world, found, lambda task, line: world.report.line(f"[{task}] {line}"))
     return 0
 
@@ -285,9 +299,9 @@ def request_cancel(world: World, run: str) -> None:
     world.kube.patch(follow_run.API, "PipelineRun", run, constants.RUNS, patch=CANCEL)
 
 
-def cancel(world: World, *, run: str = "") -> int:
+def cancel(world: World, *, run: str = "", app: str = "") -> int:
     """Cancel a run; its notification is still sent."""
-    found = follow_run.read_run(world, run or follow_run.find_newest(world))
+    found = _find_run(world, run, app)
     if found.state.is_over:
         world.report.line(f"run {found.name} is over already: {found.state.value}")
         return 0

@@ -197,3 +197,19 @@ def test_runs_of_one_application(world: StepWorld) -> None:
     assert [row["run"] for row in rows] == ["orders-c"]
     with pytest.raises(NotFound, match=r"no application order; did you mean orders\?"):
         runs.runs(world.open(), app="order")
+
+
+def test_the_newest_run_of_an_application_is_meant(world: StepWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.kube.put(pipeline_run("orders-x", status=OVER), pipeline_run("other-y", status=OVER, application="several"))
+    assert runs.cancel(world.open(), app="orders") == 0
+    assert world.report.printed[-1] == ("line", "run orders-x is over already: Succeeded")
+    with pytest.raises(NotFound, match=r"no application order; did you mean orders\?"):
+        runs.logs(world.open(), app="order")
+    with pytest.raises(UsageError, match="--run and --app"):
+        runs.logs(world.open(), run="orders-x", app="orders")
+
+
+def test_an_application_without_a_run_says_how_to_start_one(world: StepWorld) -> None:
+    with pytest.raises(PreconditionError, match="there is no run of several yet") as caught:
+        runs.logs(world.open(), app="several")
+    assert caught.value.hint == "invoke test-run --app several"
