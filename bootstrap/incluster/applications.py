@@ -87,7 +87,6 @@ class Application:
     dockerfile: str = "Dockerfile"
     port: int = DEFAULT_PORT
     uid: str = ""
-    generation: int = 0
 
     @property
     def is_hosted(self) -> bool:
@@ -129,7 +128,6 @@ def read_application(obj: Mapping[str, Any], registry: str) -> Application:
         dockerfile=str(build.get("dockerfile") or "Dockerfile"),
         port=int(spec.get("port") or DEFAULT_PORT),
         uid=str(metadata.get("uid") or ""),
-        generation=int(metadata.get("generation") or 0),
     )
 
 

@@ -13,14 +13,16 @@ WHY_LENGTH = 200
 
 
 def make_status(application: Application, runs: Sequence[QueuedRun], faults: Sequence[str]) -> Object:
-    """The status but for its conditions. runs: of all applications, because they share one queue."""
+    """The status but for its conditions, and the generation that those are of.
+
+    runs: of all applications, because they share one queue.
+    """
     environments = [_describe(application, each, runs) for each in application.environments]
     serving = [each for each in environments if each["commit"]]
     first = serving[0] if serving else environments[0]
     unsettled = next((each for each in environments if each["state"] not in ("ready", "new")), None)
     state = "refused" if faults else (unsettled or first)["state"]
     return {
-        "observedGeneration": application.generation,
         "repository": "(own server)" if application.is_hosted else application.url,
         "state": state,
         "commit": first["commit"][:7],

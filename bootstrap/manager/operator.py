@@ -145,18 +145,19 @@ async def settle_application(
 ) -> None:
     """Make what an Application needs, or say why that cannot be."""
     desk: Desk = memo.desk
+    generation = int(body["metadata"].get("generation") or 0)
     try:
         application = read_application(body, desk.settings.registry)
         faults = find_faults(application, _list_older(applications, body))
     except ApplicationFault as error:
-        await _write_condition(desk, str(body.metadata.name), "Refused", str(error))
+        await _write_condition(desk, str(body.metadata.name), "Refused", str(error), generation)
         raise kopf.PermanentError(str(error)) from None
     desk.faults[application.name] = faults
     if application.name not in desk.heads and isinstance(body.status.get("heads"), Mapping):
         desk.heads[application.name] = dict(body.status["heads"])
     if faults:
         await asyncio.to_thread(desk.cluster.refuse, application)
-        await _write_condition(desk, application.name, "Refused", "; ".join(faults))
+        await _write_condition(desk, application.name, "Refused", "; ".join(faults), generation)
         await keep_order(desk, applications, runs)
         # what it claims may be given up by the other one
         raise kopf.TemporaryError("; ".join(faults), delay=REFUSED_SECONDS)
@@ -164,9 +165,9 @@ async def settle_application(
         desk.renew[application.name] = await asyncio.to_thread(desk.cluster.settle, application)
     except (ClusterFailure, ApiFailure) as error:
         why = error.strerror if isinstance(error, ApiFailure) else str(error)
-        await _write_condition(desk, application.name, "Unsettled", str(why))
+        await _write_condition(desk, application.name, "Unsettled", str(why), generation)
         raise kopf.TemporaryError(str(why), delay=RETRY_SECONDS) from None
-    await _write_condition(desk, application.name, "Settled", describe(application))
+    await _write_condition(desk, application.name, "Settled", describe(application), generation)
     kopf.info(body, reason="Settled", message=describe(application))
     await keep_order(desk, applications, runs)
 
@@ -380,7 +381,8 @@ async def _write_statuses(desk: Desk, known: Mapping[str, Application], runs: li
     return done
 
 
-async def _write_condition(desk: Desk, name: str, reason: str, message: str) -> None:
+async def _write_condition(desk: Desk, name: str, reason: str, message: str, generation: int = 0) -> None:
+    """Write the condition `Ready`. generation: of the spec that was looked at, 0 where it is another matter."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     condition = {
         "type": "Ready",
@@ -389,7 +391,8 @@ async def _write_condition(desk: Desk, name: str, reason: str, message: str) -> 
         "message": message[:1000],
         "lastTransitionTime": now,
     }
+    seen = {"observedGeneration": generation} if generation else {}
     try:
-        await asyncio.to_thread(desk.cluster.write_status, name, {"conditions": [condition]})
+        await asyncio.to_thread(desk.cluster.write_status, name, {"conditions": [condition], **seen})
     except ApiFailure as error:
         LOG.warning("the condition of %s is not written: %s", name, error.strerror)

@@ -75,7 +75,7 @@ def test_what_is_said_counts() -> None:
             place("production", namespace="sales", promote=True, deployment="web", container="main"),
         ],
     }
-    metadata = {"name": "orders", "uid": "u-1", "generation": 3}
+    metadata = {"name": "orders", "uid": "u-1"}
     assert read_application({"metadata": metadata, "spec": spec}, REGISTRY) == Application(
         name="orders",
         url="https://git.example.com/sales/orders.git",
@@ -91,7 +91,6 @@ def test_what_is_said_counts() -> None:
         dockerfile="prod.Dockerfile",
         port=9000,
         uid="u-1",
-        generation=3,
     )
 
 

@@ -16,7 +16,7 @@ A, B = "84a81d2" + "a" * 33, "1f0e2aa" + "b" * 33
 
 
 def declare(name: str = "orders", **spec: Any) -> Application:
-    return read_application({"metadata": {"name": name, "generation": 4}, "spec": spec}, "registry:5000")
+    return read_application({"metadata": {"name": name}, "spec": spec}, "registry:5000")
 
 
 def run(name: str, arrival: int, phase: Phase = Phase.OVER, **more: Any) -> QueuedRun:
@@ -26,7 +26,6 @@ def run(name: str, arrival: int, phase: Phase = Phase.OVER, **more: Any) -> Queu
 
 def test_one_that_nothing_was_deployed_of() -> None:
     assert make_status(declare(), [], []) == {
-        "observedGeneration": 4,
         "repository": "(own server)",
         "state": "new",
         "commit": "",

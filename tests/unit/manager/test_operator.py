@@ -579,3 +579,12 @@ def test_an_event_of_a_run_keeps_the_order() -> None:
     applications, runs = place.indexes
     asyncio.run(HANDLERS.order_runs(place.memo, applications=applications, runs=runs))
     assert without_numbers(place.cluster.done) == ["number a", Release("a")]
+
+
+def test_the_generation_that_was_looked_at_is_told_when_all_is_there() -> None:
+    place = Place()
+    body = place.declare("orders")
+    place.keep_order()
+    assert "observedGeneration" not in place.cluster.statuses["orders"], "whoever waits for it may go on"
+    settle(place, body)
+    assert place.cluster.statuses["orders"]["observedGeneration"] == 1
