@@ -25,6 +25,7 @@ from bootstrap.core.paths import Paths
 from bootstrap.core.text import suggest_word
 from bootstrap.core.wait import until
 from bootstrap.devtools import (
+    bench_applications,
     bench_baseline,
     bench_cleanup,
     bench_console,
@@ -48,6 +49,7 @@ NAMES = (
     "push",
     "webhook",
     "poll",
+    "applications",
     "cleanup",
     "console",
     "down",
@@ -191,6 +193,11 @@ class Bench:
         if "console" in self._wanted:
             environ = {**os.environ, **self._environ()}
             self._results["console"] = bench_console.measure(_with_name(self._world, self._name), self._times, environ)
+        if "applications" in self._wanted:
+            folder = self._folder / "applications"
+            self._results["applications"] = bench_applications.measure(
+                _with_name(self._world, self._name), folder, self._times
+            )
         if "cleanup" in self._wanted:
             found = bench_cleanup.measure(_with_name(self._world, self._name), self._times, self._run_cleanup)
             self._results["cleanup"] = {"seconds": [round(seconds, 3) for seconds in found]}
@@ -311,7 +318,7 @@ def _with_name(world: World, name: str) -> World:
 
 
 def summarize(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    if name in ("webhook", "poll", "console"):
+    if name in ("webhook", "poll", "console", "applications"):
         return dict(values)
     if name in ("mirror", "bundle"):
         return bench_supplies.summarize(values)
