@@ -107,6 +107,42 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestApplications sends the same events to the Trigger of an application that has the repository and branch of the demo.
+func TestApplications(t *testing.T) {
+	known := read(t)
+	var trigger v1beta1.Trigger
+	file(t, "golden/expected/application.yaml", &trigger)
+	for _, each := range known.Events {
+		if each.Settings != "" {
+			continue
+		}
+		t.Run(each.Is, func(t *testing.T) {
+			body, header := sent(t, known, each)
+			gate, made := load(t, "listener").of(trigger).handle(t, body, header)
+			if gate != each.Stops {
+				t.Fatalf("stops at %q, not at %q", gate, each.Stops)
+			}
+			if each.Stops != "" {
+				return
+			}
+			if len(made) != 1 {
+				t.Fatalf("made %d objects", len(made))
+			}
+			run := made[0]
+			commit := run.Metadata.Annotations["tekton-bootstrap.dev/commit"]
+			if !strings.HasPrefix(run.Metadata.Name, "orders-"+commit[:12]+"-") || len(run.Metadata.Name) > 63 {
+				t.Errorf("name %q", run.Metadata.Name)
+			}
+			run.is(t, "PipelineRun", run.Metadata.Name, map[string]string{
+				"REVISION": commit, "NAMESPACE": "orders", "NAME": "orders", "PORT": "8080", "ROLLOUT_SECONDS": "225",
+			})
+			equal(t, "status", run.Spec.Status, "PipelineRunPending")
+			equal(t, "label application", run.Metadata.Labels["tekton-bootstrap.dev/application"], "orders")
+			equal(t, "label environment", run.Metadata.Labels["tekton-bootstrap.dev/environment"], "default")
+		})
+	}
+}
+
 func read(t *testing.T) (known table) {
 	t.Helper()
 	file(t, "events.yaml", &known)
@@ -194,6 +230,7 @@ type made struct {
 	}
 	Spec struct {
 		Params []struct{ Name, Value string }
+		Status string
 	}
 }
 
@@ -211,9 +248,23 @@ func (m made) is(t *testing.T, kind, name string, params map[string]string) {
 }
 
 type listener struct {
-	triggers []v1beta1.EventListenerTrigger
-	binding  *v1beta1.TriggerBinding
-	template *v1beta1.TriggerTemplate
+	triggers  []v1beta1.EventListenerTrigger
+	groups    []v1beta1.EventListenerTriggerGroup
+	binding   *v1beta1.TriggerBinding
+	templates map[string]*v1beta1.TriggerTemplate
+}
+
+// of is the listener with the Trigger of an application in place of its own: each group's interceptors, then those of
+// the Trigger.
+func (l listener) of(trigger v1beta1.Trigger) listener {
+	l.triggers = nil
+	for _, group := range l.groups {
+		gates := append(append([]*v1beta1.TriggerInterceptor{}, group.Interceptors...), trigger.Spec.Interceptors...)
+		l.triggers = append(l.triggers, v1beta1.EventListenerTrigger{
+			Name: group.Name, Interceptors: gates, Bindings: trigger.Spec.Bindings, Template: &trigger.Spec.Template,
+		})
+	}
+	return l
 }
 
 // load reads the manifests as they are applied.
@@ -224,23 +275,25 @@ func load(t *testing.T, settings string) (found listener) {
 		t.Fatal(err)
 	}
 	var of v1beta1.EventListener
-	found.binding, found.template = &v1beta1.TriggerBinding{}, &v1beta1.TriggerTemplate{}
-	kinds := map[string]any{"EventListener": &of, "TriggerBinding": found.binding, "TriggerTemplate": found.template}
+	found.binding, found.templates = &v1beta1.TriggerBinding{}, map[string]*v1beta1.TriggerTemplate{}
 	for _, document := range bytes.Split(text, []byte("\n---\n")) {
-		var of struct{ Kind string }
-		err := yaml.Unmarshal(document, &of)
-		if into, wanted := kinds[of.Kind]; wanted && err == nil {
+		var one struct{ Kind string }
+		template := &v1beta1.TriggerTemplate{}
+		kinds := map[string]any{"EventListener": &of, "TriggerBinding": found.binding, "TriggerTemplate": template}
+		err := yaml.Unmarshal(document, &one)
+		if into, wanted := kinds[one.Kind]; wanted && err == nil {
 			err = yaml.UnmarshalStrict(document, into)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		found.templates[template.Name] = template
 	}
 	of.SetDefaults(contexts.WithUpgradeViaDefaulting(context.Background()))
 	if err := of.Validate(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	found.triggers = of.Spec.Triggers
+	found.triggers, found.groups = of.Spec.Triggers, of.Spec.TriggerGroups
 	return found
 }
 
@@ -280,7 +333,12 @@ func (l listener) create(
 	resolved, err := template.ResolveTrigger(from,
 		func(name string) (*v1beta1.TriggerBinding, error) { return l.binding, named(name, l.binding.Name) },
 		nil,
-		func(name string) (*v1beta1.TriggerTemplate, error) { return l.template, named(name, l.template.Name) })
+		func(name string) (*v1beta1.TriggerTemplate, error) {
+			if found := l.templates[name]; found != nil {
+				return found, nil
+			}
+			return nil, fmt.Errorf("there is no %s", name)
+		})
 	if err != nil {
 		t.Fatal(err)
 	}

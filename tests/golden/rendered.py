@@ -10,6 +10,8 @@ from typing import Any
 from bootstrap.core.constants import REPOSITORY
 from bootstrap.core.model import Lock, LockedImage, Object
 from bootstrap.core.paths import PROJECT
+from bootstrap.incluster.applications import read_application
+from bootstrap.manager import derived_objects
 from bootstrap.objects import openshift_scc
 from bootstrap.settings.config import CleanupSettings, Config, WebhookSettings
 from bootstrap.steps import cleanup, listener, poller
@@ -40,7 +42,16 @@ LISTENERS = {
     ),
 }
 """Made with settings; images/tekton/listener_test.go looks at what is expected of them."""
+DEMO = read_application(
+    {
+        "metadata": {"name": "orders", "uid": "00000000-0000-0000-0000-000000000000"},
+        "spec": {"repository": {"url": "http://git.git.svc.cluster.local/go-echo.git"}},
+    },
+    "registry.tekton.internal:5000",
+)
+"""An application that has the demo's repository; images/tekton/listener_test.go sends events to its Trigger."""
 MADE = {
+    "application": derived_objects.make_triggers(DEMO, "cicd"),
     "poller": poller.render_objects(LOCK, PROJECT, Config()),
     "cleanup": cleanup.render_objects(LOCK, PROJECT, Config()),
     "cleanup-archive": cleanup.render_objects(LOCK, PROJECT, Config(cleanup=CleanupSettings(archive="on", hours=0))),
@@ -93,7 +104,12 @@ def containers() -> list[Container]:
 
 
 def workloads() -> list[Object]:
-    return [each for each in everything() if "template" in (each.get("spec") or {})]
+    return [each for each in everything() if _has_pods(each.get("spec") or {})]
+
+
+def _has_pods(spec: dict[str, Any]) -> bool:
+    """Not the template of a Trigger, which is that of a run."""
+    return "spec" in spec.get("template", {})
 
 
 def _of(obj: Object) -> Iterator[Container]:
@@ -104,7 +120,7 @@ def _of(obj: Object) -> Iterator[Container]:
             template = spec.get("stepTemplate", {})
             merged = {**template, **step, "env": template.get("env", []) + step.get("env", [])}
             yield Container(f"{where} {step['name']}", merged, {}, metadata["namespace"])
-    elif "template" in spec:
+    elif _has_pods(spec):
         pod = spec["template"]["spec"]
         for each in [*pod.get("initContainers", []), *pod["containers"]]:
             yield Container(f"{where} {each['name']}", each, pod, metadata["namespace"])
