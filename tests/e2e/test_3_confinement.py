@@ -82,7 +82,7 @@ def test_only_who_talks_to_the_api_has_a_token(world: World, repository: Reposit
         mounts = [mount["mountPath"] for container in _containers(pod) for mount in container.get("volumeMounts", ())]
         account = pod["spec"]["serviceAccountName"]
         has_token = "/var/run/secrets/kubernetes.io/serviceaccount" in mounts
-        assert has_token == (account in ("notify", "listener", "poller", "cleanup", "token-renewal")), (
+        assert has_token == (account in ("notify", "listener", "manager", "poller", "cleanup", "token-renewal")), (
             f"{pod['metadata']['name']} as {account}"
         )
 
