@@ -159,11 +159,10 @@ def _number(known: dict[str, QueuedRun], now: int, moved: Mapping[str, str]) -> 
 
 
 def _supersede(known: dict[str, QueuedRun]) -> Iterable[Action]:
-    for run in [*known.values()]:
+    arrived = [each for each in known.values() if each.arrival and not each.superseded]
+    for run in [each for each in arrived if each.phase in (Phase.WAITS, Phase.BUILDS)]:
         newest = find_newest(known.values(), run.place)
-        if newest is None or not run.arrival or run.arrival >= newest.arrival or run.superseded:
-            continue
-        if run.phase in (Phase.WAITS, Phase.BUILDS):
+        if newest and run.arrival < newest.arrival:
             yield Supersede(run.name, newest.name, begun=run.phase is Phase.BUILDS)
             known[run.name] = replace(run, superseded=True, phase=Phase.OVER)
 
