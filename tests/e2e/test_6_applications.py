@@ -125,8 +125,8 @@ def test_of_two_pushes_the_newer_serves_though_the_older_is_slow(
 
 
 SHOP = [
-    {"name": "staging", "namespace": "shop-staging", "branches": ["main"]},
-    {"name": "production", "namespace": "shop", "promote": True},
+    {"name": "staging", "namespace": "sales-staging", "branches": ["main"]},
+    {"name": "production", "namespace": "sales", "promote": True},
 ]
 
 
@@ -152,16 +152,18 @@ def test_an_image_is_promoted_and_rolled_back_without_a_build(
     product.run("test-run", "--app", "shop", env=given)
     answer = product.run("promote", "shop", "--to", "production", env=given)
     assert "build-image" not in answer.out
-    assert served_in(world, "shop") == served_in(world, "shop-staging") == first
+    assert served_in(world, "sales") == served_in(world, "sales-staging") == first
     second = orders.push("main", "Another version", "main.go", "// another\n", told=True)
     await_serving(world, "shop", second)
-    assert served_in(world, "shop") == first, "nothing goes there by itself"
+    assert served_in(world, "sales") == first, "nothing goes there by itself"
     product.run("rollback", "shop", env=given)
-    assert served_in(world, "shop-staging") == first
+    assert served_in(world, "sales-staging") == first
     told = json.loads(product.run("deployments", "--app", "shop", "--json", env=given).last)
     assert {each["environment"] for each in told} == {"staging", "production"}
     assert [each["commit"] for each in told if each["environment"] == "staging"][:2] == [first, second]
     world.kube.delete(API_VERSION, KIND, "shop", constants.RUNS)
+    for namespace in ("sales", "sales-staging"):
+        world.kube.delete("v1", "Namespace", namespace)
     await_serving(world, "orders", second)
 
 
@@ -239,7 +241,8 @@ def test_what_is_removed_starts_nothing_and_goes_on_serving(
 
     until(probe, clock=world.clock, limit=60, what="the end of its triggers")
     assert served_by(world, "orders") == orders.head
-    world.kube.delete("v1", "Namespace", "orders")
+    for namespace in ("orders", "invoices"):
+        world.kube.delete("v1", "Namespace", namespace)
     assert app.status(product)["steps"]
 
 
