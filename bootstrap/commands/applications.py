@@ -26,7 +26,7 @@ from bootstrap.incluster.applications import (
 from bootstrap.incluster.run_names import to_dns_label
 from bootstrap.objects import application_files
 from bootstrap.objects.manifests import stamp
-from bootstrap.objects.readiness import at
+from bootstrap.objects.readiness import at, condition
 from bootstrap.world import World
 
 SETTLE_SECONDS = 60.0
@@ -127,7 +127,7 @@ def wait_until_settled(world: World, name: str) -> Application:
             found = world.kube.get(API_VERSION, KIND, name, constants.RUNS)
         except ApiError as error:
             return Pending(error.message)
-        ready = _find_condition(found or {})
+        ready = condition(found or {}, "Ready")
         if not ready:
             return Pending("the manager has not looked at it yet")
         if ready["status"] == "True":
@@ -138,10 +138,6 @@ def wait_until_settled(world: World, name: str) -> Application:
     if isinstance(verdict, Failed):
         raise PreconditionError(f"application {name}: {verdict.why}", hint=f"invoke app-remove {name}")
     return find_application(world, name)
-
-
-def _find_condition(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((each for each in at(found, "status", "conditions") or () if each["type"] == "Ready"), {})
 
 
 def _tell_how_to_push(world: World, application: Application) -> None:
@@ -169,7 +165,7 @@ def app_list(world: World, *, as_json: bool = False) -> int:
 def make_row(obj: Object) -> dict[str, Any]:
     """An Application as JSON: what is declared, and what its status tells."""
     status = obj.get("status") or {}
-    ready = _find_condition(obj)
+    ready = condition(obj, "Ready")
     return {
         "app": obj["metadata"]["name"],
         "repository": status.get("repository") or at(obj, "spec", "repository", "url") or "(own server)",

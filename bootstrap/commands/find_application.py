@@ -16,7 +16,7 @@ from bootstrap.incluster.applications import (
     Environment,
     read_application,
 )
-from bootstrap.objects.readiness import at
+from bootstrap.objects.readiness import condition
 from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.world import World
 
@@ -32,7 +32,7 @@ def find_settled(world: World, name: str) -> Application:
     objects = list_applications(world)
     application = find_application(world, name, objects)
     found = next(each for each in objects if each["metadata"]["name"] == name)
-    ready: Object = next((each for each in at(found, "status", "conditions") or () if each["type"] == "Ready"), {})
+    ready = condition(found, "Ready")
     if ready.get("reason") == "Refused":
         raise PreconditionError(f"application {name} is refused: {ready['message']}", hint=f"invoke app-show {name}")
     return application

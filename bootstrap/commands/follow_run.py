@@ -94,9 +94,7 @@ def compose_application_run(
     world: World, application: Application, environment: str, revision: str, commit: str
 ) -> Object:
     """The PipelineRun of an application for a revision, which waits for the manager. Raises ApplicationFault."""
-    [run] = manifests.load(world.project / run_spec.MANIFEST)
-    run_spec.fill(run, world.config, "", "")
-    run["metadata"]["namespace"] = constants.RUNS
+    run = run_spec.load_template(world.project, world.config)
     place = application.get_environment(environment)
     name = make_application_run_name(application, place, commit or to_dns_label(revision, 12), _make_suffix())
     branch = "" if revision == commit else revision.removeprefix("refs/heads/")
@@ -110,9 +108,7 @@ def compose_image_run(
 
     source: the environment in which the image served. Raises ApplicationFault.
     """
-    [run] = manifests.load(world.project / run_spec.MANIFEST)
-    run_spec.fill(run, world.config, "", "")
-    run["metadata"]["namespace"] = constants.RUNS
+    run = run_spec.load_template(world.project, world.config)
     place = application.get_environment(environment)
     name = make_application_run_name(application, place, commit, _make_suffix())
     return make_image_run(run, application, place, name=name, branch=branch, commit=commit, image=image, source=source)

@@ -71,12 +71,6 @@ OWN_SETTINGS = {f"INVOKE_{name}_PORT": "0" for name in ("CLUSTER_API", "REGISTRY
 }
 """Whatever the settings say: free ports, for another environment may have those; and all that is used is its own."""
 
-AUTHOR = {
-    f"GIT_{role}_{key}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for key, value in (("NAME", "bench"), ("EMAIL", "bench@localhost"))
-}
-
 Measured = dict[str, dict[str, Any]]
 """Benchmark -> what was measured; seconds in all cases."""
 
@@ -298,7 +292,7 @@ class Clone:
         return self.git("rev-parse", "HEAD")
 
     def git(self, *words: str) -> str:
-        return self.world.shell.run(["git", *words], cwd=self.folder, env=AUTHOR).stdout.strip()
+        return self.world.shell.run(["git", *words], cwd=self.folder, env=bench_applications.AUTHOR).stdout.strip()
 
 
 def _with_name(world: World, name: str) -> World:

@@ -19,7 +19,7 @@ from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.incluster.applications import API_VERSION, KIND
 from bootstrap.incluster.run_names import APPLICATION
-from bootstrap.objects.readiness import at
+from bootstrap.objects.readiness import at, condition
 from bootstrap.world import World
 
 MANY, BURST, BURST_SECONDS = 20, 15, 30.0
@@ -130,32 +130,23 @@ def _list_runs(world: World, name: str) -> list[Object]:
     return world.kube.list(follow_run.API, "PipelineRun", constants.RUNS, labels=f"{APPLICATION}={name}")
 
 
-def _read_statuses(world: World) -> dict[str, Object]:
+def _list_applications(world: World) -> dict[str, Object]:
     found = world.kube.list(API_VERSION, KIND, constants.RUNS)
-    return {str(each["metadata"]["name"]): each.get("status") or {} for each in found}
+    return {str(each["metadata"]["name"]): each for each in found}
 
 
 def _judge_settled(world: World, names: Sequence[str]) -> Verdict:
-    statuses = _read_statuses(world)
-    missing = [name for name in names if not any(_is_settled(each) for each in _list_conditions(statuses, name))]
+    there = _list_applications(world)
+    missing = [name for name in names if condition(there.get(name, {}), "Ready").get("status") != "True"]
     return Pending(f"{len(missing)} are not settled, such as {missing[0]}") if missing else Ready()
-
-
-def _list_conditions(statuses: dict[str, Object], name: str) -> Sequence[Object]:
-    found: Sequence[Object] = at(statuses, name, "conditions") or ()
-    return found
-
-
-def _is_settled(condition: Object) -> bool:
-    return (condition["type"], condition["status"]) == ("Ready", "True")
 
 
 def _judge_served(world: World, wanted: dict[str, str]) -> Verdict:
     """Whether the manager tells of each application that its commit serves and nothing is under way."""
-    statuses = _read_statuses(world)
+    there = _list_applications(world)
     missing = []
     for name, commit in wanted.items():
-        status = statuses.get(name, {})
+        status = at(there.get(name), "status") or {}
         [first, *_] = status.get("environments") or [{}]
         if (status.get("state"), first.get("commit")) != ("ready", commit):
             missing.append(f"{name}: {status.get('state')}")

@@ -1,9 +1,12 @@
-"""The parameters and time limits that the settings give to every PipelineRun, whatever starts it. Pure."""
+"""The parameters and time limits that the settings give to every PipelineRun. Only the manifest is read."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bootstrap.core import constants
 from bootstrap.core.model import Object
+from bootstrap.objects import manifests
 from bootstrap.settings.config import Config
 from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.settings.run_limits import longest_rollout, task_limits
@@ -47,6 +50,13 @@ def fill(run: Object, config: Config, repo: str, revision: str) -> None:
     limits = task_limits(minutes)
     for each in run["spec"]["taskRunSpecs"]:
         each["timeout"] = f"{limits[each['pipelineTaskName']]}s"
+
+
+def load_template(project: Path, config: Config) -> Object:
+    """The run of the manifest with the settings in it, but for its name, repository and revision."""
+    [run] = manifests.load(project / MANIFEST)
+    fill(run, config, "", "")
+    return {**run, "metadata": {"namespace": constants.RUNS}}
 
 
 def list_bare_names(config: Config) -> list[str]:

@@ -145,8 +145,7 @@ def _make_run_spec(project: Path, config: Config) -> Object:
 
 def _make_application_run(project: Path, config: Config) -> Object:
     """The run of any application, for the TriggerTemplate that their Triggers share."""
-    [run] = manifests.load(project / run_spec.MANIFEST)
-    run_spec.fill(run, config, "", "")
+    run = run_spec.load_template(project, config)
 
     def param(name: str) -> str:
         return f"$(tt.params.{name})"

@@ -8,13 +8,12 @@ import json
 from bootstrap.core import constants
 from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.incluster.applications import API_VERSION, KIND
-from bootstrap.objects import proxy_env
+from bootstrap.objects import proxy_env, run_spec
 from bootstrap.objects.application_files import load_applications
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at
 from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.steps.manifest_step import ManifestStep, render
-from bootstrap.steps.poller import read_template
 from bootstrap.world import World
 
 NAME, FOLDER = "manager", "manifests/manager"
@@ -34,7 +33,7 @@ def render_objects(world: World) -> list[Object]:
         "registry": choose_endpoint(config).root,
         "builds": config.apps.concurrent_runs,
         "tokenHours": config.target.token_hours,
-        "run": read_template(world.project, config, ""),
+        "run": run_spec.load_template(world.project, config),
     }
     text = json.dumps(settings)
     written = put("data", "settings.json", value=text)

@@ -84,7 +84,7 @@ def make_reconciler_settings(project: Path, config: Config) -> Mapping[str, obje
         "repositories": list_reconciled(config),
         "branches": list(config.webhook.branches),
         "first": "remember",
-        "run": read_template(project, config, ""),
+        "run": run_spec.load_template(project, config),
         "quiet": [constants.GIT_URL],
         "grace": GRACE,
         "optional": True,
@@ -105,9 +105,7 @@ def read_template(project: Path, config: Config, file: str) -> Object:
     Raises UsageError for a file that does not hold one.
     """
     if not file:
-        [run] = manifests.load(project / run_spec.MANIFEST)
-        run_spec.fill(run, config, "", "")
-        return {**run, "metadata": {"namespace": constants.RUNS}}
+        return run_spec.load_template(project, config)
     hint = f"poll.template: such as {run_spec.MANIFEST}"
     found = manifests.load_outside(project / file)
     if [each["kind"] for each in found] != ["PipelineRun"]:
