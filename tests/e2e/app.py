@@ -36,7 +36,10 @@ def ask(url: str, body: bytes | None = None) -> str:
 
 
 def address(product: Product) -> str:
-    return str(status(product)["endpoints"]["app"])
+    """Asked for once: it stays as long as the cluster does."""
+    if not product.address:
+        product.address = str(status(product)["endpoints"]["app"])
+    return product.address
 
 
 def version(product: Product) -> str:

@@ -18,10 +18,11 @@ from bootstrap.devtools.lanes import LOGS
 from bootstrap.world import World
 from tests.e2e import foreigners, receiver
 from tests.e2e.argv import ArgvWatch
+from tests.e2e.bringup import BringUp, bring_up
 from tests.e2e.enclosure import Enclosure
 from tests.e2e.footprint import Footprint, footprint, leftovers
 from tests.e2e.mirrored import Filled, Kept, variables
-from tests.e2e.product import Answer, Product
+from tests.e2e.product import Product
 from tests.e2e.repository import Repository
 from tests.integration import registries
 
@@ -118,13 +119,13 @@ def argv(product: Product) -> Iterator[ArgvWatch]:
 
 
 @pytest.fixture(scope="session")
-def up(product: Product, argv: ArgvWatch) -> Answer:
-    """The first `up`: from nothing to ready."""
-    return product.run("up", limit=1800)
+def up(product: Product, argv: ArgvWatch) -> BringUp:
+    """From nothing to ready."""
+    return bring_up(product)
 
 
 @pytest.fixture(scope="session")
-def world(product: Product, up: Answer) -> World:
+def world(product: Product, up: BringUp) -> World:
     """The environment, to look at; with a receiver for its notifications."""
     world = product.world()
     receiver.install(world)

@@ -134,6 +134,7 @@ class Product:
     """Commands on the environment `name`. Caches and engine are the user's own, everything else is apart.
 
     registry_password, hook_token: given through the environment, as a user would; other secrets are random.
+    address: of the application, once somebody has asked for it (app.address).
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -143,6 +144,7 @@ class Product:
         self.registry_password = secrets.token_urlsafe(18)
         self.hook_token = secrets.token_urlsafe(18)
         self.answers: list[Answer] = []
+        self.address = ""
         self._running: set[Command] = set()
         self._cleaner: Command | None = None
         self._environments: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {}

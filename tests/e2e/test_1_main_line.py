@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections.abc import Iterator
 
 import pytest
 
+from bootstrap.core import constants
 from bootstrap.core.paths import PROJECT
 from bootstrap.world import World
 from tests.e2e import app
-from tests.e2e.product import Answer, Product
+from tests.e2e.bringup import ENDS, BringUp
+from tests.e2e.product import Product
 from tests.e2e.receiver import received
 from tests.e2e.repository import Repository
 
@@ -22,16 +25,30 @@ STEPS = re.findall(
 """Of supply source; a unit test holds the page against the code."""
 
 
-def test_up_says_each_step_and_what_to_type_next(up: Answer) -> None:
+def test_an_up_may_be_ended_at_any_point(up: BringUp) -> None:
+    for answer, (_, _, number) in zip(up.ended, ENDS, strict=True):
+        assert answer.code == (130 if number == signal.SIGTERM else -number)
+        assert not re.search(r"^(error:|  FAIL)", answer.text, re.MULTILINE), answer
+        assert "Traceback" not in answer.text
+    assert up.strays == []
+
+
+def test_what_they_began_is_gone_on_with_by_two_at_once(up: BringUp) -> None:
+    """Of the two one waits for the other."""
+    assert (up.last.code, up.beside.code) == (0, 0)
+    assert "waiting for another command" in up.beside.err
+
+
+def test_up_says_each_step_and_what_to_type_next(up: BringUp) -> None:
     for step in set(STEPS) - {"engine", "images", "preload", "prune"}:
         assert f"ok   {step}" in up.out
-    assert up.last.startswith("ready in ")
-    assert "invoke test-run" in up.last
+    assert up.last.last.startswith("ready in ")
+    assert "invoke test-run" in up.last.last
     assert "\r" not in up.out
     assert "\x1b" not in up.out
 
 
-def test_status_tells_machines_the_same(product: Product, up: Answer) -> None:
+def test_status_tells_machines_the_same(product: Product, up: BringUp) -> None:
     found = app.status(product)
     assert set(found) == {"name", "context", "kubeconfig", "supply", "endpoints", "disk", "expires", "steps"}
     assert "certificate" in found["expires"]["what"]
@@ -42,12 +59,12 @@ def test_status_tells_machines_the_same(product: Product, up: Answer) -> None:
     assert all(set(step) == {"name", "verdict", "why", "seconds"} for step in found["steps"])
 
 
-def test_the_users_kubeconfig_has_the_context_and_is_private(product: Product, up: Answer) -> None:
+def test_the_users_kubeconfig_has_the_context_and_is_private(product: Product, up: BringUp) -> None:
     assert f"name: kind-{product.name}" in product.kubeconfig.read_text()
     assert product.kubeconfig.stat().st_mode & 0o077 == 0
 
 
-def test_the_demo_answers_before_any_run(product: Product, up: Answer) -> None:
+def test_the_demo_answers_before_any_run(product: Product, up: BringUp) -> None:
     base = app.address(product)
     assert app.ask(f"{base}/ping").strip()
     echo = json.loads(app.ask(f"{base}/echo?b=c", body=b"hello"))
@@ -56,15 +73,10 @@ def test_the_demo_answers_before_any_run(product: Product, up: Answer) -> None:
     assert echo["body"] == "hello"
 
 
-def test_a_run_proves_what_it_deployed(product: Product, repository: Repository) -> None:
-    answer = product.run("test-run")
-    assert f"/version answers {repository.head[:7]}" in answer.last
-    assert app.version(product) == repository.head
-
-
-def test_a_pushed_commit_serves_after_the_next_run(product: Product, world: World, repository: Repository) -> None:
+def test_a_run_proves_what_it_deployed(product: Product, world: World, repository: Repository) -> None:
     commit = repository.push("main", "Say more", "README.md", "\nA line more.\n")
-    product.run("test-run")
+    answer = product.run("test-run")
+    assert f"/version answers {commit[:7]}" in answer.last
     assert app.version(product) == commit
     run = app.run_of(product, commit)
     assert run["state"] == "Succeeded"
@@ -91,6 +103,20 @@ def test_a_commit_that_does_not_compile_ends_with_its_cause(
     assert "fmt.Printn" in sent["logTail"]
 
 
+@pytest.fixture
+def impatient(world: World) -> Iterator[None]:
+    """The Deployment gives a rollout up sooner than the demo's own does."""
+
+    def set_deadline(seconds: int) -> None:
+        spec = {"progressDeadlineSeconds": seconds}
+        world.kube.patch("apps/v1", "Deployment", "go-echo", constants.DEMO, patch={"spec": spec})
+
+    set_deadline(15)
+    yield
+    set_deadline(60)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_commit_that_does_not_start_is_undone(product: Product, world: World, repository: Repository) -> None:
     before = app.version(product)
     last_words = "DATABASE_URL is not set"

@@ -55,7 +55,6 @@ def test_what_was_deleted_scaled_and_edited_by_hand_is_as_it_was(
     assert _get(world, "apps/v1", "Deployment", "go-echo", constants.DEMO)["status"]["readyReplicas"] == 2
     assert "registry" in _get(world, "v1", "ConfigMap", "buildkitd", constants.BUILD)["data"]["buildkitd.toml"]
     assert app.version(product) == serving, "the image that the pipeline deployed is kept"
-    product.run("test-run")
 
 
 def test_a_changed_setting_is_applied_and_taken_back(product: Product, world: World) -> None:

@@ -96,13 +96,6 @@ def test_a_name_alone_is_an_application_whose_first_push_serves(
     assert "orders/orders" in product.run("app-show", "orders", env=given).out
 
 
-def test_a_run_by_hand_is_followed_to_its_proof(
-    product: Product, world: World, orders: Repository, given: dict[str, str]
-) -> None:
-    answer = product.run("test-run", "--app", "orders", env=given)
-    assert f"orders/orders runs {orders.head[:7]}" in answer.out
-
-
 def test_of_two_pushes_the_newer_serves_though_the_older_is_slow(
     product: Product, world: World, orders: Repository, given: dict[str, str]
 ) -> None:
@@ -149,7 +142,8 @@ def test_an_image_is_promoted_and_rolled_back_without_a_build(
         what="the application shop",
     )
     first = orders.head
-    product.run("test-run", "--app", "shop", env=given)
+    by_hand = product.run("test-run", "--app", "shop", env=given)
+    assert f"sales-staging/shop runs {first[:7]}" in by_hand.out
     answer = product.run("promote", "shop", "--to", "production", env=given)
     assert "build-image" not in answer.out
     assert served_in(world, "sales") == served_in(world, "sales-staging") == first

@@ -6,7 +6,6 @@ Its Dockerfile takes a further repository by ADD, and a file that is kept in Git
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,10 +60,6 @@ def fill(host: GitHost, repository: Repository, work: Path) -> str:
     return shop.git("rev-parse", "main")
 
 
-def served(address: str) -> str:
-    return str(json.loads(app.ask(f"{address}/version"))["commit"])
-
-
 def test_it_is_cloned_with_its_password_built_and_serves(
     product: Product, world: World, repository: Repository, host: GitHost, tmp_path: Path
 ) -> None:
@@ -74,18 +69,15 @@ def test_it_is_cloned_with_its_password_built_and_serves(
         "INVOKE_GIT_USERNAME": USER,
         "INVOKE_GIT_PASSWORD": PASSWORD,
     }
-    address = app.address(product)
     product.run("up", env=settings)
     answer = product.run("test-run", env=settings)
     assert f"/version answers {commit[:7]}" in answer.last
-    assert served(address) == commit
+    assert app.version(product) == commit
     assert any(path.startswith("/locked/shop.git") for path in host.asked)
     assert PASSWORD not in answer.text
     wrong = settings | {"INVOKE_GIT_PASSWORD": "another"}
     product.run("up", env=wrong)
     refused = product.run("test-run", env=wrong, code=1)
     assert "git-clone" in refused.err
-    assert served(address) == commit
+    assert app.version(product) == commit
     product.run("up")
-    product.run("test-run")
-    assert app.version(product) == repository.git("rev-parse", "main")

@@ -35,20 +35,6 @@ def test_a_poll_finds_a_push_that_nobody_told_of(product: Product, world: World,
     assert app.version(product) == commit
 
 
-def test_a_broken_commit_found_by_polling_fails_and_the_old_version_serves(
-    product: Product, world: World, repository: Repository
-) -> None:
-    serving = app.version(product)
-    commit = repository.push("main", "Break by polling", "main.go", "\nthis is no Go\n")
-    product.run("poll")
-    assert product.run("test-run", code=1).last
-    assert app.version(product) == serving
-    repository.git("revert", "--no-edit", commit)
-    repository.git("push", "--quiet", "--push-option=no-webhook", "origin", "main")
-    product.run("poll")
-    assert product.run("test-run").code == 0
-
-
 def test_a_repository_that_cannot_be_read_is_told_everywhere(product: Product, world: World) -> None:
     gone = "http://git.git.svc.cluster.local/gone.git"
     assert product.run("up", "--set", f"poll.repositories={constants.GIT_URL},{gone}").code == 0

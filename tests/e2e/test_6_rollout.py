@@ -72,4 +72,6 @@ def test_an_image_that_somebody_else_sets_meanwhile_is_left_alone(product: Produ
     assert answer.code == 1
     assert "superseded" in answer.text
     assert (_image(world), _good(world)) == (others, good)
-    product.run("test-run")
+    patch[0]["value"] = before
+    world.kube.patch("apps/v1", "Deployment", "go-echo", constants.DEMO, patch=patch)
+    app.await_rollout(world)

@@ -148,5 +148,4 @@ def test_without_the_settings_all_is_as_it_was(
 ) -> None:
     product.run("up")
     assert docker(world, "exec", constants.control_plane(product.name), "ls", OTHERS, check=False).code != 0
-    product.run("test-run")
     app.await_rollout(world)

@@ -207,4 +207,3 @@ def test_a_machine_that_was_started_anew_has_it_all_again(machine: Machine) -> N
     assert set(machine.steps(code=0).values()) == {"ready"}
     assert not set(machine.starts().values()) & set(starts.values()), "everything was started"
     assert (machine.version(), world.open_registry().read_digest("e2e/kept:1")) == (serving, kept)
-    assert "/version answers" in machine.run("test-run")
