@@ -21,6 +21,7 @@ from tests.e2e.argv import ArgvWatch
 from tests.e2e.bringup import BringUp, bring_up
 from tests.e2e.enclosure import Enclosure
 from tests.e2e.footprint import Footprint, footprint, leftovers
+from tests.e2e.machine_load import Load, Reading, compute_load, describe_slowest, read_load
 from tests.e2e.mirrored import Filled, Kept, variables
 from tests.e2e.product import Product
 from tests.e2e.repository import Repository
@@ -29,6 +30,12 @@ from tests.integration import registries
 HERE = Path(__file__).parent
 EVIDENCE = PROJECT / LOGS / "evidence"
 PRODUCT = pytest.StashKey[Product]()
+LOADS = pytest.StashKey[list[tuple[str, Load]]]()
+BEGUN = pytest.StashKey[Reading]()
+LONG = 60.0
+"""Seconds of a test that is told at once."""
+SLOWEST = 20
+"""As many tests are told with what the machine did while they ran."""
 TOLD = pytest.StashKey[set[int]]()
 """Failures whose evidence is kept: what a fixture of many tests raises comes once for each of them."""
 USERS_KUBECONFIG = Path("~/.kube/config").expanduser()
@@ -138,6 +145,29 @@ def repository(product: Product, world: World) -> Repository:
     folder = product.folder / "clone"
     product.run("clone", "--into", str(folder))
     return Repository(folder, product.environ)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Any:
+    before = read_load()
+    item.config.stash.setdefault(BEGUN, before)
+    done = yield
+    load = compute_load(before, read_load())
+    item.config.stash.setdefault(LOADS, []).append((item.nodeid, load))
+    if load.seconds > LONG:
+        reporter: Any = item.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(f"\n{load}")  # at once: who ends the session early sees it as well
+    return done
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Where the time went, and whether the machine had other things to do."""
+    if config.getoption("--e2e") and BEGUN in config.stash:
+        terminalreporter.section("the machine meanwhile")
+        terminalreporter.line(f"{compute_load(config.stash[BEGUN], read_load())}  all tests")
+        loads: list[tuple[str, Load]] = config.stash.get(LOADS, [])
+        for line in describe_slowest(loads, SLOWEST):
+            terminalreporter.line(line)
 
 
 @pytest.hookimpl(wrapper=True)
