@@ -24,6 +24,7 @@ from bootstrap.world.terminal import TerminalReport
 STOP_SECONDS = 30.0
 EVIDENCE_SECONDS = 90.0
 OWN = {
+    "INVOKE_CLUSTER_CONFIG": "tests/e2e/two-nodes.yaml",
     "INVOKE_CLUSTER_API_PORT": "0",
     "INVOKE_REGISTRY_PORT": "0",
     "INVOKE_GIT_PORT": "0",

@@ -72,6 +72,14 @@ nodes:
     assert document.data["nodes"] == [{"role": "control-plane"}, {"role": "worker"}]  # the user's stays as it was
 
 
+def test_the_cluster_of_the_end_to_end_tests_is_the_shipped_one_but_for_its_etcd() -> None:
+    tried = load(ROOT / "tests/e2e/two-nodes.yaml").data
+    [patch] = tried["nodes"][0].pop("kubeadmConfigPatches")
+    assert tried == load(ROOT / "kind-config.yaml").data
+    etcd = {"local": {"extraArgs": [{"name": "unsafe-no-fsync", "value": "true"}]}}
+    assert yaml.safe_load(patch) == {"kind": "ClusterConfiguration", "etcd": etcd}
+
+
 def test_without_cgroup_v1_the_kubelet_keeps_its_mind() -> None:
     assert kubelet(rendered(HEAD)) == [
         {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "serializeImagePulls": False}
