@@ -56,8 +56,11 @@ def seat(product: Product, world: World) -> Iterator[Seat]:
         yield Seat(visit, found[1], command)
 
 
-def test_a_run_is_started_from_the_page_and_watched_until_it_is_green(seat: Seat, world: World) -> None:
+def test_a_run_is_started_from_the_page_and_watched_until_it_is_green(
+    seat: Seat, world: World, repository: Repository
+) -> None:
     page = seat.page
+    repository.push(BRANCH, "Greet <b>everybody</b>", "README.md", "\nhello\n")
     page.goto(seat.base + START)
     expect(page.locator("[data-test=start-now]")).to_be_visible()
     expect(page).to_have_url(f"{seat.base}/")
