@@ -189,6 +189,9 @@ class _DeploymentPage:
         if row["current"]:
             add_pill("serving", translate("now"), "check_circle")
             return
+        if row["failed"]:
+            add_pill("failed", translate("failed"), "error")
+            return
         if not row["kept"]:
             Text("–")
             return

@@ -19,7 +19,8 @@ Document = dict[str, Any]
 def describe_deployment(rollout: Rollout, container: str, runs: Sequence[Run], version: Mapping[str, Any]) -> Document:
     """Describe what is deployed: "there", "name", "namespace", "image", "digest", "commit", "run", "since", "version",
     "ready", "wanted", "state" (serving, rolling, stuck, none), "why", "pods" and "history" (newest first; "how" and
-    "by" as of `incluster.rollout.make_record`, "" for what was before it; "kept": whether one can go back to it).
+    "by" as of `incluster.rollout.make_record`, "" for what was before it; "failed": whether it was undone at once;
+    "kept": whether one can go back to it).
 
     container: of the Deployment's pods, whose image is the application's. runs: newest first; the commit of an image is
     that of the newest run that built it. version: what /version answers, {} if it does not. Without a Deployment there
@@ -67,13 +68,20 @@ def _list_history(
     records = list_rollouts(deployment)
     recorded = {each["image"] for each in records}
     first = _parse_time(records[-1]["when"]) if records else None
-    rows = [_describe_image(each["image"], each["when"], built, each["how"], each["by"]) for each in records]
+    later = ["", *(each["how"] for each in records)]
+    rows = [
+        _describe_image(each["image"], each["when"], built, each["how"], each["by"], failed=how == rollout_records.UNDO)
+        for each, how in zip(records, later, strict=False)
+    ]
     for each in own:
         created, image = str(at(each, "metadata", "creationTimestamp") or ""), read_image(each, container)
         if first is None or image not in recorded or _parse_time(created) < first:
             rows.append(_describe_image(image, created, built))
     rows.sort(key=lambda row: _parse_time(row["since"]), reverse=True)
-    return [row | {"number": len(rows) - place, "kept": row["image"] in kept} for place, row in enumerate(rows)]
+    return [
+        row | {"number": len(rows) - place, "kept": row["image"] in kept and not row["failed"]}
+        for place, row in enumerate(rows)
+    ]
 
 
 def _parse_time(text: str) -> datetime:
@@ -113,7 +121,9 @@ def _select_replica_sets(deployment: Object, sets: Iterable[Object]) -> list[Obj
     ]
 
 
-def _describe_image(image: str, since: str, built: Mapping[str, Run], how: str = "", by: str = "") -> Document:
+def _describe_image(
+    image: str, since: str, built: Mapping[str, Run], how: str = "", by: str = "", *, failed: bool = False
+) -> Document:
     run = built.get(image)
     return {
         "image": image,
@@ -124,6 +134,7 @@ def _describe_image(image: str, since: str, built: Mapping[str, Run], how: str =
         "since": since,
         "how": how,
         "by": by,
+        "failed": failed,
     }
 
 

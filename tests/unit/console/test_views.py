@@ -333,6 +333,26 @@ def test_a_rollback_is_added_to_the_history_and_rewrites_none_of_it() -> None:
     assert describe_deployment(Rollout(live, sets, ()), "go-echo", [], {})["since"] == "2026-11-25T02:00:00Z"
 
 
+def test_nobody_is_offered_to_go_back_to_an_image_that_was_undone() -> None:
+    third = IMAGE.replace("81ab", "3333")
+    records = [
+        {"when": "2026-11-25T05:00:00+00:00", "image": IMAGE, "how": "undo"},
+        {"when": "2026-11-25T04:00:00+00:00", "image": third, "how": "run"},
+        {"when": "2026-11-25T03:00:00+00:00", "image": IMAGE, "how": "run"},
+        {"when": "2026-11-25T02:00:00+00:00", "image": OTHER, "how": "run"},
+    ]
+    live = deployment()
+    live["metadata"]["annotations"] = {HISTORY: json.dumps(records)}
+    sets = (replica_set(1, OTHER), replica_set(2, IMAGE, 2), replica_set(3, third))
+    found = describe_deployment(Rollout(live, sets, ()), "go-echo", [], {})
+    assert [(row["image"], row["failed"], row["kept"]) for row in found["history"][:4]] == [
+        (IMAGE, False, True),
+        (third, True, False),
+        (IMAGE, False, True),
+        (OTHER, False, True),
+    ]
+
+
 def test_a_rollout_under_way_and_one_that_is_stuck_say_why() -> None:
     waiting = {"name": "go-echo", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     pod: Object = {
