@@ -108,6 +108,11 @@ class Cluster:
         except (LookupError, TypeError, ValueError):
             raise ClusterFailure(f"the API gave no token of {environment.namespace}/{ACCOUNT}") from None
 
+    def read_namespaces(self) -> dict[str, str]:
+        """Name -> uid, of all that there are. Raises ApiFailure."""
+        found = self._api.request("GET", "/api/v1/namespaces").get("items") or ()
+        return {str(each["metadata"]["name"]): str(each["metadata"].get("uid", "")) for each in found}
+
     def _require_namespace(self, name: str) -> None:
         """A namespace that is there is used as it is."""
         if not self._ask(NOT_FOUND, "GET", f"/api/v1/namespaces/{name}"):

@@ -39,6 +39,7 @@ from bootstrap.incluster.run_queue import Action, Number, Phase, QueuedRun, Rele
 from bootstrap.manager.application_status import make_status
 from bootstrap.manager.branch_heads import Arrival, find_arrivals, find_interval
 from bootstrap.manager.cluster import Cluster, ClusterFailure
+from bootstrap.manager.derived_objects import list_namespaces
 from bootstrap.manager.repositories import Repositories
 
 RUNS = ("tekton.dev", "v1", "pipelineruns")
@@ -48,6 +49,8 @@ RETRY_SECONDS, REFUSED_SECONDS = 10.0, 60.0
 TICK_SECONDS = 5.0
 HEAD_SECONDS = 5.0
 """Limit for the look at a branch whose push has just arrived."""
+NAMESPACES_SECONDS = 10.0
+"""How often it is looked whether the namespaces of applications are still there."""
 GRACE_SECONDS = 15.0
 """How long the event of a push has to start its run, before the manager does."""
 LOG = logging.getLogger("manager")
@@ -80,7 +83,8 @@ class Desk:
     last. renew: Application -> when its tokens are to be renewed, seconds since the epoch. heads: Application -> branch
     -> commit, as last looked at; looked: when that was. runs: all, as of the last event. unreadable: Applications whose
     repository was not read at the last look. missed: Application -> heads that had no run at the last look. left: the
-    indexes, if something of the last pass is to be done again.
+    indexes, if something of the last pass is to be done again. namespaces: name -> uid, as of the last look, which was
+    at namespaces_looked.
     """
 
     settings: Settings
@@ -97,6 +101,8 @@ class Desk:
     known: dict[str, Application] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
     missed: dict[str, list[Arrival]] = field(default_factory=dict)
+    namespaces: dict[str, str] = field(default_factory=dict)
+    namespaces_looked: float = 0.0
     left: tuple[kopf.Index[str, Any], kopf.Index[str, Any]] | None = None
     ticking: asyncio.Task[None] | None = None
 
@@ -224,6 +230,9 @@ async def _tick(desk: Desk) -> None:
 async def _do_what_is_due(desk: Desk) -> None:
     if desk.left:
         await keep_order(desk, *desk.left)
+    if time.time() >= desk.namespaces_looked + NAMESPACES_SECONDS:
+        desk.namespaces_looked = time.time()
+        await _replace_lost_namespaces(desk)
     for application in [*desk.known.values()]:
         if desk.faults.get(application.name):
             continue
@@ -237,6 +246,28 @@ async def _do_what_is_due(desk: Desk) -> None:
             LOG.warning("application %s: %s", application.name, error.strerror)
         except Exception:  # the tokens of all others are renewed here
             LOG.exception("application %s", application.name)
+
+
+async def _replace_lost_namespaces(desk: Desk) -> None:
+    """Settle again what was settled in a namespace that was deleted since: with it account and rights are gone."""
+    try:
+        found = await asyncio.to_thread(desk.cluster.read_namespaces)
+    except ApiFailure as error:
+        LOG.warning("namespaces: %s", error.strerror)
+        return
+    failed: set[str] = set()
+    for application in [*desk.known.values()]:
+        needed = list_namespaces(application)
+        lost = [each for each in needed if each not in found or desk.namespaces.get(each, found[each]) != found[each]]
+        if not lost or application.name not in desk.renew or desk.faults.get(application.name):
+            continue
+        try:
+            desk.renew[application.name] = await asyncio.to_thread(desk.cluster.settle, application)
+            LOG.info("application %s: namespace %s was deleted, and is made again", application.name, ", ".join(lost))
+        except (ClusterFailure, ApiFailure) as error:
+            LOG.warning("application %s: %s", application.name, error)
+            failed |= set(lost)
+    desk.namespaces = {name: desk.namespaces.get(name, uid) if name in failed else uid for name, uid in found.items()}
 
 
 async def _look_at_heads(desk: Desk, application: Application) -> None:

@@ -221,6 +221,21 @@ def test_a_file_in_the_folder_is_applied_by_up_and_changes_nothing_twice(
     assert found["metadata"]["generation"] == 1
 
 
+def test_a_namespace_that_was_deleted_comes_back(world: World, orders: Repository) -> None:
+    """Of an application that has not been deployed yet; with what its first run needs."""
+    before = world.kube.get("v1", "Namespace", "invoices")
+    assert before
+    world.kube.delete("v1", "Namespace", "invoices")
+
+    def probe() -> Verdict:
+        now = world.kube.get("v1", "Namespace", "invoices") or before
+        there = world.kube.get("rbac.authorization.k8s.io/v1", "RoleBinding", "pipeline-deployer", "invoices")
+        again = now["metadata"]["uid"] != before["metadata"]["uid"]
+        return Ready() if again and there else Pending("not yet")
+
+    until(probe, clock=world.clock, limit=120, what="the namespace")
+
+
 def test_what_is_removed_starts_nothing_and_goes_on_serving(
     product: Product, world: World, folder: Path, given: dict[str, str], orders: Repository
 ) -> None:

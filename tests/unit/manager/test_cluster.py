@@ -109,6 +109,11 @@ def test_a_repository_elsewhere_is_not_made(cluster: Cluster, made_repositories:
     assert made_repositories == []
 
 
+def test_namespaces_are_told_with_what_makes_them_different(cluster: Cluster, api: FakeApi) -> None:
+    api.on("GET /api/v1/namespaces", {"items": [{"metadata": {"name": "orders", "uid": "u1"}}]})
+    assert cluster.read_namespaces() == {"orders": "u1"}
+
+
 def test_a_namespace_that_is_there_is_used_as_it_is(cluster: Cluster, api: FakeApi) -> None:
     cluster.settle(declare())
     assert not any(each == "POST /api/v1/namespaces" for each in api.requests)

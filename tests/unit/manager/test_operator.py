@@ -42,6 +42,7 @@ class FakeCluster:
     conditions: list[tuple[str, str, str, str]] = field(default_factory=list)
     created: list[Any] = field(default_factory=list)
     renew_at: float = 5000.0
+    namespaces: dict[str, str] = field(default_factory=lambda: {"orders": "u1", "invoices": "u2"})
 
     def act(self, action: Action) -> None:
         self._deny("act", action.run)
@@ -55,6 +56,10 @@ class FakeCluster:
         self._deny("settle")
         self.done.append(f"settle {application.name}")
         return self.renew_at
+
+    def read_namespaces(self) -> dict[str, str]:
+        self._deny("read_namespaces")
+        return dict(self.namespaces)
 
     def refuse(self, application: Application) -> None:
         self._deny("refuse")
@@ -356,6 +361,49 @@ def test_trouble_with_one_application_is_not_that_of_the_others(
     monkeypatch.setattr(operator, "find_interval", lambda application: 0)
     assert tick(place) == ["renew invoices"]
     assert place.desk.renew["orders"] == 1.0, "it is tried again"
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Two applications with all that they need, whose namespaces are looked at at every tick."""
+    place = Place("orders", "invoices")
+    place.keep_order()
+    place.desk.renew |= {"orders": 1e12, "invoices": 1e12}
+    place.cluster.renew_at = 2e12
+    monkeypatch.setattr(operator, "NAMESPACES_SECONDS", 0.0)
+    monkeypatch.setattr(operator, "find_interval", lambda application: 0)
+    assert tick(place) == []
+    return place
+
+
+def test_a_namespace_that_was_deleted_comes_back_with_what_was_in_it(settled: Place) -> None:
+    del settled.cluster.namespaces["orders"]
+    assert tick(settled) == ["settle orders"]
+    assert settled.desk.renew["orders"] == 2e12, "its tokens are new"
+    settled.cluster.namespaces["orders"] = "u3"
+    assert tick(settled) == []
+
+
+def test_a_namespace_that_somebody_made_again_is_noticed_by_its_uid(settled: Place) -> None:
+    settled.cluster.namespaces["orders"] = "u3"
+    settled.cluster.deny["settle"] = ApiFailure(403, "no")
+    assert tick(settled) == []
+    settled.cluster.deny.clear()
+    assert tick(settled) == ["settle orders"], "it is tried until it succeeds"
+    assert tick(settled) == []
+
+
+def test_a_look_at_namespaces_that_fails_changes_nothing(settled: Place) -> None:
+    settled.cluster.deny["read_namespaces"] = ApiFailure(500, "no")
+    settled.cluster.namespaces.clear()
+    assert tick(settled) == []
+
+
+def test_one_at_fault_or_not_settled_yet_gets_no_namespace(settled: Place) -> None:
+    settled.cluster.namespaces.clear()
+    settled.desk.faults["orders"] = ["x"]
+    del settled.desk.renew["invoices"]
+    assert tick(settled) == []
 
 
 def test_nothing_is_due_of_one_at_fault() -> None:
