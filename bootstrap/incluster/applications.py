@@ -34,11 +34,16 @@ API_VERSION = f"{GROUP}/{VERSION}"
 OWN_SERVER = "http://git.git.svc.cluster.local"
 """The environment's own git server, as pods reach it."""
 DEFAULT_ENVIRONMENT, DEFAULT_BRANCH, DEFAULT_PORT = "default", "main", 8080
+DEFAULT_NOTIFY = "notify"
+"""The Secret that says who hears of runs; `up` writes this one from the settings `notify.*`."""
 ACCOUNT = "pipeline-deployer"
 """The ServiceAccount that runs deploy with, one in each namespace that is deployed to."""
 IMAGE_PIPELINE = "deploy-image"
 """The Pipeline of runs that build nothing: they deploy an image that is there already."""
-IMAGE_PARAMETERS = ("COMMIT", "REPO", "IMAGE", "DIGEST", "NAMESPACE", "NAME", "CONTAINER", "ROLLOUT_SECONDS", "PORT")
+IMAGE_PARAMETERS = (
+    *("COMMIT", "REPO", "IMAGE", "DIGEST", "NAMESPACE", "NAME", "CONTAINER"),
+    *("ROLLOUT_SECONDS", "PORT", "NOTIFY"),
+)
 IMAGE_TASKS, IMAGE_WORKSPACES = ("deploy", "notify"), ("target",)
 """What that Pipeline has: Tekton refuses a run that has settings for a task which is not in its Pipeline."""
 PREFIX_LENGTH = 40
@@ -73,7 +78,8 @@ class Application:
     """An Application with everything filled in.
 
     url: of its repository, as pods reach it. webhook: whether pushes start runs. poll: seconds between two looks at the
-    repository, 0 for none. image: HOST/PATH. port: that the program listens on. uid: "" of one that is only a file.
+    repository, 0 for none. image: HOST/PATH. port: that the program listens on. notify: Secret that says who hears of
+    its runs. uid: "" of one that is only a file.
     """
 
     name: str
@@ -86,6 +92,7 @@ class Application:
     context: str = "."
     dockerfile: str = "Dockerfile"
     port: int = DEFAULT_PORT
+    notify: str = DEFAULT_NOTIFY
     uid: str = ""
 
     @property
@@ -127,6 +134,7 @@ def read_application(obj: Mapping[str, Any], registry: str) -> Application:
         context=str(build.get("context") or "."),
         dockerfile=str(build.get("dockerfile") or "Dockerfile"),
         port=int(spec.get("port") or DEFAULT_PORT),
+        notify=str((spec.get("notify") or {}).get("secret") or DEFAULT_NOTIFY),
         uid=str(metadata.get("uid") or ""),
     )
 
@@ -237,6 +245,7 @@ def make_parameters(application: Application, environment: Environment, revision
         "DOCKERFILE": application.dockerfile,
         "CONTEXT": application.context,
         "PORT": str(application.port) if environment.creates else "",
+        "NOTIFY": application.notify,
         **({"ROLLOUT_SECONDS": str(environment.rollout)} if environment.rollout else {}),
     }
 

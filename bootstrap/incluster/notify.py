@@ -30,6 +30,7 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from bootstrap.incluster import chat_formats
+from bootstrap.incluster.applications import DEFAULT_NOTIFY
 from bootstrap.incluster.chat_formats import RobotAnswer
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.kube_api import Api
@@ -291,8 +292,10 @@ def describe_error(error: BaseException) -> str:
 
 def notify(environ: Mapping[str, str], get: Get, make_channel: Callable[[str, str], Channel], now: float) -> str:
     """Answers "off", "sent", "held back: REASON" or "failed: REASON". make_channel: (kind, address) -> Channel."""
-    url = environ.get("NOTIFY_URL", "").strip()
+    url, source = environ.get("NOTIFY_URL", "").strip(), environ.get("NOTIFY_FROM", "")
     kind = environ.get("NOTIFY_KIND", "").strip() or ("generic" if url else "none")
+    if kind == "none" and source not in ("", DEFAULT_NOTIFY) and not environ.get("NOTIFY_KIND"):
+        return f"failed: the Secret {one_line(source)[:63]} is missing, or has neither kind nor url"
     if kind == "none":
         return "off"
     if kind != "generic" and kind not in chat_formats.ROBOTS:

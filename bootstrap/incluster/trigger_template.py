@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bootstrap.incluster.applications import DEFAULT_NOTIFY
 from bootstrap.incluster.json_object import Object
 
 TEMPLATE = "application"
@@ -16,6 +17,7 @@ FILLED = {
     "CONTEXT": "context",
     "PORT": "port",
     "ROLLOUT_SECONDS": "rollout-seconds",
+    "NOTIFY": "notify",
 }
 """Parameter of the pipeline -> that of the TriggerTemplate."""
 
@@ -28,7 +30,7 @@ def make_trigger_template(run: Object, namespace: str, rollout_seconds: str) -> 
     names = ["repository", "commit", "branch", "run", "commit-label", "branch-label", "delivery", "target"]
     names += [each for each in FILLED.values() if each not in names]
     names += ["application", "environment"]
-    defaults = {"delivery": "", "rollout-seconds": rollout_seconds}
+    defaults = {"delivery": "", "rollout-seconds": rollout_seconds, "notify": DEFAULT_NOTIFY}
     params = [{"name": each, **({"default": defaults[each]} if each in defaults else {})} for each in names]
     return {
         "apiVersion": "triggers.tekton.dev/v1beta1",

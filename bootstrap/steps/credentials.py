@@ -12,6 +12,7 @@ from bootstrap.core import constants
 from bootstrap.core.model import Failed, Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.paths import PRODUCT
 from bootstrap.core.pki import KeyPair
+from bootstrap.incluster.applications import DEFAULT_NOTIFY
 from bootstrap.objects.manifests import is_ours
 from bootstrap.objects.readiness import at
 from bootstrap.settings import git_logins
@@ -126,7 +127,7 @@ def make_credentials(world: World) -> list[Object]:
         make_secret("buildkit-client", constants.RUNS, _make_tls_data(ca, client.certificate, client.key)),
         make_secret("webhook", constants.RUNS, hook),
         make_secret("webhook", constants.GIT, hook),
-        make_secret("notify", constants.RUNS, notification),
+        make_secret(DEFAULT_NOTIFY, constants.RUNS, notification),
         make_secret(
             git_logins.SECRET, constants.RUNS, git_logins.render_files(git_logins.parse(config.git.logins.reveal()))
         ),

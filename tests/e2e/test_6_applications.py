@@ -20,6 +20,7 @@ from bootstrap.incluster.run_names import APPLICATION
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Product
+from tests.e2e.receiver import received
 from tests.e2e.repository import WHO, Repository
 
 pytestmark = pytest.mark.e2e
@@ -130,10 +131,13 @@ def served_in(world: World, namespace: str) -> str:
 def test_an_image_is_promoted_and_rolled_back_without_a_build(
     product: Product, world: World, orders: Repository, given: dict[str, str]
 ) -> None:
-    """A second application of the same repository, with two environments."""
+    """A second application of the same repository, with two environments and a chat of its own."""
     url = "http://git.git.svc.cluster.local/orders.git"
     metadata = {"name": "shop", "namespace": constants.RUNS}
-    spec = {"repository": {"url": url}, "environments": SHOP}
+    spec = {"repository": {"url": url}, "environments": SHOP, "notify": {"secret": "notify-shop"}}
+    chat = {"kind": "wecom", "url": "http://receiver.e2e.svc.cluster.local:8080/wecom/robot?token=shop"}
+    secret = {"name": "notify-shop", "namespace": constants.RUNS}
+    world.kube.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": chat}])
     world.kube.apply([{"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}])
     until(
         lambda: Ready() if status_of(world, "shop").get("state") else Pending("not looked at yet"),
@@ -144,6 +148,8 @@ def test_an_image_is_promoted_and_rolled_back_without_a_build(
     first = orders.head
     by_hand = product.run("test-run", "--app", "shop", env=given)
     assert f"sales-staging/shop runs {first[:7]}" in by_hand.out
+    [message] = [str(each["robot"]) for each in received(world) if "shop-" in str(each.get("robot"))]
+    assert "succeeded" in message
     answer = product.run("promote", "shop", "--to", "production", env=given)
     assert "build-image" not in answer.out
     assert served_in(world, "sales") == served_in(world, "sales-staging") == first
@@ -156,6 +162,7 @@ def test_an_image_is_promoted_and_rolled_back_without_a_build(
     assert {each["environment"] for each in told} == {"staging", "production"}
     assert [each["commit"] for each in told if each["environment"] == "staging"][:2] == [first, second]
     world.kube.delete(API_VERSION, KIND, "shop", constants.RUNS)
+    world.kube.delete("v1", "Secret", "notify-shop", constants.RUNS)
     for namespace in ("sales", "sales-staging"):
         world.kube.delete("v1", "Namespace", namespace)
     await_serving(world, "orders", second)

@@ -213,6 +213,7 @@ BOTH = "an environment has branches, or is promoted to by hand"
         ("orders", place(container="web.v1"), "should match"),
         ("orders", place(rollout="5"), "should match"),
         ("orders", place(rollout="0s"), "should match"),
+        ("orders", {"notify": {"secret": "Sales"}}, "the Secret must be a name of lower case letters"),
         ("orders", {"enviroments": []}, "field not declared in schema"),
     ],
 )

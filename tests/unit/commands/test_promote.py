@@ -108,6 +108,7 @@ def test_what_the_first_other_environment_serves_is_promoted(world: StepWorld) -
         "CONTAINER": "orders",
         "ROLLOUT_SECONDS": "",
         "PORT": "8080",
+        "NOTIFY": "notify",
     }
     marks = made["metadata"]["labels"] | made["metadata"]["annotations"]
     assert marks == {

@@ -287,6 +287,7 @@ def test_parameters_are_what_differs() -> None:
         "DOCKERFILE": "Dockerfile",
         "CONTEXT": ".",
         "PORT": "9000",
+        "NOTIFY": "notify",
         "ROLLOUT_SECONDS": "300",
     }
     assert make_parameters(found, found.get_environment("staging"), COMMIT) == wanted
@@ -320,6 +321,12 @@ def test_a_run_waits_and_says_whose_it_is() -> None:
         {"name": "shared", "persistentVolumeClaim": {"claimName": "workspace"}},
         {"name": "target", "secret": {"secretName": "target-orders.staging"}},
     ]
+
+
+def test_another_chat_is_named_by_its_secret() -> None:
+    found = declare(notify={"secret": "notify-sales"})
+    assert make_parameters(found, found.get_environment(), COMMIT)["NOTIFY"] == "notify-sales"
+    assert declare(notify={}).notify == declare().notify == "notify"
 
 
 @pytest.mark.parametrize("branch", ["", "main", "a" * 200, "größe/ümläut", "-x-", "release/2.0"])

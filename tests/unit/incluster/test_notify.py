@@ -257,6 +257,14 @@ def test_off_reads_nothing_and_sends_nothing(environ: dict[str, str]) -> None:
     assert notify.notify(ENVIRON | environ, never, no_way, NOW) == "off"
 
 
+def test_a_secret_of_an_application_that_is_missing_is_told() -> None:
+    missing = ENVIRON | {"NOTIFY_URL": "", "NOTIFY_KIND": "", "NOTIFY_FROM": "notify-sales"}
+    outcome = tell(Api([CLONED]), Receiver(), **missing)[0]
+    assert outcome == "failed: the Secret notify-sales is missing, or has neither kind nor url"
+    for quiet in ({"NOTIFY_FROM": "notify"}, {"NOTIFY_KIND": "none"}):
+        assert tell(Api([CLONED]), Receiver(), **missing | quiet)[0] == "off"
+
+
 @pytest.mark.parametrize(
     "environ",
     [{"NOTIFY_KIND": "pigeon"}, {"NOTIFY_URL": "file:///etc/passwd"}, {"NOTIFY_URL": "http://["}, {"NOTIFY_URL": "x"}],

@@ -170,7 +170,7 @@ def test_the_rollout_of_an_environment_that_names_none_is_that_of_the_settings()
         if (each["kind"], each["metadata"]["name"]) == ("TriggerTemplate", TEMPLATE)
     ]
     defaults = {each["name"]: each["default"] for each in template["spec"]["params"] if "default" in each}
-    assert defaults == {"delivery": "", "rollout-seconds": "225"}
+    assert defaults == {"delivery": "", "rollout-seconds": "225", "notify": "notify"}
 
 
 def test_the_bindings_are_what_the_application_says() -> None:
@@ -184,6 +184,7 @@ def test_the_bindings_are_what_the_application_says() -> None:
         "dockerfile": "Dockerfile",
         "context": ".",
         "port": "9000",
+        "notify": "notify",
         "rollout-seconds": "300",
         "application": "orders",
         "environment": "staging",
