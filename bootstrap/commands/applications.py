@@ -20,6 +20,7 @@ from bootstrap.core.wait import until
 from bootstrap.incluster.applications import (
     API_VERSION,
     DEFAULT_ENVIRONMENT,
+    DEFAULT_NOTIFY,
     KIND,
     Application,
 )
@@ -216,6 +217,8 @@ def app_show(world: World, *, app: str, as_json: bool = False) -> int:
         "builds": f"{application.dockerfile} in {application.context}",
         "state": _describe_state(row),
     }
+    if application.notify != DEFAULT_NOTIFY:
+        facts["notifies"] = f"by Secret {constants.RUNS}/{application.notify}"
     for key, value in facts.items():
         world.report.line(f"{key:<11}{value}")
     told = {each["name"]: each for each in row["environments"]}

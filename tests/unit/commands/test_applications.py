@@ -368,6 +368,7 @@ def test_one_is_shown_with_everything_filled_in(world: StepWorld) -> None:
             repository={"url": URL},
             arrive={"poll": "1h"},
             owner="team-sales",
+            notify={"secret": "notify-sales"},
             environments=several,
             status={"state": "building", "environments": told},
         )
@@ -380,6 +381,7 @@ def test_one_is_shown_with_everything_filled_in(world: StepWorld) -> None:
         "image      registry.tekton.internal:5000/apps/orders",
         "builds     Dockerfile in .",
         "state      building",
+        "notifies   by Secret cicd/notify-sales",
         "environment  deployment            from             serves       state",
         "staging      sales-staging/orders  main, release/*  84a81d2      building",
         "production   sales/web             by hand          nothing yet  new",
