@@ -37,7 +37,7 @@ MESSAGES = {
     "superseded by {run}": "被 {run} 取代",
     "superseded: {name} has the image of a later run (number {noted}, this is {own})": "被取代：{name} 的镜像属于之后的运行（编号 {noted}，本次为 {own}）",
     "superseded: {name} was given {image} meanwhile": "被取代：{name} 的镜像在此期间变为 {image}",
-    # what keeps an application waiting (incluster/applications.py, manager/operator.py, console/views/applications.py)
+    # what keeps an application waiting (incluster/applications.py, manager/, console/views/applications.py)
     "the manager has not looked at it yet": "管理程序还没有处理它",
     "branch {branch} of environment {environment} goes to {other} already ({before})": "环境 {environment} 的分支 {branch} 已属于 {other}（{before}）",
     "Deployment {place} is application {name}'s": "Deployment {place} 属于应用 {name}",

@@ -60,3 +60,11 @@ def _name_state(newest: QueuedRun | None) -> str:
     if newest.phase is not Phase.OVER:
         return LIVE[newest.phase]
     return "ready" if newest.succeeded else "failed"
+
+
+def describe_settled(application: Application) -> str:
+    """What an Application has got, in one sentence."""
+    places = ", ".join(f"{each.name} in {each.namespace}" for each in application.environments)
+    branches = ", ".join(dict.fromkeys(branch for each in application.environments for branch in each.branches))
+    starts = f"pushes to {branches} start runs" if application.webhook and branches else "runs start by hand"
+    return f"{starts}; deployed to {places}"

@@ -10,7 +10,7 @@ import yaml
 from bootstrap.core.paths import PROJECT
 from bootstrap.incluster.applications import Application, read_application
 from bootstrap.incluster.run_queue import Phase, QueuedRun
-from bootstrap.manager.application_status import WHY_LENGTH, make_status
+from bootstrap.manager.application_status import WHY_LENGTH, describe_settled, make_status
 
 A, B = "84a81d2" + "a" * 33, "1f0e2aa" + "b" * 33
 
@@ -120,3 +120,24 @@ def test_one_at_fault_is_refused_whatever_its_runs_do() -> None:
 def test_a_long_reason_is_cut() -> None:
     [told] = make_status(declare(), [run("a", 1, why="x" * 5000)], [])["environments"]
     assert len(told["why"]) == WHY_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({}, "pushes to main start runs; deployed to default in orders"),
+        ({"arrive": {"webhook": False}}, "runs start by hand; deployed to default in orders"),
+        ({"environments": [{"name": "a", "promote": True}]}, "runs start by hand; deployed to a in orders"),
+        (
+            {
+                "environments": [
+                    {"name": "a", "namespace": "x", "branches": ["main", "release/*"]},
+                    {"name": "b", "namespace": "y", "promote": True},
+                ]
+            },
+            "pushes to main, release/* start runs; deployed to a in x, b in y",
+        ),
+    ],
+)
+def test_an_application_in_one_sentence(spec: Any, text: str) -> None:
+    assert describe_settled(declare(**spec)) == text
