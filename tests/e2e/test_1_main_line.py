@@ -40,8 +40,9 @@ def test_what_they_began_is_gone_on_with_by_two_at_once(up: BringUp) -> None:
 
 
 def test_up_says_each_step_and_what_to_type_next(up: BringUp) -> None:
-    for step in set(STEPS) - {"engine", "images", "preload", "prune"}:
-        assert f"ok   {step}" in up.out
+    """Its end may be missing where the command was killed meanwhile. Without applications nothing is done for them."""
+    for step in set(STEPS) - {"engine", "images", "preload", "prune", "applications"}:
+        assert re.search(rf"^  (ok |\.\.\.)  {step}\b", up.out, re.MULTILINE), step
     assert up.last.last.startswith("ready in ")
     assert "invoke test-run" in up.last.last
     assert "\r" not in up.out
