@@ -213,7 +213,6 @@ BOTH = "an environment has branches, or is promoted to by hand"
         ("orders", place(container="web.v1"), "should match"),
         ("orders", place(rollout="5"), "should match"),
         ("orders", place(rollout="0s"), "should match"),
-        ("orders", {"notify": {"secret": "Sales"}}, "the Secret must be a name of lower case letters"),
         ("orders", {"enviroments": []}, "field not declared in schema"),
     ],
 )
@@ -221,6 +220,13 @@ def test_it_refuses(kube: Kube, namespace: str, name: str, spec: Any, why: str) 
     with pytest.raises(ApiError, match=why) as caught:
         kube.apply([application(namespace, spec, name)], dry_run=True)
     assert "secret" not in caught.value.message
+
+
+def test_a_chat_is_named_by_a_name(kube: Kube, namespace: str) -> None:
+    with pytest.raises(ApiError, match=r"spec\.notify\.secret: .*the Secret must be a name of lower case letters"):
+        kube.apply([application(namespace, {"notify": {"secret": "Sales"}})], dry_run=True)
+    [made] = kube.apply([application(namespace, {"notify": {"secret": "notify-sales"}})], dry_run=True)
+    assert read_application(made, "registry:5000").notify == "notify-sales"
 
 
 def test_a_status_is_written_apart_from_what_is_declared(kube: Kube, namespace: str) -> None:
