@@ -115,10 +115,8 @@ def _list_other_records(
 ) -> Iterator[Deployed]:
     """A row for each record of which no run tells: what was undone, set by a person, or by a run that is deleted."""
     names, images = {run.name for run in own}, {run.image for run in own}
-    later = ""
-    for record in records:
-        how, image, undone = record["how"], record["image"], later == rollout.UNDO
-        later = how
+    for record, undone in zip(records, list_undone(records), strict=True):
+        how, image = record["how"], record["image"]
         told = record["run"] in names if record["run"] else image in images  # older records do not name their run
         if how == rollout.RUN and told:
             continue
@@ -134,6 +132,12 @@ def _list_other_records(
             image=image,
             became=FAILED if undone else "",
         )
+
+
+def list_undone(records: Sequence[Mapping[str, str]]) -> list[bool]:
+    """For each record, newest first: whether the next one after it took it back, because its rollout failed."""
+    later = ["", *(each["how"] for each in records)]
+    return [how == rollout.UNDO for how in later[: len(records)]]
 
 
 def _find_author(image: str, runs: Iterable[Run]) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-BUSY, IDLE, IOWAIT, STOLEN = (0, 1, 2, 5, 6), 3, 4, 7
-"""Columns of the line `cpu`: user, nice, system, irq and softirq; idle; waiting for a disk; another machine's."""
+BUSY, IOWAIT, STOLEN = (0, 1, 2, 5, 6), 4, 7
+"""Columns of the line `cpu`: user, nice, system, irq and softirq; waiting for a disk; another machine's."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Load:
 
 
 def read_load(proc: Path = Path("/proc")) -> Reading:
+    """What the counters say now. proc: where the kernel's files are. Raises OSError without /proc/stat."""
     ticks = os.sysconf("SC_CLK_TCK")
     [line] = [each for each in (proc / "stat").read_text().splitlines() if each.startswith("cpu ")]
     cpu = tuple(int(each) / ticks for each in line.split()[1:9])
@@ -64,6 +65,7 @@ def _read_pressure(file: Path) -> float:
 
 
 def compute_load(before: Reading, after: Reading) -> Load:
+    """What was done between two readings."""
     spent = [b - a for a, b in zip(before.cpu, after.cpu, strict=True)]
     of_all, seconds = sum(spent) or 1.0, after.seconds - before.seconds
 

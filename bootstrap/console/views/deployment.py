@@ -10,6 +10,7 @@ from typing import Any
 from bootstrap.console.rollout import Rollout
 from bootstrap.core.model import Object
 from bootstrap.incluster import rollout as rollout_records
+from bootstrap.objects.deployment_history import list_undone
 from bootstrap.objects.readiness import at, condition, explain_pod
 from bootstrap.objects.run_status import Run
 
@@ -68,10 +69,9 @@ def _list_history(
     records = list_rollouts(deployment)
     recorded = {each["image"] for each in records}
     first = _parse_time(records[-1]["when"]) if records else None
-    later = ["", *(each["how"] for each in records)]
     rows = [
-        _describe_image(each["image"], each["when"], built, each["how"], each["by"], failed=how == rollout_records.UNDO)
-        for each, how in zip(records, later, strict=False)
+        _describe_image(each["image"], each["when"], built, each["how"], each["by"], failed=undone)
+        for each, undone in zip(records, list_undone(records), strict=True)
     ]
     for each in own:
         created, image = str(at(each, "metadata", "creationTimestamp") or ""), read_image(each, container)
