@@ -1,4 +1,4 @@
-// containerd 2, which Kubernetes 1.36 asks for and Debian bookworm does not have.
+// containerd 2, which Kubernetes asks for and Debian bookworm does not have.
 module bootstrap.local/images/containerd
 
 go 1.26.0

@@ -68,7 +68,7 @@ def test_a_cluster_with_a_tekton_is_used_and_left_as_it_was(theirs: Theirs) -> N
     deployments = ("apps/v1", "Deployment", constants.TEKTON)
     before, versions = theirs.holds(), generations(theirs.kube.list(*deployments))
     theirs.run("up")
-    assert theirs.step("cluster") == f"{theirs.context}, Kubernetes 1.36.3"
+    assert theirs.step("cluster") == f"{theirs.context}, Kubernetes 1.37.2"
     assert theirs.step("tekton") == "Pipelines 1.15.0, Triggers 0.37.0 of the cluster, dry runs accepted"
     assert "/version answers" in theirs.run("test-run")
     theirs.run("down")

@@ -214,7 +214,7 @@ def test_locked_fetched_and_composed(tmp_path: Path, project: Path, host: Host, 
     assert made.check() == Ready("19 images, from public registries, each as locked")
     assert made.is_kept()
     assert set(built) == {"go-tools", "go-git-server", "go-echo-first"}, "nothing else is compiled"
-    assert made.read_kubernetes_version() == "v1.36.4"
+    assert made.read_kubernetes_version() == "v1.37.0"
     assert (made._get_program("go-buildkit", "buildctl")).read_bytes() == b"ctl"
     assert set(made.list_seeds()) == {"library/golang:1", "library/golang:1.26"}
     held = made.read_lock()
@@ -268,11 +268,11 @@ def test_without_a_lock_nothing_is_taken(tmp_path: Path, project: Path, host: Ho
 def test_a_lock_for_other_versions_is_not_enough(tmp_path: Path, ready: Path, host: Host, built: list[str]) -> None:
     world = world_of(tmp_path, ready, settings(host))
     wanted = ready / "images/upstream.yaml"
-    wanted.write_text(wanted.read_text().replace("kubectl:v1.36.3", "kubectl:v1.36.9"))
+    wanted.write_text(wanted.read_text().replace("kubectl:v1.37.2", "kubectl:v1.37.9"))
     with pytest.raises(PreconditionError) as failure:
         supply(world).provide(FakeReport().step("images"))
     assert failure.value.evidence.startswith(
-        "registry.k8s.io/kubectl:v1.36.9 is not in it, but registry.k8s.io/kubectl"
+        "registry.k8s.io/kubectl:v1.37.9 is not in it, but registry.k8s.io/kubectl"
     )
 
 

@@ -216,7 +216,7 @@ def test_aliases_are_the_nodes_business_and_the_pin_of_go_nobodys(project: Path)
     text = file.read_text()
     file.write_text(text.replace("version: 1.27.3", "version: 1.27.4"))
     assert changed(before, keys(project)) == set()
-    file.write_text(text.replace("etcd:3.6.8-0", "etcd:3.6.9-0"))
+    file.write_text(text.replace("etcd:3.7.0-0", "etcd:3.7.1-0"))
     assert changed(before, keys(project)) == {"node"}
 
 
