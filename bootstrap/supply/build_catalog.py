@@ -157,6 +157,56 @@ GO_PARTS = (
     GoPart("go-echo-first", "demo/go-echo", {"go-echo": "."}, cost=5, ldflags="-X main.commit=first"),
 )
 
+TEKTON_EDITS = (
+    # The listener reads and parses all of a body before it looks at a signature: 10 MB of "[0,0,0,...]" take 250 MB,
+    # which is what it has. So a body has a limit, and of those that are not small one is read and parsed at a time.
+    # docs/webhooks.md says what becomes of an event that is larger.
+    SourceEdit(
+        TRIGGERS,
+        "pkg/sink/validate_payload.go",
+        """	"io"
+	"net/http"
+)
+""",
+        """	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+const (
+	maxBody   = 2 << 20
+	smallBody = 64 << 10
+)
+
+var largeBody sync.Mutex
+""",
+    ),
+    SourceEdit(
+        TRIGGERS,
+        "pkg/sink/validate_payload.go",
+        """		payload, err := io.ReadAll(request.Body)
+""",
+        """		if request.ContentLength > maxBody {
+			r.recordCountMetrics(failTag)
+			response.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		if request.ContentLength < 0 || request.ContentLength > smallBody {
+			largeBody.Lock()
+			defer largeBody.Unlock()
+		}
+		payload, err := io.ReadAll(http.MaxBytesReader(response, request.Body, maxBody))
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			r.recordCountMetrics(failTag)
+			response.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+""",
+    ),
+)
+"""Of what Tekton's images are compiled from."""
+
 WHEEL_PARTS = (WheelPart("manager-wheels", "images/manager/requirements.txt", cost=60),)
 
 INCLUSTER = ("bootstrap/__init__.py", "bootstrap/incluster")

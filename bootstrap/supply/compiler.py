@@ -81,7 +81,7 @@ class Compiler:
         go = self.provide_go(say)
         with tempfile.TemporaryDirectory() as edited:
             go.build(
-                _copy_edited(go, module, part.edits, Path(edited)) if part.edits else module,
+                copy_edited(go, module, part.edits, Path(edited)) if part.edits else module,
                 folder,
                 part.packages,
                 ldflags=flags,
@@ -91,11 +91,11 @@ class Compiler:
             )
 
 
-def _copy_edited(go: golang.Go, module: Path, edits: Sequence[SourceEdit], folder: Path) -> Path:
+def copy_edited(go: golang.Go, module: Path, edits: Sequence[SourceEdit], folder: Path) -> Path:
     """A copy of the module below `folder`, whose go.mod takes the edited dependencies from a folder of its own.
 
     Go refuses to overlay files of its module cache. The path is relative: a program tells it as part of how it was
-    built, and is to be the same on every machine.
+    built, and is to be the same on every machine. Raises PreconditionError where a source is not as an edit says.
     """
     copy = folder / "module"
     shutil.copytree(module, copy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from bootstrap.supply.build_contexts import Contexts, make_writable, place_file
 from bootstrap.supply.build_scheduler import Task
 from bootstrap.supply.build_tasks import TaskFactory
 from bootstrap.supply.cache_keys import GO_PARTS, IMAGE_PARTS, NOT_COMPILED, WHEEL_PARTS, Inputs, Keys
-from bootstrap.supply.compiler import Compiler
+from bootstrap.supply.compiler import Compiler, copy_edited
 from bootstrap.supply.python_packages import Wheels
 from bootstrap.world.engine import runc_filter
 from bootstrap.world.engine.protocol import Engine
@@ -232,7 +233,14 @@ class Source:
     def _list_tekton_inputs(self) -> Sequence[str | bytes]:
         module = self._keys.compute_tree("images/tekton", NOT_COMPILED)
         bases = map(self._keys.compute, ("static", "git"))
-        return module, tekton_build.FORMAT, *bases, self._arch, self._compiler.minor
+        return (
+            module,
+            tekton_build.FORMAT,
+            *bases,
+            self._arch,
+            self._compiler.minor,
+            *map(repr, build_catalog.TEKTON_EDITS),
+        )
 
     def _list_node_inputs(self) -> Sequence[str | bytes]:
         files = map(self._keys.compute_tree, ("images/node", *NODE_MANIFESTS))
@@ -258,18 +266,19 @@ class Source:
         self.provide_go(say).download(self._project / "images/tekton", packages, tags="", native=False, say=say)
 
     def _build_tekton(self, folder: Path, say: Say) -> None:
-        layout = self._factory.get_layout
-        tekton_build.build(
-            self._shell,
-            self.provide_go(say),
-            self._clock,
-            ko=self.find_tool("ko"),
-            crane=self.find_tool("crane"),
-            module=self._project / "images/tekton",
-            bases={"static": layout("static"), "git": layout("git")},
-            folder=folder,
-            say=say,
-        )
+        layout, go = self._factory.get_layout, self.provide_go(say)
+        with tempfile.TemporaryDirectory() as edited:
+            tekton_build.build(
+                self._shell,
+                go,
+                self._clock,
+                ko=self.find_tool("ko"),
+                crane=self.find_tool("crane"),
+                module=copy_edited(go, self._project / "images/tekton", build_catalog.TEKTON_EDITS, Path(edited)),
+                bases={"static": layout("static"), "git": layout("git")},
+                folder=folder,
+                say=say,
+            )
 
     def _build_rootfs(self, folder: Path, say: Say) -> None:
         say("mmdebstrap")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import re
 import secrets
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,17 @@ class Hook:
         request = urllib.request.Request(self._url, event.body, dict(event.headers))  # noqa: S310
         with app.DIRECT.open(request, timeout=10) as answer:
             assert answer.status == 202, event.name
+
+    def post(self, body: bytes) -> int:
+        """The status of a body that nobody signed; 413 too where the connection ends before all of it was sent."""
+        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})  # noqa: S310
+        try:
+            with app.DIRECT.open(request, timeout=60) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except (urllib.error.URLError, ConnectionError):
+            return http.client.REQUEST_ENTITY_TOO_LARGE
 
     def answered(self, event: Event) -> bool:
         """Whether it was accepted, of a listener that may be going."""
@@ -189,6 +201,30 @@ def test_no_push_that_was_answered_is_lost_when_the_listeners_pods_go(world: Wor
         180,
         lambda: judge(world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS)),
     )
+
+
+@pytest.mark.usefixtures("resting")
+def test_bodies_that_take_much_memory_end_no_listener(world: World, hook: Hook) -> None:
+    """They need no signature: 10 MB of numbers take 250 MB when they are parsed, 2 MB take 50."""
+    large, allowed = (b'{"a":[' + b"0," * count + b"0]}" for count in (5_000_000, 1_000_000))
+    before = find_starts(world)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(hook.post, [large] * 8)) == {413}
+        assert set(pool.map(hook.post, [allowed] * 8)) == {202}
+    event = hook.push()
+    hook.send(event)
+    wait_for_names(world, {run_of(event)})
+    delete_runs(world, {run_of(event)})
+    assert find_starts(world) == before
+
+
+def find_starts(world: World) -> set[tuple[str, int]]:
+    """(name, how often it was started anew) of the listener's pods."""
+    return {
+        (pod["metadata"]["name"], status["restartCount"])
+        for pod in listener_pods(world)
+        for status in pod["status"]["containerStatuses"]
+    }
 
 
 def listener_pods(world: World) -> list[Object]:
