@@ -25,6 +25,17 @@ from tests.e2e.repository import Repository
 pytestmark = pytest.mark.e2e
 
 TEKTON = "tekton.dev/v1"
+LEAVES_A_PROCESS = """
+FROM build AS left
+RUN sleep 100000 &
+
+FROM scratch
+COPY --from=left /go-echo /go-echo
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/go-echo"]
+"""
+"""More of the demo's Dockerfile."""
 DELIVERY = re.compile(r"remote: (.+?): webhook sent · delivery ([0-9a-f-]{36})")
 
 
@@ -94,7 +105,7 @@ def test_a_push_becomes_one_run_and_its_version_serves(product: Product, world: 
         assert DELIVERY.search(repository.said), "the listener is told, and has no business with it"
     repository.git("push", "--quiet", "origin", "main:refs/tags/v1")
     repository.git("push", "--quiet", "origin", ":work")
-    commit = repository.push("main", "Arrive by push", "README.md", "\nPushed, no more.\n", told=True)
+    commit = repository.push("main", "Arrive by push", "Dockerfile", LEAVES_A_PROCESS, told=True)
     said = DELIVERY.search(repository.said)
     assert said, repository.said
     assert said[1] == f"main {commit[:7]}"
@@ -108,6 +119,10 @@ def test_a_push_becomes_one_run_and_its_version_serves(product: Product, world: 
     told = deliveries(world)[said[2]]
     assert (told["ref"], told["commit"], told["status"], told["error"]) == ("refs/heads/main", commit, 202, "")
     assert told["eventID"]
+    [builder] = world.kube.list("v1", "Pod", constants.BUILD, labels="app.kubernetes.io/name=buildkitd")
+    seen = world.kube.execute(constants.BUILD, builder["metadata"]["name"], ["sh", "-c", "cat /proc/[0-9]*/comm"])
+    assert "buildkitd" in seen.stdout
+    assert "sleep" not in seen.stdout
 
 
 def test_a_broken_commit_fails_and_the_version_before_it_serves(
