@@ -80,6 +80,7 @@ def apiserver_command(apiserver: Path, folder: Path, authority: Authority, etcd_
         f"--etcd-servers=http://127.0.0.1:{etcd_port}",
         "--bind-address=127.0.0.1",
         "--advertise-address=127.0.0.1",
+        "--endpoint-reconciler-type=none",
         f"--secure-port={port}",
         f"--cert-dir={folder}",
         f"--tls-cert-file={tls / 'server.crt'}",
