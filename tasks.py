@@ -152,7 +152,7 @@ def poll(_: Context, name: str = "", set: Sets = None) -> Flow:
 
 @command(help={"dry-run": "say what would be deleted, delete nothing"})
 def cleanup(_: Context, name: str = "", dry_run: bool = False, set: Sets = None) -> Flow:
-    """Delete old runs, now."""
+    """Delete old runs, and images that nothing needs, now."""
     return main.flow("cleanup", name, set, {}, dry_run=dry_run)
 
 

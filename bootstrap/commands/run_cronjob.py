@@ -11,7 +11,7 @@ from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.objects.readiness import at, judge
-from bootstrap.steps.cleanup import NAME, WORKSPACE_CLEANUP, make_variables
+from bootstrap.steps.cleanup import IMAGE_CLEANUP, NAME, WORKSPACE_CLEANUP, make_image_variables, make_variables
 from bootstrap.world import World
 
 START_LIMIT = 60.0
@@ -25,15 +25,19 @@ def poll(world: World) -> int:
 
 
 def cleanup(world: World, *, dry_run: bool = False) -> int:
-    """One cleanup of runs now, and one of their folders, by the settings of this call.
+    """One cleanup of runs now, one of their folders, and one of images, by the settings of this call.
 
     Answers 1 if something stayed that was to go. Raises PreconditionError where there is no cleanup, or no volume for
     the archive that is wanted.
     """
-    environ = make_variables(world.config) | ({"DRY_RUN": "on"} if dry_run else {})
+    forced = {"DRY_RUN": "on"} if dry_run else {}
+    environ = make_variables(world.config) | forced
     writes = environ["DRY_RUN"] == "off"
     code = run_now(world, NAME, environ, mount=environ["ARCHIVE"] if writes else "")
-    return run_now(world, WORKSPACE_CLEANUP, environ) or code
+    code = run_now(world, WORKSPACE_CLEANUP, environ) or code
+    if world.config.elsewhere:
+        return code
+    return run_now(world, IMAGE_CLEANUP, make_image_variables(world.config) | forced) or code
 
 
 def run_now(world: World, name: str, environ: Mapping[str, str], mount: str = "") -> int:

@@ -27,27 +27,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from bootstrap.incluster import retention, run_folders
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.kube_api import Api, ApiFailure, write_event
+from bootstrap.incluster.patient_api import PatientApi
 
-Result = TypeVar("Result")
 TEKTON = "tekton.dev/v1"
 KINDS = {"pipelineruns": "", "taskruns": "!tekton.dev/pipelineRun,triggers.tekton.dev/eventlistener"}
 """What is cleaned up -> selector of those that are ours."""
-PAGE = 200
-"""Objects at once: they are held in full only until they are read."""
 WORKERS = 4
-TRIES = 5
 LOG_LINES, LOG_BYTES = 20_000, 2_000_000
 """Of each step's log in the archive: the last lines, and of these no more bytes."""
 FOLDER_SECONDS = 600
 """How long the folder of a run that is over stays: pods of one that was cancelled may still end."""
-CHANGED, GONE, EXPIRED = 409, 404, 410
-"""HTTP statuses. EXPIRED: the continue token of a list is too old."""
+CHANGED, GONE = 409, 404
+"""HTTP statuses."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +76,11 @@ class Cleanup:
         sleep: Callable[[float], None] = time.sleep,
         cron_job: str = "cleanup",
     ) -> None:
-        self._api = api
+        self._api = PatientApi(api, sleep)
         self._cron_job = cron_job
         self._namespace = namespace
         self._say = say
         self._clock = clock
-        self._sleep = sleep
 
     def start(self, environ: Mapping[str, str]) -> int:
         """As `run`, with the options of these variables. Deletes nothing and answers 1 if one of them is wrong."""
@@ -208,7 +203,7 @@ class Cleanup:
         metadata = run["metadata"]
         only = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": only}
-        self._request("DELETE", self._path(TEKTON, plural, metadata["name"]), body)
+        self._api.request("DELETE", self._path(TEKTON, plural, metadata["name"]), body)
 
     def _archive(self, plural: str, run: Object, folder: Path) -> None:
         """Write one file per run: the run, its TaskRuns and the logs of their steps. Raises ApiFailure and OSError.
@@ -216,7 +211,7 @@ class Cleanup:
         Written under a unique name, then renamed: a cleanup by hand may write the same run at the same time.
         """
         name, uid = run["metadata"]["name"], run["metadata"]["uid"]
-        whole = self._request("GET", self._path(TEKTON, plural, name))
+        whole = self._api.request("GET", self._path(TEKTON, plural, name))
         if whole["metadata"]["resourceVersion"] != run["metadata"]["resourceVersion"]:
             raise ApiFailure(CHANGED, "it has changed")
         task_runs = list(self._list(TEKTON, "taskruns", f"tekton.dev/pipelineRun={name}"))
@@ -242,47 +237,14 @@ class Cleanup:
         query = urlencode({"container": step.get("container", ""), "tailLines": LOG_LINES, "limitBytes": LOG_BYTES})
         path = f"{self._path('v1', 'pods', pod or '-')}/log?{query}"
         try:
-            return self._retry(lambda: self._api.read(path)).decode(errors="replace")
+            return self._api.read(path).decode(errors="replace")
         except ApiFailure as error:
             if error.status in (400, GONE):
                 return None
             raise
 
     def _list(self, api_version: str, plural: str, selector: str) -> Iterator[Object]:
-        """All objects, read in pages, each once. Starts again when the list expires. Raises ApiFailure."""
-        seen: set[str] = set()
-        token, tries = "", TRIES
-        while True:
-            query = {"limit": str(PAGE), "labelSelector": selector, "continue": token}
-            try:
-                page = self._request("GET", f"{self._path(api_version, plural)}?{urlencode(query)}")
-            except ApiFailure as error:
-                tries -= 1
-                if error.status != EXPIRED or not token or not tries:
-                    raise
-                token = ""
-                continue
-            for each in page.get("items") or ():
-                if each["metadata"]["uid"] not in seen:
-                    seen.add(each["metadata"]["uid"])
-                    yield each
-            token = (page.get("metadata") or {}).get("continue") or ""
-            if not token:
-                return
-
-    def _request(self, method: str, path: str, body: Any = None) -> Object:
-        return self._retry(lambda: self._api.request(method, path, body))
-
-    def _retry(self, ask: Callable[[], Result]) -> Result:
-        """Call `ask`, up to TRIES times with pauses while the server is busy or does not answer. Raises ApiFailure."""
-        for attempt in range(TRIES - 1):
-            try:
-                return ask()
-            except ApiFailure as error:
-                if error.status not in (0, 429) and error.status < 500:
-                    raise
-                self._sleep(min(30.0, error.retry_after if error.retry_after is not None else 2.0**attempt / 2))
-        return ask()
+        return self._api.list_objects(self._path(api_version, plural), selector)
 
     def _path(self, api_version: str, plural: str, name: str = "") -> str:
         root = "/api/v1" if api_version == "v1" else f"/apis/{api_version}"
@@ -290,7 +252,7 @@ class Cleanup:
 
     def _write_event(self, message: str) -> None:
         write_event(
-            self._request,
+            self._api.request,
             self._say,
             namespace=self._namespace,
             cron_job=self._cron_job,

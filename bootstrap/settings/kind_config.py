@@ -82,12 +82,14 @@ def render(
     fail_cgroup_v1: bool = True,
     labels: Mapping[str, str] | None = None,
     certificate_hours: int = 0,
+    unused_image_hours: int = 0,
 ) -> Object:
     """What `kind create` is given: the user's configuration and our needs.
 
     api_port: 0 leaves the choice to the user's file or to kind. fail_cgroup_v1: False on a host with cgroup v1,
     where the kubelet would refuse to start. labels: for every node. certificate_hours: life of the certificates that
-    kubeadm makes, 0: its default, which is a year. Raises UsageError for contradictions.
+    kubeadm makes, 0: its default, which is a year. unused_image_hours: after which a node deletes an image that no
+    container uses and that is not pinned, 0: never, for kind lets the disk fill. Raises UsageError for contradictions.
     """
     patch = _Patch(document)
     patch.settle((), "name", name)
@@ -100,7 +102,11 @@ def render(
         for key, value in (labels or {}).items():
             patch.settle(("nodes", index, "labels"), key, value)
     patch.publish(mappings)
-    patch.patch_kubelet({"serializeImagePulls": False} | ({} if fail_cgroup_v1 else {"failCgroupV1": False}))
+    patch.patch_kubelet(
+        {"serializeImagePulls": False}
+        | ({} if fail_cgroup_v1 else {"failCgroupV1": False})
+        | ({"imageMaximumGCAge": f"{unused_image_hours}h"} if unused_image_hours else {})
+    )
     if certificate_hours:
         patch.patch_cluster({"certificateValidityPeriod": f"{certificate_hours}h0m0s"})
     return patch.finish()

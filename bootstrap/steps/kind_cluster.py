@@ -17,6 +17,7 @@ from bootstrap.objects import kubeconfig, kubeconfig_files
 from bootstrap.objects.readiness import judge
 from bootstrap.settings import kind_config
 from bootstrap.settings.config import Config
+from bootstrap.steps.image_pins import pin_images
 from bootstrap.steps.image_unpack import start_unpacking
 from bootstrap.steps.node_restart import await_pods
 from bootstrap.steps.node_trust import (
@@ -38,6 +39,8 @@ BIRTH_LIMIT = 120.0
 """Seconds; a node takes about three, and more where the disk is busy."""
 CERTIFICATE_HOURS = 10 * 365 * 24
 """As long as kubeadm's own CAs live: kind renews no certificate, and a cluster holds commits that must not be lost."""
+UNUSED_IMAGE_HOURS = 24
+"""Each commit leaves an image on the nodes that ran it. What is needed again is pulled again."""
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 KUBECONFIGS = "kubeconfigs"
 """A file of the environment's folder: the user's kubeconfig files that were given the context, one a line.
@@ -46,11 +49,19 @@ KUBECONFIGS = "kubeconfigs"
 """
 
 
-def make_configuration(config: Config, project: Path, node_image: str = "", *, certificate_hours: int = 0) -> Object:
+def make_configuration(
+    config: Config,
+    project: Path,
+    node_image: str = "",
+    *,
+    certificate_hours: int = 0,
+    unused_image_hours: int = 0,
+) -> Object:
     """The configuration that kind is given: the user's file, with what an environment needs put in.
 
     node_image: reference of the nodes' image, "" for kind's own choice. certificate_hours: life of what kubeadm issues,
-    0 for its own choice. Raises UsageError with all faults of the file.
+    0 for its own choice. unused_image_hours: after which nodes delete an image, 0 for never. Raises
+    UsageError with all faults of the file.
     """
     return kind_config.render(
         kind_config.load(project / config.cluster.config),
@@ -63,6 +74,7 @@ def make_configuration(config: Config, project: Path, node_image: str = "", *, c
         ],
         fail_cgroup_v1=CGROUP_V2.exists(),
         certificate_hours=certificate_hours,
+        unused_image_hours=unused_image_hours,
     )
 
 
@@ -70,7 +82,7 @@ def compute_fixed_digest(world: World) -> str:
     """The SHA-256, in hex, of the settings that cannot change while the cluster exists.
 
     Of the node image only the Kubernetes version counts: other images reach a running cluster through the registry,
-    see `PreloadStep`. The life of certificates does not count: an older cluster keeps its own.
+    see `PreloadStep`. The lives of certificates and of unused images do not count: an older cluster keeps its own.
     """
     lasting = yaml.safe_dump(
         make_configuration(world.config, world.project, world.images.read_kubernetes_version()), sort_keys=True
@@ -204,7 +216,13 @@ class KindCluster:
 
     def _make_cluster(self, world: World) -> None:
         node_image = world.images.read_lock().node_image
-        wanted = make_configuration(world.config, world.project, node_image, certificate_hours=CERTIFICATE_HOURS)
+        wanted = make_configuration(
+            world.config,
+            world.project,
+            node_image,
+            certificate_hours=CERTIFICATE_HOURS,
+            unused_image_hours=UNUSED_IMAGE_HOURS,
+        )
         text = yaml.safe_dump(wanted, sort_keys=True)
         line = world.report.step(self.name)
 
@@ -224,6 +242,7 @@ class KindCluster:
                 hint="invoke doctor; the half-made cluster is replaced by the next invoke up",
                 evidence=error.evidence,
             ) from None
+        pin_images(world, self._list_nodes(world))
         folder, _, file = MARK.rpartition("/")
         archive = make_tar(".", {file: compute_fixed_digest(world).encode()}, mode=0o644)
         world.engine.copy_into(constants.control_plane(world.config.name), folder, archive)

@@ -82,9 +82,8 @@ def test_only_who_talks_to_the_api_has_a_token(world: World, repository: Reposit
         mounts = [mount["mountPath"] for container in _containers(pod) for mount in container.get("volumeMounts", ())]
         account = pod["spec"]["serviceAccountName"]
         has_token = "/var/run/secrets/kubernetes.io/serviceaccount" in mounts
-        assert has_token == (account in ("notify", "listener", "manager", "poller", "cleanup", "token-renewal")), (
-            f"{pod['metadata']['name']} as {account}"
-        )
+        with_token = {"notify", "listener", "manager", "poller", "cleanup", "image-cleanup", "token-renewal"}
+        assert has_token == (account in with_token), f"{pod['metadata']['name']} as {account}"
 
 
 @pytest.fixture(scope="module")

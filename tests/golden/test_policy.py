@@ -130,6 +130,7 @@ MORE = {
     ("cleanup", "pipelineruns"): "delete",
     ("cleanup", "taskruns"): "delete",  # of those that the listener made by themselves
     ("cleanup", "events"): "create",
+    ("image-cleanup", "events"): "create",
     ("manager", "applications"): "patch",
     ("manager", "applications/status"): "patch",
     ("manager", "pipelineruns"): "create patch",
@@ -154,7 +155,7 @@ CLUSTER_WIDE = {
     "clusterroles",
 }
 """Kinds without a namespace."""
-ANYWHERE = {"tekton-bootstrap-manager", "tekton-bootstrap-deployer"}
+ANYWHERE = {"tekton-bootstrap-manager", "tekton-bootstrap-deployer", "tekton-bootstrap-image-cleanup"}
 """ClusterRoles for namespaces that are not known beforehand; the second is bound in each of them."""
 
 

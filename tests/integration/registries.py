@@ -34,7 +34,7 @@ def plain(*words: str) -> Iterator[int]:
     """The port of a registry of go-containerregistry's. words: more flags of `crane registry serve`."""
     port = find_free_port()
     argv = [str(find_binary("crane")), "registry", "serve", f"--address=127.0.0.1:{port}", *words]
-    with _running(argv, lambda: _status(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) == 200):
+    with _running(argv, lambda: answers(port)):
         yield port
 
 
@@ -85,10 +85,10 @@ http: {{addr: "127.0.0.1:{port}", tls: {{certificate: {folder}/tls.crt, key: {fo
     (folder / "config.yml").write_text(config)
     look = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
 
-    def answers() -> bool:
+    def listens() -> bool:
         return subprocess.run([*within, sys.executable, "-c", look], capture_output=True, check=False).returncode == 0
 
-    with _running([*within, program, "serve", str(folder / "config.yml")], answers):
+    with _running([*within, program, "serve", str(folder / "config.yml")], listens):
         yield Secured(f"127.0.0.1:{port}", folder / "ca.crt", data)
 
 
@@ -107,13 +107,14 @@ def _running(argv: list[str], answers: Callable[[], bool]) -> Iterator[None]:
         server.wait()
 
 
-def _status(connection: http.client.HTTPConnection) -> int:
-    with contextlib.closing(connection):
+def answers(port: int) -> bool:
+    """Whether a registry without TLS and password answers there."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
         try:
             connection.request("GET", "/v2/")
-            return connection.getresponse().status
+            return connection.getresponse().status == 200
         except OSError:
-            return 0
+            return False
 
 
 @dataclass

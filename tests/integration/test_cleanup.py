@@ -15,8 +15,9 @@ import pytest
 
 from bootstrap.core import constants
 from bootstrap.core.model import Object
-from bootstrap.incluster.cleanup import PAGE, TRIES, Cleanup, CleanupOptions
+from bootstrap.incluster.cleanup import Cleanup, CleanupOptions
 from bootstrap.incluster.kube_api import Api, ApiFailure
+from bootstrap.incluster.patient_api import PAGE, TRIES
 from bootstrap.world.kube.client import Kube
 from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane
@@ -39,7 +40,7 @@ def _kinds(kube: Kube) -> None:
 @pytest.fixture
 def api(kube: Kube, plane: ControlPlane, namespace: str, tmp_path: Path, _kinds: None) -> Iterator[Api]:
     """As the ServiceAccount of manifests/cleanup, whose Role is put into the test's namespace."""
-    with closing(agent_door(kube, plane, "cleanup", namespace, tmp_path)) as door:
+    with closing(agent_door(kube, plane, "cleanup", namespace, tmp_path, manifest="cleanup/cleanup.yaml")) as door:
         yield door
 
 

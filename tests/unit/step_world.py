@@ -15,6 +15,7 @@ from bootstrap.core.errors import ApiError, BootstrapError, CommandError, Precon
 from bootstrap.core.model import Lock, LockedImage, Object, Ready, Secret, Verdict
 from bootstrap.core.paths import Paths
 from bootstrap.settings.config import Config
+from bootstrap.steps.image_pins import PIN
 from bootstrap.steps.image_unpack import UNPACK
 from bootstrap.steps.node_trust import LOOK
 from bootstrap.world import World
@@ -178,10 +179,10 @@ class FakeEngine:
 
 
 def _cat(box: Box, words: Sequence[str]) -> str:
-    """`sh -c LOOK sh MARK VOLUMES FILE...` as the nodes answer it; unpacking says nothing."""
-    shell, mark, volumes, *files = words[:3], *words[4:]
-    if tuple(shell) == ("sh", "-c", UNPACK):
+    """`sh -c LOOK sh MARK VOLUMES FILE...` as the nodes answer it; unpacking and pinning say nothing."""
+    if tuple(words[:3]) in (("sh", "-c", UNPACK), ("sh", "-c", PIN)):
         return ""
+    shell, mark, volumes, *files = words[:3], *words[4:]
     assert tuple(shell) == ("sh", "-c", LOOK), words
     data = any(path.startswith(f"{volumes}/") for path in box.files)
     trust = "".join(box.files.get(path, "") for path in files)

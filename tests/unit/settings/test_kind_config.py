@@ -86,6 +86,15 @@ def test_without_cgroup_v1_the_kubelet_keeps_its_mind() -> None:
     ]
 
 
+def test_unused_images_go_after_a_time_unless_the_user_has_set_one() -> None:
+    [ours] = kubelet(rendered(HEAD, unused_image_hours=24))
+    assert ours["imageMaximumGCAge"] == "24h"
+    own = "kubeadmConfigPatches:\n- |\n  kind: KubeletConfiguration\n  imageMaximumGCAge: 1h\n"
+    theirs, ours = kubelet(rendered(HEAD + own, unused_image_hours=24))
+    assert theirs["imageMaximumGCAge"] == "1h"
+    assert "imageMaximumGCAge" not in ours
+
+
 def test_no_nodes_means_one_as_kind_does() -> None:
     assert rendered(HEAD)["nodes"] == [{"role": "control-plane", "image": "node@sha256:ab"}]
 

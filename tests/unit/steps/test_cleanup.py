@@ -13,7 +13,7 @@ from bootstrap.commands import run_cronjob
 from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import Object, Ready
 from bootstrap.core.paths import PROJECT
-from bootstrap.settings.config import CleanupSettings, Config
+from bootstrap.settings.config import CleanupSettings, Config, MirrorSettings, PipelineSettings, TargetSettings
 from bootstrap.steps import cleanup
 from tests.golden.rendered import LOCK
 from tests.unit.step_world import FakeKube, StepWorld, make
@@ -73,6 +73,33 @@ def test_what_looks_after_the_folders_of_runs(archive: str) -> None:
     assert find_cron("workspace-cleanup", hours=0)["spec"]["suspend"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, ""),
+        ({"target": TargetSettings(kubeconfig="other")}, "demo/go-echo"),
+        (
+            {"target": TargetSettings(kubeconfig="other"), "pipeline": PipelineSettings(image="registry.test/a/b")},
+            "",
+        ),
+    ],
+)
+def test_what_looks_after_images(changes: dict[str, Any], kept: str) -> None:
+    settings = replace(config(hours=0, dry_run="on"), **changes)
+    objects = cleanup.render_objects(LOCK, PROJECT, settings)
+    [found] = [each for each in objects if each["kind"] == "CronJob" and each["metadata"]["name"] == "image-cleanup"]
+    assert (found["spec"]["schedule"], found["spec"]["suspend"]) == ("53 */6 * * *", True)
+    told = environ(container_of(found["spec"]["jobTemplate"]))
+    assert (told["KEEP_REPOSITORIES"], told["DRY_RUN"]) == (kept, "on")
+    assert not find_cron("image-cleanup")["spec"]["suspend"]
+
+
+def test_images_of_a_registry_that_is_not_ours_are_left_alone() -> None:
+    mirrored = replace(Config(), supply="mirror", context="far", mirror=MirrorSettings(registry="registry.test"))
+    names = {each["metadata"]["name"] for each in cleanup.render_objects(LOCK, PROJECT, mirrored)}
+    assert not any("image-cleanup" in name for name in names)
+
+
 # -- by hand ---------------------------------------------------------------------------------------
 
 
@@ -103,7 +130,7 @@ def by_hand(home: Path, there: Object | None, code: int = 0, **settings: Any) ->
     world, kube = make(home, config(**settings)), Kube()
     kube.code = code
     if there:
-        kube.put(there, find_cron("workspace-cleanup"))
+        kube.put(there, find_cron("workspace-cleanup"), find_cron("image-cleanup"))
     world.kube = kube
     return world, kube
 
@@ -112,19 +139,20 @@ def by_hand(home: Path, there: Object | None, code: int = 0, **settings: Any) ->
 def test_a_cleanup_by_hand_goes_by_the_settings_of_the_call(tmp_path: Path, code: int) -> None:
     world, kube = by_hand(tmp_path, cron(), code, keep=3, exclude="keep")
     assert run_cronjob.cleanup(world.open()) == code
-    job, folders = kube.created
+    job, folders, images = kube.created
     assert all(each["status"]["conditions"] for each in kube.list("batch/v1", "Job", "cicd")), "over for `status` too"
     told = environ(container_of(job))
     assert (told["KEEP"], told["EXCLUDE"], told["DRY_RUN"]) == ("3", "keep", "off")
     assert job["metadata"]["labels"] == {"app.kubernetes.io/name": "cleanup"}
     assert folders["metadata"]["labels"] == {"app.kubernetes.io/name": "workspace-cleanup"}
-    assert world.report.printed == [("line", "7 runs, 4 deleted (pod, cleanup)")] * 2
+    assert images["metadata"]["labels"] == {"app.kubernetes.io/name": "image-cleanup"}
+    assert world.report.printed == [("line", "7 runs, 4 deleted (pod, cleanup)")] * 3
 
 
 def test_a_dry_run_says_so_to_the_program(tmp_path: Path) -> None:
     world, kube = by_hand(tmp_path, cron())
     assert run_cronjob.cleanup(world.open(), dry_run=True) == 0
-    assert [environ(container_of(each))["DRY_RUN"] for each in kube.created] == ["on", "on"]
+    assert [environ(container_of(each))["DRY_RUN"] for each in kube.created] == ["on"] * 3
 
 
 def test_an_archive_needs_its_volume_first(tmp_path: Path) -> None:
@@ -148,7 +176,8 @@ def test_without_an_environment(tmp_path: Path) -> None:
 
 def job(name: str, created: str, condition: str) -> Object:
     conditions = [{"type": condition, "status": "True", "reason": "BackoffLimitExceeded"}] if condition else []
-    metadata = {"name": name, "namespace": "cicd", "creationTimestamp": created}
+    labels = {"app.kubernetes.io/name": name.rpartition("-")[0]}
+    metadata = {"name": name, "namespace": "cicd", "creationTimestamp": created, "labels": labels}
     return {"kind": "Job", "metadata": metadata, "status": {"conditions": conditions}}
 
 
@@ -174,6 +203,11 @@ GOOD, BAD, BUSY = job("cleanup-1", "1", "Complete"), job("cleanup-2", "2", "Fail
             "deletes old runs every 1 h; cleanup-2 failed: 7 runs, 4 deleted, 1 failed",
         ),
         ([BAD, job("cleanup-4", "4", "Complete")], {}, "deletes old runs every 1 h"),
+        (
+            [GOOD, job("image-cleanup-1", "1", "Failed")],
+            {},
+            "deletes old runs every 1 h; image-cleanup-1 failed: Job cicd/image-cleanup-1: BackoffLimitExceeded",
+        ),
     ],
 )
 def test_status(tmp_path: Path, objects: list[Object], settings: dict[str, Any], said: str) -> None:
