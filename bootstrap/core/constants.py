@@ -10,6 +10,8 @@ SELECTOR = f"{MANAGED_BY}={PRODUCT}"
 REGISTRY_HOST = "registry.tekton.internal"
 REGISTRY = f"{REGISTRY_HOST}:5000"
 """The environment's registry as nodes, pods, BuildKit and Tekton's controller name it."""
+PULL_REGISTRY = f"{REGISTRY_HOST}:5001"
+"""The same images for the nodes: nobody can push there."""
 REPOSITORY = f"{REGISTRY}/bootstrap"
 
 PULL_SECRET = "registry-login"  # noqa: S105  the name of an object

@@ -17,7 +17,7 @@ from bootstrap.steps.kind_cluster import make_configuration
 from bootstrap.steps.listener import make_listener_step
 from bootstrap.steps.node_trust import CERTS, make_hosts_toml
 from bootstrap.steps.poller import make_poller_step
-from bootstrap.steps.registry import find_free_port
+from bootstrap.steps.registry import find_free_port, make_files
 from bootstrap.supply.source import Source
 from bootstrap.world import World
 
@@ -47,18 +47,13 @@ def collect_objects(world: World) -> dict[str, Sequence[Object]]:
 
 def collect_files(world: World) -> dict[str, bytes]:
     """Path in the folder -> contents of what is no manifest."""
-    identity, settings = world.identity, world.config.registry
-    password = identity.ensure_password("registry", settings.password)
-    pair = identity.ensure_certificate("registry", (constants.REGISTRY_HOST, "localhost", "127.0.0.1"))
     return {
         "kind.yaml": yaml.safe_dump(
             make_configuration(world.config, world.project, world.images.read_lock().node_image)
         ).encode(),
         "certs/hosts.toml": make_hosts_toml(world).encode(),
-        "certs/ca.crt": identity.ensure_ca().certificate,
-        "registry/htpasswd": identity.ensure_htpasswd(settings.username, password),
-        "registry/tls.crt": pair.certificate,
-        "registry/tls.key": pair.key,
+        "certs/ca.crt": world.identity.ensure_ca().certificate,
+        **{f"registry/{name}": contents for name, contents in make_files(world).items()},
     }
 
 

@@ -1,4 +1,6 @@
-"""Files on nodes of a kind cluster, ours or the user's: the registry's address, CA and login, and further CAs."""
+"""Files on nodes of a kind cluster, ours or the user's: the registry's address, CA and a login that can only
+pull, and further CAs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from bootstrap.core import constants
 from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.settings.ca_file import read
-from bootstrap.steps.registry import make_tar
+from bootstrap.steps.registry import PULL_USER, ensure_pull_password, make_tar
 from bootstrap.world import World
 from bootstrap.world.engine.protocol import Container
 
@@ -75,7 +77,7 @@ def read_node_files(world: World, nodes: Sequence[Container]) -> dict[str, NodeF
 
 
 def judge_trust(world: World, files: Mapping[str, NodeFiles]) -> Verdict:
-    """Ready when every node has the registry's CA and password, and the CAs of `ca_file`."""
+    """Ready when every node has the registry's CA and its password for pulling, and the CAs of `ca_file`."""
     untrusting = [name for name, held in files.items() if held.trust != "".join(make_trust_files(world).values())]
     return Pending(f"{untrusting[0]} does not trust the registry yet") if untrusting else Ready()
 
@@ -105,20 +107,18 @@ def make_trust_files(world: World) -> dict[str, str]:
 
 
 def make_hosts_toml(world: World) -> str:
-    """containerd's entry for the registry: our CA, and the password, so that pods need no Secret for pulling.
+    """containerd's entry for the registry: our CA, and a login, so that pods need no Secret for pulling.
 
-    Format: containerd docs/hosts.md.
+    The login is for a server that nobody can push to. Format: containerd docs/hosts.md.
     """
-    settings = world.config.registry
-    password = world.identity.ensure_password("registry", settings.password)
-    login = b64encode(f"{settings.username}:{password.reveal()}".encode()).decode()
-    server = f"https://{constants.REGISTRY}"
+    login = b64encode(f"{PULL_USER}:{ensure_pull_password(world).reveal()}".encode()).decode()
+    host = f"https://{constants.PULL_REGISTRY}"
     lines = [
-        f'server = "{server}"',
-        f'[host."{server}"]',
+        f'server = "https://{constants.REGISTRY}"',
+        f'[host."{host}"]',
         '  capabilities = ["pull", "resolve"]',
         f'  ca = "{CERTS}/ca.crt"',
-        f'  [host."{server}".header]',
+        f'  [host."{host}".header]',
         f'    Authorization = "Basic {login}"',
     ]
     return "\n".join(lines) + "\n"

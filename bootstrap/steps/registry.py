@@ -1,4 +1,4 @@
-"""The environment's registry: a container beside the nodes, with TLS and a password."""
+"""The environment's registry: a container beside the nodes, with TLS, a password for pushing and one for pulling."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from pathlib import Path
 
 from bootstrap.core import constants, pki, wait
 from bootstrap.core.errors import CommandError, PreconditionError, StepError
-from bootstrap.core.model import Failed, Pending, Ready, Verdict
+from bootstrap.core.model import Failed, Pending, Ready, Secret, Verdict
 from bootstrap.core.paths import PRODUCT
 from bootstrap.settings import ca_file
 from bootstrap.world import World
 from bootstrap.world.engine.protocol import Container, ContainerSpec
 
 PORT = 5000
+PULL_USER = "nodes"
+FILES = "/etc/registry"
+"""Where the container has its certificate and what it knows logins by."""
+HTPASSWD, PULL_HTPASSWD = "htpasswd", "htpasswd-pull"
 PROOF = "bootstrap/pause:proof"
 
 
@@ -44,10 +48,10 @@ class RegistryStep:
             return Pending(unfit)
         if not container.is_up:
             return Pending("the container is stopped")
-        registry = world.open_registry()
-        refusal = registry.find_fault(_encode_certificate(world))
+        refusal = _find_fault(world)
         if refusal:
             return Pending(refusal)
+        registry = world.open_registry()
         wanted = _list_trusting_seeds(world)
         found = registry.read_digests([*world.images.list_seeds(), *wanted])
         missing = [seed for seed in (*world.images.list_seeds(), *wanted) if seed not in found]
@@ -99,15 +103,8 @@ class RegistryStep:
 
     def _configure(self, world: World, container: str) -> None:
         """Copy the files in through the engine's API, so that a remote engine works as well."""
-        settings = world.config.registry
-        pair = _read_certificate(world)
-        password = world.identity.ensure_password("registry", settings.password)
-        files = {
-            "htpasswd": world.identity.ensure_htpasswd(settings.username, password),
-            "tls.crt": pair.certificate,
-            "tls.key": pair.key,
-        }
-        world.engine.copy_into(container, "/etc", make_tar("registry", files))
+        parent, _, folder = FILES.rpartition("/")
+        world.engine.copy_into(container, parent, make_tar(folder, make_files(world)))
 
     def _restart(self, world: World, container: str) -> None:
         try:
@@ -122,7 +119,7 @@ class RegistryStep:
     def _find_refusal(world: World) -> str:
         """Why the registry does not serve us as it should, "" if it does."""
         try:
-            return world.open_registry().find_fault(_encode_certificate(world))
+            return _find_fault(world)
         except PreconditionError as error:
             return error.message
 
@@ -149,6 +146,45 @@ class RegistryStep:
                 )
                 registry.append(seed, layer, marked)
                 registry.append(seed, layer, seed)
+
+
+def make_files(world: World) -> dict[str, bytes]:
+    """The files of the container below FILES, name -> contents."""
+    settings = world.config.registry
+    pair = _read_certificate(world)
+    password = world.identity.ensure_password("registry", settings.password)
+    return {
+        HTPASSWD: world.identity.ensure_htpasswd(settings.username, password),
+        PULL_HTPASSWD: _make_pull_htpasswd(world),
+        "tls.crt": pair.certificate,
+        "tls.key": pair.key,
+    }
+
+
+def ensure_pull_password(world: World) -> Secret:
+    """The password of PULL_USER, which the nodes log in with; it is always a random one."""
+    return world.identity.ensure_password("registry-pull", Secret(""))
+
+
+def _make_pull_htpasswd(world: World) -> bytes:
+    return world.identity.ensure_htpasswd(PULL_USER, ensure_pull_password(world), PULL_HTPASSWD)
+
+
+def _find_fault(world: World) -> str:
+    """Why the running container does not serve us or the nodes as it should, "" if it does.
+
+    The server for the nodes is not published on this machine. That it runs is certain: without it the container ends.
+    """
+    fault = world.open_registry().find_fault(_encode_certificate(world))
+    if fault:
+        return fault
+    name = constants.registry_container(world.config.name)
+    try:
+        known = world.engine.exec(name, "cat", f"{FILES}/{PULL_HTPASSWD}")
+    except CommandError:  # there is no such file
+        known = ""
+    wanted = _make_pull_htpasswd(world).decode()
+    return "" if known.strip() == wanted.strip() else "it does not know the nodes' password"
 
 
 def _make_ca_bundle(world: World) -> bytes:

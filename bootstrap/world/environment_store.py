@@ -118,18 +118,18 @@ class Identity:
         """
         return self.ensure_password("git", Secret("") if settings.url else settings.password)
 
-    def ensure_htpasswd(self, username: str, password: Secret) -> bytes:
-        """An htpasswd line (bcrypt), the same one as long as user and password are the same."""
+    def ensure_htpasswd(self, username: str, password: Secret, name: str = "htpasswd") -> bytes:
+        """An htpasswd line (bcrypt), the same one as long as user and password are the same. name: its file."""
         import bcrypt
 
         plain = password.reveal().encode()
-        kept = self._read("htpasswd")
+        kept = self._read(name)
         if kept is not None:
             user, _, hashed = kept.strip().partition(b":")
             if user == username.encode() and bcrypt.checkpw(plain, hashed):
                 return kept
         line = username.encode() + b":" + bcrypt.hashpw(plain, bcrypt.gensalt(COST)) + b"\n"
-        self._write("htpasswd", line)
+        self._write(name, line)
         return line
 
     def write_docker_config(self, username: str, password: Secret, hosts: Iterable[str]) -> Path:

@@ -1,14 +1,18 @@
 #!/bin/bash
 # Serves the registry, and frees the room of what was deleted.
 #
+# Two servers have the same images: one for those who push, and one that only reads, for the nodes. A password file has no
+# rights by user, so the nodes' login would otherwise be one that may push.
+#
 # The registry itself only forgets names. Its program `garbage-collect` deletes the blobs that no manifest names any
 # more, and may run only while nothing is written: a blob that was pushed before its manifest would be lost. So the
-# server rests meanwhile. Manifests without a tag stay: with --delete-untagged those of an index would go as well.
+# servers rest meanwhile. Manifests without a tag stay: with --delete-untagged those of an index would go as well.
 #
-# CONFIG: the registry's configuration. DATA: where it keeps everything. COLLECT_SECONDS: between two looks.
+# CONFIG, PULL_CONFIG: configurations of the two. DATA: where it keeps everything. COLLECT_SECONDS: between two looks.
 # QUIET_SECONDS: how long nothing was written before room is freed. Ends with the code of a server that ends by itself.
 set -u
 config=${CONFIG:-/etc/docker/registry/config.yml}
+pull_config=${PULL_CONFIG:-/etc/docker/registry/config-pull.yml}
 data=${DATA:-/var/lib/registry}
 collect_seconds=${COLLECT_SECONDS:-3600}
 quiet_seconds=${QUIET_SECONDS:-600}
@@ -18,6 +22,8 @@ servers=()
 start() {
   docker-registry serve "$config" &
   servers=($!)
+  docker-registry serve "$pull_config" &
+  servers+=($!)
 }
 
 stop() {

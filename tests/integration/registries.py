@@ -107,12 +107,12 @@ def _running(argv: list[str], answers: Callable[[], bool]) -> Iterator[None]:
         server.wait()
 
 
-def answers(port: int) -> bool:
-    """Whether a registry without TLS and password answers there."""
+def answers(port: int, status: int = 200) -> bool:
+    """Whether a registry without TLS answers there, with this status to who has no password."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
         try:
             connection.request("GET", "/v2/")
-            return connection.getresponse().status == 200
+            return connection.getresponse().status == status
         except OSError:
             return False
 

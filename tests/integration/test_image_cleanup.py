@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bootstrap.core.model import Object
 from bootstrap.core.paths import PROJECT
@@ -46,7 +47,10 @@ class Pusher:
         self._environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "DOCKER_CONFIG": str(folder)}
         if ca:
             self._environ["SSL_CERT_FILE"] = str(ca)
-            self.run("auth", "login", address, "--username", USER, "--password-stdin", stdin=PASSWORD)
+            self.log_in()
+
+    def log_in(self) -> None:
+        self.run("auth", "login", self.address, "--username", USER, "--password-stdin", stdin=PASSWORD)
 
     def run(self, *words: str, stdin: str = "") -> str:
         done = subprocess.run(
@@ -257,10 +261,11 @@ def test_a_registry_that_does_not_answer_is_asked_again_and_then_given_up(tmp_pa
 
 @dataclass(frozen=True)
 class Served:
-    """serve.sh over a folder. data: the registry's. log: what it and its servers say."""
+    """serve.sh over a folder. nodes: the address of the server for them. data: the registry's. log: what all say."""
 
     process: subprocess.Popen[bytes]
     pusher: Pusher
+    nodes: str
     data: Path
     log: Path
 
@@ -280,9 +285,15 @@ log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {data}}}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """)
+    pull_port, pull = find_free_port(), yaml.safe_load((PROJECT / "images/registry/config-pull.yml").read_text())
+    pull["storage"]["filesystem"]["rootdirectory"] = str(data)
+    pull["auth"]["htpasswd"]["path"] = str(tmp_path / "first/htpasswd")
+    pull["http"] = {"addr": f"127.0.0.1:{pull_port}"}
+    (tmp_path / "config-pull.yml").write_text(yaml.safe_dump(pull))
     environ = {
         **os.environ,
         "CONFIG": str(tmp_path / "config.yml"),
+        "PULL_CONFIG": str(tmp_path / "config-pull.yml"),
         "DATA": str(data),
         "COLLECT_SECONDS": "1",
         "QUIET_SECONDS": "3",
@@ -293,7 +304,8 @@ http: {{addr: "127.0.0.1:{port}"}}
         )
     try:
         await_true(lambda: registries.answers(port))
-        yield Served(process, Pusher(f"localhost:{port}", tmp_path / "docker", None), data, log)
+        pusher = Pusher(f"localhost:{port}", tmp_path / "docker", None)
+        yield Served(process, pusher, f"localhost:{pull_port}", data, log)
     finally:
         process.terminate()
         process.wait(10)
@@ -321,6 +333,21 @@ def test_the_registry_frees_the_room_of_what_was_deleted(served: Served) -> None
     assert served.log.read_text().count("frees the room") == 1
 
 
+def test_who_pulls_has_a_login_that_nobody_can_push_with(served: Served, tmp_path: Path) -> None:
+    pushed = served.pusher.push("apps/x:one", content="one")
+    nodes = Pusher(served.nodes, tmp_path / "nodes", None)
+    await_true(lambda: registries.answers(int(served.nodes.rpartition(":")[2]), status=401))
+    assert not nodes.exists(f"apps/x@{pushed}"), "without the password"
+    nodes.log_in()
+    nodes.pull("apps/x:one")
+    for words in (("tag", f"{served.nodes}/apps/x:one", "two"), ("delete", f"{served.nodes}/apps/x@{pushed}")):
+        with pytest.raises(AssertionError, match="405"):
+            nodes.run(*words)
+    with pytest.raises(AssertionError, match="405"):
+        nodes.push("apps/y:one", content="two")
+    assert served.pusher.run("ls", f"{served.pusher.address}/apps/x") == "one"
+
+
 def test_an_upload_that_is_under_way_holds_it_up(served: Served) -> None:
     goes = served.pusher.push("apps/x:goes", content="goes")
     upload = served.data / "docker/registry/v2/repositories/apps/x/_uploads/one"
@@ -343,10 +370,13 @@ def test_it_ends_at_once_when_it_is_told(served: Served, ending: signal.Signals)
     await_true(lambda: not any(Path(f"/proc/{each}").exists() for each in children), 2)
 
 
-def test_it_ends_with_its_server(served: Served) -> None:
-    [server] = [int(each) for each in list_children(served.process.pid) if "serve" in read_command(each)]
+@pytest.mark.parametrize("config", ["/config.yml", "/config-pull.yml"])
+def test_it_ends_with_either_server(served: Served, config: str) -> None:
+    children = list_children(served.process.pid)
+    [server] = [int(each) for each in children if config in " ".join(read_command(each))]
     os.kill(server, signal.SIGKILL)
     assert served.process.wait(5) == 128 + signal.SIGKILL
+    await_true(lambda: not any(Path(f"/proc/{each}").exists() for each in children), 2)
 
 
 def list_children(process: int) -> list[str]:

@@ -179,9 +179,13 @@ class FakeEngine:
 
 
 def _cat(box: Box, words: Sequence[str]) -> str:
-    """`sh -c LOOK sh MARK VOLUMES FILE...` as the nodes answer it; unpacking and pinning say nothing."""
+    """`cat FILE`, and `sh -c LOOK sh MARK VOLUMES FILE...` as nodes answer it; unpacking and pinning say nothing."""
     if tuple(words[:3]) in (("sh", "-c", UNPACK), ("sh", "-c", PIN)):
         return ""
+    if words[0] == "cat":
+        if words[1] not in box.files:
+            raise CommandError("docker exec failed", code=1)
+        return box.files[words[1]]
     shell, mark, volumes, *files = words[:3], *words[4:]
     assert tuple(shell) == ("sh", "-c", LOOK), words
     data = any(path.startswith(f"{volumes}/") for path in box.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import threading
@@ -130,12 +131,16 @@ def test_it_is_made_as_the_file_says_with_what_we_need(world: StepWorld) -> None
 
 
 def test_every_node_trusts_the_registry_and_knows_its_password(running: StepWorld) -> None:
-    password = running.identity.ensure_password("registry", Secret("")).reveal()
+    pull = running.identity.ensure_password("registry-pull", Secret("")).reveal()
+    login = base64.b64encode(f"nodes:{pull}".encode()).decode()
     for name in NODES:
         files = running.engine.boxes[name].files
         assert files[f"{CERTS}/hosts.toml"] == make_hosts_toml(running.open())
         assert files[f"{CERTS}/ca.crt"] == running.identity.ensure_ca().certificate.decode()
-    assert password not in "\n".join(running.engine.commands)
+        assert f'[host."https://{constants.PULL_REGISTRY}"]' in files[f"{CERTS}/hosts.toml"]
+        assert f"Basic {login}" in files[f"{CERTS}/hosts.toml"]
+        assert files[f"{CERTS}/hosts.toml"].count("Basic") == 1
+    assert pull not in "\n".join(running.engine.commands)
 
 
 def test_a_second_apply_makes_nothing(running: StepWorld) -> None:
@@ -415,9 +420,11 @@ def test_a_faulty_kind_config_is_told_before_anything_is_built(world: StepWorld,
     assert len(failure.value.faults) >= 1
 
 
-def test_a_changed_password_reaches_the_nodes(running: StepWorld) -> None:
+def test_a_changed_password_reaches_the_nodes_if_it_is_theirs(running: StepWorld) -> None:
     registry = replace(running.config.registry, password=Secret("another"))
     running.config = replace(running.config, registry=registry)
+    assert check(running) == READY, "they cannot push"
+    (running.paths.env / "registry-pull.password").write_text("another")
     assert check(running) == Pending("demo-control-plane does not trust the registry yet")
     assert repaired(running) == READY
 

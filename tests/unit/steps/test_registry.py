@@ -8,6 +8,7 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from bootstrap.core import constants
@@ -50,7 +51,8 @@ def test_nothing_is_there(world: StepWorld) -> None:
 def test_it_is_made_and_proved(world: StepWorld, running: Box) -> None:
     assert check(world) == Ready("registry.tekton.internal:5000, push and pull proved")
     assert running.image == REGISTRY_IMAGE
-    assert set(running.files) == {f"/etc/registry/{name}" for name in ("htpasswd", "tls.crt", "tls.key")}
+    files = ("htpasswd", "htpasswd-pull", "tls.crt", "tls.key")
+    assert set(running.files) == {f"/etc/registry/{name}" for name in files}
     assert set(world.served.held) == {"library/golang:1", "library/golang:1.26", PROOF}
     assert world.served.pulled == [PROOF]
     [spec] = world.engine.specs
@@ -91,8 +93,30 @@ def test_what_refuses_our_password_is_configured_anew(world: StepWorld, running:
     world.served.why_not = ["it answers 401 to our password"] * 2
     assert check(world) == Pending("it answers 401 to our password")
     STEP.apply(world.open())
-    assert len(running.files) == 3
+    assert len(running.files) == 4
     assert running.starts == 2
+
+
+@pytest.mark.parametrize("known", ["", "nodes:of-another-password"])
+def test_what_does_not_know_the_password_of_the_nodes_is_configured_anew(
+    world: StepWorld, running: Box, known: str
+) -> None:
+    file = "/etc/registry/htpasswd-pull"
+    wanted = running.files.pop(file)
+    running.files |= {file: known} if known else {}
+    assert check(world) == Pending("it does not know the nodes' password")
+    STEP.apply(world.open())
+    assert running.files[file] == wanted
+    assert running.starts == 2
+    assert isinstance(check(world), Ready)
+
+
+def test_pushing_and_pulling_have_passwords_of_their_own(world: StepWorld, running: Box) -> None:
+    pushes, pulls = (running.files[f"/etc/registry/{name}"].strip() for name in ("htpasswd", "htpasswd-pull"))
+    password = world.identity.ensure_password("registry-pull", Secret("")).reveal().encode()
+    assert pulls.startswith("nodes:")
+    assert bcrypt.checkpw(password, pulls.partition(":")[2].encode())
+    assert not bcrypt.checkpw(password, pushes.partition(":")[2].encode())
 
 
 def test_a_registry_that_never_answers_ends_the_wait(world: StepWorld) -> None:
@@ -128,7 +152,7 @@ def test_a_port_that_somebody_took_meanwhile_is_given_up(world: StepWorld, runni
     box = world.engine.boxes[NAME]
     assert box is not running
     assert box.running
-    assert len(box.files) == 3
+    assert len(box.files) == 4
     assert isinstance(check(world), Ready)
 
 

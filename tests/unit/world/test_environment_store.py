@@ -105,6 +105,12 @@ def test_htpasswd_follows_the_password_and_the_name(identity: Identity) -> None:
     assert identity.ensure_htpasswd("other", Secret("two")).startswith(b"other:")
 
 
+def test_each_htpasswd_has_a_file_of_its_own(identity: Identity) -> None:
+    first, second = identity.ensure_htpasswd("a", Secret("one")), identity.ensure_htpasswd("b", Secret("two"), "second")
+    assert identity.ensure_htpasswd("a", Secret("one")) == first
+    assert identity.ensure_htpasswd("b", Secret("two"), "second") == second
+
+
 def test_docker_logs_in_to_every_name_of_the_registry(identity: Identity) -> None:
     folder = identity.write_docker_config("builder", Secret("p:w"), ("127.0.0.1:1", "registry:5000"))
     auths = json.loads((folder / "config.json").read_text())["auths"]
