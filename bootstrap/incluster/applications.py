@@ -78,8 +78,8 @@ class Application:
     """An Application with everything filled in.
 
     url: of its repository, as pods reach it. webhook: whether pushes start runs. poll: seconds between two looks at the
-    repository, 0 for none. image: HOST/PATH. port: that the program listens on. notify: Secret that says who hears of
-    its runs. uid: "" of one that is only a file.
+    repository, 0 for none. paths: patterns of the files whose changes start runs, none for all. image: HOST/PATH. port:
+    that the program listens on. notify: Secret that says who hears of its runs. uid: "" of one that is only a file.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Application:
     owner: str = ""
     webhook: bool = True
     poll: int = 0
+    paths: tuple[str, ...] = ()
     context: str = "."
     dockerfile: str = "Dockerfile"
     port: int = DEFAULT_PORT
@@ -113,6 +114,13 @@ class Application:
             raise ApplicationFault(f"{self.name} has no environment {name}; it has {names}")
         return found
 
+    def find_environment(self, branch: str) -> Environment | None:
+        """The environment that pushes to a branch go to."""
+        for each in self.environments:
+            if each.branches and re.fullmatch(build_branch_regex(each.branches), branch):
+                return each
+        return None
+
 
 def read_application(obj: Mapping[str, Any], registry: str) -> Application:
     """The Application that an object describes. registry: HOST[:PORT][/PATH] that images are pushed below.
@@ -131,6 +139,7 @@ def read_application(obj: Mapping[str, Any], registry: str) -> Application:
         owner=str(spec.get("owner") or ""),
         webhook=bool(arrive.get("webhook", True)),
         poll=parse_duration(str(arrive.get("poll") or "0s")),
+        paths=tuple(map(str, repository.get("paths") or ())),
         context=str(build.get("context") or "."),
         dockerfile=str(build.get("dockerfile") or "Dockerfile"),
         port=int(spec.get("port") or DEFAULT_PORT),

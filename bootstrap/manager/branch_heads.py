@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bootstrap.incluster.applications import Application, Environment
-from bootstrap.incluster.branch_patterns import build_branch_regex
 from bootstrap.incluster.run_queue import QueuedRun
 
 RECONCILE_SECONDS = 300
@@ -53,30 +51,33 @@ def find_arrivals(
         return []
     found = []
     for branch, commit in sorted(heads.items()):
-        environment = find_environment(application, branch)
+        environment = application.find_environment(branch)
         if environment is None or known.get(branch) == commit or quiet.get(branch) == commit:
             continue
-        if not _has_run(application, environment, branch, commit, runs):
-            found.append(Arrival(environment, branch, commit))
+        arrival = Arrival(environment, branch, commit)
+        # Of an older run of this commit nothing is left: it was undone.
+        newest = _find_newest(runs, application, arrival)
+        if newest is None or newest.commit != commit:
+            found.append(arrival)
     return found
 
 
-def find_environment(application: Application, branch: str) -> Environment | None:
-    """The environment that pushes to a branch go to."""
-    for each in application.environments:
-        if each.branches and re.fullmatch(build_branch_regex(each.branches), branch):
-            return each
-    return None
+def find_base(
+    application: Application, arrival: Arrival, known: Mapping[str, str] | None, runs: Sequence[QueuedRun]
+) -> str:
+    """The commit that a new head is compared with, where only some files concern the application; "" if there is none.
 
-
-def _has_run(
-    application: Application, environment: Environment, branch: str, commit: str, runs: Sequence[QueuedRun]
-) -> bool:
-    """Whether the newest run of that branch is of that commit: an older one of it does not count, for it was undone.
-
-    Nor does one that was promoted or gone back to: the branch was not set back with it.
+    That of the newest run that the branch itself has started and that was not superseded: what a run by hand was of,
+    the branch may never have been at. Without one the head of the last look: it had its run, or was passed over.
     """
-    place = (application.name, environment.name)
-    of_branch = [each for each in runs if each.place == place and each.branch == branch and each.builds]
-    newest = max(of_branch, key=lambda each: (each.created, each.version), default=None)
-    return newest is not None and newest.commit == commit
+    newest = _find_newest([each for each in runs if each.by != "hand" and not each.superseded], application, arrival)
+    return newest.commit if newest else (known or {}).get(arrival.branch, "")
+
+
+def _find_newest(runs: Iterable[QueuedRun], application: Application, arrival: Arrival) -> QueuedRun | None:
+    """The newest run of that branch. One that was promoted or gone back to does not count: the branch was not set back
+    with it.
+    """
+    place = (application.name, arrival.environment.name)
+    of_branch = [each for each in runs if each.place == place and each.branch == arrival.branch and each.builds]
+    return max(of_branch, key=lambda each: (each.created, each.version), default=None)

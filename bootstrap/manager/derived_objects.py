@@ -17,6 +17,7 @@ from bootstrap.incluster.applications import (
 )
 from bootstrap.incluster.branch_patterns import build_branch_regex
 from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.path_patterns import build_path_regex
 from bootstrap.incluster.run_names import APPLICATION, ENVIRONMENT, SHORT_COMMIT, normalize_url
 from bootstrap.incluster.trigger_template import FILLED, TEMPLATE
 
@@ -28,6 +29,11 @@ SAME_CLUSTER = "https://kubernetes.default.svc"
 BINDING, STARTER = "event", "starter"
 """TriggerBinding and ServiceAccount of the listener."""
 SUFFIX_LENGTH = 8
+FILE_LISTS = ("added", "modified", "removed")
+"""Of a commit in the event of a push, at every git host."""
+MOST_COMMITS, MOST_FILES = 2048, 300
+"""From how many commits of an event on, and files of a commit, some may be left out. GitHub documents the first; the
+other is where its comparisons end."""
 
 
 def list_namespaces(application: Application) -> list[str]:
@@ -128,7 +134,7 @@ def _make_trigger(application: Application, environment: Environment, namespace:
                     "name": "watched",
                     "ref": {"kind": "ClusterInterceptor", "name": "cel"},
                     "params": [
-                        {"name": "filter", "value": _make_condition(application.url, environment.branches)},
+                        {"name": "filter", "value": _make_condition(application, environment.branches)},
                         {"name": "overlays", "value": [*_make_overlays(make_run_prefix(application, environment))]},
                     ],
                 }
@@ -148,10 +154,41 @@ def make_owner(application: Application) -> Object:
     return {"apiVersion": API_VERSION, "kind": KIND, "name": application.name, "uid": application.uid}
 
 
-def _make_condition(url: str, branches: Sequence[str]) -> str:
+def _make_condition(application: Application, branches: Sequence[str]) -> str:
     pattern = json.dumps(f"^refs/heads/(?:{build_branch_regex(branches)})$", ensure_ascii=False)
-    address = json.dumps(normalize_url(url), ensure_ascii=False)
-    return f"extensions.address == {address} && extensions.event.ref.matches({pattern})"
+    address = json.dumps(normalize_url(application.url), ensure_ascii=False)
+    meant = f"extensions.address == {address} && extensions.event.ref.matches({pattern})"
+    return f"{meant} && {_make_paths_condition(application.paths)}" if application.paths else meant
+
+
+def _make_paths_condition(paths: Sequence[str]) -> str:
+    """True for a push that changes such a file, and for one that does not tell all files that it changes.
+
+    What is told: GitHub lists at most 2048 commits, GitLab 20 and Gitea 15 or fewer, and both say how many there are,
+    but for a Gitea before 1.15. None lists the commits that a forced push takes away; GitHub alone says that it was
+    one. A commit without files is none that all hosts agree upon, so it counts as not told, as does one with very many.
+    A merge is a push as well: its own event, which has no files, starts nothing.
+
+    No part may fail where a field is missing or null: Triggers would drop the event.
+    """
+    pattern = json.dumps(f"^{build_path_regex(paths)}$", ensure_ascii=False)
+    files = " + ".join(f"(has(c.{each}) && type(c.{each}) == list ? c.{each} : [])" for each in FILE_LISTS)
+    told = " && ".join(
+        (
+            "has(body.before) && type(body.before) == string && !body.before.matches('^0*$')",
+            "!(has(body.created) && body.created == true) && !(has(body.forced) && body.forced == true)",
+            f"has(body.commits) && type(body.commits) == list && size(body.commits) < {MOST_COMMITS}",
+            "size(body.commits) > 0",
+            "(has(body.total_commits_count) ? int(body.total_commits_count) == size(body.commits)"
+            " : has(body.total_commits) ? int(body.total_commits) == size(body.commits)"
+            " : header.canonical('X-Gitea-Event') == '')",
+            f"body.commits.all(c, size({files}) > 0 && (has(c.files_complete) ? c.files_complete == true"
+            f" : size({files}) < {MOST_FILES}))",
+        )
+    )
+    changes = f"body.commits.exists(c, ({files}).exists(f, f.matches({pattern})))"
+    push = "(header.match('X-GitHub-Event', 'push') || header.match('X-Gitlab-Event', 'Push Hook'))"
+    return f"{push} && (!({told}) || {changes})"
 
 
 def _make_overlays(prefix: str) -> Iterator[Object]:

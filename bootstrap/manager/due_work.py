@@ -11,7 +11,7 @@ from bootstrap.incluster.applications import Application, make_run, make_run_nam
 from bootstrap.incluster.kube_api import ApiFailure
 from bootstrap.incluster.poll import RepositoryUnreadable
 from bootstrap.manager.application_status import describe_settled
-from bootstrap.manager.branch_heads import find_arrivals, find_interval
+from bootstrap.manager.branch_heads import find_arrivals, find_base, find_interval
 from bootstrap.manager.cluster import ClusterFailure
 from bootstrap.manager.derived_objects import list_namespaces
 from bootstrap.manager.run_order import keep_order
@@ -93,6 +93,10 @@ async def _look_at_heads(state: SharedState, application: Application) -> None:
         return
     state.missed.pop(application.name, None)
     for each in arrivals:
+        base = find_base(application, each, known, state.runs)
+        if not await asyncio.to_thread(state.repositories.concerns, application, base, each.commit):
+            LOG.info("%s of %s is at %s: no change concerns it", each.branch, application.name, each.commit[:12])
+            continue
         name = make_run_name(application, each.environment, each.commit, f"{int(time.time() * 1000):x}"[-8:])
         by = "poll" if application.poll else "push"
         run = make_run(

@@ -61,7 +61,9 @@ async def _find_moved(state: SharedState, runs: list[QueuedRun]) -> dict[str, st
     """New runs of pushes whose branch is at another commit by now, with that commit.
 
     A delivery may wait for hours, and a git host sends an old one again when asked to: neither may deploy over what
-    came later. A repository that does not answer soon is not waited for.
+    came later. A repository that does not answer soon is not waited for. A commit that came since and does not concern
+    the application has no run, so the branch has not moved for it; where that cannot be told, it has: what is passed
+    over wrongly then, the next look at the heads brings.
     """
 
     async def read_head(run: QueuedRun) -> str:
@@ -71,7 +73,14 @@ async def _find_moved(state: SharedState, runs: list[QueuedRun]) -> dict[str, st
             heads, _ = await asyncio.wait_for(reading, HEAD_SECONDS)
         except (RepositoryUnreadable, TimeoutError):
             return run.commit
-        return str(heads.get(run.branch, run.commit))
+        head = str(heads.get(run.branch, run.commit))
+        if head == run.commit or not application.paths:
+            return head
+        comparing = asyncio.to_thread(state.repositories.concerns, application, run.commit, head)
+        try:
+            return head if await asyncio.wait_for(comparing, HEAD_SECONDS) else run.commit
+        except TimeoutError:
+            return head
 
     fresh = [
         each

@@ -42,6 +42,7 @@ type table struct {
 	Proofs     map[string]proof
 	Deliveries map[string]delivery
 	Events     []event
+	Paths      []event
 	// Of Python's function that makes the names; what the listener makes of them is in Events.
 	Names map[string]string
 }
@@ -63,6 +64,7 @@ type event struct {
 	Body                        json.RawMessage
 	Stops                       string
 	Run, Branch, Label          string
+	Starts                      bool
 }
 
 func TestEvents(t *testing.T) {
@@ -139,6 +141,38 @@ func TestApplications(t *testing.T) {
 			equal(t, "status", run.Spec.Status, "PipelineRunPending")
 			equal(t, "label application", run.Metadata.Labels["tekton-bootstrap.dev/application"], "orders")
 			equal(t, "label environment", run.Metadata.Labels["tekton-bootstrap.dev/environment"], "default")
+		})
+	}
+}
+
+// TestPaths sends pushes to the Trigger of an application that only some files of the demo's repository concern.
+func TestPaths(t *testing.T) {
+	known := read(t)
+	var trigger v1beta1.Trigger
+	file(t, "golden/expected/application-paths.yaml", &trigger)
+	var many, most []string
+	for range 2048 {
+		many, most = append(many, `{"added": ["x"]}`), append(most, `"x"`)
+	}
+	for is, commits := range map[string]string{
+		"as many commits as GitHub lists": strings.Join(many, ","),
+		"as many files as may be listed":  `{"added": [` + strings.Join(most[:300], ",") + `]}`,
+	} {
+		body := json.RawMessage(`{"commits": [` + commits + `]}`)
+		known.Paths = append(known.Paths, event{Is: is, Of: "github-push", Body: body, Starts: true})
+	}
+	few := json.RawMessage(`{"commits": [{"added": [` + strings.Join(most[:299], ",") + `]}]}`)
+	known.Paths = append(known.Paths, event{Is: "one file less", Of: "github-push", Body: few})
+	for _, each := range known.Paths {
+		t.Run(each.Is, func(t *testing.T) {
+			body, header := sent(t, known, each)
+			gate, made := load(t, "listener").of(trigger).handle(t, body, header)
+			if starts := len(made) == 1; starts != each.Starts {
+				t.Fatalf("starts %v; it stops at %q", starts, gate)
+			}
+			if !each.Starts && gate != "watched" {
+				t.Errorf("stops at %q", gate)
+			}
 		})
 	}
 }

@@ -42,16 +42,22 @@ LISTENERS = {
     ),
 }
 """Made with settings; images/tekton/listener_test.go looks at what is expected of them."""
-DEMO = read_application(
-    {
-        "metadata": {"name": "orders", "uid": "00000000-0000-0000-0000-000000000000"},
-        "spec": {"repository": {"url": "http://git.git.svc.cluster.local/go-echo.git"}},
-    },
-    "registry.tekton.internal:5000",
+DEMO, PART = (
+    read_application(
+        {
+            "metadata": {"name": "orders", "uid": "00000000-0000-0000-0000-000000000000"},
+            "spec": {"repository": {"url": "http://git.git.svc.cluster.local/go-echo.git", **more}},
+        },
+        "registry.tekton.internal:5000",
+    )
+    for more in ({}, {"paths": ["services/orders/**", "libs/common", "**/*.proto"]})
 )
-"""An application that has the demo's repository; images/tekton/listener_test.go sends events to its Trigger."""
+"""Applications that have the demo's repository, the whole of it and parts; their Triggers are what
+images/tekton/listener_test.go sends events to.
+"""
 MADE = {
     "application": derived_objects.make_triggers(DEMO, "cicd"),
+    "application-paths": derived_objects.make_triggers(PART, "cicd"),
     "poller": poller.render_objects(LOCK, PROJECT, Config()),
     "cleanup": cleanup.render_objects(LOCK, PROJECT, Config()),
     "cleanup-archive": cleanup.render_objects(LOCK, PROJECT, Config(cleanup=CleanupSettings(archive="on", hours=0))),

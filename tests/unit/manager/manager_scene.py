@@ -19,7 +19,7 @@ from bootstrap.manager.repositories import Repositories
 from bootstrap.manager.run_order import keep_order
 from bootstrap.manager.shared_state import Settings, SharedState
 
-A, B = "a" * 40, "b" * 40
+A, B, C = "a" * 40, "b" * 40, "c" * 40
 REGISTRY = "registry:5000"
 RUN = {
     "metadata": {"generateName": "x-", "namespace": "cicd"},
@@ -84,9 +84,14 @@ class FakeCluster:
 
 @dataclass
 class FakeRepositories:
-    """answers: what is read one after the other, or raised."""
+    """answers: what is read one after the other, or raised. same: pairs of commits whose difference concerns nobody.
+
+    compared: what was compared.
+    """
 
     answers: list[Any] = field(default_factory=list)
+    same: list[tuple[str, str]] = field(default_factory=list)
+    compared: list[tuple[str, str]] = field(default_factory=list)
 
     def read_heads(self, application: Application) -> Any:
         if not self.answers:
@@ -95,6 +100,10 @@ class FakeRepositories:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def concerns(self, application: Application, before: str, after: str) -> bool:
+        self.compared.append((before, after))
+        return (before, after) not in self.same
 
 
 class Place:

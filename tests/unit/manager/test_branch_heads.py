@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bootstrap.incluster.applications import Application, read_application
 from bootstrap.incluster.run_queue import Phase, QueuedRun
-from bootstrap.manager.branch_heads import Arrival, find_arrivals, find_interval, list_patterns
+from bootstrap.manager.branch_heads import Arrival, find_arrivals, find_base, find_interval, list_patterns
 
 A, B = "a" * 40, "b" * 40
 TWO = [
@@ -83,3 +84,18 @@ def test_a_branch_that_is_set_back_starts_a_run_again() -> None:
 def test_a_run_of_another_branch_is_none_of_this_one() -> None:
     [arrival] = find_arrivals(application(), {"main": B}, {"main": A}, {}, [run(B, branch="feature/x")])
     assert arrival.branch == "main"
+
+
+def test_a_new_head_is_compared_with_what_its_branch_has_started_last() -> None:
+    found = application()
+    arrival = Arrival(found.environments[0], "main", "c" * 40)
+    assert find_base(found, arrival, None, []) == ""
+    assert find_base(found, arrival, {"main": A}, []) == A
+    assert find_base(found, arrival, {"other": A}, []) == ""
+    built = [run(B, version=1), run(A, "other", version=2)]
+    passed_by = [
+        replace(run(A, version=3), by="hand"),
+        replace(run(A, version=4), superseded=True),
+        replace(run(A, version=5), builds=False),
+    ]
+    assert find_base(found, arrival, {"main": A}, built + passed_by) == B

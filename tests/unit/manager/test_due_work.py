@@ -10,10 +10,10 @@ import pytest
 
 from bootstrap.incluster.kube_api import ApiFailure
 from bootstrap.incluster.poll import RepositoryUnreadable
-from bootstrap.incluster.run_queue import Release, Supersede
+from bootstrap.incluster.run_queue import Phase, Release, Supersede
 from bootstrap.manager import due_work
 from bootstrap.manager.cluster import ClusterFailure
-from tests.unit.manager.manager_scene import A, B, Place, run, without_numbers
+from tests.unit.manager.manager_scene import A, B, C, Place, run, without_numbers
 
 
 def tick(place: Place) -> list[Any]:
@@ -184,6 +184,66 @@ def test_a_push_whose_event_is_lost_is_made_up_for() -> None:
     place.state.looked["orders"] -= due_work.GRACE_SECONDS
     tick(place)
     assert len(place.cluster.created) == 1
+
+
+@pytest.fixture
+def partial() -> Place:
+    """An application of which only some files are, with a run of A, whose branch was at A at the last look."""
+    place = Place()
+    place.declare("orders", repository={"paths": ["orders/**"]})
+    place.arrive(run("a", branch="main", phase=Phase.OVER, arrival=1))
+    place.keep_order()
+    place.state.heads["orders"] = {"main": A}
+    return place
+
+
+def look_twice(place: Place, head: str) -> None:
+    """The second look is the one after the time that the event is given."""
+    place.repositories.answers = [({"main": head}, {})] * 2
+    place.state.looked.clear()
+    tick(place)
+    place.state.looked["orders"] -= due_work.GRACE_SECONDS
+    tick(place)
+    assert place.repositories.answers == []
+
+
+def test_a_head_that_does_not_concern_it_is_passed_over_for_good(partial: Place) -> None:
+    partial.repositories.same = [(A, B)]
+    look_twice(partial, B)
+    assert partial.cluster.created == []
+    assert partial.cluster.statuses["orders"]["heads"] == {"main": B}
+    assert partial.repositories.compared == [(A, B)], "not before the event had its time"
+    partial.state.looked.clear()
+    partial.repositories.answers = [({"main": B}, {})]
+    tick(partial)
+    assert partial.repositories.compared == [(A, B)]
+
+
+def test_what_was_passed_over_is_compared_with_what_was_built(partial: Place) -> None:
+    """So a change whose event was lost is found, however many heads were passed over before."""
+    partial.repositories.same = [(A, B)]
+    look_twice(partial, B)
+    look_twice(partial, C)
+    assert partial.repositories.compared == [(A, B), (A, C)]
+    assert len(partial.cluster.created) == 1
+
+
+# -- which runs are late -----------------------------------------------------------------------------
+
+
+def test_a_run_waits_for_no_newer_one_where_the_newer_commit_does_not_concern_it(partial: Place) -> None:
+    partial.repositories.same = [(B, C)]
+    partial.repositories.answers = [({"main": C}, {})]
+    partial.arrive(run("b", commit=B, branch="main"))
+    assert without_numbers(partial.keep_order()) == ["number b", Release("b")]
+
+
+def test_a_run_is_late_where_the_newer_commit_concerns_it(partial: Place) -> None:
+    partial.repositories.answers = [({"main": C}, {})]
+    partial.arrive(run("b", commit=B, branch="main"))
+    assert partial.keep_order() == [Supersede("b", "a", begun=False)]
+    look_twice(partial, C)
+    assert len(partial.cluster.created) == 1
 
 
 def test_a_repository_that_cannot_be_read_is_told_until_it_can(polled: Place) -> None:
