@@ -18,6 +18,8 @@ const (
 	messageLimit = 4096
 	headLimit    = 16 << 10 // of all that git tells about a commit
 	headTime     = 5 * time.Second
+	filesLimit   = 1000      // files that an event lists
+	filesBytes   = 128 << 10 // of their names
 )
 
 // pushEvent is GitHub's event "push", as far as a listener here makes use of it.
@@ -29,6 +31,7 @@ type pushEvent struct {
 	Deleted    bool        `json:"deleted"`
 	Repository repository  `json:"repository"`
 	HeadCommit *headCommit `json:"head_commit"`
+	Commits    []changed   `json:"commits"`
 	Pusher     person      `json:"pusher"`
 }
 
@@ -42,6 +45,17 @@ type headCommit struct {
 	ID      string `json:"id"`
 	Message string `json:"message"`
 	Author  person `json:"author"`
+}
+
+// changed is an entry of GitHub's list of commits. There is one for the whole push: its files are those that differ
+// between what the branch was at and what it is at, so they are right for a forced push as well.
+type changed struct {
+	ID       string   `json:"id"`
+	Added    []string `json:"added"`
+	Modified []string `json:"modified"`
+	Removed  []string `json:"removed"`
+	// Complete is false, and no file is listed, where there is nothing to compare with or too much to tell.
+	Complete bool `json:"files_complete"`
 }
 
 type person struct {
@@ -91,6 +105,7 @@ func newDelivery(root, cloneBase string, push pushed, c change) (delivery, error
 			CloneURL: cloneBase + "/" + push.Repository + ".git",
 		},
 		HeadCommit: readHead(repositoryPath(root, push.Repository), c.after),
+		Commits:    []changed{readFiles(repositoryPath(root, push.Repository), c)},
 		Pusher:     person{Name: push.Pusher},
 	})
 	return delivery{
@@ -123,6 +138,40 @@ func readHead(repository, id string) *headCommit {
 		Message: clean(strings.TrimRight(parts[3], "\n"), messageLimit),
 		Author:  person{Name: clean(parts[1], nameLimit), Email: clean(parts[2], nameLimit)},
 	}
+}
+
+// readFiles gives the files that a push changes.
+func readFiles(repository string, c change) changed {
+	none := changed{ID: c.after, Added: []string{}, Modified: []string{}, Removed: []string{}}
+	if isNone(c.before) {
+		return none
+	}
+	limited, cancel := context.WithTimeout(context.Background(), headTime)
+	defer cancel()
+	said := &head{limit: filesBytes}
+	command := gitCommand(limited, "--git-dir="+repository, "diff-tree", "-r", "-z", "--name-status", "--no-renames",
+		c.before, c.after, "--")
+	command.Stdout = said
+	if err := command.Run(); err != nil || len(said.kept) == said.limit {
+		return none
+	}
+	fields := strings.Split(strings.TrimSuffix(string(said.kept), "\x00"), "\x00")
+	if len(fields) > 2*filesLimit {
+		return none
+	}
+	found := none
+	found.Complete = true
+	for i := 0; i+1 < len(fields); i += 2 {
+		list := &found.Modified
+		switch fields[i] {
+		case "A":
+			list = &found.Added
+		case "D":
+			list = &found.Removed
+		}
+		*list = append(*list, strings.ToValidUTF8(fields[i+1], string(utf8.RuneError)))
+	}
+	return found
 }
 
 // head keeps the beginning of what is written to it, and lets the rest go.

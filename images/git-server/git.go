@@ -22,6 +22,8 @@ var gitConfig = [][2]string{
 	{"receive.advertisePushOptions", "true"},
 	// A pipeline fetches a commit by its hash, also when the branch has moved away meanwhile.
 	{"uploadpack.allowAnySHA1InWant", "true"},
+	// The manager compares two commits by their folders, without the files.
+	{"uploadpack.allowFilter", "true"},
 	// Housekeeping within the push that made it necessary: a detached one would outlive its request.
 	{"gc.auto", "2000"},
 	{"gc.autoDetach", "false"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -154,10 +156,10 @@ func TestAPushIsToldSignedAndThePusherReadsIt(t *testing.T) {
 	}
 	got := one.event
 	head := *got.HeadCommit
-	got.HeadCommit = nil
+	got.HeadCommit, got.Commits = nil, nil
 	want := pushEvent{Ref: "refs/heads/main", Before: first, After: second, Pusher: person{Name: testUser},
 		Repository: repository{Name: "app", FullName: testUser + "/app", CloneURL: "http://git.cluster/app.git"}}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("event %+v, want %+v", got, want)
 	}
 	if want := (headCommit{second, "Say \"$(params.x)\" & `id`", person{"A", "a@example.com"}}); head != want {
@@ -235,6 +237,84 @@ func TestAForcedPushIsTold(t *testing.T) {
 	must(t, dir, "push", "-q", "--force", "origin", "main")
 	if events := listener.await(2); events[1].event.After != must(t, dir, "rev-parse", "HEAD") {
 		t.Errorf("%+v", events[1].event)
+	}
+}
+
+// write makes a commit with these files in place of all that there are.
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	must(t, dir, "rm", "-r", "-q", ".")
+	for name, text := range files {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, dir, "add", "--all")
+	must(t, dir, "commit", "-q", "-m", "files")
+}
+
+func TestTheFilesOfAPushAreTold(t *testing.T) {
+	listener, url := listen(t, accept)
+	f := telling(t, url)
+	dir := f.seeded()
+	write(t, dir, map[string]string{"a/kept": "1", "a/gone": "1", "b/change d": "1"})
+	base := must(t, dir, "rev-parse", "HEAD")
+	must(t, dir, "push", "-q", "origin", "main")
+	write(t, dir, map[string]string{"a/kept": "1", "b/change d": "2", "later": "1"})
+	write(t, dir, map[string]string{"a/kept": "1", "b/change d": "2", "b/nëw\n": "1"})
+	must(t, dir, "push", "-q", "origin", "main")
+	must(t, dir, "push", "-q", "--force", "origin", base+":main")
+	must(t, dir, "push", "-q", "origin", base+":refs/heads/other")
+	events := listener.await(5)
+
+	told := func(number int) changed {
+		event := events[number].event
+		if len(event.Commits) != 1 || event.Commits[0].ID != event.After {
+			t.Fatalf("commits %+v", event.Commits)
+		}
+		return event.Commits[0]
+	}
+	for number, want := range map[int]changed{
+		2: {Added: []string{"b/nëw\n"}, Modified: []string{"b/change d"}, Removed: []string{"a/gone"}, Complete: true},
+		3: {Added: []string{"a/gone"}, Modified: []string{"b/change d"}, Removed: []string{"b/nëw\n"}, Complete: true},
+		4: {Added: []string{}, Modified: []string{}, Removed: []string{}},
+	} {
+		got := told(number)
+		got.ID = ""
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("push %d: %+v, want %+v", number, got, want)
+		}
+	}
+}
+
+func TestTooManyFilesAreNotTold(t *testing.T) {
+	listener, url := listen(t, accept)
+	f := telling(t, url)
+	dir := f.seeded()
+	for number, files := range []int{filesLimit, 2*filesLimit + 1} {
+		all := map[string]string{}
+		for each := range files {
+			all[fmt.Sprintf("%05d", each)] = "1"
+		}
+		if number == 0 { // beside them, the file of the first push is gone
+			delete(all, "00000")
+		}
+		write(t, dir, all)
+		must(t, dir, "push", "-q", "origin", "main")
+	}
+	events := listener.await(3)
+	for number, want := range map[int]int{1: filesLimit, 2: 0} {
+		one := events[number].event.Commits[0]
+		if got := len(one.Added) + len(one.Removed); got != want || one.Complete != (want > 0) {
+			t.Errorf("push %d: %d files, complete %v", number, got, one.Complete)
+		}
+		if bytes.Contains(events[number].body, []byte("null")) {
+			t.Errorf("push %d: a list is null", number)
+		}
 	}
 }
 
