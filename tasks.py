@@ -178,6 +178,7 @@ def clone(_: Context, name: str = "", app: str = "", into: str = "", set: Sets =
         "deployment": "one that is there already (default: the first run makes one)",
         "port": "that the program listens on (default: 8080)",
         "poll": "how often to ask the repository for new commits, such as 5m (default: never)",
+        "paths": "files and folders whose changes start runs, such as services/orders/**,libs (default: all)",
     },
     positional=["source"],
 )
@@ -192,6 +193,7 @@ def app_add(
     deployment: str = "",
     port: int = 0,
     poll: str = "",
+    paths: str = "",
     set: Sets = None,
 ) -> Flow:
     """Declare an application: its file is written and applied."""
@@ -208,6 +210,7 @@ def app_add(
         deployment=deployment,
         port=port,
         poll=poll,
+        paths=paths,
     )
 
 

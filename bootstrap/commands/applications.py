@@ -24,6 +24,7 @@ from bootstrap.incluster.applications import (
     KIND,
     Application,
 )
+from bootstrap.incluster.path_patterns import find_path_fault
 from bootstrap.incluster.run_names import to_dns_label
 from bootstrap.objects import application_files
 from bootstrap.objects.manifests import stamp
@@ -48,14 +49,16 @@ def app_add(
     deployment: str = "",
     port: int = 0,
     poll: str = "",
+    paths: str = "",
 ) -> int:
     """Declare an application, apply it, and wait until its pushes start runs.
 
-    source: the address of a repository, or a name for one on the environment's own git server. Raises UsageError for
-    what cannot be an application, ApiError for what the API server refuses; then nothing was written.
+    source: the address of a repository, or a name for one on the environment's own git server. paths: patterns,
+    with commas between. Raises UsageError for what cannot be an application, ApiError for what the API server refuses;
+    then nothing was written.
     """
     begun = world.clock.now()
-    options = {"context": context, "dockerfile": dockerfile, "deployment": deployment, "poll": poll}
+    options = {"context": context, "dockerfile": dockerfile, "deployment": deployment, "poll": poll, "paths": paths}
     wanted = make_object(source, namespace=namespace, branch=branch, port=port, **options)
     name = wanted["metadata"]["name"]
     folder = find_folder(world)
@@ -87,9 +90,9 @@ def make_object(source: str, *, namespace: str, branch: str, port: int, **more: 
     if not name or (not url and name != source):
         hint = f"invoke app-add {name}" if name else "invoke app-add https://git.example.com/sales/orders.git"
         raise UsageError(f'"{source}" is neither an address nor a name of lower case letters and dashes', hint=hint)
-    spec: Object = {}
-    if url:
-        spec["repository"] = {"url": url}
+    repository: Object = {"url": url, "paths": _parse_paths(more["paths"])}
+    repository = {key: value for key, value in repository.items() if value}
+    spec: Object = {"repository": repository} if repository else {}
     if more["poll"]:
         spec["arrive"] = {"poll": more["poll"]}
     build = {key: more[key] for key in ("context", "dockerfile") if more[key]}
@@ -103,6 +106,15 @@ def make_object(source: str, *, namespace: str, branch: str, port: int, **more: 
         spec["environments"] = [{"name": DEFAULT_ENVIRONMENT, **place}]
     made: Object = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
     return made | ({"spec": spec} if spec else {})
+
+
+def _parse_paths(text: str) -> list[str]:
+    """The patterns of files. Raises UsageError."""
+    paths = [each.strip() for each in text.split(",")] if text else []
+    for each in paths:
+        if fault := find_path_fault(each):
+            raise UsageError(f'--paths: "{each}": {fault}', hint="--paths services/orders/**,libs/common")
+    return paths
 
 
 def find_folder(world: World) -> Path:
@@ -213,6 +225,7 @@ def app_show(world: World, *, app: str, as_json: bool = False) -> int:
         "repository": application.url,
         "owner": application.owner or "nobody is named",
         "arrives": _describe_arrival(application),
+        **({"concerns": f"changes of {', '.join(application.paths)}"} if application.paths else {}),
         "image": application.image,
         "builds": f"{application.dockerfile} in {application.context}",
         "state": _describe_state(row),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -14,11 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bootstrap.commands import follow_run
+from bootstrap.commands.find_application import find_application, list_applications
 from bootstrap.commands.listener import LISTENER_PORT
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, NotFound, PreconditionError, RunFailed, TimedOut, UsageError
 from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.wait import until
+from bootstrap.incluster.applications import Application
 from bootstrap.objects import delivery_trace, run_spec
 from bootstrap.objects.delivery_trace import Delivery, DeliveryOutcome, Evidence, Rules
 from bootstrap.objects.run_status import SHA, RunState
@@ -304,7 +307,18 @@ def _read_rules(world: World) -> Rules:
     settings = world.config.webhook
     repositories = settings.repositories or (run_spec.get_repository(world.config),)
     watched = f"{', '.join(settings.branches)} of {', '.join(repositories)}"
-    return replace(delivery_trace.read_rules(found), watched=watched)
+    applications = _list_applications(world)
+    return replace(delivery_trace.read_rules(found), watched=watched, applications=applications)
+
+
+def _list_applications(world: World) -> list[Application]:
+    """Those that can be read; none where the cluster knows no such kind."""
+    found = []
+    with contextlib.suppress(ApiError):
+        for each in list_applications(world):
+            with contextlib.suppress(UsageError):
+                found.append(find_application(world, each["metadata"]["name"], [each]))
+    return found
 
 
 def _read_evidence(world: World) -> Evidence:

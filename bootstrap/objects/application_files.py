@@ -11,7 +11,9 @@ import yaml
 from bootstrap.core.errors import Fault, UsageError
 from bootstrap.core.model import Object
 from bootstrap.incluster.applications import API_VERSION, KIND
+from bootstrap.incluster.path_patterns import find_path_fault
 from bootstrap.objects.manifests import load_outside
+from bootstrap.objects.readiness import at
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -45,6 +47,7 @@ def load_applications(folder: Path, namespace: str) -> list[Object]:
             if why:
                 faults.append(Fault(str(file), 0, why))
                 continue
+            faults += _find_path_faults(file, each)
             seen[each["metadata"]["name"]] = file
             found.append({**each, "metadata": {**each["metadata"], "namespace": namespace}})
     if faults:
@@ -63,6 +66,20 @@ def _find_fault(obj: Mapping[str, Any], namespace: str, seen: Mapping[str, Path]
     if metadata.get("namespace", namespace) != namespace:
         return f"{name} is in namespace {metadata['namespace']}; applications are in {namespace}"
     return f"{name} is in {seen[name].name} already" if name in seen else ""
+
+
+def _find_path_faults(file: Path, obj: Mapping[str, Any]) -> list[Fault]:
+    """What is wrong with the patterns of files, by the line in which each stands. Their form is the schema's affair."""
+    paths = at(obj, "spec", "repository", "paths")
+    if not isinstance(paths, list):
+        return []
+    wrong = [(each, find_path_fault(each)) for each in paths if isinstance(each, str)]
+    lines = file.read_text().splitlines() if any(why for _, why in wrong) else []
+    return [
+        Fault(str(file), next((number for number, line in enumerate(lines, 1) if each in line), 0), f'"{each}": {why}')
+        for each, why in wrong
+        if why
+    ]
 
 
 def make_text(obj: Mapping[str, Any]) -> str:

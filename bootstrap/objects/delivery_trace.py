@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootstrap.core.model import Object
+from bootstrap.incluster.applications import Application
+from bootstrap.incluster.run_names import normalize_url
 from bootstrap.objects.readiness import at
 
 DELIVERY = "tekton-bootstrap.dev/delivery"
@@ -30,6 +32,8 @@ HEARD, NOTED, SIGNED, ARRIVED, BUILDABLE, WATCHED = "heard", "noted", "signed", 
 # -- leaving notes -----------------------------------------------------------------------------------
 
 _GIVEN_ID = "(header.canonical('X-GitHub-Delivery') + header.canonical('X-Gitlab-Event-UUID'))"
+PUSHES, BRANCHES = ("push", "Push_Hook"), "refs/heads/"
+"""Events as `heard` has them, and what a branch's ref begins with."""
 UNNAMED = "no-id-"
 """What the ids begin with that we give: an older GitLab gives none to its deliveries."""
 
@@ -319,12 +323,14 @@ class DeliveryOutcome:
 class Rules:
     """The listener's rules. gates: trigger -> interceptors in order. events: the types that some trigger accepts.
 
-    watched: the branches and repositories of the settings in words, "" if they are not known.
+    watched: the branches and repositories of the settings in words, "" if they are not known. applications: those that
+    have Triggers of their own.
     """
 
     gates: Mapping[str, Sequence[str]]
     events: frozenset[str]
     watched: str = ""
+    applications: Sequence[Application] = ()
 
 
 def read_rules(listener: Object) -> Rules:
@@ -376,6 +382,8 @@ def _explain_drop(delivery: Delivery, known: Rules) -> tuple[str, str]:
     if gate == BUILDABLE:
         return gate, "its commit id, address or branch is none"
     if gate == WATCHED:
+        if passed_over := _explain_paths(delivery, known.applications):
+            return gate, passed_over
         what = f"{delivery.ref or 'its branch'} of {delivery.repository or 'its repository'}"
         told = f"{what} is not watched" + (f"; watched: {known.watched}" if known.watched else "")
         own = f"; for an application of its own: invoke app-add {delivery.repository}"
@@ -383,6 +391,20 @@ def _explain_drop(delivery: Delivery, known: Rules) -> tuple[str, str]:
     if gate:
         return gate, "that interceptor's condition is not met"
     return "refused", "every interceptor accepted it, but the listener logged nothing more"
+
+
+def _explain_paths(delivery: Delivery, applications: Iterable[Application]) -> str:
+    """Which files a push would have had to change; "" where no application has its repository and branch."""
+    if delivery.event not in PUSHES or not delivery.ref.startswith(BRANCHES):
+        return ""
+    branch = delivery.ref.removeprefix(BRANCHES)
+    address = normalize_url(delivery.repository)
+    said = [
+        f"{', '.join(each.paths)} (application {each.name})"
+        for each in applications
+        if each.webhook and each.paths and normalize_url(each.url) == address and each.find_environment(branch)
+    ]
+    return f"it changes nothing below {'; '.join(said)}" if said else ""
 
 
 def find_delivery(evidence: Evidence, wanted: str, runs: Iterable[Object]) -> Delivery | None:

@@ -124,15 +124,23 @@ def test_the_flags_are_what_is_written(world: StepWorld) -> None:
         deployment="web",
         port=9000,
         poll="5m",
+        paths="services/orders/**, libs/common",
     )
     assert yaml.safe_load((world.project / "apps/orders.yaml").read_text())["spec"] == {
-        "repository": {"url": URL},
+        "repository": {"url": URL, "paths": ["services/orders/**", "libs/common"]},
         "arrive": {"poll": "5m"},
         "build": {"context": "services/orders", "dockerfile": "prod.Dockerfile"},
         "port": 9000,
         "environments": [{"name": "default", "namespace": "sales", "deployment": "web", "branches": ["release/*"]}],
     }
     assert any(line.startswith("git host   webhook:") for line in list_lines(world))
+
+
+@pytest.mark.parametrize("paths", ["/a", "a,../b", "a,,b", "a?"])
+def test_paths_that_are_none_are_refused(world: StepWorld, paths: str) -> None:
+    with pytest.raises(UsageError, match=r'--paths: ".*": a path must'):
+        applications.app_add(world.open(), source="orders", paths=paths)
+    assert not (world.project / "apps/orders.yaml").exists()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +154,7 @@ def test_the_flags_are_what_is_written(world: StepWorld) -> None:
 )
 def test_an_address_gives_the_name(source: str, name: str) -> None:
     made = applications.make_object(
-        source, namespace="", branch="", port=0, context="", dockerfile="", deployment="", poll=""
+        source, namespace="", branch="", port=0, context="", dockerfile="", deployment="", poll="", paths=""
     )
     assert made["metadata"]["name"] == name
 
@@ -365,7 +373,7 @@ def test_one_is_shown_with_everything_filled_in(world: StepWorld) -> None:
     told = [environment("staging", state="building", commit="84a81d2" + "0" * 33)]
     world.kube.put(
         declare(
-            repository={"url": URL},
+            repository={"url": URL, "paths": ["services/orders/**", "libs"]},
             arrive={"poll": "1h"},
             owner="team-sales",
             notify={"secret": "notify-sales"},
@@ -378,6 +386,7 @@ def test_one_is_shown_with_everything_filled_in(world: StepWorld) -> None:
         f"repository {URL}",
         "owner      team-sales",
         "arrives    by webhook, asked for every 60 min",
+        "concerns   changes of services/orders/**, libs",
         "image      registry.tekton.internal:5000/apps/orders",
         "builds     Dockerfile in .",
         "state      building",

@@ -16,6 +16,7 @@ from bootstrap.commands import follow_run, webhook
 from bootstrap.core.errors import ApiError, NotFound, PreconditionError, RunFailed, TimedOut, UsageError
 from bootstrap.core.model import Lock, Object, Secret
 from bootstrap.core.paths import PROJECT
+from bootstrap.incluster.applications import KIND
 from bootstrap.objects import delivery_trace
 from bootstrap.objects.run_status import Run, RunState
 from bootstrap.settings.config import Config, GitSettings, WebhookSettings
@@ -309,6 +310,18 @@ def test_why(world: StepWorld, kube: LogKube) -> None:
     [row] = said(world, "json")
     assert (row["stage"], row["gate"], row["run"], row["commit"]) == ("watched", "buildable", "", COMMIT)
     assert json.loads(json.dumps(row)) == row
+
+
+def test_why_of_one_that_changes_nothing_of_an_application(world: StepWorld, kube: LogKube) -> None:
+    kube.logs["interceptors-1"] = passed("a", "signed", "buildable")
+    metadata = {"name": "orders", "namespace": "cicd"}
+    spec = {"repository": {"url": "http://git/go-echo", "paths": ["services/orders"]}}
+    unreadable = {"metadata": {"name": "stock", "namespace": "cicd"}, "spec": {"arrive": {"poll": "soon"}}}
+    kube.put({"kind": KIND, "metadata": metadata, "spec": spec}, {"kind": KIND, **unreadable})
+    assert webhook.webhook(world.open(), why="a") == 0
+    assert said(world) == [
+        "delivery a dropped at watched: it changes nothing below services/orders (application orders)"
+    ]
 
 
 def test_why_of_one_that_the_git_server_could_not_send(world: StepWorld, kube: LogKube) -> None:

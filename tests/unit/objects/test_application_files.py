@@ -74,6 +74,15 @@ def test_a_fault_in_the_form_has_its_line(tmp_path: Path) -> None:
     assert (name, line) == ("a.yaml", 6)
 
 
+def test_a_path_that_is_none_has_its_line(tmp_path: Path) -> None:
+    spec = "spec:\n  repository:\n    paths:\n    - services/**\n    - ../libs\n    - 'docs?'\n    - 7\n"
+    (tmp_path / "a.yaml").write_text(declare("orders", spec))
+    assert [(line, text.partition(": ")[0]) for _, line, text in list_faults(tmp_path)] == [
+        (9, '"../libs"'),
+        (10, '"docs?"'),
+    ]
+
+
 @pytest.mark.parametrize("metadata", ["", "metadata: {}\n", "metadata:\n  name: 7\n", "metadata: [name]\n"])
 def test_one_without_a_name(tmp_path: Path, metadata: str) -> None:
     (tmp_path / "a.yaml").write_text(HEAD + metadata)

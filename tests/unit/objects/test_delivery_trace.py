@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from bootstrap.core.model import Lock, Object
 from bootstrap.core.paths import PROJECT
+from bootstrap.incluster.applications import read_application
 from bootstrap.objects import delivery_trace
 from bootstrap.objects.delivery_trace import Delivery, DeliveryOutcome, Evidence, Rules
 from bootstrap.settings.config import Config
@@ -283,3 +285,32 @@ def test_what_is_not_watched_is_told_with_what_is() -> None:
     why = delivery_trace.judge_delivery(found, rules, [], settled=True).why
     own = f"for an application of its own: invoke app-add {URL}"
     assert why == f"{REF} of {URL} is not watched; watched: main, release/* of you/app; {own}"
+
+
+@pytest.mark.parametrize(
+    ("branches", "paths", "webhook", "told"),
+    [
+        (
+            ["main"],
+            ["services/orders/**", "libs"],
+            True,
+            "it changes nothing below services/orders/**, libs (application orders)",
+        ),
+        (["other"], ["services/orders/**"], True, ""),
+        (["main"], [], True, ""),
+        (["main"], ["services/orders/**"], False, ""),
+    ],
+)
+def test_a_push_that_concerns_no_application_is_told_with_what_would(
+    branches: list[str], paths: list[str], webhook: bool, told: str
+) -> None:
+    spec = {
+        "repository": {"url": URL, "paths": paths},
+        "arrive": {"webhook": webhook},
+        "environments": [{"name": "default", "branches": branches}],
+    }
+    rules = replace(RULES, applications=[read_application({"metadata": {"name": "orders"}, "spec": spec}, "registry")])
+    [found] = delivery_trace.read_evidence([heard(), note("signed"), note("buildable"), NO], []).deliveries.values()
+    outcome = delivery_trace.judge_delivery(found, rules, [], settled=True)
+    assert outcome.stage == "watched"
+    assert outcome.why == told or (not told and "is not watched" in outcome.why)
