@@ -63,6 +63,16 @@ def status_of(world: World, name: str) -> dict[str, Any]:
     return status
 
 
+def await_settled(world: World, name: str) -> None:
+    """Until its pushes start runs."""
+
+    def probe() -> Verdict:
+        [condition, *_] = status_of(world, name).get("conditions") or [{}]
+        return Ready() if condition.get("reason") == "Settled" else Pending(str(condition))
+
+    until(probe, clock=world.clock, limit=30, what=f"the application {name}")
+
+
 def await_serving(world: World, name: str, commit: str, limit: float = 200) -> dict[str, Any]:
     """The status once that commit serves."""
 
@@ -139,12 +149,7 @@ def test_an_image_is_promoted_and_rolled_back_without_a_build(
     secret = {"name": "notify-shop", "namespace": constants.RUNS}
     world.kube.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": chat}])
     world.kube.apply([{"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}])
-    until(
-        lambda: Ready() if status_of(world, "shop").get("state") else Pending("not looked at yet"),
-        clock=world.clock,
-        limit=30,
-        what="the application shop",
-    )
+    await_settled(world, "shop")
     first = orders.head
     by_hand = product.run("test-run", "--app", "shop", env=given)
     assert f"sales-staging/shop runs {first[:7]}" in by_hand.out
@@ -166,6 +171,32 @@ def test_an_image_is_promoted_and_rolled_back_without_a_build(
     for namespace in ("sales", "sales-staging"):
         world.kube.delete("v1", "Namespace", namespace)
     await_serving(world, "orders", second)
+
+
+def test_of_two_applications_of_one_repository_a_push_starts_only_the_one_that_it_concerns(
+    product: Product, world: World, orders: Repository, given: dict[str, str]
+) -> None:
+    url = "http://git.git.svc.cluster.local/orders.git"
+    for name in ("left", "right"):
+        metadata = {"name": name, "namespace": constants.RUNS}
+        spec = {"repository": {"url": url, "paths": [f"{name}/**"]}}
+        world.kube.apply([{"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}])
+        await_settled(world, name)
+        (orders.folder / name).mkdir()
+    commits = {}
+    for name in ("left", "right"):
+        (orders.folder / name / "notes.txt").write_text(f"{name}\n")
+        orders.git("add", name)
+        commits[name] = orders.push("main", f"A change of {name}", f"{name}/notes.txt", "more\n", told=True)
+        await_serving(world, name, commits[name])
+    for name, commit in commits.items():
+        annotations = [each["metadata"]["annotations"] for each in runs_of(world, name)]
+        assert [each["tekton-bootstrap.dev/commit"] for each in annotations] == [commit], name
+    assert "concerns   changes of left/**" in product.run("app-show", "left", env=given).out
+    for name in commits:
+        world.kube.delete(API_VERSION, KIND, name, constants.RUNS)
+        world.kube.delete("v1", "Namespace", name)
+    await_serving(world, "orders", orders.head)
 
 
 def test_it_may_deploy_to_its_own_namespace_only(world: World, orders: Repository) -> None:

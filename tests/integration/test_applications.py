@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from bootstrap.core.paths import PROJECT
 from bootstrap.core.wait import until
 from bootstrap.incluster.applications import API_VERSION, KIND, read_application
 from bootstrap.incluster.kube_api import ApiFailure
+from bootstrap.incluster.path_patterns import find_path_fault
 from bootstrap.incluster.run_names import APPLICATION
 from bootstrap.incluster.run_queue import Number, Phase, Release, read_run
 from bootstrap.manager.application_status import make_status
@@ -41,6 +43,7 @@ spec:
   owner: team-sales
   repository:
     url: https://git.example.com/sales/orders.git
+    paths: [services/orders/**, libs/**]
   arrive: {webhook: true, poll: 5m}
   build:
     context: services/orders
@@ -220,6 +223,44 @@ def test_it_refuses(kube: Kube, namespace: str, name: str, spec: Any, why: str) 
     with pytest.raises(ApiError, match=why) as caught:
         kube.apply([application(namespace, spec, name)], dry_run=True)
     assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "services/orders/**",
+            "libs/",
+            "**",
+            "**/*.go",
+            ".github/x",
+            "a..b/...",
+            "a b",
+            "größe",
+            "*/*/*/*",
+            "a" * 200,
+        ),
+        *("", "a" * 201, "/a", "/", "../a", "a/..", "a/../b", ".", "./a", "a/./", "a//b", "a//", "a**", "a/**b", "***"),
+        *("!a", "a?", "[ab]", "a]", "{a", "a}", "a\\b", "a\nb", "a\x7f", "**/a/**/b/**", "*a*b*", "a/*b*c*/d"),
+    ],
+)
+def test_a_path_is_refused_by_the_schema_as_by_the_commands(kube: Kube, namespace: str, path: str) -> None:
+    wanted = [application(namespace, {"repository": {"paths": [path]}})]
+    fault = find_path_fault(path)
+    if not fault:
+        kube.apply(wanted, dry_run=True)
+        return
+    sized = "chars long|may not be more than 200"
+    with pytest.raises(ApiError, match=sized if "characters" in fault else re.escape(fault)):
+        kube.apply(wanted, dry_run=True)
+
+
+def test_as_many_paths_as_may_be(kube: Kube, namespace: str) -> None:
+    """The longest are within what the API server spends on a rule."""
+    longest = "*" + "/a" * 98 + "b/*"
+    kube.apply([application(namespace, {"repository": {"paths": [longest] * 20}})], dry_run=True)
+    with pytest.raises(ApiError, match="must have at most 20 items"):
+        kube.apply([application(namespace, {"repository": {"paths": ["a"] * 21}})], dry_run=True)
 
 
 def test_a_chat_is_named_by_a_name(kube: Kube, namespace: str) -> None:
