@@ -90,11 +90,11 @@ def make_object(source: str, *, namespace: str, branch: str, port: int, **more: 
     if not name or (not url and name != source):
         hint = f"invoke app-add {name}" if name else "invoke app-add https://git.example.com/sales/orders.git"
         raise UsageError(f'"{source}" is neither an address nor a name of lower case letters and dashes', hint=hint)
-    repository: Object = {"url": url, "paths": _parse_paths(more["paths"])}
-    repository = {key: value for key, value in repository.items() if value}
-    spec: Object = {"repository": repository} if repository else {}
+    spec: Object = {"repository": {"url": url}} if url else {}
     if more["poll"]:
         spec["arrive"] = {"poll": more["poll"]}
+    if more["paths"]:
+        spec["paths"] = _parse_paths(more["paths"])
     build = {key: more[key] for key in ("context", "dockerfile") if more[key]}
     if build:
         spec["build"] = build
@@ -110,7 +110,7 @@ def make_object(source: str, *, namespace: str, branch: str, port: int, **more: 
 
 def _parse_paths(text: str) -> list[str]:
     """The patterns of files. Raises UsageError."""
-    paths = [each.strip() for each in text.split(",")] if text else []
+    paths = [each.strip() for each in text.split(",")]
     for each in paths:
         if fault := find_path_fault(each):
             raise UsageError(f'--paths: "{each}": {fault}', hint="--paths services/orders/**,libs/common")

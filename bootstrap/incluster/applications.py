@@ -139,7 +139,7 @@ def read_application(obj: Mapping[str, Any], registry: str) -> Application:
         owner=str(spec.get("owner") or ""),
         webhook=bool(arrive.get("webhook", True)),
         poll=parse_duration(str(arrive.get("poll") or "0s")),
-        paths=tuple(map(str, repository.get("paths") or ())),
+        paths=tuple(map(str, spec.get("paths") or ())),
         context=str(build.get("context") or "."),
         dockerfile=str(build.get("dockerfile") or "Dockerfile"),
         port=int(spec.get("port") or DEFAULT_PORT),

@@ -70,7 +70,7 @@ def _find_fault(obj: Mapping[str, Any], namespace: str, seen: Mapping[str, Path]
 
 def _find_path_faults(file: Path, obj: Mapping[str, Any]) -> list[Fault]:
     """What is wrong with the patterns of files, by the line in which each stands. Their form is the schema's affair."""
-    paths = at(obj, "spec", "repository", "paths")
+    paths = at(obj, "spec", "paths")
     if not isinstance(paths, list):
         return []
     wrong = [(each, find_path_fault(each)) for each in paths if isinstance(each, str)]

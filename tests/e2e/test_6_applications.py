@@ -179,7 +179,7 @@ def test_of_two_applications_of_one_repository_a_push_starts_only_the_one_that_i
     url = "http://git.git.svc.cluster.local/orders.git"
     for name in ("left", "right"):
         metadata = {"name": name, "namespace": constants.RUNS}
-        spec = {"repository": {"url": url, "paths": [f"{name}/**"]}}
+        spec = {"repository": {"url": url}, "paths": [f"{name}/**"]}
         world.kube.apply([{"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}])
         await_settled(world, name)
         (orders.folder / name).mkdir()

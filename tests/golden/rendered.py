@@ -46,7 +46,7 @@ DEMO, PART = (
     read_application(
         {
             "metadata": {"name": "orders", "uid": "00000000-0000-0000-0000-000000000000"},
-            "spec": {"repository": {"url": "http://git.git.svc.cluster.local/go-echo.git", **more}},
+            "spec": {"repository": {"url": "http://git.git.svc.cluster.local/go-echo.git"}, **more},
         },
         "registry.tekton.internal:5000",
     )

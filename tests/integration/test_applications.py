@@ -43,7 +43,7 @@ spec:
   owner: team-sales
   repository:
     url: https://git.example.com/sales/orders.git
-    paths: [services/orders/**, libs/**]
+  paths: [services/orders/**, libs/**]
   arrive: {webhook: true, poll: 5m}
   build:
     context: services/orders
@@ -245,7 +245,7 @@ def test_it_refuses(kube: Kube, namespace: str, name: str, spec: Any, why: str) 
     ],
 )
 def test_a_path_is_refused_by_the_schema_as_by_the_commands(kube: Kube, namespace: str, path: str) -> None:
-    wanted = [application(namespace, {"repository": {"paths": [path]}})]
+    wanted = [application(namespace, {"paths": [path]})]
     fault = find_path_fault(path)
     if not fault:
         kube.apply(wanted, dry_run=True)
@@ -258,9 +258,9 @@ def test_a_path_is_refused_by_the_schema_as_by_the_commands(kube: Kube, namespac
 def test_as_many_paths_as_may_be(kube: Kube, namespace: str) -> None:
     """The longest are within what the API server spends on a rule."""
     longest = "*" + "/a" * 98 + "b/*"
-    kube.apply([application(namespace, {"repository": {"paths": [longest] * 20}})], dry_run=True)
+    kube.apply([application(namespace, {"paths": [longest] * 20})], dry_run=True)
     with pytest.raises(ApiError, match="must have at most 20 items"):
-        kube.apply([application(namespace, {"repository": {"paths": ["a"] * 21}})], dry_run=True)
+        kube.apply([application(namespace, {"paths": ["a"] * 21})], dry_run=True)
 
 
 def test_a_chat_is_named_by_a_name(kube: Kube, namespace: str) -> None:

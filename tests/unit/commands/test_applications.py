@@ -127,7 +127,8 @@ def test_the_flags_are_what_is_written(world: StepWorld) -> None:
         paths="services/orders/**, libs/common",
     )
     assert yaml.safe_load((world.project / "apps/orders.yaml").read_text())["spec"] == {
-        "repository": {"url": URL, "paths": ["services/orders/**", "libs/common"]},
+        "repository": {"url": URL},
+        "paths": ["services/orders/**", "libs/common"],
         "arrive": {"poll": "5m"},
         "build": {"context": "services/orders", "dockerfile": "prod.Dockerfile"},
         "port": 9000,
@@ -373,7 +374,8 @@ def test_one_is_shown_with_everything_filled_in(world: StepWorld) -> None:
     told = [environment("staging", state="building", commit="84a81d2" + "0" * 33)]
     world.kube.put(
         declare(
-            repository={"url": URL, "paths": ["services/orders/**", "libs"]},
+            repository={"url": URL},
+            paths=["services/orders/**", "libs"],
             arrive={"poll": "1h"},
             owner="team-sales",
             notify={"secret": "notify-sales"},

@@ -115,7 +115,7 @@ def test_a_branch_is_nothing_but_text_in_it(branch: str, let_pass: list[str], dr
 def test_paths_are_text_and_the_condition_of_what_has_none_is_as_before() -> None:
     """What the whole condition makes of events: images/tekton/listener_test.go."""
     [plain] = make_triggers(declare(), "cicd")
-    [narrow] = make_triggers(declare(repository={"paths": ['a"b/**', "größe"]}), "cicd")
+    [narrow] = make_triggers(declare(paths=['a"b/**', "größe"]), "cicd")
     condition = get_interceptor(narrow)["filter"]
     assert condition.startswith(get_interceptor(plain)["filter"] + " && (header.match(")
     literal = condition.rpartition(".matches(")[2].rstrip(")")

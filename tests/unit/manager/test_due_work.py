@@ -190,7 +190,7 @@ def test_a_push_whose_event_is_lost_is_made_up_for() -> None:
 def partial() -> Place:
     """An application of which only some files are, with a run of A, whose branch was at A at the last look."""
     place = Place()
-    place.declare("orders", repository={"paths": ["orders/**"]})
+    place.declare("orders", paths=["orders/**"])
     place.arrive(run("a", branch="main", phase=Phase.OVER, arrival=1))
     place.keep_order()
     place.state.heads["orders"] = {"main": A}

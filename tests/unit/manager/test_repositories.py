@@ -27,7 +27,7 @@ def repositories() -> Repositories:
 
 
 def declare(url: str, *paths: str) -> Application:
-    spec: dict[str, Any] = {"repository": {"url": url, "paths": [*paths]}}
+    spec: dict[str, Any] = {"repository": {"url": url}, "paths": [*paths]}
     return read_application({"metadata": {"name": "orders"}, "spec": spec}, "registry:5000")
 
 

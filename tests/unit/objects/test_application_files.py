@@ -75,11 +75,11 @@ def test_a_fault_in_the_form_has_its_line(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_none_has_its_line(tmp_path: Path) -> None:
-    spec = "spec:\n  repository:\n    paths:\n    - services/**\n    - ../libs\n    - 'docs?'\n    - 7\n"
+    spec = "spec:\n  paths:\n  - services/**\n  - ../libs\n  - 'docs?'\n  - 7\n"
     (tmp_path / "a.yaml").write_text(declare("orders", spec))
     assert [(line, text.partition(": ")[0]) for _, line, text in list_faults(tmp_path)] == [
-        (9, '"../libs"'),
-        (10, '"docs?"'),
+        (8, '"../libs"'),
+        (9, '"docs?"'),
     ]
 
 

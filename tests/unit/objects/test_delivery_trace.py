@@ -305,7 +305,8 @@ def test_a_push_that_concerns_no_application_is_told_with_what_would(
     branches: list[str], paths: list[str], webhook: bool, told: str
 ) -> None:
     spec = {
-        "repository": {"url": URL, "paths": paths},
+        "repository": {"url": URL},
+        "paths": paths,
         "arrive": {"webhook": webhook},
         "environments": [{"name": "default", "branches": branches}],
     }
