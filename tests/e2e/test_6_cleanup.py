@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from bootstrap.core.wait import until
 from bootstrap.devtools import bench_cleanup
 from bootstrap.objects.readiness import judge
 from bootstrap.world import World
+from tests.e2e import app
 from tests.e2e.product import Product
 
 pytestmark = pytest.mark.e2e
@@ -112,8 +114,11 @@ def test_a_selector_that_is_none_deletes_nothing_and_is_told(product: Product, w
     assert "failed" not in next(line for line in product.run("status").out.splitlines() if " cleanup " in line)
 
 
-def test_the_folder_of_a_run_that_was_deleted_goes(product: Product, world: World) -> None:
-    """It is deleted while it builds, so that its last task never runs."""
+def test_what_a_run_that_was_deleted_left_goes(product: Product, world: World) -> None:
+    """Its folder: it is deleted while it builds, so that its last task never runs. And an image of no run."""
+    registry, unused = world.open_registry(), f"demo/go-echo:{secrets.token_hex(20)}"
+    registry.push(world.images.list_layouts()["pause"], unused)
+    serves = f"demo/go-echo:{app.version(product)}"
     run = follow_run.compose_run(world, "main", "")
     name = world.kube.create(run)["metadata"]["name"]
 
@@ -131,5 +136,10 @@ def test_the_folder_of_a_run_that_was_deleted_goes(product: Product, world: Worl
         return Pending("it is going") if pods or live else Ready()
 
     until(gone, clock=world.clock, limit=120, what=f"the end of {name}")
-    assert f"removed the folder of {name}" in product.run("cleanup", *OURS).out
-    assert "removed the folder" not in product.run("cleanup", *OURS).out
+    said = product.run("cleanup", *OURS).out
+    assert f"removed the folder of {name}" in said
+    assert f"deleted {unused}" in said
+    assert set(registry.read_digests([unused, serves])) == {serves}
+    said = product.run("cleanup", *OURS).out
+    assert "removed the folder" not in said
+    assert "deleted demo/go-echo" not in said
