@@ -23,6 +23,11 @@ from bootstrap.objects.readiness import at, condition
 from bootstrap.world import World
 
 MANY, BURST, BURST_SECONDS = 20, 15, 30.0
+PAIRS = 50
+"""Of pushes one second apart, the older of which is slow."""
+SLOW_BUILD = "\nFROM build AS slow\nRUN sleep 5\n\nFROM scratch\nCOPY --from=slow /go-echo /go-echo\n{rest}"
+SLOW_START = 'package main\n\nimport "time"\n\nfunc init() { time.Sleep(5 * time.Second) }\n'
+"""What makes the older one slow in its build, and in its rollout."""
 LIMIT = 900.0
 SOURCES = ("Dockerfile", "go.mod", "*.go")
 AUTHOR = {
@@ -38,7 +43,10 @@ def measure(world: World, folder: Path, times: int) -> dict[str, Any]:
     settled: from the declaration of 20 applications until each is ready for pushes. first: of a new application, from
     its first push until that serves. push: the same, warm, `times` times. burst: 15 pushes to one within 30 s, from the
     last push until that serves; burst_builds: how many of them were built. many: 20 applications pushed at once, until
-    the last serves; many_right: how many serve what was pushed to them. Raises TimedOut.
+    the last serves; many_right: how many serve what was pushed to them. order: 50 pairs of pushes one second apart, of
+    which the older is slow, from each newer push until that serves and nothing is under way; order_right: of how many
+    pairs the newer served then. memory_gib: what the nodes have in use with the applications declared, before any push.
+    Raises TimedOut.
     """
     names = [f"bench-{number:02}" for number in range(MANY)]
     clock, found = world.clock, dict[str, Any]()
@@ -46,6 +54,7 @@ def measure(world: World, folder: Path, times: int) -> dict[str, Any]:
     world.kube.apply([_make_object(name) for name in names])
     until(lambda: _judge_settled(world, names), clock=clock, limit=LIMIT, what="the applications", every=0.2)
     found["settled"] = [round(clock.now() - start, 2)]
+    found["memory_gib"] = measure_memory(world)
     repositories = [_make_repository(world, name, folder) for name in names]
     one = repositories[0]
     found["first"] = [_measure_push(world, one)]
@@ -56,7 +65,17 @@ def measure(world: World, folder: Path, times: int) -> dict[str, Any]:
     until(lambda: _judge_served(world, pushed), clock=clock, limit=LIMIT, what="all that was pushed", every=0.5)
     found["many"] = [round(clock.now() - start, 1)]
     found["many_right"] = sum(read_served(world, name) == commit for name, commit in pushed.items())
+    pairs = [_measure_pair(world, one, slow_to_build=number % 2 == 0) for number in range(PAIRS)]
+    found["order"] = [seconds for seconds, _ in pairs]
+    found["order_right"] = sum(right for _, right in pairs)
     return found
+
+
+def measure_memory(world: World) -> float:
+    """GiB that all nodes have in use together: the working sets that their kubelets tell, with page cache in use."""
+    nodes = [str(each["metadata"]["name"]) for each in world.kube.list("v1", "Node")]
+    used = [at(world.kube.read_node_summary(each), "node", "memory", "workingSetBytes") or 0 for each in nodes]
+    return round(sum(used) / 2**30, 2)
 
 
 def _make_object(name: str) -> Object:
@@ -78,6 +97,21 @@ class Repository:
         self.git("commit", "--quiet", "--allow-empty", "--message=Another commit")
         self.git("push", "--quiet", clone.find_address(self.world, self.name), "main")
         return self.git("rev-parse", "HEAD")
+
+    def push_slow(self, *, slow_to_build: bool) -> None:
+        """A commit that is slow in its build, else in its rollout, and one after it, not pushed, that is as before."""
+        dockerfile, more = self.folder / "Dockerfile", self.folder / "slow.go"
+        before = dockerfile.read_text()
+        if slow_to_build:
+            rest = before.rpartition("/go-echo /go-echo\n")[2]
+            dockerfile.write_text(before + SLOW_BUILD.format(rest=rest))
+        else:
+            more.write_text(SLOW_START)
+        self.git("add", "--all")
+        self.push()
+        dockerfile.write_text(before)
+        more.unlink(missing_ok=True)
+        self.git("add", "--all")
 
     def git(self, *words: str) -> str:
         """Raises CommandError."""
@@ -118,6 +152,23 @@ def _measure_burst(world: World, repository: Repository) -> tuple[list[float], i
     seconds = _measure_push(world, repository)
     made = [each for each in _list_runs(world, repository.name) if each["metadata"]["name"] not in before]
     return [seconds], count_builds(made)
+
+
+def _measure_pair(world: World, repository: Repository, *, slow_to_build: bool) -> tuple[float, bool]:
+    """(seconds from the newer push until it serves and nothing is under way, whether it answers then)."""
+    repository.push_slow(slow_to_build=slow_to_build)
+    world.clock.sleep(1)
+    start = world.clock.now()
+    wanted = {repository.name: repository.push()}
+    until(lambda: _judge_served(world, wanted), clock=world.clock, limit=LIMIT, what="the newer commit", every=0.2)
+    until(lambda: _judge_over(world, repository.name), clock=world.clock, limit=LIMIT, what="the older run", every=0.2)
+    seconds = round(world.clock.now() - start, 1)
+    return seconds, read_served(world, repository.name) == wanted[repository.name]
+
+
+def _judge_over(world: World, name: str) -> Verdict:
+    going = [each for each in _list_runs(world, name) if "completionTime" not in (each.get("status") or {})]
+    return Pending(f"{len(going)} runs are not over") if going else Ready()
 
 
 def count_builds(runs: Sequence[Object]) -> int:
