@@ -69,9 +69,10 @@ class Api:
         self._idle: list[http.client.HTTPConnection] = []
 
     @staticmethod
-    def from_environ(environ: Mapping[str, str], folder: Path = ACCOUNT) -> Api:
+    def from_environ(environ: Mapping[str, str], folder: Path = ACCOUNT, *, seconds: float = REQUEST_SECONDS) -> Api:
         """By the variables that Kubernetes sets in every container. Raises KeyError outside of a cluster."""
-        return Api(environ["KUBERNETES_SERVICE_HOST"], int(environ.get("KUBERNETES_SERVICE_PORT", "443")), folder)
+        port = int(environ.get("KUBERNETES_SERVICE_PORT", "443"))
+        return Api(environ["KUBERNETES_SERVICE_HOST"], port, folder, seconds=seconds)
 
     def read(self, path: str) -> bytes:
         """The body of a GET, as bytes. path: with its query. Raises ApiFailure."""

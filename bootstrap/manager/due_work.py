@@ -29,7 +29,13 @@ async def work_by_the_clock(state: SharedState) -> None:
     """What is due by the clock. Timers of kopf's would put a finalizer on every Application."""
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        await do_what_is_due(state)
+        begun = time.monotonic()
+        try:
+            await do_what_is_due(state)
+        except Exception:  # the next pass is to come all the same
+            LOG.exception("the work by the clock")
+            state.failures += 1
+        state.passed = time.monotonic() - begun
 
 
 async def do_what_is_due(state: SharedState) -> None:
@@ -46,10 +52,13 @@ async def do_what_is_due(state: SharedState) -> None:
                 state.renew[application.name] = await asyncio.to_thread(state.cluster.renew_tokens, application)
             await _look_at_heads(state, application)
         except RepositoryUnreadable as error:
+            state.failures += 1
             await _tell_unreadable(state, application, str(error))
         except ApiFailure as error:
+            state.failures += 1
             LOG.warning("application %s: %s", application.name, error.strerror)
         except Exception:  # the tokens of all others are renewed here
+            state.failures += 1
             LOG.exception("application %s", application.name)
 
 
@@ -58,6 +67,7 @@ async def _replace_lost_namespaces(state: SharedState) -> None:
     try:
         found = await asyncio.to_thread(state.cluster.read_namespaces)
     except ApiFailure as error:
+        state.failures += 1
         LOG.warning("namespaces: %s", error.strerror)
         return
     failed: set[str] = set()
@@ -70,6 +80,7 @@ async def _replace_lost_namespaces(state: SharedState) -> None:
             state.renew[application.name] = await asyncio.to_thread(state.cluster.settle, application)
             LOG.info("application %s: namespace %s was deleted, and is made again", application.name, ", ".join(lost))
         except (ClusterFailure, ApiFailure) as error:
+            state.failures += 1
             LOG.warning("application %s: %s", application.name, error)
             failed |= set(lost)
     state.namespaces = {name: state.namespaces.get(name, uid) if name in failed else uid for name, uid in found.items()}

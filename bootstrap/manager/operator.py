@@ -60,6 +60,12 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     memo.state.ticking = asyncio.create_task(work_by_the_clock(memo.state))
 
 
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    """End the work by the clock, for which kopf would wait some seconds."""
+    memo.state.ticking.cancel()
+
+
 @kopf.index(*APPLICATIONS)
 def applications(body: kopf.Body, memo: kopf.Memo, **_: Any) -> Mapping[str, Any]:
     """Name -> (when it was created, the Application, or None for one that cannot be read)."""
@@ -136,7 +142,7 @@ async def watch_applications(
     """An Application that is deleted takes its unfinished runs with it."""
     if event["type"] == "DELETED":
         state: SharedState = memo.state
-        for held in (state.told, state.renew, state.faults, state.heads, state.looked, state.missed):
+        for held in (state.told, state.renew, state.faults, state.heads, state.looked, state.missed, state.conditions):
             held.pop(name, None)
         state.unreadable.discard(name)
         await keep_order(state, applications, runs)

@@ -14,7 +14,7 @@ import kopf
 from bootstrap.incluster.applications import Application
 from bootstrap.incluster.kube_api import ApiFailure
 from bootstrap.incluster.poll import RepositoryUnreadable
-from bootstrap.incluster.run_queue import Action, Number, Phase, QueuedRun, Release, plan_queue
+from bootstrap.incluster.run_queue import Action, Number, Phase, QueuedRun, Release, Supersede, plan_queue
 from bootstrap.manager.application_status import make_status
 from bootstrap.manager.shared_state import SharedState, list_values
 
@@ -52,7 +52,9 @@ async def keep_order(state: SharedState, applications: kopf.Index[str, Any], run
                 state.left = applications, runs
                 break  # the order of what follows depends on it; the next event or tick goes on
             seen[action.run] = state.done[action.run] = _note(seen[action.run], action)
+            state.superseded += isinstance(action, Supersede)
             LOG.info("%s", action)
+        state.runs = [*seen.values()]
         if not await _write_statuses(state, known, [*seen.values()]):
             state.left = applications, runs
 

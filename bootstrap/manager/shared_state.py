@@ -25,6 +25,8 @@ from bootstrap.manager.cluster import Cluster
 from bootstrap.manager.repositories import Repositories
 
 LOG = logging.getLogger("manager")
+CONDITIONS = ("Settled", "Unsettled", "Refused", "Unreadable")
+"""The reasons of the condition `Ready`, of which the first is that it is true."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class SharedState:
     -> commit, as last looked at; looked: when that was. runs: all, as of the last event. unreadable: Applications whose
     repository was not read at the last look. missed: Application -> heads that had no run at the last look. left: the
     indexes, if something of the last pass is to be done again. namespaces: name -> uid, as of the last look, which was
-    at namespaces_looked.
+    at namespaces_looked. conditions: Application -> the reason of its condition `Ready`.
+
+    superseded: how many runs were ended as superseded. passed: seconds of the last pass of the work by the clock.
+    failures: what failed in that work, since the start.
     """
 
     settings: Settings
@@ -74,6 +79,10 @@ class SharedState:
     missed: dict[str, list[Arrival]] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
     namespaces_looked: float = 0.0
+    conditions: dict[str, str] = field(default_factory=dict)
+    superseded: int = 0
+    passed: float = 0.0
+    failures: int = 0
     left: tuple[kopf.Index[str, Any], kopf.Index[str, Any]] | None = None
     ticking: asyncio.Task[None] | None = None
 
@@ -84,10 +93,11 @@ def list_values(index: kopf.Index[str, Any]) -> list[Any]:
 
 async def write_condition(state: SharedState, name: str, reason: str, message: str, generation: int = 0) -> None:
     """Write the condition `Ready`. generation: of the spec that was looked at, 0 where it is another matter."""
+    state.conditions[name] = reason
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     condition = {
         "type": "Ready",
-        "status": "True" if reason == "Settled" else "False",
+        "status": "True" if reason == CONDITIONS[0] else "False",
         "reason": reason,
         "message": message[:1000],
         "lastTransitionTime": now,

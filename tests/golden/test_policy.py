@@ -137,6 +137,7 @@ MORE = {
     ("manager", "triggers"): "create patch delete",
     ("manager", "secrets"): "create patch",
     ("manager", "events"): "create",
+    ("manager", "leases"): "create update",
     # Where applications are deployed to, whose namespaces are not known beforehand: one account, bound to one role.
     ("tekton-bootstrap-manager", "namespaces"): "create",
     ("tekton-bootstrap-manager", "serviceaccounts"): "create patch",
@@ -175,6 +176,8 @@ def test_no_role_reaches_further_than_its_job() -> None:
                 assert set(rule["verbs"]) <= READS | {*more.split()}
                 assert "bind" not in more or rule["resourceNames"] == ["tekton-bootstrap-deployer"]
                 assert more != "impersonate" or rule["resourceNames"] == ["starter"]
+                of_manager = (role["metadata"]["name"], resource) == ("manager", "leases")
+                assert not of_manager or rule["verbs"] == ["create"] or rule["resourceNames"] == ["manager"]
                 assert role["kind"] == "Role" or resource in CLUSTER_WIDE or role["metadata"]["name"] in ANYWHERE
 
 

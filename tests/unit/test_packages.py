@@ -136,14 +136,14 @@ def test_what_runs_in_the_cluster_needs_nothing_but_python() -> None:
 
 def test_the_manager_stands_apart() -> None:
     """Its image holds the framework and of ours what runs in the cluster; nothing else of ours has the framework."""
-    framework, known = ("kopf", "aiohttp"), sys.stdlib_module_names
+    framework, known = ("kopf", "aiohttp", "prometheus_client"), sys.stdlib_module_names
     strangers = [
         f"{module}:{line} imports {target}"
         for module, imported in IMPORTED.items()
         for line, target in imported
         if (
             not target.startswith(("bootstrap.manager", "bootstrap.incluster"))
-            and target.partition(".")[0] not in known | {"kopf"}
+            and target.partition(".")[0] not in known.union(framework)
             if package_of(module) == "manager"
             else target.startswith("bootstrap.manager") or target.partition(".")[0] in framework
         )

@@ -86,6 +86,14 @@ def test_the_images_own_lock_is_pinned_with_hashes_and_names_no_index() -> None:
         assert pins(name)[package][1] > 20, f"{package} was locked for one machine only"
 
 
+def test_the_image_holds_what_its_program_is_tested_with() -> None:
+    asked = (PROJECT / "images/manager/requirements.in").read_text().splitlines()
+    names = {re.split("==", each)[0] for each in asked if each and not each.startswith("#")}
+    image, developers = pins("images/manager/requirements.txt"), pins("requirements-dev.txt")
+    assert len(names) == 3
+    assert {name: image[name][0] for name in names} == {name: developers[name][0] for name in names}
+
+
 def test_what_is_compiled_has_wheels_for_each_python_and_architecture() -> None:
     for package in ("cryptography", "cffi", "pyyaml", "pydantic-core"):
         assert pins("requirements.txt")[package][1] > 20, f"{package} was locked for one machine only"
