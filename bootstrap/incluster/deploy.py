@@ -11,6 +11,9 @@ changes nothing. A run without a number sets its image whatever is noted.
 
 Where there is no Deployment and the task knows the application's port (PORT), it makes one, and a Service.
 
+Of deploys of one Deployment one goes on at a time: it holds the Lease `deploy-NAME` beside it. All of the above is true
+without it as well, so a deploy goes on where its account may not use Leases.
+
 kubectl is only the transport: it knows all forms of kubeconfigs.
 """
 
@@ -28,7 +31,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from bootstrap.incluster import default_deployment, rollout
+from bootstrap.incluster import default_deployment, lease, rollout
+from bootstrap.incluster.lease_holder import LeaseHolder, Lost, Met
 from bootstrap.incluster.rollout import Object
 from bootstrap.incluster.run_names import ARRIVAL
 
@@ -44,6 +48,13 @@ STALE_SECONDS = 15.0
 """How long a failure that the Deployment told of before may still be told of after a change."""
 BACK_SECONDS = 120.0
 """Limit for going back; the task's own limit may end it earlier, when the old image is set already."""
+LEASE_SECONDS = 30
+"""How long the Lease is held without a renewal; a third of it lies between two."""
+LEASE_LOOK_SECONDS, LEASE_SAID_SECONDS = 5.0, 30.0
+"""How often a deploy that waits looks at the Lease, and how often it says who holds it."""
+LEAST_SHARE = 1 / 3
+"""Of the rollout's limit, for the rollout of a deploy that has waited: so both take no longer than the task may, which
+has a third more than the rollout (bootstrap/settings/run_limits.py)."""
 SAID_LINES = 5
 SAID_CHARACTERS = 300
 """What is shown of a program that does not start: its last lines, each cut."""
@@ -339,6 +350,108 @@ class Deployer:
         return []
 
 
+# -- one at a time -----------------------------------------------------------------------------------
+
+
+class KubectlLeases:
+    """A Lease by kubectl. Its calls raise KubectlFailure."""
+
+    def __init__(self, kubectl: Kubectl, name: str) -> None:
+        self._kubectl = kubectl
+        self._name = name
+
+    def read(self) -> Object | None:
+        text = self._kubectl("get", "lease", self._name, "--ignore-not-found", "--output=json")
+        found: Object | None = json.loads(text) if text.strip() else None
+        return found
+
+    def write(self, wanted: Object) -> Object:
+        exists = "resourceVersion" in wanted["metadata"]
+        words = ("replace" if exists else "create", "--filename=-", "--validate=false", "--output=json")
+        try:
+            written: Object = json.loads(self._kubectl(*words, stdin=json.dumps(wanted)))
+        except KubectlFailure as error:
+            meant = ("(Conflict)", "(NotFound)") if exists else ("(AlreadyExists)",)
+            if any(each in str(error) for each in meant):
+                raise Met from None
+            raise
+        return written
+
+
+@dataclass
+class Turn:
+    """The Lease of a Deployment, taken before its image is set and given back afterwards.
+
+    holder: with the way to the Lease. sleep, say: as of a Deployer.
+    """
+
+    holder: LeaseHolder
+    sleep: Callable[[float], None]
+    say: Callable[[str], None]
+    _renewed: float = 0.0
+
+    def take(self, limit: float) -> float:
+        """Wait up to `limit` seconds while another deploy holds the Lease; how many seconds are left then.
+
+        A Lease that cannot be used at all is done without. Raises Failed if another holds it all the time.
+        """
+        begun, said_at = self.holder.now(), -LEASE_SAID_SECONDS
+        while True:
+            looked = self.holder.now()
+            left = limit - (looked - begun)
+            try:
+                wait = self.holder.take()
+            except KubectlFailure as error:
+                if "(Forbidden)" in str(error) or not self.holder.other:  # one that was read once is looked at again
+                    self._do_without(error)
+                    return left
+                wait = LEASE_LOOK_SECONDS
+            if self.holder.is_held:
+                self._renewed = looked
+                return left
+            who = self.holder.other or "another deploy"
+            if left <= 0:
+                raise Failed(f"{who} was still deploying after {limit:.0f} s (Lease {self.holder.name})")
+            if self.holder.other and looked >= said_at + LEASE_SAID_SECONDS:
+                said_at = looked
+                self.say(f"waiting for {who}, which deploys here now (Lease {self.holder.name})")
+            self.sleep(max(0.0, min(wait, LEASE_LOOK_SECONDS, left)))
+
+    def _do_without(self, error: KubectlFailure) -> None:
+        hint = "; invoke up gives the right to" if "(Forbidden)" in str(error) else ""
+        self.say(f"going on without the Lease {self.holder.name}, which cannot be used: {error}{hint}")
+
+    def sleep_on(self, seconds: float) -> None:
+        """Sleep, and renew the Lease when that is due. That it is lost is told, and ends nothing."""
+        self.sleep(seconds)
+        now = self.holder.now()
+        if not self.holder.is_held or now < self._renewed + self.holder.seconds / 3:
+            return
+        try:
+            self.holder.renew()
+        except Lost as error:
+            self.say(f"{error} has taken the Lease {self.holder.name}, which was not renewed in time")
+        except (Met, KubectlFailure):
+            return  # tried again a second later
+        self._renewed = now
+
+    def give_back(self) -> None:
+        """Let the next deploy go on at once; where that fails, it waits until the Lease has expired."""
+        try:
+            self.holder.give_back()
+        except (Met, KubectlFailure) as error:
+            self.say(f"the Lease {self.holder.name} is not given back: {str(error) or 'it changes at each try'}")
+
+
+def deploy_in_turn(deployer: Deployer, turn: Turn, image: str, limit: float) -> None:
+    """Deploy while the Lease is held. limit: seconds for waiting and for the rollout. Raises as `Deployer.deploy`."""
+    try:
+        left = turn.take(limit)
+        deployer.deploy(image, max(left, limit * LEAST_SHARE))
+    finally:
+        turn.give_back()
+
+
 # -- the program -------------------------------------------------------------------------------------
 
 
@@ -400,10 +513,14 @@ def main(environ: Mapping[str, str]) -> int:
     place = Place(environ["NAMESPACE"], environ["NAME"], environ["CONTAINER"])
     kubectl, arrival, port = run_kubectl(place.namespace), environ.get("ARRIVAL", ""), int(environ.get("PORT") or 0)
     commit, run = (_read_recorded(environ, key) for key in RECORDED)
-    deployer = Deployer(kubectl, place, time.monotonic, time.sleep, say, arrival, port, commit, run)
+    name = lease.make_deploy_name(place.name)
+    who = run or environ.get("HOSTNAME") or "a deploy without a name"
+    turn = Turn(LeaseHolder(KubectlLeases(kubectl, name), place.namespace, name, who, LEASE_SECONDS), time.sleep, say)
+    deployer = Deployer(kubectl, place, time.monotonic, turn.sleep_on, say, arrival, port, commit, run)
     signal.signal(signal.SIGTERM, stop)
     try:
-        deployer.deploy(f"{environ['IMAGE']}@{environ['DIGEST']}", float(environ["ROLLOUT_SECONDS"]))
+        image, limit = f"{environ['IMAGE']}@{environ['DIGEST']}", float(environ["ROLLOUT_SECONDS"])
+        deploy_in_turn(deployer, turn, image, limit)
     except (Failed, KubectlFailure) as error:
         say(f"deploy: {error}")
         if isinstance(error, Superseded) and environ.get("RESULT_SUPERSEDED"):

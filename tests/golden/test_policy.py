@@ -121,6 +121,7 @@ MORE = {
     ("listener", "serviceaccounts"): "impersonate",
     ("deployer", "deployments"): "patch",
     ("deployer", "serviceaccounts/token"): "create",  # of itself
+    ("deployer", "leases"): "create update",
     ("token-renewal", "secrets"): "patch",  # of one by its name
     ("token-renewal", "events"): "create",
     ("notify", "configmaps"): "patch",  # of one by its name
@@ -146,6 +147,7 @@ MORE = {
     ("tekton-bootstrap-manager", "clusterroles"): "bind",
     ("tekton-bootstrap-deployer", "deployments"): "create patch",
     ("tekton-bootstrap-deployer", "services"): "create",
+    ("tekton-bootstrap-deployer", "leases"): "create update",
 }
 """(Role, resource) -> what it may do beside reading."""
 CLUSTER_WIDE = {

@@ -738,6 +738,9 @@ echo "$*" >> "$LOG"
 case "$*" in
   *" get deployment web "*) cat "$LIVE" ;;
   *" patch deployment web "*) cp "$LIVE.after" "$LIVE.new"; mv "$LIVE.new" "$LIVE"; cat "$LIVE" ;;
+  *" get lease deploy-web "*) if [ -e "$LIVE.lease" ]; then cat "$LIVE.lease"; fi ;;
+  *" create --filename=- "*) sed 's/"metadata": {/&"resourceVersion": "1", /' > "$LIVE.lease"; cat "$LIVE.lease" ;;
+  *" replace --filename=- "*) grep '"resourceVersion": "1"' > "$LIVE.lease"; cat "$LIVE.lease" ;;
   *) echo "unforeseen" >&2; exit 9 ;;
 esac
 """
@@ -764,6 +767,7 @@ def test_the_program_is_ended_by_sigterm_and_sets_the_good_image_again(tmp_path:
     last = [line for line in log.read_text().splitlines() if " patch deployment " in f" {line}"][-1]
     assert f'"value": "{OLD}"' in last
     assert f'"op": "test", "path": "/spec/template/spec/containers/1/image", "value": "{NEW}"' in last
+    assert json.loads((tmp_path / "live.lease").read_text())["spec"]["holderIdentity"] == "", "the next one may go on"
 
 
 @pytest.mark.parametrize("result", ["result", ""])
@@ -778,7 +782,8 @@ def test_the_program_that_came_too_late_says_so_last_and_as_its_result(tmp_path:
     done = subprocess.run(argv, cwd=PROJECT, env=environ | GIVEN, capture_output=True, text=True, check=False)
     why = "superseded: web has the image of a later run (number 8, this is 7)"
     assert (done.returncode, done.stdout, done.stderr) == (1, f"deploy: {why}\n", "")
-    assert len(log.read_text().splitlines()) == 1
+    asked = [line.split()[2:4] for line in log.read_text().splitlines()]
+    assert asked == [["get", "lease"], ["create", "--filename=-"], ["get", "deployment"], ["replace", "--filename=-"]]
     assert not result or (tmp_path / result).read_text() == why
 
 
