@@ -315,7 +315,7 @@ def test_why(world: StepWorld, kube: LogKube) -> None:
 def test_why_of_one_that_changes_nothing_of_an_application(world: StepWorld, kube: LogKube) -> None:
     kube.logs["interceptors-1"] = passed("a", "signed", "buildable")
     metadata = {"name": "orders", "namespace": "cicd"}
-    spec = {"repository": {"url": "http://git/go-echo", "paths": ["services/orders"]}}
+    spec = {"repository": {"url": "http://git/go-echo"}, "paths": ["services/orders"]}
     unreadable = {"metadata": {"name": "stock", "namespace": "cicd"}, "spec": {"arrive": {"poll": "soon"}}}
     kube.put({"kind": KIND, "metadata": metadata, "spec": spec}, {"kind": KIND, **unreadable})
     assert webhook.webhook(world.open(), why="a") == 0
