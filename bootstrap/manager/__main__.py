@@ -34,9 +34,9 @@ async def lead(environ: Mapping[str, str], port: int = PORT) -> None:
     api = Api.from_environ(environ, seconds=REQUEST_SECONDS)
     leases = ApiLeases(api, namespace, NAME)
     leadership = Leadership(LeaseHolder(leases, namespace, NAME, environ["POD"], LEASE_SECONDS))
-    memo = kopf.Memo()
-    registry = make_registry(lambda: leadership.leads, lambda: memo.get("state"))
     stop = asyncio.Event()
+    memo = kopf.Memo(stop=stop)
+    registry = make_registry(lambda: leadership.leads, lambda: memo.get("state"))
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):  # kopf puts its own in their place when it starts
         loop.add_signal_handler(each, stop.set)

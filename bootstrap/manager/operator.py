@@ -62,8 +62,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
-    """End the work by the clock, for which kopf would wait some seconds."""
+    """End the work by the clock, and whoever waits to be told to stop: kopf waits some seconds for what goes on."""
     memo.state.ticking.cancel()
+    memo.stop.set()
 
 
 @kopf.index(*APPLICATIONS)

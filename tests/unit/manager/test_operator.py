@@ -151,3 +151,17 @@ def test_the_generation_that_was_looked_at_is_told_when_all_is_there() -> None:
     assert "observedGeneration" not in place.cluster.statuses["orders"], "whoever waits for it may go on"
     settle(place, body)
     assert place.cluster.statuses["orders"]["observedGeneration"] == 1
+
+
+def test_a_clean_end_leaves_nothing_that_kopf_would_wait_for() -> None:
+    place = Place()
+
+    async def run() -> None:
+        place.state.ticking = asyncio.create_task(asyncio.sleep(60))
+        place.memo.stop = asyncio.Event()
+        await HANDLERS.stop(memo=place.memo)
+        await asyncio.wait([place.state.ticking], timeout=5)
+        assert place.state.ticking.cancelled()
+        assert place.memo.stop.is_set()
+
+    asyncio.run(run())
