@@ -20,7 +20,11 @@ TOOLS = ("ruff", "mypy", "pytest", "pytest_timeout", "xdist")
 INSTALL = "pip install -r requirements-dev.txt"
 OWN_MODULES = ("images/pause", "images/nodenet", "images/git-server", "images/tekton", "images/tools", "demo/go-echo")
 """Go code of our own, if only a test; the other modules only name what is built from others' code."""
-PROGRAMS = {"kube": ("go-kubernetes", "kube"), "etcd": ("go-etcd", "etcd"), "crane": ("go-tools", "crane")}
+PROGRAMS = {
+    **{program: ("go-kubernetes", program) for program in ("kube", "kubectl")},
+    "etcd": ("go-etcd", "etcd"),
+    "crane": ("go-tools", "crane"),
+}
 """What the integration tests start, as they call it -> (part of the supply, program)."""
 QUICK, SLOW = ("style", "unit"), ("e2e", "e2e-others", "integration", "go")
 """Names of lanes."""
@@ -114,7 +118,7 @@ def provide(world: World) -> Source:
     engine.end_ready(world.engine.check().why, changed=True)
     images = world.report.step("images")
     source.provide(images)
-    source.build([part for part, _ in PROGRAMS.values()], images)
+    source.build([*dict.fromkeys(part for part, _ in PROGRAMS.values())], images)
     images.end_ready(source.check().why, changed=True)
     return source
 
