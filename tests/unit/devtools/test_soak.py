@@ -25,6 +25,14 @@ def test_nothing_is_wrong_when_each_commit_has_the_run_that_it_deserves() -> Non
     assert list_faults(log, found, LAST) == []
 
 
+def test_a_run_may_be_superseded_but_not_that_of_the_newest_commit() -> None:
+    log = Log(good=[FIRST, LAST], bad=[])
+    found = named(run_of(FIRST, RunState.SUPERSEDED), run_of(LAST, RunState.SUCCEEDED))
+    assert list_faults(log, found, LAST) == []
+    found = named(run_of(FIRST, RunState.SUCCEEDED), run_of(LAST, RunState.SUPERSEDED, "another was"))
+    assert list_faults(log, found, LAST) == ["go-echo-cccccccccccc is Superseded, not Succeeded: another was"]
+
+
 def test_each_thing_that_is_wrong_is_told() -> None:
     log = Log(good=[FIRST, LAST], bad=[BROKEN])
     found = named(run_of(BROKEN, RunState.SUCCEEDED), run_of(LAST, RunState.FAILED, "EOF"))
