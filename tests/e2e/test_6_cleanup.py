@@ -14,6 +14,7 @@ from bootstrap.core.model import Pending, Ready, Verdict
 from bootstrap.core.wait import until
 from bootstrap.devtools import bench_cleanup
 from bootstrap.objects.readiness import judge
+from bootstrap.steps.registry import PROOF, make_tar
 from bootstrap.world import World
 from tests.e2e import app
 from tests.e2e.product import Product
@@ -117,7 +118,11 @@ def test_a_selector_that_is_none_deletes_nothing_and_is_told(product: Product, w
 def test_what_a_run_that_was_deleted_left_goes(product: Product, world: World) -> None:
     """Its folder: it is deleted while it builds, so that its last task never runs. And an image of no run."""
     registry, unused = world.open_registry(), f"demo/go-echo:{secrets.token_hex(20)}"
-    registry.push(world.images.list_layouts()["pause"], unused)
+    layer = product.folder / "unused.tar"
+    layer.write_bytes(
+        make_tar("unused", {"unused": secrets.token_bytes(1000)})
+    )  # workloads name the image's own digest
+    registry.append(PROOF, layer, unused)
     serves = f"demo/go-echo:{app.version(product)}"
     run = follow_run.compose_run(world, "main", "")
     name = world.kube.create(run)["metadata"]["name"]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ssl
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,6 +25,7 @@ from bootstrap.world.http_client import is_exempt
 from bootstrap.world.kube.discovery import Discovery
 from bootstrap.world.kube.exec import Executed, execute
 from bootstrap.world.kube.http import READ_SECONDS, Http, make_pool
+from bootstrap.world.kube.login_expiry import describe_expiry
 from bootstrap.world.kube.objects import ObjectStore, Query
 from bootstrap.world.kube.port_forward import Tunnel, open_tunnel
 from bootstrap.world.kube.watch import Feed, Stream, read_log_lines
@@ -212,15 +214,19 @@ def _load(files: Sequence[Path], context: str) -> _Link:
     tokens = tuple(list_token_files(document))
     stamp, source = before + _stamp(tokens), f"context {context} of {':'.join(map(str, files))}"
     plain = read_plain_login(document, context)
+
+    def explain() -> str:
+        return describe_expiry(document, context, datetime.now(UTC))
+
     if plain is None or not is_loopback(plain.server):
-        return _load_any(document, source, stamp, tokens)
+        return _load_any(document, source, stamp, tokens, explain)
     try:
         tls = _make_plain_tls(plain)
     except (OSError, ValueError):  # ssl.SSLError is the first; more is said about it below
-        return _load_any(document, source, stamp, tokens)
+        return _load_any(document, source, stamp, tokens, explain)
     token = plain.token.reveal()
     authorization = {"authorization": _make_header(f"Bearer {token}", source)} if token.strip() else {}
-    http = Http(plain.server.rstrip("/"), make_pool(tls), lambda: authorization)
+    http = Http(plain.server.rstrip("/"), make_pool(tls), lambda: authorization, explain)
     return _Link(stamp, http, Discovery(http), tls, "", tokens)
 
 
@@ -235,7 +241,9 @@ def _make_plain_tls(login: ClusterLogin) -> ssl.SSLContext:
     return context
 
 
-def _load_any(document: Object, source: str, stamp: Stamp, tokens: tuple[Path, ...]) -> _Link:
+def _load_any(
+    document: Object, source: str, stamp: Stamp, tokens: tuple[Path, ...], explain: Callable[[], str]
+) -> _Link:
     """Whatever the client library understands: files, programs that log in, proxies. document: of one context."""
     from kubernetes import client, config
 
@@ -259,7 +267,7 @@ def _load_any(document: Object, source: str, stamp: Stamp, tokens: tuple[Path, .
     direct = is_loopback(settings.host) or is_exempt(urlsplit(settings.host).hostname or "")
     proxy = "" if direct else settings.proxy or ""
     pool = make_pool(tls, server_name=settings.tls_server_name or "", proxy=proxy)
-    http = Http(settings.host.rstrip("/"), pool, lambda: _read_authorization(settings, source))
+    http = Http(settings.host.rstrip("/"), pool, lambda: _read_authorization(settings, source), explain)
     return _Link(stamp, http, Discovery(http), tls, settings.tls_server_name or "", tokens)
 
 

@@ -37,17 +37,22 @@ BODY_LIMIT = 64 << 20
 Query = Sequence[tuple[str, str]]
 
 
+UNAUTHORIZED = 401
+NOT_ACCEPTED = "its certificate or ours was not accepted"
+
+
 @dataclass(frozen=True)
 class Http:
     """One API server.
 
     host: "https://HOST:PORT". pool: keeps the connections. headers: gives the authorization, asked anew for each
-    request.
+    request. explain: why the server may refuse the login, "" if nothing is known.
     """
 
     host: str
     pool: PoolManager
     headers: Callable[[], Mapping[str, str]]
+    explain: Callable[[], str] = lambda: ""
 
     @property
     def requests(self) -> int:
@@ -133,7 +138,9 @@ class Http:
         except (HTTPError, OSError) as error:
             raise self._make_unanswered(error) from None
         if not 200 <= response.status < 300:
-            raise read_refusal(response.status, self._read(response), response.reason or "")
+            refusal = read_refusal(response.status, self._read(response), response.reason or "")
+            why = self.explain() if response.status == UNAUTHORIZED else ""
+            raise ApiError(f"{refusal.message}: {why}", status=UNAUTHORIZED, reason=refusal.reason) if why else refusal
         return response
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
@@ -150,9 +157,10 @@ class Http:
         return data
 
     def _make_unanswered(self, error: BaseException) -> ApiError:
-        return ApiError(
-            f"the API server at {self.host} did not answer: {describe_cause(error)}", status=0, reason="Unanswered"
-        )
+        cause = describe_cause(error)
+        why = self.explain() if cause == NOT_ACCEPTED else ""
+        cause = f"{cause}: {why}" if why else cause
+        return ApiError(f"the API server at {self.host} did not answer: {cause}", status=0, reason="Unanswered")
 
 
 def make_pool(tls: ssl.SSLContext, *, server_name: str = "", proxy: str = "") -> PoolManager:
@@ -208,7 +216,7 @@ def describe_cause(error: BaseException) -> str:
         if isinstance(each, socket.gaierror):
             return "its name is not known"
         if isinstance(each, http.SSLError):
-            return "its certificate or ours was not accepted"
+            return NOT_ACCEPTED
         if isinstance(each, OSError) and each.strerror:
             return _describe_error(each)
     return "the connection was closed"
@@ -216,7 +224,7 @@ def describe_cause(error: BaseException) -> str:
 
 def _describe_error(error: OSError) -> str:
     text = str(error.strerror)
-    return "its certificate or ours was not accepted" if "certificate" in str(error).lower() else text.lower()
+    return NOT_ACCEPTED if "certificate" in str(error).lower() else text.lower()
 
 
 def _make_retry(*, again: bool, busy: bool) -> Retry:

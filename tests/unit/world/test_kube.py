@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bootstrap.core import pki
 from bootstrap.core.errors import ApiError, PreconditionError
 from bootstrap.core.model import Object
 from bootstrap.world.kube.client import Kube
 from bootstrap.world.kube.http import MESSAGE_LENGTH
+from bootstrap.world.kube.login_expiry import describe_expiry
 from tests.unit.api_server import Answer, Script, serving, write_kubeconfig
 
 VERSION = Answer({"gitVersion": "v1.36.3"})
@@ -334,6 +338,41 @@ def test_a_token_file_is_trimmed_as_by_kubectl(script: Script, tmp_path: Path) -
         kubeconfig.write_text(kubeconfig.read_text().replace("token: s3cret", f"tokenFile: {tmp_path / 'token'}"))
         assert Kube(kubeconfig, "test").read_version() == "v1.36.3"
     assert {each.headers["authorization"] for each in script.seen("GET /version")} == {"Bearer t0ken-of-a-file"}
+
+
+def test_a_token_that_is_over_is_named_when_the_server_refuses_it(script: Script, tmp_path: Path) -> None:
+    script.on("GET /version", status(401, "Unauthorized", "Unauthorized"))
+    ended, later = (
+        f"a.{base64.urlsafe_b64encode(json.dumps({'exp': end}).encode()).decode().rstrip('=')}.b"
+        for end in (1_700_000_000, 4_000_000_000)
+    )
+    told = {}
+    for token in ("s3cret", later, ended):
+        with serving(script, tmp_path) as kubeconfig:
+            kubeconfig.write_text(kubeconfig.read_text().replace("token: s3cret", f"token: {token}"))
+            with pytest.raises(ApiError) as caught:
+                Kube(kubeconfig, "test").read_version()
+        told[token] = caught.value.message
+    assert told == {
+        "s3cret": "Unauthorized",
+        later: "Unauthorized",
+        ended: "Unauthorized: its token ended on 2023-11-14 22:13 UTC",
+    }
+
+
+def test_a_client_certificate_that_is_over_is_named() -> None:
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    pair = pki.issue_certificate(pki.make_authority("ca", made), "client", [], made, days=30)
+    user = {"client-certificate-data": base64.b64encode(pair.certificate).decode()}
+    kubeconfig = {
+        "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://host"}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    assert describe_expiry(kubeconfig, "test", datetime(2026, 1, 30, tzinfo=UTC)) == ""
+    told = describe_expiry(kubeconfig, "test", datetime(2026, 2, 1, tzinfo=UTC))
+    assert told == "its client certificate ended on 2026-01-31 00:00 UTC"
+    assert describe_expiry(kubeconfig, "another", made) == ""
 
 
 @pytest.mark.parametrize("token", ["two\\nlines", "unseen\\u200b"])
