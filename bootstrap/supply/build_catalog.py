@@ -159,7 +159,8 @@ GO_PARTS = (
 
 TEKTON_EDITS = (
     # The listener reads and parses all of a body before it looks at a signature: 10 MB of "[0,0,0,...]" take 250 MB,
-    # which is what it has. So a body has a limit, and of those that are not small one is read and parsed at a time.
+    # which is what it has. So a body has a limit, and of those that are not small eight are read and one is parsed at a
+    # time; to read one at a time would let those that wait run into the limit of a connection, which is 5 s.
     # docs/webhooks.md says what becomes of an event that is larger.
     SourceEdit(
         TRIGGERS,
@@ -179,7 +180,18 @@ const (
 	smallBody = 64 << 10
 )
 
-var largeBody sync.Mutex
+var (
+	largeBodies = make(chan struct{}, 8)
+	parsing     sync.Mutex
+)
+
+func parse(payload []byte, event *map[string]interface{}, large bool) error {
+	if large {
+		parsing.Lock()
+		defer parsing.Unlock()
+	}
+	return json.Unmarshal(payload, event)
+}
 """,
     ),
     SourceEdit(
@@ -192,9 +204,10 @@ var largeBody sync.Mutex
 			response.WriteHeader(http.StatusRequestEntityTooLarge)
 			return
 		}
-		if request.ContentLength < 0 || request.ContentLength > smallBody {
-			largeBody.Lock()
-			defer largeBody.Unlock()
+		large := request.ContentLength < 0 || request.ContentLength > smallBody
+		if large {
+			largeBodies <- struct{}{}
+			defer func() { <-largeBodies }()
 		}
 		payload, err := io.ReadAll(http.MaxBytesReader(response, request.Body, maxBody))
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
@@ -203,6 +216,12 @@ var largeBody sync.Mutex
 			return
 		}
 """,
+    ),
+    SourceEdit(
+        TRIGGERS,
+        "pkg/sink/validate_payload.go",
+        "json.Unmarshal(payload, &event)",
+        "parse(payload, &event, large)",
     ),
 )
 """Of what Tekton's images are compiled from."""
