@@ -14,7 +14,7 @@ from bootstrap.objects.readiness import at, judge
 from bootstrap.steps.cleanup import IMAGE_CLEANUP, NAME, WORKSPACE_CLEANUP, make_image_variables, make_variables
 from bootstrap.world import World
 
-START_LIMIT = 60.0
+START_LIMIT = 180.0
 KEPT = 600
 """Seconds that the Job stays after its end, for a look."""
 

@@ -20,6 +20,7 @@ from bootstrap.commands.listener import LISTENER_PORT
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, NotFound, PreconditionError, RunFailed, TimedOut, UsageError
 from bootstrap.core.model import Object, Pending, Ready, Secret, Verdict
+from bootstrap.core.terminal_layout import shorten
 from bootstrap.core.wait import until
 from bootstrap.incluster.applications import Application
 from bootstrap.objects import delivery_trace, run_spec
@@ -30,6 +31,8 @@ from bootstrap.world import World, webhook_sender
 from bootstrap.world.kube.service_forward import Forward
 
 NEWEST = 20
+LONGEST_LINE = 100
+"""Characters of a line whose text a program in the cluster made; `--json` has all of it."""
 LINES = 20_000
 """Of each log; a delivery leaves about eight."""
 SETTLED = timedelta(seconds=5)
@@ -256,7 +259,7 @@ def show_deliveries(world: World, *, as_json: bool = False) -> int:
     else:
         world.report.line("no delivery yet.  next: invoke webhook --test")
     if strangers:
-        world.report.line(f"and {len(strangers)} without an id, the last: {strangers[-1]}")
+        world.report.line(shorten(f"and {len(strangers)} without an id, the last: {strangers[-1]}", LONGEST_LINE))
     return 0
 
 

@@ -355,6 +355,9 @@ def test_what_to_enter_and_the_last_deliveries(world: StepWorld, kube: LogKube) 
     assert [row[1] for row in table[2]] == [f"d{n:02}" for n in range(24, 4, -1)]
     assert table[2][0][2] == "dropped at arrived"
     assert said(world)[-1] == "and 1 without an id, the last: Invalid event body format : x"
+    kube.logs["el-1"] = [json.dumps({"severity": "error", "message": f"Error reading event body: {'a' * 200}"})]
+    assert webhook.webhook(world.open()) == 0
+    assert (len(said(world)[-1]), said(world)[-1][-2:]) == (100, "a…")
     assert webhook.webhook(world.open(), as_json=True) == 0
     [document] = said(world, "json")
     assert len(document["deliveries"]) == 20
