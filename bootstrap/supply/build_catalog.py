@@ -159,8 +159,8 @@ GO_PARTS = (
 
 TEKTON_EDITS = (
     # The listener reads and parses all of a body before it looks at a signature: 10 MB of "[0,0,0,...]" take 250 MB,
-    # which is what it has. So a body has a limit, and of those that are not small eight are read and one is parsed at a
-    # time; to read one at a time would let those that wait run into the limit of a connection, which is 5 s.
+    # and it has 512. So a body has a limit, and of those that are not small two are handled and one is parsed at a time.
+    # Eight at a time ended a listener that had 256 MiB.
     # docs/webhooks.md says what becomes of an event that is larger.
     SourceEdit(
         TRIGGERS,
@@ -181,7 +181,7 @@ const (
 )
 
 var (
-	largeBodies = make(chan struct{}, 8)
+	largeBodies = make(chan struct{}, 2)
 	parsing     sync.Mutex
 )
 
