@@ -159,8 +159,8 @@ GO_PARTS = (
 
 TEKTON_EDITS = (
     # The listener reads and parses all of a body before it looks at a signature: 10 MB of "[0,0,0,...]" take 250 MB,
-    # and it has 512. So a body has a limit, and of those that are not small two are handled and one is parsed at a time.
-    # Eight at a time ended a listener that had 256 MiB.
+    # and it has 512. So a body has a limit, and of those that are not small two are handled, and one is parsed, at a
+    # time. Eight at a time ended a listener that had 256 MiB.
     # docs/webhooks.md says what becomes of an event that is larger.
     SourceEdit(
         TRIGGERS,
