@@ -83,13 +83,16 @@ def render(
     labels: Mapping[str, str] | None = None,
     certificate_hours: int = 0,
     unused_image_hours: int = 0,
+    elect_leaders: bool = True,
 ) -> Object:
     """What `kind create` is given: the user's configuration and our needs.
 
     api_port: 0 leaves the choice to the user's file or to kind. fail_cgroup_v1: False on a host with cgroup v1,
     where the kubelet would refuse to start. labels: for every node. certificate_hours: life of the certificates that
     kubeadm makes, 0: its default, which is a year. unused_image_hours: after which a node deletes an image that no
-    container uses and that is not pinned, 0: never, for kind lets the disk fill. Raises UsageError for contradictions.
+    container uses and that is not pinned, 0: never, for kind lets the disk fill. elect_leaders: False where one
+    control-plane node has nobody to elect: a scheduler or controller manager that cannot renew its Lease in ten seconds
+    ends, and that happens when the machine slept or is busy. Raises UsageError for contradictions.
     """
     patch = _Patch(document)
     patch.settle((), "name", name)
@@ -109,6 +112,9 @@ def render(
     )
     if certificate_hours:
         patch.patch_cluster({"certificateValidityPeriod": f"{certificate_hours}h0m0s"})
+    if not elect_leaders and [node.get("role", "control-plane") for node in nodes].count("control-plane") == 1:
+        alone = {"extraArgs": [{"name": "leader-elect", "value": "false"}]}
+        patch.patch_cluster({"controllerManager": alone, "scheduler": alone})
     return patch.finish()
 
 
@@ -220,7 +226,10 @@ class _Patch:
             self.data.setdefault("kubeadmConfigPatches", []).append(text)
 
     def patch_cluster(self, wanted: Mapping[str, Any]) -> None:
-        """A patch of kubeadm's ClusterConfiguration; before the user's own, which are applied last and so win."""
+        """A patch of kubeadm's ClusterConfiguration; before the user's own, which are applied last and so win.
+
+        kind 0.33 puts the `extraArgs` of a patch into its own list by their names.
+        """
         text = yaml.safe_dump({**_KUBEADM, **wanted}, sort_keys=True)
         self.data.setdefault("kubeadmConfigPatches", []).insert(0, text)
 

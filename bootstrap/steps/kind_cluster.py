@@ -56,12 +56,13 @@ def make_configuration(
     *,
     certificate_hours: int = 0,
     unused_image_hours: int = 0,
+    elect_leaders: bool = True,
 ) -> Object:
     """The configuration that kind is given: the user's file, with what an environment needs put in.
 
     node_image: reference of the nodes' image, "" for kind's own choice. certificate_hours: life of what kubeadm issues,
-    0 for its own choice. unused_image_hours: after which nodes delete an image, 0 for never. Raises
-    UsageError with all faults of the file.
+    0 for its own choice. unused_image_hours: after which nodes delete an image, 0 for never.
+    elect_leaders: as `kind_config.render` has it. Raises UsageError with all faults of the file.
     """
     return kind_config.render(
         kind_config.load(project / config.cluster.config),
@@ -75,6 +76,7 @@ def make_configuration(
         fail_cgroup_v1=CGROUP_V2.exists(),
         certificate_hours=certificate_hours,
         unused_image_hours=unused_image_hours,
+        elect_leaders=elect_leaders,
     )
 
 
@@ -222,6 +224,7 @@ class KindCluster:
             node_image,
             certificate_hours=CERTIFICATE_HOURS,
             unused_image_hours=UNUSED_IMAGE_HOURS,
+            elect_leaders=False,
         )
         text = yaml.safe_dump(wanted, sort_keys=True)
         line = world.report.step(self.name)

@@ -207,6 +207,7 @@ def test_no_push_that_was_answered_is_lost_when_the_listeners_pods_go(world: Wor
 def test_bodies_that_take_much_memory_end_no_listener(world: World, hook: Hook) -> None:
     """They need no signature: 10 MB of numbers take 250 MB when they are parsed, 2 MB take 50."""
     large, allowed = (b'{"a":[' + b"0," * count + b"0]}" for count in (5_000_000, 1_000_000))
+    wait_for(world, "listener's pods", 180, lambda: judge_pods(world))
     before = find_starts(world)
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(hook.post, [large] * 8)) == {413}
@@ -225,6 +226,17 @@ def test_bodies_that_take_much_memory_end_no_listener(world: World, hook: Hook) 
     assert isinstance(verdict, Ready), verdict
     assert find_starts(world) == before
     delete_runs(world, sent)
+
+
+def judge_pods(world: World) -> Verdict:
+    """Ready where none is going any more and all that are wanted are there, whatever the Deployment says of itself."""
+    pods = listener_pods(world)
+    going = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
+    if going:
+        return Pending(f"{', '.join(going)} is going")
+    wanted = world.kube.get("apps/v1", "Deployment", constants.LISTENER, constants.RUNS)
+    assert wanted
+    return Ready() if len(pods) == wanted["spec"]["replicas"] else Pending(f"{len(pods)} pods")
 
 
 def find_starts(world: World) -> set[tuple[str, int]]:

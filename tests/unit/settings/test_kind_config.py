@@ -245,3 +245,18 @@ def test_certificates_live_as_long_as_asked_and_a_users_own_patch_wins() -> None
     }
     assert yaml.safe_load(second)["certificateValidityPeriod"] == "1h0m0s"
     assert "Certificate" not in str(rendered(HEAD))
+
+
+@pytest.mark.parametrize(("planes", "patches"), [(1, 1), (2, 0)])
+def test_controllers_elect_no_leader_where_there_is_one_control_plane(planes: int, patches: int) -> None:
+    nodes = "nodes:\n" + "- role: control-plane\n" * planes + "- role: worker\n"
+    found = [
+        patch
+        for patch in map(yaml.safe_load, rendered(HEAD + nodes, elect_leaders=False)["kubeadmConfigPatches"])
+        if patch["kind"] == "ClusterConfiguration"
+    ]
+    assert len(found) == patches
+    for patch in found:
+        for part in ("controllerManager", "scheduler"):
+            assert patch[part] == {"extraArgs": [{"name": "leader-elect", "value": "false"}]}
+    assert "leader" not in str(rendered(HEAD + nodes))
