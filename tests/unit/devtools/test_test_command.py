@@ -152,7 +152,7 @@ def test_evidence_of_an_earlier_run_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "memory", "width"), [(1, 1.0, 1), (2, 23.0, 1), (4, 7.8, 1), (4, 15.6, 2), (16, 64, 4)]
+    ("cores", "memory", "width"), [(1, 1.0, 1), (2, 23.0, 2), (4, 7.8, 1), (4, 15.6, 3), (16, 64, 4)]
 )
 def test_slow_lanes_are_side_by_side_where_the_machine_allows(cores: int, memory: float, width: int) -> None:
     assert test_command.slow_width(cores, memory) == width
