@@ -15,6 +15,7 @@ from typing import Any
 
 from bootstrap.incluster.branch_patterns import build_branch_regex
 from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.repository_address import expand_scp_form
 from bootstrap.incluster.run_names import (
     APPLICATION,
     BRANCH,
@@ -77,15 +78,17 @@ class Environment:
 class Application:
     """An Application with everything filled in.
 
-    url: of its repository, as pods reach it. webhook: whether pushes start runs. poll: seconds between two looks at the
-    repository, 0 for none. paths: patterns of the files whose changes start runs, none for all. image: HOST/PATH. port:
-    that the program listens on. notify: Secret that says who hears of its runs. uid: "" of one that is only a file.
+    url: of its repository, as pods reach it, with a scheme. login: Secret with the login for it, "" for that of the
+    settings. webhook: whether pushes start runs. poll: seconds between two looks at the repository, 0 for none. paths:
+    patterns of the files whose changes start runs, none for all. image: HOST/PATH. port: that the program listens on.
+    notify: Secret that says who hears of its runs. uid: "" of one that is only a file.
     """
 
     name: str
     url: str
     image: str
     environments: tuple[Environment, ...]
+    login: str = ""
     owner: str = ""
     webhook: bool = True
     poll: int = 0
@@ -133,9 +136,10 @@ def read_application(obj: Mapping[str, Any], registry: str) -> Application:
     environments = spec.get("environments") or [{"name": DEFAULT_ENVIRONMENT}]
     return Application(
         name=name,
-        url=str(repository.get("url") or f"{OWN_SERVER}/{name}.git"),
+        url=expand_scp_form(str(repository.get("url") or f"{OWN_SERVER}/{name}.git")),
         image=str(build.get("image") or f"{registry}/apps/{name}"),
         environments=tuple(_read_environment(each, name) for each in environments),
+        login=str(repository.get("login") or ""),
         owner=str(spec.get("owner") or ""),
         webhook=bool(arrive.get("webhook", True)),
         poll=parse_duration(str(arrive.get("poll") or "0s")),

@@ -95,6 +95,22 @@ def test_the_condition_is_of_address_and_branch() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "git@Git.Example.com:Sales/orders.git",
+        "ssh://git@git.example.com:22/Sales/orders",
+        "ssh://git@git.example.com/Sales/orders.git/",
+    ],
+)
+def test_by_ssh_it_is_the_events_address_for_ssh_that_counts_and_its_own_that_is_cloned(url: str) -> None:
+    [trigger] = make_triggers(declare(repository={"url": url, "login": "sales-git"}), "cicd")
+    assert get_interceptor(trigger)["filter"].startswith(
+        'extensions.ssh_address == "ssh://git.example.com/Sales/orders" && '
+    )
+    assert list_given(trigger)["repository"].startswith("ssh://git@")
+
+
+@pytest.mark.parametrize(
     ("branch", "let_pass", "dropped"),
     [
         ("v1.x", ["v1.x"], ["v1ax", "v1.x/a", "a-v1.x"]),
@@ -163,10 +179,10 @@ def test_each_parameter_of_the_template_is_given_once(spec: dict[str, Any]) -> N
         (each["kind"], each["metadata"]["name"]): each for each in listener.render_objects(LOCK, PROJECT, Config())
     }
     template = rendered["TriggerTemplate", TEMPLATE]["spec"]["params"]
-    event = list_names(rendered["TriggerBinding", "event"]["spec"]["params"])
+    event = {each["name"]: each["value"] for each in rendered["TriggerBinding", "event"]["spec"]["params"]}
     [trigger] = make_triggers(declare(**spec), "cicd")
-    assert {"ref": "event"} in trigger["spec"]["bindings"]
-    given = [*event, *list_names([each for each in trigger["spec"]["bindings"] if "name" in each])]
+    given = list_names(trigger["spec"]["bindings"])
+    assert list_given(trigger) | event == list_given(trigger) | {"repository": event["repository"]}
     assert sorted({*given}) == sorted(given)
     assert {*given} <= {*list_names(template)}
     needed = {each["name"] for each in template if "default" not in each}
@@ -186,7 +202,8 @@ def test_the_rollout_of_an_environment_that_names_none_is_that_of_the_settings()
 def test_the_bindings_are_what_the_application_says() -> None:
     [trigger, other] = make_triggers(declare(port=9000, environments=SEVERAL), "cicd")
     assert list_given(trigger) == {
-        "delivery": "$(extensions.delivery)",
+        **derived_objects.FROM_EVENT,
+        "repository": "http://git.git.svc.cluster.local/orders.git",
         "image": f"{REGISTRY}/apps/orders",
         "namespace": "sales-staging",
         "deployment": "orders",
