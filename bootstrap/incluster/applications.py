@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.incluster.branch_patterns import build_branch_regex
+from bootstrap.incluster.git_login import NO_LOGIN
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.repository_address import expand_scp_form
 from bootstrap.incluster.run_names import (
@@ -47,6 +48,7 @@ IMAGE_PARAMETERS = (
 )
 IMAGE_TASKS, IMAGE_WORKSPACES = ("deploy", "notify"), ("target",)
 """What that Pipeline has: Tekton refuses a run that has settings for a task which is not in its Pipeline."""
+LOGIN_WORKSPACE = "git-login"
 PREFIX_LENGTH = 40
 """Characters of a run's name before its commit."""
 
@@ -259,6 +261,7 @@ def make_parameters(application: Application, environment: Environment, revision
         "CONTEXT": application.context,
         "PORT": str(application.port) if environment.creates else "",
         "NOTIFY": application.notify,
+        "LOGIN": application.login,
         **({"ROLLOUT_SECONDS": str(environment.rollout)} if environment.rollout else {}),
     }
 
@@ -285,9 +288,8 @@ def make_run(
     metadata["name"] = name
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
-    return fill_run(
-        made, make_parameters(application, environment, commit or branch), make_target_name(application, environment)
-    )
+    values = make_parameters(application, environment, commit or branch)
+    return fill_run(made, values, make_target_name(application, environment), application.login or NO_LOGIN)
 
 
 def make_image_run(
@@ -319,8 +321,12 @@ def make_image_run(
     return made
 
 
-def fill_run(run: Object, values: Mapping[str, str], target: str) -> Object:
-    """Set parameters of a PipelineRun and the Secret that it deploys with, and let it wait; answers the same object."""
+def fill_run(run: Object, values: Mapping[str, str], target: str, login: str) -> Object:
+    """Set parameters of a PipelineRun and its Secrets, and let it wait; answers the same object.
+
+    target: the Secret that it deploys with. login: that of the repository. One that is missing does not hold up the
+    pod, for then nobody would be told why: the step that clones says so.
+    """
     spec = run["spec"]
     spec["status"] = "PipelineRunPending"
     params = {each["name"]: each["value"] for each in spec["params"]} | dict(values)
@@ -328,4 +334,6 @@ def fill_run(run: Object, values: Mapping[str, str], target: str) -> Object:
     for workspace in spec["workspaces"]:
         if workspace["name"] == "target":
             workspace["secret"] = {"secretName": target}
+    others = [each for each in spec["workspaces"] if each["name"] != LOGIN_WORKSPACE]
+    spec["workspaces"] = [*others, {"name": LOGIN_WORKSPACE, "secret": {"secretName": login, "optional": True}}]
     return run

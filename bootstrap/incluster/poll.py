@@ -72,6 +72,8 @@ PAUSE = 60.0
 """Seconds until a server that is overloaded is asked again, if it does not say itself."""
 LONGEST = 86_400.0
 """The longest Retry-After that is obeyed, in seconds."""
+BY_SSH = "Could not read from remote repository"
+"""Git's last word where ssh could not connect."""
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -390,6 +392,10 @@ def parse_git_error(said: str, headers: str, now: float) -> RepositoryUnreadable
     """
     lines = [line for line in said.strip().splitlines() if line] or ["git failed"]
     told = next((line for line in lines if line.startswith("fatal:")), lines[-1]).removeprefix("fatal: ")
+    if told.startswith(BY_SSH):  # why stands before it, in the words of ssh
+        told = (
+            " ".join([each for each in lines[: lines.index(f"fatal: {told}")] if not each.startswith("@")][-2:]) or told
+        )
     why = one_line(told)[:300]
     if any(f"error: {status}" in why for status in (429, 503)):
         found = re.findall(r"Recv header: retry-after: *(.+)", headers, re.IGNORECASE)

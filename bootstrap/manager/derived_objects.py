@@ -20,7 +20,7 @@ from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.path_patterns import build_path_regex
 from bootstrap.incluster.repository_address import is_ssh
 from bootstrap.incluster.run_names import APPLICATION, ENVIRONMENT, SHORT_COMMIT, normalize_url
-from bootstrap.incluster.trigger_template import FILLED, TEMPLATE
+from bootstrap.incluster.trigger_template import FILLED, LOGIN_SECRET, TEMPLATE
 
 LABELS = {"app.kubernetes.io/managed-by": "tekton-bootstrap-manager"}
 """Not the label of what `up` applies: `down` on a cluster of the user leaves the namespaces of applications alone."""
@@ -129,6 +129,7 @@ def _make_trigger(application: Application, environment: Environment, namespace:
         "application": application.name,
         "environment": environment.name,
         "target": make_target_name(application, environment),
+        **({LOGIN_SECRET: application.login} if application.login else {}),
     }
     return {
         "apiVersion": "triggers.tekton.dev/v1beta1",

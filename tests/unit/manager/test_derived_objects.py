@@ -107,7 +107,9 @@ def test_by_ssh_it_is_the_events_address_for_ssh_that_counts_and_its_own_that_is
     assert get_interceptor(trigger)["filter"].startswith(
         'extensions.ssh_address == "ssh://git.example.com/Sales/orders" && '
     )
-    assert list_given(trigger)["repository"].startswith("ssh://git@")
+    given = list_given(trigger)
+    assert given["repository"].startswith("ssh://git@")
+    assert (given["login"], given["login-secret"]) == ("sales-git", "sales-git")
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,7 @@ def list_names(params: list[dict[str, Any]]) -> list[str]:
         {},
         {"environments": SEVERAL[:1]},
         {"environments": SEVERAL[1:2]},
+        {"repository": {"url": "git@git.example.com:a/b", "login": "a-git"}},
         {"repository": {"url": URL}, "port": 9000, "build": {"context": "a", "dockerfile": "b", "image": "c.test/d"}},
     ],
 )
@@ -196,7 +199,8 @@ def test_the_rollout_of_an_environment_that_names_none_is_that_of_the_settings()
         if (each["kind"], each["metadata"]["name"]) == ("TriggerTemplate", TEMPLATE)
     ]
     defaults = {each["name"]: each["default"] for each in template["spec"]["params"] if "default" in each}
-    assert defaults == {"delivery": "", "rollout-seconds": "225", "notify": "notify"}
+    others = {"login": "", "login-secret": "no-git-login"}
+    assert defaults == {"delivery": "", "rollout-seconds": "225", "notify": "notify"} | others
 
 
 def test_the_bindings_are_what_the_application_says() -> None:
@@ -212,6 +216,7 @@ def test_the_bindings_are_what_the_application_says() -> None:
         "context": ".",
         "port": "9000",
         "notify": "notify",
+        "login": "",
         "rollout-seconds": "300",
         "application": "orders",
         "environment": "staging",
