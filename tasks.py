@@ -179,8 +179,8 @@ def clone(_: Context, name: str = "", app: str = "", into: str = "", set: Sets =
         "port": "that the program listens on (default: 8080)",
         "poll": "how often to ask the repository for new commits, such as 5m (default: never)",
         "paths": "files and folders whose changes start runs, such as services/orders/**,libs (default: all)",
-        "login": "Secret that opens the repository (default: the logins of git.logins; with --ssh-key: NAME-git)",
-        "ssh-key": "file with a private key, of which that Secret is made",
+        "login": "Secret that opens the repository (default: the logins of git.logins; with --identity: NAME-git)",
+        "identity": "file with a private key, of which that Secret is made",
         "known-hosts": "file with the key of the host, for the same Secret",
     },
     positional=["source"],
@@ -198,7 +198,7 @@ def app_add(
     poll: str = "",
     paths: str = "",
     login: str = "",
-    ssh_key: str = "",
+    identity: str = "",
     known_hosts: str = "",
     set: Sets = None,
 ) -> Flow:
@@ -218,7 +218,7 @@ def app_add(
         poll=poll,
         paths=paths,
         login=login,
-        ssh_key=ssh_key,
+        identity=identity,
         known_hosts=known_hosts,
     )
 

@@ -31,45 +31,45 @@ LABEL = {"tekton-bootstrap.dev/login": "git"}
 KEY_BYTES, HOSTS_BYTES = 64 << 10, 4 << 20
 
 
-def name_login(wanted: Object, login: str, ssh_key: str, known_hosts: str) -> Object:
+def name_login(wanted: Object, login: str, identity: str, known_hosts: str) -> Object:
     """The Application with the name of its login in it; "NAME-git" where a key is given and no name.
 
     Raises UsageError for flags that make no login together.
     """
     url = expand_scp_form(wanted.get("spec", {}).get("repository", {}).get("url", ""))
-    if (login or ssh_key) and not url:
-        raise UsageError("the environment's own git server needs no login", hint="leave --login and --ssh-key out")
-    if ssh_key and not is_ssh(url):
-        raise UsageError(f"--ssh-key: {url} is no address of ssh", hint="invoke app-add git@HOST:PATH.git ...")
-    if known_hosts and not ssh_key:
-        raise UsageError("--known-hosts belongs to a key", hint="--ssh-key FILE --known-hosts FILE")
-    if ssh_key and not known_hosts:
-        raise UsageError("--ssh-key needs --known-hosts: the host has to be pinned", hint=show_scan(url))
-    if is_ssh(url) and not login and not ssh_key:
-        hint = "--ssh-key FILE --known-hosts FILE makes one; --login NAME names a Secret that is there"
+    if (login or identity) and not url:
+        raise UsageError("the environment's own git server needs no login", hint="leave --login and --identity out")
+    if identity and not is_ssh(url):
+        raise UsageError(f"--identity: {url} is no address of ssh", hint="invoke app-add git@HOST:PATH.git ...")
+    if known_hosts and not identity:
+        raise UsageError("--known-hosts belongs to a key", hint="--identity FILE --known-hosts FILE")
+    if identity and not known_hosts:
+        raise UsageError("--identity needs --known-hosts: the host has to be pinned", hint=show_scan(url))
+    if is_ssh(url) and not login and not identity:
+        hint = "--identity FILE --known-hosts FILE makes one; --login NAME names a Secret that is there"
         raise UsageError("a repository by ssh needs a login", hint=hint)
-    name = login or (f"{wanted['metadata']['name']}-git" if ssh_key else "")
+    name = login or (f"{wanted['metadata']['name']}-git" if identity else "")
     if not name:
         return wanted
     spec = wanted["spec"]
     return {**wanted, "spec": {**spec, "repository": {**spec["repository"], "login": name}}}
 
 
-def prepare_login(world: World, wanted: Object, ssh_key: str, known_hosts: str) -> list[Object]:
+def prepare_login(world: World, wanted: Object, identity: str, known_hosts: str) -> list[Object]:
     """What is to be applied for the login that an Application names: the manager's right to read it, and the Secret.
 
-    ssh_key, known_hosts: files, "" where the Secret is there. Nothing is written. Raises UsageError if it is no login.
+    identity, known_hosts: files, "" where the Secret is there. Nothing is written. Raises UsageError if it is no login.
     """
     repository = wanted.get("spec", {}).get("repository", {})
     name, url = repository.get("login", ""), expand_scp_form(repository.get("url", ""))
     if not name:
         return []
     live = world.kube.get("v1", "Secret", name, constants.RUNS)
-    if ssh_key and live is not None:
+    if identity and live is not None:
         hint = f"--login {name} alone, to use it; or another --login NAME"
         raise UsageError(f"Secret {constants.RUNS}/{name} is there already", hint=hint)
     try:
-        made = [_make_secret(name, url, ssh_key, known_hosts)] if ssh_key else []
+        made = [_make_secret(name, url, identity, known_hosts)] if identity else []
         if not made:
             read_login(live, name, url)
     except LoginFault as fault:
@@ -77,11 +77,11 @@ def prepare_login(world: World, wanted: Object, ssh_key: str, known_hosts: str) 
     return [*made, *map(stamp, make_login_grant(name))]
 
 
-def _make_secret(name: str, url: str, ssh_key: str, known_hosts: str) -> Object:
+def _make_secret(name: str, url: str, identity: str, known_hosts: str) -> Object:
     """The Secret; of the known hosts only the repository's is in it. Raises UsageError, LoginFault."""
-    key, hosts = _read_text("--ssh-key", ssh_key, KEY_BYTES), _read_text("--known-hosts", known_hosts, HOSTS_BYTES)
+    key, hosts = _read_text("--identity", identity, KEY_BYTES), _read_text("--known-hosts", known_hosts, HOSTS_BYTES)
     if fault := find_key_fault(key):
-        raise UsageError(f"--ssh-key: {ssh_key} {fault}")
+        raise UsageError(f"--identity: {identity} {fault}")
     data = {KEY: tidy_lines(key), KNOWN_HOSTS: choose_known_hosts(hosts, f"--known-hosts: {known_hosts}", url)}
     made = make_secret(name, constants.RUNS, data) | {"type": SSH_AUTH}
     return {**made, "metadata": {**made["metadata"], "labels": LABEL}}

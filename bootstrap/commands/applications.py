@@ -53,31 +53,31 @@ def app_add(
     poll: str = "",
     paths: str = "",
     login: str = "",
-    ssh_key: str = "",
+    identity: str = "",
     known_hosts: str = "",
 ) -> int:
     """Declare an application, apply it, and wait until its pushes start runs.
 
     source: the address of a repository, or a name for one on the environment's own git server. paths: patterns,
-    with commas between. login: the Secret that opens the repository. ssh_key, known_hosts: files to make it of. Raises
+    with commas between. login: the Secret that opens the repository. identity, known_hosts: files to make it of. Raises
     UsageError for what cannot be an application, ApiError for what the API server refuses; then nothing was written.
     """
     begun = world.clock.now()
     options = {"context": context, "dockerfile": dockerfile, "deployment": deployment, "poll": poll, "paths": paths}
     declared = make_object(source, namespace=namespace, branch=branch, port=port, **options)
-    wanted = name_login(declared, login, ssh_key, known_hosts)
+    wanted = name_login(declared, login, identity, known_hosts)
     name = wanted["metadata"]["name"]
     folder = find_folder(world)
     file = folder / f"{name}.yaml"
     if file.exists():
         raise UsageError(f"{show_path(file)} is there already", hint="edit it, then: invoke up; or choose another name")
     _require_new(world, name)
-    opening = prepare_login(world, wanted, ssh_key, known_hosts)
+    opening = prepare_login(world, wanted, identity, known_hosts)
     placed = stamp({**wanted, "metadata": {**wanted["metadata"], "namespace": constants.RUNS}})
     world.kube.apply([placed], dry_run=True)
     if opening:
         world.kube.apply(opening)
-        made = ", made of the key and the host's lines of known_hosts" if ssh_key else ""
+        made = ", made of the key and the host's lines of known_hosts" if identity else ""
         world.report.line(f"login      Secret {constants.RUNS}/{wanted['spec']['repository']['login']}{made}")
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(application_files.make_text(wanted))
@@ -87,8 +87,8 @@ def app_add(
     places = ", ".join(each.namespace for each in application.environments)
     world.report.line(f"applied    Application {name}: deploys to {places}")
     _tell_how_to_push(world, application)
-    if ssh_key:
-        world.report.line(f"git host   deploy key, read only: {ssh_key}.pub")
+    if identity:
+        world.report.line(f"git host   deploy key, read only: {identity}.pub")
     world.report.line(f"ready in {world.clock.now() - begun:.0f} s.  next: git push · invoke test-run --app {name}")
     return 0
 

@@ -65,7 +65,7 @@ def test_it_is_cloned_by_its_key_and_started_by_an_event_that_tells_its_address(
     first = push(bare, tmp_path / "work", "The first of letters")
     wrong = tmp_path / "wrong"
     wrong.write_text("git.example.com ssh-ed25519 AAAA\n")
-    key = ("--ssh-key", str(host.folder / "user"))
+    key = ("--identity", str(host.folder / "user"))
     refused = product.run("app-add", url, *key, "--known-hosts", str(wrong), code=2, env=given)
     assert "the host has to be pinned" in refused.text
     added = product.run("app-add", url, *key, "--known-hosts", str(host.known), env=given)

@@ -278,7 +278,7 @@ def list_grants(world: StepWorld) -> list[tuple[str, str]]:
 
 
 def test_a_key_becomes_a_secret_that_the_manager_may_read(world: StepWorld, keys: Path) -> None:
-    files: dict[str, Any] = {"ssh_key": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
+    files: dict[str, Any] = {"identity": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
     assert applications.app_add(world.open(), source=BY_SSH, **files) == 0
     secret = world.kube.objects["Secret", "cicd", "orders-git"]
     data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
@@ -305,7 +305,7 @@ def test_a_secret_that_is_there_is_used(world: StepWorld, keys: Path) -> None:
     assert yaml.safe_load((world.project / FILE).read_text())["spec"]["repository"]["login"] == "sales-git"
     assert "login      Secret cicd/sales-git" in list_lines(world)
     assert list_grants(world) == [("Role", "git-login.sales-git"), ("RoleBinding", "git-login.sales-git")]
-    files: dict[str, Any] = {"ssh_key": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
+    files: dict[str, Any] = {"identity": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
     with pytest.raises(UsageError, match="Secret cicd/sales-git is there already") as caught:
         applications.app_add(world.open(), source="git@git.example.com:sales/stock.git", login="sales-git", **files)
     assert "--login sales-git alone" in caught.value.hint
@@ -314,17 +314,17 @@ def test_a_secret_that_is_there_is_used(world: StepWorld, keys: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "flags", "why", "hint"),
     [
-        (BY_SSH, {}, "a repository by ssh needs a login", "--ssh-key FILE --known-hosts FILE makes one"),
-        (BY_SSH, {"ssh_key": "key"}, "--ssh-key needs --known-hosts", "ssh-keyscan git.example.com > known_hosts"),
-        (BY_SSH, {"login": "a", "known_hosts": "known_hosts"}, "--known-hosts belongs to a key", "--ssh-key FILE"),
-        (BY_SSH, {"ssh_key": "locked", "known_hosts": "known_hosts"}, "locked has a passphrase", ""),
-        (BY_SSH, {"ssh_key": "key.pub", "known_hosts": "known_hosts"}, "key.pub is a public key", ""),
-        (BY_SSH, {"ssh_key": "none", "known_hosts": "known_hosts"}, "none cannot be read: No such file", ""),
-        (BY_SSH, {"ssh_key": "binary", "known_hosts": "known_hosts"}, "binary is no text", ""),
-        (BY_SSH, {"ssh_key": "", "known_hosts": ""}, "a repository by ssh needs a login", ""),
+        (BY_SSH, {}, "a repository by ssh needs a login", "--identity FILE --known-hosts FILE makes one"),
+        (BY_SSH, {"identity": "key"}, "--identity needs --known-hosts", "ssh-keyscan git.example.com > known_hosts"),
+        (BY_SSH, {"login": "a", "known_hosts": "known_hosts"}, "--known-hosts belongs to a key", "--identity FILE"),
+        (BY_SSH, {"identity": "locked", "known_hosts": "known_hosts"}, "locked has a passphrase", ""),
+        (BY_SSH, {"identity": "key.pub", "known_hosts": "known_hosts"}, "key.pub is a public key", ""),
+        (BY_SSH, {"identity": "none", "known_hosts": "known_hosts"}, "none cannot be read: No such file", ""),
+        (BY_SSH, {"identity": "binary", "known_hosts": "known_hosts"}, "binary is no text", ""),
+        (BY_SSH, {"identity": "", "known_hosts": ""}, "a repository by ssh needs a login", ""),
         (
             BY_SSH,
-            {"ssh_key": "key", "known_hosts": "other_hosts"},
+            {"identity": "key", "known_hosts": "other_hosts"},
             "other_hosts has no key of git.example.com: the host has to be pinned",
             "compare the fingerprints",
         ),
@@ -335,7 +335,7 @@ def test_a_secret_that_is_there_is_used(world: StepWorld, keys: Path) -> None:
             "kubectl -n cicd create secret generic sales",
         ),
         (URL, {"login": "sales-git"}, "Secret sales-git is not there", "--type=kubernetes.io/basic-auth"),
-        (URL, {"ssh_key": "key", "known_hosts": "known_hosts"}, "is no address of ssh", "invoke app-add git@HOST"),
+        (URL, {"identity": "key", "known_hosts": "known_hosts"}, "is no address of ssh", "invoke app-add git@HOST"),
         ("orders", {"login": "sales-git"}, "the environment's own git server needs no login", ""),
         ("git.example.com:sales/orders", {"login": "sales-git"}, "an address of ssh begins with the user", "git@HOST"),
     ],
@@ -357,7 +357,7 @@ def test_what_is_no_login_is_told_before_anything_is_made(
 
 def test_what_the_api_server_refuses_leaves_no_secret(world: StepWorld, keys: Path) -> None:
     get_kube(world).refuse_apply = ApiError("spec.arrive.poll: the time must be such as 5m or 1h", status=422)
-    files: dict[str, Any] = {"ssh_key": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
+    files: dict[str, Any] = {"identity": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
     with pytest.raises(ApiError):
         applications.app_add(world.open(), source=BY_SSH, poll="soon", **files)
     assert world.kube.objects == {}
