@@ -179,6 +179,9 @@ def clone(_: Context, name: str = "", app: str = "", into: str = "", set: Sets =
         "port": "that the program listens on (default: 8080)",
         "poll": "how often to ask the repository for new commits, such as 5m (default: never)",
         "paths": "files and folders whose changes start runs, such as services/orders/**,libs (default: all)",
+        "login": "Secret that opens the repository (default: the logins of git.logins; with --identity: NAME-git)",
+        "identity": "file with a private key, of which that Secret is made",
+        "known-hosts": "file with the key of the host, for the same Secret",
     },
     positional=["source"],
 )
@@ -194,6 +197,9 @@ def app_add(
     port: int = 0,
     poll: str = "",
     paths: str = "",
+    login: str = "",
+    identity: str = "",
+    known_hosts: str = "",
     set: Sets = None,
 ) -> Flow:
     """Declare an application: its file is written and applied."""
@@ -211,6 +217,9 @@ def app_add(
         port=port,
         poll=poll,
         paths=paths,
+        login=login,
+        identity=identity,
+        known_hosts=known_hosts,
     )
 
 

@@ -1,4 +1,4 @@
-"""A real sshd of our own: on a free port of loopback, with its own keys and configuration, never the machine's."""
+"""A real sshd of our own: on a free port, with its own keys and configuration, never the machine's."""
 
 from __future__ import annotations
 
@@ -38,23 +38,25 @@ def find_sshd() -> str:
 
 
 class Sshd:
-    """port: of the server. config: for `ssh -F`; it knows the server's key and ours. log: what sshd said."""
+    """port: of the server. at: its address. config: for `ssh -F`; it knows the server's key and ours. log: what sshd
+    said.
+    """
 
-    def __init__(self, folder: Path, program: str, **options: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, program: str, at: str = "127.0.0.1", **options: str) -> None:
+        self.folder, self.at = folder, at
         self._program = program
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("host", "user", "stranger"):
             if not (folder / name).exists():
                 words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
                 subprocess.run(words, check=True)
-        with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_server((at, 0)) as server:
             self.port = int(server.getsockname()[1])
         (folder / "authorized").write_text((folder / "user.pub").read_text())
         self.known = folder / "known"
-        self.known.write_text(f"[127.0.0.1]:{self.port} {(folder / 'host.pub').read_text()}")
+        self.known.write_text(f"[{at}]:{self.port} {(folder / 'host.pub').read_text()}")
         settings = {
-            "ListenAddress": f"127.0.0.1:{self.port}",
+            "ListenAddress": f"{at}:{self.port}",
             "HostKey": str(folder / "host"),
             "AuthorizedKeysFile": str(folder / "authorized"),
             "PidFile": "none",
@@ -88,7 +90,7 @@ class Sshd:
 
     @property
     def login(self) -> str:
-        return f"{getpass.getuser()}@127.0.0.1"
+        return f"{getpass.getuser()}@{self.at}"
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -96,7 +98,7 @@ class Sshd:
             self._process = subprocess.Popen(words, stderr=log, start_new_session=True)
         end = time.monotonic() + 10
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((self.at, self.port), 1):
                 return
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, "sshd does not answer"
@@ -122,9 +124,9 @@ class Sshd:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, **options: str) -> Iterator[Sshd]:
-    """options: of sshd_config, over those for a test."""
-    server = Sshd(folder, find_sshd(), **options)
+def serving(folder: Path, at: str = "127.0.0.1", **options: str) -> Iterator[Sshd]:
+    """at: the address that it listens on. options: of sshd_config, over those for a test."""
+    server = Sshd(folder, find_sshd(), at, **options)
     made = not PRIVILEGE.exists() and os.geteuid() == 0
     if made:
         PRIVILEGE.mkdir(mode=0o755)

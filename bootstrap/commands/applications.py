@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bootstrap.commands.application_login import name_login, prepare_login, withdraw_login
 from bootstrap.commands.find_application import find_application, list_applications
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, PreconditionError, UsageError
@@ -25,6 +26,7 @@ from bootstrap.incluster.applications import (
     Application,
 )
 from bootstrap.incluster.path_patterns import find_path_fault
+from bootstrap.incluster.repository_address import expand_scp_form, is_ssh
 from bootstrap.incluster.run_names import to_dns_label
 from bootstrap.objects import application_files
 from bootstrap.objects.manifests import stamp
@@ -50,24 +52,33 @@ def app_add(
     port: int = 0,
     poll: str = "",
     paths: str = "",
+    login: str = "",
+    identity: str = "",
+    known_hosts: str = "",
 ) -> int:
     """Declare an application, apply it, and wait until its pushes start runs.
 
     source: the address of a repository, or a name for one on the environment's own git server. paths: patterns,
-    with commas between. Raises UsageError for what cannot be an application, ApiError for what the API server refuses;
-    then nothing was written.
+    with commas between. login: the Secret that opens the repository. identity, known_hosts: files to make it of. Raises
+    UsageError for what cannot be an application, ApiError for what the API server refuses; then nothing was written.
     """
     begun = world.clock.now()
     options = {"context": context, "dockerfile": dockerfile, "deployment": deployment, "poll": poll, "paths": paths}
-    wanted = make_object(source, namespace=namespace, branch=branch, port=port, **options)
+    declared = make_object(source, namespace=namespace, branch=branch, port=port, **options)
+    wanted = name_login(declared, login, identity, known_hosts)
     name = wanted["metadata"]["name"]
     folder = find_folder(world)
     file = folder / f"{name}.yaml"
     if file.exists():
         raise UsageError(f"{show_path(file)} is there already", hint="edit it, then: invoke up; or choose another name")
     _require_new(world, name)
+    opening = prepare_login(world, wanted, identity, known_hosts)
     placed = stamp({**wanted, "metadata": {**wanted["metadata"], "namespace": constants.RUNS}})
     world.kube.apply([placed], dry_run=True)
+    if opening:
+        world.kube.apply(opening)
+        made = ", made of the key and the host's lines of known_hosts" if identity else ""
+        world.report.line(f"login      Secret {constants.RUNS}/{wanted['spec']['repository']['login']}{made}")
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(application_files.make_text(wanted))
     world.report.line(f"written    {show_path(file)}")
@@ -76,16 +87,19 @@ def app_add(
     places = ", ".join(each.namespace for each in application.environments)
     world.report.line(f"applied    Application {name}: deploys to {places}")
     _tell_how_to_push(world, application)
+    if identity:
+        world.report.line(f"git host   deploy key, read only: {identity}.pub")
     world.report.line(f"ready in {world.clock.now() - begun:.0f} s.  next: git push · invoke test-run --app {name}")
     return 0
 
 
 def make_object(source: str, *, namespace: str, branch: str, port: int, **more: str) -> Object:
     """The Application that says what the flags say, and nothing else. Raises UsageError."""
-    url = source if "://" in source else ""
-    if "@" in urlsplit(url).netloc:
-        raise UsageError("the address holds a login", hint="give it without; logins are in git.logins")
-    path = re.sub(r"(\.git)?/*\Z", "", urlsplit(url).path if url else source)
+    address = expand_scp_form(source)
+    url = source if "://" in address else ""
+    if url:
+        _require_no_password(address)
+    path = re.sub(r"(\.git)?/*\Z", "", urlsplit(address).path if url else source)
     name = to_dns_label(path.rpartition("/")[2], NAME_LENGTH)
     if not name or (not url and name != source):
         hint = f"invoke app-add {name}" if name else "invoke app-add https://git.example.com/sales/orders.git"
@@ -106,6 +120,15 @@ def make_object(source: str, *, namespace: str, branch: str, port: int, **more: 
         spec["environments"] = [{"name": DEFAULT_ENVIRONMENT, **place}]
     made: Object = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
     return made | ({"spec": spec} if spec else {})
+
+
+def _require_no_password(address: str) -> None:
+    """Raises UsageError, which does not repeat the address: for a login in it, and by ssh for one without a user."""
+    user, at_sign, _ = urlsplit(address).netloc.rpartition("@")
+    if ":" in user or (at_sign and not is_ssh(address)):
+        raise UsageError("the address holds a login", hint="give it without; --login names the Secret with it")
+    if is_ssh(address) and not user:
+        raise UsageError("an address of ssh begins with the user", hint="invoke app-add git@HOST:PATH.git ...")
 
 
 def _parse_paths(text: str) -> list[str]:
@@ -223,6 +246,7 @@ def app_show(world: World, *, app: str, as_json: bool = False) -> int:
         return 0
     facts = {
         "repository": application.url,
+        **({"login": f"Secret {constants.RUNS}/{application.login}"} if application.login else {}),
         "owner": application.owner or "nobody is named",
         "arrives": _describe_arrival(application),
         **({"concerns": f"changes of {', '.join(application.paths)}"} if application.paths else {}),
@@ -257,6 +281,7 @@ def app_remove(world: World, *, app: str) -> int:
     application = find_application(world, app)
     files = {file: application_files.list_names(file) for file in application_files.list_files(find_folder(world))}
     world.kube.delete(API_VERSION, KIND, app, constants.RUNS)
+    withdraw_login(world, application, [each for each in list_applications(world) if each["metadata"]["name"] != app])
     for file in [each for each, names in files.items() if app in names]:
         shown = show_path(file)
         if files[file] == [app]:
@@ -267,6 +292,8 @@ def app_remove(world: World, *, app: str) -> int:
     world.report.line(f"removed    Application {app}: its pushes start nothing, its unfinished runs are cancelled")
     for each in application.environments:
         world.report.line(f"stays      Deployment {each.namespace}/{each.deployment}")
+    if application.login:
+        world.report.line(f"stays      Secret {constants.RUNS}/{application.login}")
     if application.is_hosted:
         world.report.line(f"stays      repository {application.repository} on the environment's git server")
     return 0

@@ -1,4 +1,6 @@
-"""`invoke clone`: the environment's repository on this machine, ready to push, its password in no argument."""
+"""`invoke clone`: a repository on this machine, ready to push: the environment's with its password in no argument, one
+elsewhere by the user's own ssh.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from urllib.parse import quote
 
 from bootstrap.commands.find_application import find_application
 from bootstrap.core import constants
-from bootstrap.core.errors import PreconditionError, UsageError
+from bootstrap.core.errors import CommandError, PreconditionError, UsageError
+from bootstrap.incluster.repository_address import is_ssh
 from bootstrap.objects.readiness import at
 from bootstrap.world import World
 
@@ -17,8 +20,9 @@ LIMIT = 120.0
 def clone(world: World, *, app: str = "", into: str = "") -> int:
     """Clone a repository of the environment's git server; its git configuration names our credential file.
 
-    app: the application whose it is, "" for the demo. into: a folder, "" for one of the application's name. Raises
-    PreconditionError without git or git server, or if the folder exists; NotFound, UsageError for the application.
+    app: the application whose it is, "" for the demo. into: a folder, "" for one of the application's name. One that is
+    elsewhere is cloned by ssh with the user's own keys. Raises PreconditionError without git or git server, if that
+    refuses, or if the folder exists; NotFound, UsageError for the application.
     """
     into = into or app or constants.DEMO_APP
     target = Path(into).absolute()
@@ -26,15 +30,32 @@ def clone(world: World, *, app: str = "", into: str = "") -> int:
         raise PreconditionError("git is not installed", hint="apt-get install git")
     if target.exists():
         raise PreconditionError(f"{into} exists already", hint="invoke clone --into another-folder")
-    url, helper = _find_repository(world, app), f"store --file={write_credential_file(world)}"
-    world.shell.run(["git", "-c", f"credential.helper={helper}", "clone", "--quiet", url, str(target)], limit=LIMIT)
-    # An empty helper first: what the user has configured elsewhere must not keep this password.
-    for value in ("", helper):
-        world.shell.run(["git", "config", "--add", "credential.helper", value], cwd=target)
+    url = _find_repository(world, app)
+    if is_ssh(url):
+        _clone_by_ssh(world, url, target)
+    else:
+        _clone_own(world, url, target)
     world.report.line(f"cloned {url} into {into}")
     run = f"invoke test-run --app {app}" if app else "invoke test-run"
     world.report.line(f"next: cd {into} · git commit · git push · then, here again: {run} follows the run")
     return 0
+
+
+def _clone_own(world: World, url: str, target: Path) -> None:
+    helper = f"store --file={write_credential_file(world)}"
+    world.shell.run(["git", "-c", f"credential.helper={helper}", "clone", "--quiet", url, str(target)], limit=LIMIT)
+    # An empty helper first: what the user has configured elsewhere must not keep this password.
+    for value in ("", helper):
+        world.shell.run(["git", "config", "--add", "credential.helper", value], cwd=target)
+
+
+def _clone_by_ssh(world: World, url: str, target: Path) -> None:
+    """By the user's own ssh: the key of the application may read only, and stays where it is."""
+    try:
+        world.shell.run(["git", "clone", "--quiet", "--", url, str(target)], limit=LIMIT)
+    except CommandError as error:
+        hint = f"git ls-remote {url} has to work with your own ssh"
+        raise PreconditionError(f"{url} cannot be cloned", evidence=error.evidence, hint=hint) from None
 
 
 def _find_repository(world: World, app: str) -> str:
@@ -42,6 +63,8 @@ def _find_repository(world: World, app: str) -> str:
     if not app:
         return find_address(world)
     application = find_application(world, app)
+    if is_ssh(application.url):
+        return application.url
     if not application.is_hosted:
         raise UsageError(f"{app} is at {application.url}, not on the environment's git server", hint="git clone")
     return find_address(world, application.repository)

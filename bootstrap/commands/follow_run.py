@@ -12,14 +12,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bootstrap.commands import clone
+from bootstrap.commands.application_login import require_login
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, BootstrapError, NotFound, PreconditionError, RunFailed, TimedOut
-from bootstrap.core.model import Failed, Object, Pending, Ready, Verdict
+from bootstrap.core.model import Failed, Object, Pending, Ready, Secret, Verdict
 from bootstrap.core.text import suggest_word
 from bootstrap.core.wait import until
 from bootstrap.incluster import rollout
 from bootstrap.incluster.applications import Application, make_image_run, make_run
 from bootstrap.incluster.applications import make_run_name as make_application_run_name
+from bootstrap.incluster.git_login import PASSWORD, USERNAME
+from bootstrap.incluster.repository_address import find_origin, is_ssh
 from bootstrap.incluster.run_names import (
     APPLICATION,
     BRANCH,
@@ -63,15 +66,27 @@ def _read_references(world: World, application: Application | None = None) -> di
     """The commit of each reference by its full name, {} if the server does not answer; of the demo without one."""
     settings = world.config.git
     try:
-        if application:
-            elsewhere = "" if application.is_hosted else application.url
-            own = "" if elsewhere else clone.find_address(world, application.repository)
-        else:
-            elsewhere, own = settings.url, "" if settings.url else clone.find_address(world)
-        password = settings.password if elsewhere else world.identity.ensure_git_password(settings)
-        return git_refs.read_refs(elsewhere or own, settings.username, password)
+        if application and not application.is_hosted:
+            return _read_elsewhere(world, application)
+        if settings.url and not application:
+            return git_refs.read_refs(settings.url, settings.username, settings.password)
+        own = clone.find_address(world, application.repository) if application else clone.find_address(world)
+        return git_refs.read_refs(own, settings.username, world.identity.ensure_git_password(settings))
     except PreconditionError:
         return {}
+
+
+def _read_elsewhere(world: World, application: Application) -> dict[str, str]:
+    """With the application's own login, or that of `git.url` if both are at one host. Raises PreconditionError."""
+    url, settings = application.url, world.config.git
+    if is_ssh(url):
+        return git_refs.read_refs_by_ssh(world.shell, url)
+    if application.login:
+        files = require_login(world, application).files
+        return git_refs.read_refs(url, files[USERNAME], Secret(files[PASSWORD]))
+    if settings.url and find_origin(settings.url) == find_origin(url):
+        return git_refs.read_refs(url, settings.username, settings.password)
+    return git_refs.read_refs(url)
 
 
 def compose_run(world: World, revision: str, commit: str, *, repository: str = "") -> Object:
@@ -93,7 +108,12 @@ def compose_run(world: World, revision: str, commit: str, *, repository: str = "
 def compose_application_run(
     world: World, application: Application, environment: str, revision: str, commit: str
 ) -> Object:
-    """The PipelineRun of an application for a revision, which waits for the manager. Raises ApplicationFault."""
+    """The PipelineRun of an application for a revision, which waits for the manager.
+
+    Raises ApplicationFault; PreconditionError if the Secret that it names is no login for its repository.
+    """
+    if application.login:
+        require_login(world, application)
     run = run_spec.load_template(world.project, world.config)
     place = application.get_environment(environment)
     name = make_application_run_name(application, place, commit or to_dns_label(revision, 12), _make_suffix())

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bootstrap.commands import follow_run
+from bootstrap.commands.application_login import require_login
 from bootstrap.commands.find_application import choose_environment, find_application, find_settled
 from bootstrap.core import constants, terminal_layout
 from bootstrap.core.errors import (
@@ -21,6 +22,7 @@ from bootstrap.core.errors import (
 from bootstrap.core.model import Object, Ready
 from bootstrap.core.text import suggest_word
 from bootstrap.incluster.applications import DEFAULT_BRANCH, Application, ApplicationFault
+from bootstrap.incluster.repository_address import is_ssh
 from bootstrap.incluster.run_names import APPLICATION, COMMIT, ENVIRONMENT, make_triggered_run_name, to_label_value
 from bootstrap.objects import run_spec
 from bootstrap.objects.run_status import PIPELINE_RUN, WAYS, Run, RunState, make_row, parse_runs
@@ -56,15 +58,13 @@ def test_run(world: World, *, app: str = "", env: str = "", revision: str = "", 
 
 def _test_application(world: World, application: Application, env: str, revision: str, minutes: int) -> int:
     environment = choose_environment(application, env, "--env")
+    if application.login:
+        require_login(world, application)
     wanted = revision or next((each for each in environment.branches if "*" not in each), DEFAULT_BRANCH)
     commit = follow_run.resolve_commit(world, wanted, application)
     if not commit:
-        hint = (
-            f"invoke clone --app {application.name}, and push"
-            if application.is_hosted
-            else "invoke test-run --revision"
-        )
-        raise PreconditionError(f"{application.url} has no branch {wanted}, or does not answer", hint=hint)
+        message = f"{application.url} has no branch {wanted}, or does not answer"
+        raise PreconditionError(message, hint=_suggest_revision(application))
     begun = world.clock.now()
     labels = f"{APPLICATION}={application.name},{ENVIRONMENT}={environment.name},{COMMIT}={to_label_value(commit)}"
     arrived = [each for each in list_runs(world, labels=labels) if each.trigger in ARRIVED and not each.state.is_over]
@@ -74,6 +74,14 @@ def _test_application(world: World, application: Application, env: str, revision
     run = follow_run.compose_application_run(world, application, environment.name, wanted, commit)
     name = str(world.kube.create(run)["metadata"]["name"])
     return follow_to_end(world, name, commit, f"{application.name} to {environment.namespace}", minutes, begun)
+
+
+def _suggest_revision(application: Application) -> str:
+    if application.is_hosted:
+        return f"invoke clone --app {application.name}, and push"
+    if is_ssh(application.url):
+        return f"git ls-remote {application.url} has to work with your own ssh; or --revision COMMIT, in full"
+    return "invoke test-run --revision"
 
 
 def rerun(world: World, *, run: str = "", app: str = "") -> int:

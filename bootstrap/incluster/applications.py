@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.incluster.branch_patterns import build_branch_regex
+from bootstrap.incluster.git_login import NO_LOGIN
 from bootstrap.incluster.json_object import Object
+from bootstrap.incluster.repository_address import expand_scp_form
 from bootstrap.incluster.run_names import (
     APPLICATION,
     BRANCH,
@@ -46,6 +48,7 @@ IMAGE_PARAMETERS = (
 )
 IMAGE_TASKS, IMAGE_WORKSPACES = ("deploy", "notify"), ("target",)
 """What that Pipeline has: Tekton refuses a run that has settings for a task which is not in its Pipeline."""
+LOGIN_WORKSPACE = "git-login"
 PREFIX_LENGTH = 40
 """Characters of a run's name before its commit."""
 
@@ -77,15 +80,17 @@ class Environment:
 class Application:
     """An Application with everything filled in.
 
-    url: of its repository, as pods reach it. webhook: whether pushes start runs. poll: seconds between two looks at the
-    repository, 0 for none. paths: patterns of the files whose changes start runs, none for all. image: HOST/PATH. port:
-    that the program listens on. notify: Secret that says who hears of its runs. uid: "" of one that is only a file.
+    url: of its repository, as pods reach it, with a scheme. login: Secret with the login for it, "" for that of the
+    settings. webhook: whether pushes start runs. poll: seconds between two looks at the repository, 0 for none. paths:
+    patterns of the files whose changes start runs, none for all. image: HOST/PATH. port: that the program listens on.
+    notify: Secret that says who hears of its runs. uid: "" of one that is only a file.
     """
 
     name: str
     url: str
     image: str
     environments: tuple[Environment, ...]
+    login: str = ""
     owner: str = ""
     webhook: bool = True
     poll: int = 0
@@ -133,9 +138,10 @@ def read_application(obj: Mapping[str, Any], registry: str) -> Application:
     environments = spec.get("environments") or [{"name": DEFAULT_ENVIRONMENT}]
     return Application(
         name=name,
-        url=str(repository.get("url") or f"{OWN_SERVER}/{name}.git"),
+        url=expand_scp_form(str(repository.get("url") or f"{OWN_SERVER}/{name}.git")),
         image=str(build.get("image") or f"{registry}/apps/{name}"),
         environments=tuple(_read_environment(each, name) for each in environments),
+        login=str(repository.get("login") or ""),
         owner=str(spec.get("owner") or ""),
         webhook=bool(arrive.get("webhook", True)),
         poll=parse_duration(str(arrive.get("poll") or "0s")),
@@ -255,6 +261,7 @@ def make_parameters(application: Application, environment: Environment, revision
         "CONTEXT": application.context,
         "PORT": str(application.port) if environment.creates else "",
         "NOTIFY": application.notify,
+        "LOGIN": application.login,
         **({"ROLLOUT_SECONDS": str(environment.rollout)} if environment.rollout else {}),
     }
 
@@ -281,9 +288,8 @@ def make_run(
     metadata["name"] = name
     metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **annotations}
-    return fill_run(
-        made, make_parameters(application, environment, commit or branch), make_target_name(application, environment)
-    )
+    values = make_parameters(application, environment, commit or branch)
+    return fill_run(made, values, make_target_name(application, environment), application.login or NO_LOGIN)
 
 
 def make_image_run(
@@ -315,8 +321,12 @@ def make_image_run(
     return made
 
 
-def fill_run(run: Object, values: Mapping[str, str], target: str) -> Object:
-    """Set parameters of a PipelineRun and the Secret that it deploys with, and let it wait; answers the same object."""
+def fill_run(run: Object, values: Mapping[str, str], target: str, login: str) -> Object:
+    """Set parameters of a PipelineRun and its Secrets, and let it wait; answers the same object.
+
+    target: the Secret that it deploys with. login: that of the repository. One that is missing does not hold up the
+    pod, for then nobody would be told why: the step that clones says so.
+    """
     spec = run["spec"]
     spec["status"] = "PipelineRunPending"
     params = {each["name"]: each["value"] for each in spec["params"]} | dict(values)
@@ -324,4 +334,6 @@ def fill_run(run: Object, values: Mapping[str, str], target: str) -> Object:
     for workspace in spec["workspaces"]:
         if workspace["name"] == "target":
             workspace["secret"] = {"secretName": target}
+    others = [each for each in spec["workspaces"] if each["name"] != LOGIN_WORKSPACE]
+    spec["workspaces"] = [*others, {"name": LOGIN_WORKSPACE, "secret": {"secretName": login, "optional": True}}]
     return run

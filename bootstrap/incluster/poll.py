@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import os
 import re
@@ -72,6 +73,8 @@ PAUSE = 60.0
 """Seconds until a server that is overloaded is asked again, if it does not say itself."""
 LONGEST = 86_400.0
 """The longest Retry-After that is obeyed, in seconds."""
+BY_SSH = "Could not read from remote repository"
+"""Git's last word where ssh could not connect."""
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -390,12 +393,20 @@ def parse_git_error(said: str, headers: str, now: float) -> RepositoryUnreadable
     """
     lines = [line for line in said.strip().splitlines() if line] or ["git failed"]
     told = next((line for line in lines if line.startswith("fatal:")), lines[-1]).removeprefix("fatal: ")
+    if told.startswith(BY_SSH):
+        told = _select_words_of_ssh(lines) or told
     why = one_line(told)[:300]
     if any(f"error: {status}" in why for status in (429, 503)):
         found = re.findall(r"Recv header: retry-after: *(.+)", headers, re.IGNORECASE)
         pause = parse_retry_after(found[-1], now) if found else None
         return RepositoryUnreadable(why, PAUSE if pause is None else min(max(pause, 1.0), LONGEST))
     return RepositoryUnreadable(why)
+
+
+def _select_words_of_ssh(lines: Sequence[str]) -> str:
+    """Why ssh could not connect: what stands before git's own words, without the frame of its warnings."""
+    before = itertools.takewhile(lambda line: not line.startswith("fatal:"), lines)
+    return " ".join([each for each in before if not each.startswith("@")][-2:])
 
 
 def make_git_environ(environ: Mapping[str, str], settings: Mapping[str, Any], home: Path) -> dict[str, str]:

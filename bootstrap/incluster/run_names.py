@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from bootstrap.incluster.repository_address import expand_scp_form
+
 COMMIT = "tekton-bootstrap.dev/commit"
 BRANCH = "tekton-bootstrap.dev/branch"
 TRIGGER = "tekton-bootstrap.dev/trigger"
@@ -27,7 +29,7 @@ SLUG_LENGTH, DIGEST_LENGTH, SHORT_COMMIT = 40, 8, 12
 """Characters of a run's name: together with two dashes at most LABEL_LENGTH."""
 OWN_HOST = "git.git.svc.cluster.local"
 """The environment's own git server."""
-DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+DEFAULT_PORTS = {"http": ":80", "https": ":443", "ssh": ":22"}
 
 
 def make_run_name(app: str, commit: str, suffix: str) -> str:
@@ -66,9 +68,10 @@ def normalize_url(url: str) -> str:
     """The address of a repository as git hosts compare it: "HTTPS://Host:443/You/App.git/" -> "https://host/You/App".
 
     Without a login, with the scheme and the host in lower case, without the scheme's own port, and without `.git` and
-    slashes at the end. Repositories are told apart by letters' case, for some git hosts do.
+    slashes at the end. Repositories are told apart by letters' case, for some git hosts do. The short form of ssh is
+    the same as the long one: "git@Host:You/App.git" -> "ssh://host/You/App".
     """
-    scheme, _, rest = url.partition("://")
+    scheme, _, rest = expand_scp_form(url).partition("://")
     host, _, path = rest.partition("/")
     scheme, host = scheme.lower(), host.rpartition("@")[2].lower()
     host = host.removesuffix(DEFAULT_PORTS.get(scheme, ""))

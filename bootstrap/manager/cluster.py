@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bootstrap.incluster.applications import ACCOUNT, GROUP, PLURAL, VERSION, Application, Environment
+from bootstrap.incluster.git_login import GitLogin, LoginFault, read_login
 from bootstrap.incluster.git_server import RepositoryRefused, create_repository
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.kube_api import ACCOUNT as OWN_ACCOUNT
@@ -29,7 +30,7 @@ PLURALS = {
     "Trigger": "triggers",
 }
 """Kind -> the last part of its path."""
-NOT_FOUND, CONFLICT = 404, 409
+FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
 
 class ClusterFailure(Exception):
@@ -69,6 +70,8 @@ class Cluster:
 
         Raises ClusterFailure, ApiFailure.
         """
+        if application.login:
+            self._require_login(application)
         if application.is_hosted:
             self.create_repository(application)
         for namespace in derived_objects.list_namespaces(application):
@@ -81,6 +84,26 @@ class Cluster:
             self.apply(each)
         self._delete_triggers(application, keep={each["metadata"]["name"] for each in triggers})
         return renew_at
+
+    def read_login(self, application: Application) -> GitLogin:
+        """The login for its repository that the Secret is which it names. Raises LoginFault, ApiFailure."""
+        path = f"/api/v1/namespaces/{self._namespace}/secrets/{application.login}"
+        secret = None
+        try:
+            secret = self._api.request("GET", path)
+        except ApiFailure as error:
+            if error.status == FORBIDDEN:
+                raise LoginFault(f"the manager is not let read Secret {application.login} yet", "invoke up") from None
+            if error.status != NOT_FOUND:
+                raise
+        return read_login(secret, application.login, application.url)
+
+    def _require_login(self, application: Application) -> None:
+        """Before anything is made that would start runs with it."""
+        try:
+            self.read_login(application)
+        except LoginFault as fault:
+            raise ClusterFailure(f"{fault}: {fault.hint}" if fault.hint else str(fault)) from None
 
     def renew_tokens(self, application: Application) -> float:
         """Write a new kubeconfig for each environment; when to do so again. Raises ClusterFailure, ApiFailure."""

@@ -18,16 +18,28 @@ from bootstrap.incluster.applications import (
 from bootstrap.incluster.branch_patterns import build_branch_regex
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.path_patterns import build_path_regex
+from bootstrap.incluster.repository_address import is_ssh
 from bootstrap.incluster.run_names import APPLICATION, ENVIRONMENT, SHORT_COMMIT, normalize_url
-from bootstrap.incluster.trigger_template import FILLED, TEMPLATE
+from bootstrap.incluster.trigger_template import FILLED, LOGIN_SECRET, TEMPLATE
 
 LABELS = {"app.kubernetes.io/managed-by": "tekton-bootstrap-manager"}
 """Not the label of what `up` applies: `down` on a cluster of the user leaves the namespaces of applications alone."""
 ROLE = "tekton-bootstrap-deployer"
 """The ClusterRole with what a run may do in a namespace that it deploys to; the manager binds it, and no other."""
 SAME_CLUSTER = "https://kubernetes.default.svc"
-BINDING, STARTER = "event", "starter"
-"""TriggerBinding and ServiceAccount of the listener."""
+STARTER = "starter"
+"""ServiceAccount of the listener's triggers."""
+FROM_EVENT = {
+    "commit": "$(extensions.event.commit)",
+    "branch": "$(extensions.branch)",
+    "run": "$(extensions.run)",
+    "commit-label": "$(extensions.commit_label)",
+    "branch-label": "$(extensions.branch_label)",
+    "delivery": "$(extensions.delivery)",
+}
+"""What a run takes from its event: all that the listener's binding `event` gives, but for the address, for an event may
+tell that of another protocol than the application's.
+"""
 SUFFIX_LENGTH = 8
 FILE_LISTS = ("added", "modified", "removed")
 """Of a commit in the event of a push, at every git host."""
@@ -112,11 +124,12 @@ def make_trigger_name(application: str, environment: str) -> str:
 
 def _make_trigger(application: Application, environment: Environment, namespace: str) -> Object:
     values = make_parameters(application, environment, "")
-    given = {FILLED[key]: value for key, value in values.items() if key not in ("REPO", "REVISION")}
+    given = {FILLED[key]: value for key, value in values.items() if key != "REVISION"}
     given |= {
         "application": application.name,
         "environment": environment.name,
         "target": make_target_name(application, environment),
+        **({LOGIN_SECRET: application.login} if application.login else {}),
     }
     return {
         "apiVersion": "triggers.tekton.dev/v1beta1",
@@ -139,11 +152,7 @@ def _make_trigger(application: Application, environment: Environment, namespace:
                     ],
                 }
             ],
-            "bindings": [
-                {"ref": BINDING},
-                {"name": "delivery", "value": "$(extensions.delivery)"},
-                *({"name": key, "value": value} for key, value in given.items()),
-            ],
+            "bindings": [{"name": key, "value": value} for key, value in (FROM_EVENT | given).items()],
             "template": {"ref": TEMPLATE},
         },
     }
@@ -157,7 +166,8 @@ def make_owner(application: Application) -> Object:
 def _make_condition(application: Application, branches: Sequence[str]) -> str:
     pattern = json.dumps(f"^refs/heads/(?:{build_branch_regex(branches)})$", ensure_ascii=False)
     address = json.dumps(normalize_url(application.url), ensure_ascii=False)
-    meant = f"extensions.address == {address} && extensions.event.ref.matches({pattern})"
+    key = "ssh_address" if is_ssh(application.url) else "address"
+    meant = f"extensions.{key} == {address} && extensions.event.ref.matches({pattern})"
     return f"{meant} && {_make_paths_condition(application.paths)}" if application.paths else meant
 
 

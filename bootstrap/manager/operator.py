@@ -56,7 +56,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     found = Settings.read(Path(os.environ["SETTINGS"]))
     login = Path(os.environ["CREDENTIALS"])
     cluster = Cluster(Api.from_environ(os.environ), namespace, token_seconds=found.token_hours * 3600, login=login)
-    memo.state = SharedState(found, cluster, Repositories(os.environ))
+    memo.state = SharedState(found, cluster, Repositories(os.environ, cluster.read_login))
     memo.state.ticking = asyncio.create_task(work_by_the_clock(memo.state))
 
 

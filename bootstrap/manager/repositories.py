@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from bootstrap.incluster import poll_state
 from bootstrap.incluster.applications import OWN_SERVER, Application
+from bootstrap.incluster.git_login import GitLogin, LoginFault, make_ssh_command, write_files
+from bootstrap.incluster.kube_api import ApiFailure
 from bootstrap.incluster.path_patterns import has_match
 from bootstrap.incluster.poll import Git, RepositoryUnreadable, make_git_environ
+from bootstrap.incluster.repository_address import find_origin
 from bootstrap.manager.branch_heads import list_patterns
 
 LOG = logging.getLogger("manager")
 
 
 class Repositories:
-    """environ: PATH, and the variables CREDENTIALS, LOGINS and EXTRA_CA, see `poll.make_git_environ`."""
+    """environ: PATH, and the variables CREDENTIALS, LOGINS and EXTRA_CA, see `poll.make_git_environ`; KEYS: a folder in
+    memory for logins, while git runs. read_login: the login that an Application names; raises LoginFault, ApiFailure.
+    """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], read_login: Callable[[Application], GitLogin]) -> None:
         self._environ = dict(environ)
+        self._read_login = read_login
 
     def read_heads(self, application: Application) -> tuple[dict[str, str], dict[str, str]]:
         """(branch -> commit of those that are watched, branch -> commit that is to start nothing).
@@ -29,8 +36,7 @@ class Repositories:
         """
         patterns = list_patterns(application)
         spaces = (poll_state.HEADS, poll_state.QUIET) if application.is_hosted else (poll_state.HEADS,)
-        with tempfile.TemporaryDirectory() as home:
-            git = self._make_git(Path(home))
+        with self._open_git(application) as (git, _):
             listing = git.list_refs(application.url, [space + each for space in spaces for each in patterns])
         heads = poll_state.select_watched(poll_state.parse_heads(listing), patterns)
         return dict(heads), dict(poll_state.parse_heads(listing, poll_state.QUIET))
@@ -42,13 +48,36 @@ class Repositories:
         """
         if not application.paths or not before:
             return True
-        with tempfile.TemporaryDirectory() as home:
-            try:
-                changed = self._make_git(Path(home)).list_changed(application.url, before, after, Path(home))
-            except RepositoryUnreadable as error:
-                LOG.info("%s: %s and %s are not compared: %s", application.name, before[:12], after[:12], error)
-                return True
+        try:
+            with self._open_git(application) as (git, home):
+                changed = git.list_changed(application.url, before, after, home)
+        except RepositoryUnreadable as error:
+            LOG.info("%s: %s and %s are not compared: %s", application.name, before[:12], after[:12], error)
+            return True
         return has_match(application.paths, changed)
 
-    def _make_git(self, home: Path) -> Git:
-        return Git(make_git_environ(self._environ, {"credentialsFor": OWN_SERVER}, home))
+    @contextlib.contextmanager
+    def _open_git(self, application: Application) -> Iterator[tuple[Git, Path]]:
+        """(git with the application's login, a folder), for as long as they are used. Raises RepositoryUnreadable."""
+        keys = self._environ.get("KEYS") or None
+        with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory(dir=keys) as given:
+            if not application.login:
+                yield Git(make_git_environ(self._environ, {"credentialsFor": OWN_SERVER}, Path(home))), Path(home)
+                return
+            try:
+                login = self._read_login(application)
+            except LoginFault as fault:
+                raise RepositoryUnreadable(f"{fault}: {fault.hint}" if fault.hint else str(fault)) from None
+            except ApiFailure as error:
+                raise RepositoryUnreadable(f"Secret {application.login}: {error.strerror}") from None
+            write_files(login, Path(given))
+            yield Git(self._make_environ(application, login, Path(given), Path(home))), Path(home)
+
+    def _make_environ(self, application: Application, login: GitLogin, given: Path, home: Path) -> dict[str, str]:
+        """For git, with that login alone: none of the settings' is told to a host that the application names."""
+        environ = {key: value for key, value in self._environ.items() if key not in ("CREDENTIALS", "LOGINS")}
+        if login.by_ssh:
+            by_ssh = {"GIT_ALLOW_PROTOCOL": "ssh", "GIT_SSH_COMMAND": make_ssh_command(given), "GIT_SSH_VARIANT": "ssh"}
+            return make_git_environ(environ, {}, home) | by_ssh
+        settings = {"credentialsFor": find_origin(application.url)}
+        return make_git_environ(environ | {"CREDENTIALS": str(given)}, settings, home)

@@ -16,9 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from bootstrap.core.model import Object
 from bootstrap.incluster.applications import Application
+from bootstrap.incluster.repository_address import find_ssh_host, is_ssh
 from bootstrap.incluster.run_names import normalize_url
 from bootstrap.objects.readiness import at
 
@@ -398,13 +400,23 @@ def _explain_paths(delivery: Delivery, applications: Iterable[Application]) -> s
     if delivery.event not in PUSHES or not delivery.ref.startswith(BRANCHES):
         return ""
     branch = delivery.ref.removeprefix(BRANCHES)
-    address = normalize_url(delivery.repository)
     said = [
         f"{', '.join(each.paths)} (application {each.name})"
         for each in applications
-        if each.webhook and each.paths and normalize_url(each.url) == address and each.find_environment(branch)
+        if each.webhook and each.paths and _is_of(each, delivery.repository) and each.find_environment(branch)
     ]
     return f"it changes nothing below {'; '.join(said)}" if said else ""
+
+
+def _is_of(application: Application, repository: str) -> bool:
+    """Whether an event, of which the address by http is known, is of the application's repository."""
+    if not is_ssh(application.url):
+        return normalize_url(application.url) == normalize_url(repository)
+    told = normalize_url(repository).partition("://")[2]
+    return (urlsplit(f"//{told}").hostname, told.partition("/")[2]) == (
+        find_ssh_host(application.url)[0],
+        application.repository,
+    )
 
 
 def find_delivery(evidence: Evidence, wanted: str, runs: Iterable[Object]) -> Delivery | None:

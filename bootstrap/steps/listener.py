@@ -12,7 +12,7 @@ from bootstrap.core.model import Lock, Object, Ready, Verdict
 from bootstrap.incluster import branch_patterns, run_names
 from bootstrap.incluster.applications import fill_run
 from bootstrap.incluster.run_names import APPLICATION, BRANCH, COMMIT, ENVIRONMENT, TRIGGER
-from bootstrap.incluster.trigger_template import FILLED, make_trigger_template
+from bootstrap.incluster.trigger_template import FILLED, LOGIN_SECRET, make_trigger_template
 from bootstrap.objects import delivery_trace, manifests, run_spec
 from bootstrap.objects.patches import Patch, Select, get_at, put, set_at
 from bootstrap.objects.readiness import judge
@@ -157,7 +157,7 @@ def _make_application_run(project: Path, config: Config) -> Object:
         "labels": {TRIGGER: "push", **{key: param(name) for key, name in labels.items()}},
         "annotations": {BRANCH: param("branch"), COMMIT: param("commit"), delivery_trace.DELIVERY: param("delivery")},
     }
-    return fill_run(run, {key: param(name) for key, name in FILLED.items()}, param("target"))
+    return fill_run(run, {key: param(name) for key, name in FILLED.items()}, param("target"), param(LOGIN_SECRET))
 
 
 def _judge_listener(world: World) -> Verdict:

@@ -10,6 +10,7 @@ from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.incluster.applications import API_VERSION, KIND
 from bootstrap.objects import proxy_env, run_spec
 from bootstrap.objects.application_files import load_applications
+from bootstrap.objects.login_grant import list_logins, make_login_grant
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at
 from bootstrap.settings.registry_endpoint import choose_endpoint
@@ -47,10 +48,13 @@ def render_objects(world: World) -> list[Object]:
 
 
 def make_applications_step() -> ManifestStep:
-    """The step `applications`: those that the files of `apps.folder` declare. Others that are in the cluster stay."""
+    """The step `applications`: those that the files of `apps.folder` declare. Others that are in the cluster stay.
+
+    The manager is let read the logins that they name, and that the others name.
+    """
     return ManifestStep(
         "applications",
-        load_declared,
+        list_objects,
         needs=(NAME,),
         limit=60,
         judge_live=_judge_application,
@@ -64,8 +68,17 @@ def load_declared(world: World) -> list[Object]:
     return load_applications(world.project / world.config.apps.folder, constants.RUNS)
 
 
+def list_objects(world: World) -> list[Object]:
+    """What is declared, and the manager's right to read each login that is named. Raises UsageError, ApiError."""
+    declared = load_declared(world)
+    logins = list_logins([*declared, *world.kube.list(API_VERSION, KIND, constants.RUNS)])
+    return [*declared, *(part for each in logins for part in make_login_grant(each))]
+
+
 def _judge_application(_: Object, live: Object) -> Verdict:
     """Ready once the manager has looked at it: what is wrong with one is not the environment's fault."""
+    if live["kind"] != KIND:
+        return Ready()
     seen = at(live, "status", "observedGeneration") == at(live, "metadata", "generation")
     return Ready() if seen else Pending(f"the manager has not looked at application {live['metadata']['name']} yet")
 

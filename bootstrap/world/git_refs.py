@@ -1,4 +1,4 @@
-"""The adapter for git servers: asks for refs over smart HTTP, without a git program and without a clone.
+"""The adapter for git servers: asks for refs without a clone; over smart HTTP without a git program, too.
 
 Protocol: git's gitprotocol-http(5), version 0: pkt-lines of "<id> <ref>", the first with capabilities.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from bootstrap.core.errors import PreconditionError
+from bootstrap.core.errors import CommandError, PreconditionError, TimedOut
 from bootstrap.core.model import Secret
 from bootstrap.objects.kubeconfig import is_loopback
 from bootstrap.world import http_client
+from bootstrap.world.shell import Shell
 
-LIMIT = 10.0
+LIMIT, SSH_LIMIT = 10.0, 30.0
 
 
 def read_refs(url: str, username: str = "", password: Secret | None = None) -> dict[str, str]:
@@ -31,6 +32,16 @@ def read_refs(url: str, username: str = "", password: Secret | None = None) -> d
         return parse_refs(answer.body)
     except (OSError, ValueError) as error:
         raise PreconditionError(f"the git server does not answer at {url}: {error}") from None
+
+
+def read_refs_by_ssh(shell: Shell, url: str) -> dict[str, str]:
+    """As `read_refs`, by git and the user's own ssh. Raises PreconditionError."""
+    try:
+        listing = shell.run(["git", "ls-remote", "--", url], limit=SSH_LIMIT).stdout
+    except (CommandError, TimedOut) as error:
+        raise PreconditionError(f"{url} cannot be read by your own ssh", evidence=error.evidence) from None
+    pairs = (line.partition("\t") for line in listing.splitlines())
+    return {name: object_id for object_id, _, name in pairs if name}
 
 
 def parse_refs(data: bytes) -> dict[str, str]:

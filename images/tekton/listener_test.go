@@ -43,8 +43,15 @@ type table struct {
 	Deliveries map[string]delivery
 	Events     []event
 	Paths      []event
+	SSH        []told
 	// Of Python's function that makes the names; what the listener makes of them is in Events.
 	Names map[string]string
+}
+
+// told is what an event says of a repository's address for ssh, and what that is to the listener.
+type told struct {
+	Says any
+	Is   string
 }
 
 // proof is how a host proves a delivery: a header, and what it holds ("hmac" or "secret").
@@ -142,6 +149,50 @@ func TestApplications(t *testing.T) {
 			equal(t, "label application", run.Metadata.Labels["tekton-bootstrap.dev/application"], "orders")
 			equal(t, "label environment", run.Metadata.Labels["tekton-bootstrap.dev/environment"], "default")
 		})
+	}
+}
+
+// TestAddressesForSSH sends events of the hosts that tell an address for ssh, whatever it is: none is lost by it.
+func TestAddressesForSSH(t *testing.T) {
+	known := read(t)
+	var trigger v1beta1.Trigger
+	file(t, "golden/expected/application-ssh.yaml", &trigger)
+	const own = "ssh://git.git.svc.cluster.local/go-echo"
+	for host, at := range map[string]struct{ group, object, key string }{
+		"github-push": {"github", "repository", "ssh_url"},
+		"gitea-push":  {"github", "repository", "ssh_url"},
+		"gitlab-push": {"gitlab", "project", "git_ssh_url"},
+	} {
+		for _, each := range known.SSH {
+			t.Run(fmt.Sprint(host, " ", each.Says), func(t *testing.T) {
+				patch, err := json.Marshal(map[string]any{at.object: map[string]any{at.key: each.Says}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, header := sent(t, known, event{Of: host, Body: patch})
+				by := load(t, "listener")
+				for _, group := range by.groups {
+					if group.Name == at.group {
+						request := v1beta1.InterceptorRequest{Body: string(body), Header: header, Extensions: map[string]any{}}
+						for _, gate := range group.Interceptors {
+							for key, value := range process(t, gate, request).Extensions {
+								request.Extensions[key] = value
+							}
+						}
+						equal(t, "ssh_address", request.Extensions["ssh_address"], any(each.Is))
+					}
+				}
+				gate, made := by.of(trigger).handle(t, body, header)
+				if starts := len(made) == 1; starts != (each.Is == own) {
+					t.Fatalf("starts %v; it stops at %q", starts, gate)
+				}
+				if each.Is == own {
+					made[0].is(t, "PipelineRun", made[0].Metadata.Name, map[string]string{
+						"REPO": "ssh://git@git.git.svc.cluster.local/go-echo.git", "REVISION": known.Commit,
+					})
+				}
+			})
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ LISTENERS = {
     ),
 }
 """Made with settings; images/tekton/listener_test.go looks at what is expected of them."""
-DEMO, PART = (
+DEMO, PART, BY_SSH = (
     read_application(
         {
             "metadata": {"name": "orders", "uid": "00000000-0000-0000-0000-000000000000"},
@@ -50,14 +50,19 @@ DEMO, PART = (
         },
         "registry.tekton.internal:5000",
     )
-    for more in ({}, {"paths": ["services/orders/**", "libs/common", "**/*.proto"]})
+    for more in (
+        {},
+        {"paths": ["services/orders/**", "libs/common", "**/*.proto"]},
+        {"repository": {"url": "git@git.git.svc.cluster.local:go-echo.git", "login": "orders-git"}},
+    )
 )
-"""Applications that have the demo's repository, the whole of it and parts; their Triggers are what
+"""Applications that have the demo's repository, the whole of it, parts, and by ssh; their Triggers are what
 images/tekton/listener_test.go sends events to.
 """
 MADE = {
     "application": derived_objects.make_triggers(DEMO, "cicd"),
     "application-paths": derived_objects.make_triggers(PART, "cicd"),
+    "application-ssh": derived_objects.make_triggers(BY_SSH, "cicd"),
     "poller": poller.render_objects(LOCK, PROJECT, Config()),
     "cleanup": cleanup.render_objects(LOCK, PROJECT, Config()),
     "cleanup-archive": cleanup.render_objects(LOCK, PROJECT, Config(cleanup=CleanupSettings(archive="on", hours=0))),

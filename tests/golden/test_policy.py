@@ -10,7 +10,14 @@ import yaml
 
 from bootstrap.core.constants import PIPELINE
 from bootstrap.core.paths import PROJECT
-from bootstrap.incluster.applications import IMAGE_PIPELINE, make_image_run, read_application
+from bootstrap.incluster.applications import (
+    IMAGE_PIPELINE,
+    LOGIN_WORKSPACE,
+    make_image_run,
+    make_run,
+    read_application,
+)
+from bootstrap.incluster.git_login import NO_LOGIN
 from bootstrap.objects import image_refs
 from bootstrap.objects.drift import parse_quantity
 from tests.golden.rendered import LOCK, Container, containers, everything, workloads
@@ -19,7 +26,7 @@ ALL = pytest.mark.parametrize("container", containers(), ids=lambda each: each.w
 BUILDER = "cicd-build"
 WITH_TOKEN = {("cicd", "notify"), ("cicd", "listener")}
 """ServiceAccounts whose token is mounted, because their program talks to the API."""
-OF_APPLICATIONS = {"PORT", "NOTIFY"}
+OF_APPLICATIONS = {"PORT", "NOTIFY", "LOGIN"}
 """Parameters that the demo's run goes without: its Deployment is there, and the settings say who hears of it."""
 DESTINATION = "registry.tekton.internal:5000/demo/go-echo"
 """The one image name that is written out: where the pipeline pushes to."""
@@ -248,9 +255,33 @@ def test_run_gives_what_the_pipeline_asks_for() -> None:
     pipeline, _ = _pipeline()
     [run] = [each["spec"] for each in everything() if each["kind"] == "PipelineRun"]
     assert {each["name"] for each in run["params"]} == {each["name"] for each in pipeline["params"]} - OF_APPLICATIONS
-    assert {each["name"] for each in run["workspaces"]} == {each["name"] for each in pipeline["workspaces"]}
+    needed = {each["name"] for each in pipeline["workspaces"] if not each.get("optional")}
+    assert {each["name"] for each in run["workspaces"]} == needed
     tasks = {each["name"] for each in pipeline["tasks"] + pipeline["finally"]}
     assert {each["pipelineTaskName"] for each in run["taskRunSpecs"]} <= tasks
+
+
+def test_the_login_of_an_application_is_seen_by_the_task_that_clones_alone() -> None:
+    pipeline, tasks = _pipeline()
+    bound = {
+        each["name"]: one
+        for each in pipeline["tasks"] + pipeline["finally"]
+        for one in each.get("workspaces", ())
+        if one["workspace"] == LOGIN_WORKSPACE
+    }
+    assert [*bound] == ["git-clone"]
+    for each in [*pipeline["workspaces"], *tasks["git-clone"]["workspaces"]]:
+        if each["name"] == LOGIN_WORKSPACE:
+            assert each["optional"] is True, "Tekton wants both to be optional, or neither"
+    [plain] = [each for each in everything() if each["kind"] == "PipelineRun"]
+    for login, secret in (("sales-git", "sales-git"), ("", NO_LOGIN)):
+        repository = {"url": "ssh://git@git.example.com/a/b", "login": login}
+        found = read_application({"metadata": {"name": "orders"}, "spec": {"repository": repository}}, "registry:5000")
+        run = make_run(plain, found, found.get_environment(), name="x", branch="main", commit="c" * 40, by="poll")
+        assert run["spec"]["workspaces"][-1] == {
+            "name": LOGIN_WORKSPACE,
+            "secret": {"secretName": secret, "optional": True},
+        }
 
 
 def test_run_of_an_image_gives_what_its_pipeline_asks_for() -> None:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Object, Pending, Ready, Verdict
 from bootstrap.core.paths import PROJECT
 from bootstrap.core.wait import until
-from bootstrap.incluster.applications import API_VERSION, KIND, read_application
+from bootstrap.incluster.applications import API_VERSION, KIND, Application, read_application
+from bootstrap.incluster.git_login import BASIC_AUTH, LoginFault
 from bootstrap.incluster.kube_api import ApiFailure
 from bootstrap.incluster.path_patterns import find_path_fault
 from bootstrap.incluster.run_names import APPLICATION
@@ -26,6 +28,7 @@ from bootstrap.incluster.run_queue import Number, Phase, Release, read_run
 from bootstrap.manager.application_status import make_status
 from bootstrap.manager.cluster import Cluster
 from bootstrap.manager.derived_objects import make_deployer
+from bootstrap.objects.login_grant import make_login_grant
 from bootstrap.world.kube.client import Kube
 from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane
@@ -119,6 +122,19 @@ def test_what_a_company_writes_stays_as_it_is(kube: Kube, namespace: str) -> Non
         ("orders", {"repository": {"url": ""}, "build": {"image": ""}, "arrive": {"poll": ""}}),
         ("orders", {"repository": {"url": "http://10.0.0.1:3000/a/b"}}),
         ("orders", {"repository": {"url": "https://git.example.com/Sales/~me/or_ders.x.git/"}}),
+        *[
+            ("orders", {"repository": {"url": each, "login": "sales-git"}})
+            for each in (
+                "https://git.example.com/sales/orders.git",
+                "ssh://git@git.example.com/sales/orders.git",
+                "ssh://git@git.example.com:2222/~me/or_ders.git/",
+                "git@git.example.com:sales/orders.git",
+                "git@git.example.com:/srv/git/orders",
+                "ci.bot_2@10.0.0.1:orders",
+            )
+        ],
+        ("orders", {"repository": {"url": "https://git.example.com/a/b", "login": ""}}),
+        ("orders", {"repository": {"url": "", "login": ""}}),
         ("orders", {"arrive": {"webhook": False, "poll": "1h"}}),
         ("orders", {"build": {"context": ".", "dockerfile": "build/Dockerfile.prod"}}),
         ("orders", {"build": {"context": "a..b/...", "dockerfile": "..Dockerfile"}}),
@@ -137,8 +153,17 @@ def test_it_takes(kube: Kube, namespace: str, name: str, spec: Any) -> None:
 
 
 DIGITS = "the name must be of lower case letters, digits and single dashes, with a letter first"
-ADDRESS = "the address must begin with http:// or https://"
-REPOSITORY = "the address must be that of a repository, such as https://git.example.com/sales/orders.git"
+ADDRESS = "the address must begin with http://, https:// or ssh://, or be such as git@git.example.com:sales/orders.git"
+NO_LOGIN = "the address must hold no login; repository.login names the Secret with it"
+NO_PASSWORD = "the address must hold no password; by ssh a key is the login"
+BY_SSH = (
+    "an address of ssh needs repository.login, the name of a Secret of type kubernetes.io/ssh-auth with known_hosts"
+)
+OWN = "repository.login is for a repository elsewhere; the environment's own git server needs none"
+REPOSITORY = (
+    "the address must be that of a repository, such as https://git.example.com/sales/orders.git "
+    "or ssh://git@git.example.com/sales/orders.git"
+)
 TIME = "the time must be such as 5m or 1h"
 IMAGE = r"the image must be HOST\[:PORT\]/PATH without a tag"
 SYSTEM = "the namespace must not be one of the system"
@@ -164,8 +189,32 @@ BOTH = "an environment has branches, or is promoted to by hand"
         ("git", None, SYSTEM),
         ("tekton-x", None, SYSTEM),
         ("orders", {"owner": "x" * 101}, "may not be more than 100"),
-        ("orders", {"repository": {"url": "git@git.example.com:sales/orders.git"}}, ADDRESS),
-        ("orders", {"repository": {"url": "ssh://git.example.com/sales/orders.git"}}, ADDRESS),
+        ("orders", {"repository": {"url": "git@git.example.com:sales/orders.git"}}, BY_SSH),
+        ("orders", {"repository": {"url": "ssh://git@git.example.com/a/b", "login": ""}}, BY_SSH),
+        ("orders", {"repository": {"url": "git.example.com:a/b", "login": "x"}}, ADDRESS),
+        ("orders", {"repository": {"url": "git@git.example.com", "login": "x"}}, ADDRESS),
+        ("orders", {"repository": {"url": "-oProxyCommand=id@git.example.com:a/b", "login": "x"}}, ADDRESS),
+        ("orders", {"repository": {"url": "ssh://-oProxyCommand=id/a/b", "login": "x"}}, ADDRESS),
+        ("orders", {"repository": {"url": "git:secret@git.example.com:a/b", "login": "x"}}, ADDRESS),
+        ("orders", {"repository": {"url": "ssh://git:secret@git.example.com/a/b", "login": "x"}}, NO_PASSWORD),
+        ("orders", {"repository": {"url": "https://me:secret@git.example.com/a/b", "login": "x"}}, NO_LOGIN),
+        ("orders", {"repository": {"url": "ssh://git.example.com/a/b", "login": "x"}}, REPOSITORY),
+        ("orders", {"repository": {"url": "ssh://git@git.example.com", "login": "x"}}, REPOSITORY),
+        ("orders", {"repository": {"url": "ssh://git@-git.example.com/a", "login": "x"}}, REPOSITORY),
+        ("orders", {"repository": {"url": "git@git.example.com:a/$(params.x)", "login": "x"}}, REPOSITORY),
+        ("orders", {"repository": {"url": "git@git.example.com:a b", "login": "x"}}, REPOSITORY),
+        ("orders", {"repository": {"url": "git@git.example.com:a//b", "login": "x"}}, REPOSITORY),
+        ("orders", {"repository": {"login": "x"}}, OWN),
+        (
+            "orders",
+            {"repository": {"url": "https://git.example.com/a/b", "login": "Sales"}},
+            "the Secret must be a name",
+        ),
+        (
+            "orders",
+            {"repository": {"url": "https://git.example.com/a/b", "login": "../x"}},
+            "the Secret must be a name",
+        ),
         ("orders", {"repository": {"url": "file:///etc"}}, ADDRESS),
         ("orders", {"repository": {"url": "https://me:secret@git.example.com/a/b"}}, "the address must hold no login"),
         ("orders", {"repository": {"url": "https://git.example.com"}}, REPOSITORY),
@@ -361,6 +410,31 @@ def test_the_manager_may_do_no_more(cluster: Cluster, method: str, path: str) ->
     with pytest.raises(ApiFailure) as caught:
         cluster._api.request(method, path, {} if method == "POST" else None)
     assert caught.value.status == 403
+
+
+def test_the_manager_reads_a_login_once_it_is_let_and_no_other_secret(kube: Kube, cluster: Cluster) -> None:
+    data = {"username": "YWRh", "password": "c2VzYW1l"}
+    annotations = {"tekton.dev/git-0": "https://git.example.com"}
+    for name in ("sales-git", "stock-git"):
+        metadata = {"name": name, "namespace": "cicd", "annotations": annotations}
+        kube.apply([{"apiVersion": "v1", "kind": "Secret", "type": BASIC_AUTH, "metadata": metadata, "data": data}])
+    spec = {"repository": {"url": "https://git.example.com/sales/orders.git", "login": "sales-git"}}
+    [made] = kube.apply([application("cicd", spec)])
+    found = read_application(made, "registry:5000")
+    with pytest.raises(LoginFault, match="the manager is not let read Secret sales-git yet"):
+        cluster.read_login(found)
+    kube.apply(make_login_grant("sales-git"))
+    until(lambda: _read(cluster, found), clock=SystemClock(), limit=20, what="the manager's right")
+    with pytest.raises(LoginFault, match="the manager is not let read Secret stock-git yet"):
+        cluster.read_login(replace(found, login="stock-git"))
+
+
+def _read(cluster: Cluster, application: Application) -> Verdict:
+    try:
+        assert cluster.read_login(application).files == {"username": "ada", "password": "sesame"}
+    except LoginFault as fault:
+        return Pending(str(fault))
+    return Ready()
 
 
 def test_the_manager_binds_no_other_role(cluster: Cluster) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ import pytest
 from bootstrap.commands import follow_run, runs
 from bootstrap.core import constants
 from bootstrap.core.errors import NotFound, PreconditionError, UsageError
-from bootstrap.core.model import Object
-from bootstrap.incluster.applications import API_VERSION, KIND
+from bootstrap.core.model import Object, Secret
+from bootstrap.incluster.applications import API_VERSION, KIND, read_application
+from bootstrap.settings.config import GitSettings
+from bootstrap.world import git_refs
+from bootstrap.world.shell import Output
+from tests.unit.fake_shell import FakeShell
 from tests.unit.step_world import FakeKube, StepWorld, make
 
 COMMIT, OLD = "84a81d2f01d3" + "0" * 28, "1" * 40
@@ -157,6 +162,94 @@ def test_a_repository_without_that_branch(world: StepWorld, monkeypatch: pytest.
         runs.test_run(world.open(), app="orders")
     assert "clone" not in caught.value.hint
     assert world.kube.created == []
+
+
+BY_SSH, URL = "ssh://git@git.example.com/sales/orders.git", "https://git.example.com/sales/orders.git"
+
+
+def login(url: str, **data: str) -> Object:
+    """A Secret that opens a repository at git.example.com by https."""
+    metadata = {"name": "sales-git", "namespace": "cicd", "annotations": {"tekton.dev/git-0": url}}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"kind": "Secret", "type": "kubernetes.io/basic-auth", "metadata": metadata, "data": encoded}
+
+
+def test_by_ssh_the_branch_is_asked_for_with_the_users_own_keys(world: StepWorld) -> None:
+    found = read_application(declare(repository={"url": BY_SSH, "login": "x"}), "registry:5000")
+    world.shell = FakeShell({f"git ls-remote -- {BY_SSH}": f"{COMMIT}\trefs/heads/main\n"})
+    assert follow_run.resolve_commit(world.open(), "main", found) == COMMIT
+    world.shell = FakeShell({"git": Output(128, "", "Permission denied")})
+    assert follow_run.resolve_commit(world.open(), "main", found) == ""
+
+
+def test_by_https_it_is_asked_for_with_the_login_of_its_host_alone(
+    world: StepWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def read(url: str, username: str = "", password: Secret | None = None) -> dict[str, str]:
+        asked.append((username, password.reveal() if password else ""))
+        return {"refs/heads/main": COMMIT}
+
+    monkeypatch.setattr(git_refs, "read_refs", read)
+    world.kube.put(login("https://git.example.com", username="ada", password="sesame"))
+    plain, own = (
+        read_application(declare(repository={"url": URL, "login": each}), "registry:5000") for each in ("", "sales-git")
+    )
+    settings = GitSettings(url="https://git.example.com/a/b.git", username="me", password=Secret("mine"))
+    elsewhere = replace(settings, url="https://git.example.org/a/b.git")
+    for config, application in ((settings, plain), (elsewhere, plain), (settings, own)):
+        world.config = replace(world.config, git=config)
+        assert follow_run.resolve_commit(world.open(), "main", application) == COMMIT
+    assert asked == [("me", "mine"), ("", ""), ("ada", "sesame")]
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        (None, "application orders: Secret sales-git is not there"),
+        (
+            login("https://git.example.org", username="a", password="b"),
+            "does not say that it is for https://git.example",
+        ),
+    ],
+)
+def test_no_run_is_made_with_a_login_that_is_none(
+    world: StepWorld, followed: list[tuple[str, str]], secret: Any, why: str
+) -> None:
+    world.kube.put(declare(repository={"url": URL, "login": "sales-git"}), pipeline_run("orders-old", status=OVER))
+    world.kube.put(*([secret] if secret else []))
+    with pytest.raises(PreconditionError, match=why) as caught:
+        runs.test_run(world.open(), app="orders")
+    assert caught.value.hint.startswith("kubectl -n cicd")
+    with pytest.raises(PreconditionError, match=why):
+        runs.rerun(world.open(), run="orders-old")
+    assert (world.kube.created, followed) == ([], [])
+
+
+@pytest.mark.usefixtures("followed")
+def test_a_run_by_hand_is_given_the_login(world: StepWorld) -> None:
+    world.kube.put(declare(repository={"url": URL, "login": "sales-git"}), pipeline_run("orders-old", status=OVER))
+    world.kube.put(login("https://git.example.com", username="ada", password="sesame"))
+    runs.test_run(world.open(), app="orders")
+    runs.rerun(world.open(), run="orders-old")
+    for made in world.kube.created:
+        [bound] = [each["secret"] for each in made["spec"]["workspaces"] if each["name"] == "git-login"]
+        assert bound == {"secretName": "sales-git", "optional": True}
+        assert {"name": "LOGIN", "value": "sales-git"} in made["spec"]["params"]
+    assert len(world.kube.created) == 2
+
+
+def test_by_ssh_a_branch_that_cannot_be_asked_for_is_told_with_what_helps(
+    world: StepWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow_run, "resolve_commit", lambda *given: "")
+    monkeypatch.setattr(runs, "require_login", lambda *given: None)
+    world.kube.put(declare(repository={"url": BY_SSH, "login": "x"}))
+    with pytest.raises(PreconditionError, match="has no branch main, or does not answer") as caught:
+        runs.test_run(world.open(), app="orders")
+    assert f"git ls-remote {BY_SSH} has to work" in caught.value.hint
+    assert "--revision COMMIT" in caught.value.hint
 
 
 def test_a_run_again_is_an_arrival_by_hand_of_the_same(world: StepWorld, followed: list[tuple[str, str]]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ from bootstrap.core.errors import ApiError, NotFound, PreconditionError, TimedOu
 from bootstrap.core.model import Object
 from bootstrap.core.text import format_age
 from bootstrap.incluster.applications import API_VERSION, KIND
+from bootstrap.objects.login_grant import make_login_grant
 from tests.unit.step_world import FakeKube, StepWorld, make
 
 WIDTH = 80
@@ -166,7 +169,7 @@ def test_an_address_gives_the_name(source: str, name: str) -> None:
         ("Orders", "invoke app-add orders"),
         ("sales/orders", "invoke app-add orders"),
         ("orders--x", "invoke app-add orders-x"),
-        ("git@git.example.com:sales/orders.git", "invoke app-add orders"),
+        ("git.example.com/sales/orders.git", "invoke app-add orders"),
         ("", "invoke app-add https://git.example.com/sales/orders.git"),
         ("https://git.example.com/", "invoke app-add https://git.example.com/sales/orders.git"),
         ("größe", "invoke app-add gr-e"),
@@ -179,10 +182,18 @@ def test_what_is_neither_a_name_nor_an_address(world: StepWorld, source: str, hi
     assert world.kube.objects == {}
 
 
-@pytest.mark.parametrize("source", ["https://me:s3cret@git.example.com/sales/orders.git", "https://s3cret@git.test/a"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://me:s3cret@git.example.com/sales/orders.git",
+        "https://s3cret@git.test/a",
+        "ssh://git:s3cret@git.test/a",
+        "git:s3cret@git.test:a/b",
+    ],
+)
 def test_an_address_with_a_login_is_refused_and_not_repeated(world: StepWorld, source: str) -> None:
     """Before anything is asked: the API server's answers, and its logs, would have it."""
-    with pytest.raises(UsageError, match="login") as caught:
+    with pytest.raises(UsageError, match=r"login|begins with the user") as caught:
         applications.app_add(world.open(), source=source)
     assert "s3cret" not in caught.value.message + caught.value.hint
     assert get_kube(world).dry == 0
@@ -240,6 +251,132 @@ def test_a_manager_that_does_not_come_to_it(world: StepWorld, now: Any, why: str
     with pytest.raises(TimedOut, match="application orders was not ready within 60 s") as caught:
         applications.app_add(world.open(), source="orders")
     assert caught.value.evidence == why
+
+
+# -- app-add: the login of the repository ------------------------------------------------------------
+
+BY_SSH = "git@git.example.com:sales/orders.git"
+FILE = "apps/orders.yaml"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A folder with a key, the same with a passphrase, and known_hosts with two hosts."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    for name, passphrase in (("key", ""), ("locked", "open sesame")):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(folder / name)]
+        subprocess.run(words, check=True)
+    (folder / "known_hosts").write_text("git.example.com ssh-ed25519 AAAA\nother.test ssh-ed25519 BBBB\n")
+    (folder / "other_hosts").write_text("other.test ssh-ed25519 BBBB\n")
+    (folder / "binary").write_bytes(b"\xff\xfe")
+    return folder
+
+
+def list_grants(world: StepWorld) -> list[tuple[str, str]]:
+    return sorted((kind, name) for kind, _, name in world.kube.objects if kind in ("Role", "RoleBinding"))
+
+
+def test_a_key_becomes_a_secret_that_the_manager_may_read(world: StepWorld, keys: Path) -> None:
+    files: dict[str, Any] = {"identity": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
+    assert applications.app_add(world.open(), source=BY_SSH, **files) == 0
+    secret = world.kube.objects["Secret", "cicd", "orders-git"]
+    data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    assert secret["type"] == "kubernetes.io/ssh-auth"
+    assert data == {"ssh-privatekey": (keys / "key").read_text(), "known_hosts": "git.example.com ssh-ed25519 AAAA\n"}
+    assert secret["metadata"]["labels"] == {"tekton-bootstrap.dev/login": "git"}, "prune passes over it"
+    assert list_grants(world) == [("Role", "git-login.orders-git"), ("RoleBinding", "git-login.orders-git")]
+    declared = yaml.safe_load((world.project / FILE).read_text())["spec"]["repository"]
+    assert declared == {"url": BY_SSH, "login": "orders-git"}
+    lines = list_lines(world)
+    assert f"git host   deploy key, read only: {keys / 'key.pub'}" in lines
+    assert "login      Secret cicd/orders-git, made of the key and the host's lines of known_hosts" in lines
+    assert not any("PRIVATE" in line or "AAAA" in line for line in lines)
+
+
+def test_a_secret_that_is_there_is_used(world: StepWorld, keys: Path) -> None:
+    metadata = {"name": "sales-git", "namespace": "cicd"}
+    encoded = {
+        "ssh-privatekey": base64.b64encode((keys / "key").read_bytes()).decode(),
+        "known_hosts": base64.b64encode((keys / "known_hosts").read_bytes()).decode(),
+    }
+    world.kube.put({"kind": "Secret", "type": "kubernetes.io/ssh-auth", "metadata": metadata, "data": encoded})
+    applications.app_add(world.open(), source=f"ssh://{BY_SSH.replace(':', '/')}", login="sales-git")
+    assert yaml.safe_load((world.project / FILE).read_text())["spec"]["repository"]["login"] == "sales-git"
+    assert "login      Secret cicd/sales-git" in list_lines(world)
+    assert list_grants(world) == [("Role", "git-login.sales-git"), ("RoleBinding", "git-login.sales-git")]
+    files: dict[str, Any] = {"identity": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
+    with pytest.raises(UsageError, match="Secret cicd/sales-git is there already") as caught:
+        applications.app_add(world.open(), source="git@git.example.com:sales/stock.git", login="sales-git", **files)
+    assert "--login sales-git alone" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("source", "flags", "why", "hint"),
+    [
+        (BY_SSH, {}, "a repository by ssh needs a login", "--identity FILE --known-hosts FILE makes one"),
+        (BY_SSH, {"identity": "key"}, "--identity needs --known-hosts", "ssh-keyscan git.example.com > known_hosts"),
+        (BY_SSH, {"login": "a", "known_hosts": "known_hosts"}, "--known-hosts belongs to a key", "--identity FILE"),
+        (BY_SSH, {"identity": "locked", "known_hosts": "known_hosts"}, "locked has a passphrase", ""),
+        (BY_SSH, {"identity": "key.pub", "known_hosts": "known_hosts"}, "key.pub is a public key", ""),
+        (BY_SSH, {"identity": "none", "known_hosts": "known_hosts"}, "none cannot be read: No such file", ""),
+        (BY_SSH, {"identity": "binary", "known_hosts": "known_hosts"}, "binary is no text", ""),
+        (BY_SSH, {"identity": "", "known_hosts": ""}, "a repository by ssh needs a login", ""),
+        (
+            BY_SSH,
+            {"identity": "key", "known_hosts": "other_hosts"},
+            "other_hosts has no key of git.example.com: the host has to be pinned",
+            "compare the fingerprints",
+        ),
+        (
+            BY_SSH,
+            {"login": "sales-git"},
+            "Secret sales-git is not there",
+            "kubectl -n cicd create secret generic sales",
+        ),
+        (URL, {"login": "sales-git"}, "Secret sales-git is not there", "--type=kubernetes.io/basic-auth"),
+        (URL, {"identity": "key", "known_hosts": "known_hosts"}, "is no address of ssh", "invoke app-add git@HOST"),
+        ("orders", {"login": "sales-git"}, "the environment's own git server needs no login", ""),
+        ("git.example.com:sales/orders", {"login": "sales-git"}, "an address of ssh begins with the user", "git@HOST"),
+    ],
+)
+def test_what_is_no_login_is_told_before_anything_is_made(
+    world: StepWorld, keys: Path, source: str, flags: dict[str, str], why: str, hint: str
+) -> None:
+    given: dict[str, Any] = {
+        key: str(keys / value) if value and key != "login" else value for key, value in flags.items()
+    }
+    with pytest.raises(UsageError) as caught:
+        applications.app_add(world.open(), source=source, **given)
+    assert why in caught.value.message
+    assert hint in caught.value.hint
+    assert world.kube.objects == {}
+    assert get_kube(world).dry == 0
+    assert not (world.project / "apps").exists()
+
+
+def test_what_the_api_server_refuses_leaves_no_secret(world: StepWorld, keys: Path) -> None:
+    get_kube(world).refuse_apply = ApiError("spec.arrive.poll: the time must be such as 5m or 1h", status=422)
+    files: dict[str, Any] = {"identity": str(keys / "key"), "known_hosts": str(keys / "known_hosts")}
+    with pytest.raises(ApiError):
+        applications.app_add(world.open(), source=BY_SSH, poll="soon", **files)
+    assert world.kube.objects == {}
+
+
+def test_the_login_is_shown_and_stays_when_its_application_goes(world: StepWorld) -> None:
+    for name in ("orders", "stock"):
+        world.kube.put(declare(name, repository={"url": BY_SSH, "login": "sales-git"}))
+    world.kube.put({"kind": "Secret", "metadata": {"name": "sales-git", "namespace": "cicd"}})
+    world.kube.apply(make_login_grant("sales-git"))
+    applications.app_show(world.open(), app="orders")
+    assert "repository ssh://git@git.example.com/sales/orders.git" in list_lines(world)
+    assert "login      Secret cicd/sales-git" in list_lines(world)
+    applications.app_remove(world.open(), app="orders")
+    assert "stays      Secret cicd/sales-git" in list_lines(world)
+    assert len(list_grants(world)) == 2, "another one names it"
+    applications.app_remove(world.open(), app="stock")
+    assert list_grants(world) == []
+    assert ("Secret", "cicd", "sales-git") in world.kube.objects
 
 
 # -- app-list ----------------------------------------------------------------------------------------

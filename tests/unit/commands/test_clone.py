@@ -11,6 +11,7 @@ from bootstrap.core import constants
 from bootstrap.core.errors import NotFound, PreconditionError, UsageError
 from bootstrap.core.model import Object
 from bootstrap.incluster.applications import API_VERSION, KIND
+from bootstrap.world.shell import Output
 from tests.unit.fake_shell import FakeShell
 from tests.unit.step_world import Box, StepWorld, make
 
@@ -75,6 +76,23 @@ def test_one_elsewhere_is_its_hosts_affair(world: StepWorld) -> None:
     with pytest.raises(UsageError, match=r"orders is at https://git.example.com/sales/orders.git, not on"):
         clone(world.open(), app="orders")
     assert world.shell.ran == []
+
+
+BY_SSH = "ssh://git@git.example.com/sales/orders.git"
+
+
+def test_one_by_ssh_is_cloned_by_the_users_own_ssh(world: StepWorld, tmp_path: Path) -> None:
+    declared = declare("orders", "git@git.example.com:sales/orders.git")
+    declared["spec"]["repository"]["login"] = "orders-git"
+    world.kube.put(declared)
+    assert clone(world.open(), app="orders") == 0
+    assert world.shell.ran == [f"git clone --quiet -- {BY_SSH} {tmp_path / 'orders'}"], "no key of ours, no helper"
+    assert world.report.printed[0][1] == f"cloned {BY_SSH} into orders"
+    world.shell = FakeShell({"git": Output(128, "", "Permission denied (publickey).")}, {"git": "/usr/bin/git"})
+    with pytest.raises(PreconditionError, match=f"{BY_SSH} cannot be cloned") as caught:
+        clone(world.open(), app="orders", into="there")
+    assert "Permission denied" in caught.value.evidence
+    assert caught.value.hint == f"git ls-remote {BY_SSH} has to work with your own ssh"
 
 
 def test_one_that_is_not(world: StepWorld) -> None:

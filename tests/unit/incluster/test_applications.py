@@ -288,6 +288,7 @@ def test_parameters_are_what_differs() -> None:
         "CONTEXT": ".",
         "PORT": "9000",
         "NOTIFY": "notify",
+        "LOGIN": "",
         "ROLLOUT_SECONDS": "300",
     }
     assert make_parameters(found, found.get_environment("staging"), COMMIT) == wanted
@@ -320,6 +321,7 @@ def test_a_run_waits_and_says_whose_it_is() -> None:
     assert run["spec"]["workspaces"] == [
         {"name": "shared", "persistentVolumeClaim": {"claimName": "workspace"}},
         {"name": "target", "secret": {"secretName": "target-orders.staging"}},
+        {"name": "git-login", "secret": {"secretName": "no-git-login", "optional": True}},
     ]
 
 
@@ -327,6 +329,17 @@ def test_another_chat_is_named_by_its_secret() -> None:
     found = declare(notify={"secret": "notify-sales"})
     assert make_parameters(found, found.get_environment(), COMMIT)["NOTIFY"] == "notify-sales"
     assert declare(notify={}).notify == declare().notify == "notify"
+
+
+@pytest.mark.parametrize("url", ["git@Git.example.com:sales/orders.git", "ssh://git@Git.example.com/sales/orders.git"])
+def test_a_repository_by_ssh_is_named_in_one_form_and_opened_by_its_login(url: str) -> None:
+    found = declare(repository={"url": url, "login": "sales-git"})
+    assert (found.url, found.login) == ("ssh://git@Git.example.com/sales/orders.git", "sales-git")
+    assert (found.repository, found.is_hosted) == ("sales/orders", False)
+    run = make_run(bare_run(), found, found.get_environment(), name="x", branch="main", commit=COMMIT, by="hand")
+    params = {each["name"]: each["value"] for each in run["spec"]["params"]}
+    assert (params["REPO"], params["LOGIN"]) == (found.url, "sales-git")
+    assert run["spec"]["workspaces"][-1]["secret"] == {"secretName": "sales-git", "optional": True}
 
 
 @pytest.mark.parametrize("branch", ["", "main", "a" * 200, "größe/ümläut", "-x-", "release/2.0"])
@@ -347,7 +360,12 @@ def test_a_run_of_a_branch_alone_is_of_what_it_is_then() -> None:
 
 def test_a_run_is_filled_in_place() -> None:
     run = bare_run()
-    assert fill_run(run, {"REPO": "there", "PORT": ""}, "target-a.b") is run
+    assert fill_run(run, {"REPO": "there", "PORT": ""}, "target-a.b", "sales-git") is run
+    assert fill_run(run, {}, "target-a.b", "a-git") is run, "again"
+    assert run["spec"]["workspaces"][1:] == [
+        {"name": "target", "secret": {"secretName": "target-a.b"}},
+        {"name": "git-login", "secret": {"secretName": "a-git", "optional": True}},
+    ]
     assert run["spec"]["params"] == [
         {"name": "REPO", "value": "there"},
         {"name": "ROLLOUT_SECONDS", "value": "225"},

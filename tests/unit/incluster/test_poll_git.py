@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from bootstrap.incluster import poll_state
-from bootstrap.incluster.poll import Git, RepositoryUnreadable, make_git_environ
+from bootstrap.incluster.poll import Git, RepositoryUnreadable, make_git_environ, parse_git_error
 from bootstrap.settings import git_logins
 from tests.git_host import PASSWORD, USER, Bare, GitHost, git_host
 
@@ -150,3 +150,25 @@ def test_an_address_that_leads_nowhere(environ: dict[str, str], url: str, told: 
 def test_without_git_every_repository_says_so() -> None:
     with pytest.raises(RepositoryUnreadable, match="git does not start"):
         read({"PATH": "/nowhere"}, "http://127.0.0.1:1/app.git")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (
+            "git@git.test: Permission denied (publickey).\nfatal: Could not read from remote repository.\n\n"
+            "Please make sure you have the correct access rights\nand the repository exists.\n",
+            "git@git.test: Permission denied (publickey).",
+        ),
+        (
+            "@@@@@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@@@@@\nIT IS POSSIBLE THAT\n"
+            "Host key for git.test has changed and you have requested strict checking.\n"
+            "Host key verification failed.\nfatal: Could not read from remote repository.\n\nPlease\n",
+            "Host key for git.test has changed and you have requested strict checking. Host key verification failed.",
+        ),
+        ("fatal: Could not read from remote repository.\n", "Could not read from remote repository."),
+        ("fatal: repository 'x' not found\n", "repository 'x' not found"),
+    ],
+)
+def test_where_ssh_does_not_connect_its_own_words_are_told(said: str, why: str) -> None:
+    assert str(parse_git_error(said, "", 0.0)) == why

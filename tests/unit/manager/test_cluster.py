@@ -109,6 +109,38 @@ def test_a_repository_elsewhere_is_not_made(cluster: Cluster, made_repositories:
     assert made_repositories == []
 
 
+SECRET = "GET /api/v1/namespaces/cicd/secrets/sales-git"
+BY_SSH = {"repository": {"url": "git@git.example.com:sales/orders.git", "login": "sales-git"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (refuse(404), "Secret sales-git is not there: kubectl -n cicd create secret generic sales-git --type="),
+        (refuse(403), "the manager is not let read Secret sales-git yet: invoke up"),
+        ({"type": "Opaque", "metadata": {}}, "Secret sales-git is of type Opaque; ssh://git@git.example.com/"),
+    ],
+)
+def test_nothing_is_made_without_the_login_that_is_named(cluster: Cluster, api: FakeApi, answer: Any, why: str) -> None:
+    api.on(SECRET, answer)
+    with pytest.raises(ClusterFailure) as caught:
+        cluster.settle(declare(**BY_SSH))
+    assert str(caught.value).startswith(why)
+    assert api.requests == [SECRET]
+
+
+def test_a_login_is_read_by_its_name_alone(cluster: Cluster, api: FakeApi) -> None:
+    data = {"username": "YWRh", "password": "c2VzYW1l"}
+    annotations = {"tekton.dev/git-0": "https://git.example.com"}
+    api.on(SECRET, {"type": "kubernetes.io/basic-auth", "metadata": {"annotations": annotations}, "data": data})
+    found = declare(repository={"url": "https://git.example.com/sales/orders", "login": "sales-git"})
+    assert cluster.read_login(found).files == {"username": "ada", "password": "sesame"}
+    assert cluster.settle(found) == NOW + 6 * 3600
+    api.on(SECRET, refuse(500))
+    with pytest.raises(ApiFailure):
+        cluster.settle(found)
+
+
 def test_namespaces_are_told_with_what_makes_them_different(cluster: Cluster, api: FakeApi) -> None:
     api.on("GET /api/v1/namespaces", {"items": [{"metadata": {"name": "orders", "uid": "u1"}}]})
     assert cluster.read_namespaces() == {"orders": "u1"}

@@ -95,6 +95,24 @@ def test_the_condition_is_of_address_and_branch() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "git@Git.Example.com:Sales/orders.git",
+        "ssh://git@git.example.com:22/Sales/orders",
+        "ssh://git@git.example.com/Sales/orders.git/",
+    ],
+)
+def test_by_ssh_it_is_the_events_address_for_ssh_that_counts_and_its_own_that_is_cloned(url: str) -> None:
+    [trigger] = make_triggers(declare(repository={"url": url, "login": "sales-git"}), "cicd")
+    assert get_interceptor(trigger)["filter"].startswith(
+        'extensions.ssh_address == "ssh://git.example.com/Sales/orders" && '
+    )
+    given = list_given(trigger)
+    assert given["repository"].startswith("ssh://git@")
+    assert (given["login"], given["login-secret"]) == ("sales-git", "sales-git")
+
+
+@pytest.mark.parametrize(
     ("branch", "let_pass", "dropped"),
     [
         ("v1.x", ["v1.x"], ["v1ax", "v1.x/a", "a-v1.x"]),
@@ -154,6 +172,7 @@ def list_names(params: list[dict[str, Any]]) -> list[str]:
         {},
         {"environments": SEVERAL[:1]},
         {"environments": SEVERAL[1:2]},
+        {"repository": {"url": "git@git.example.com:a/b", "login": "a-git"}},
         {"repository": {"url": URL}, "port": 9000, "build": {"context": "a", "dockerfile": "b", "image": "c.test/d"}},
     ],
 )
@@ -163,10 +182,10 @@ def test_each_parameter_of_the_template_is_given_once(spec: dict[str, Any]) -> N
         (each["kind"], each["metadata"]["name"]): each for each in listener.render_objects(LOCK, PROJECT, Config())
     }
     template = rendered["TriggerTemplate", TEMPLATE]["spec"]["params"]
-    event = list_names(rendered["TriggerBinding", "event"]["spec"]["params"])
+    event = {each["name"]: each["value"] for each in rendered["TriggerBinding", "event"]["spec"]["params"]}
     [trigger] = make_triggers(declare(**spec), "cicd")
-    assert {"ref": "event"} in trigger["spec"]["bindings"]
-    given = [*event, *list_names([each for each in trigger["spec"]["bindings"] if "name" in each])]
+    given = list_names(trigger["spec"]["bindings"])
+    assert list_given(trigger) | event == list_given(trigger) | {"repository": event["repository"]}
     assert sorted({*given}) == sorted(given)
     assert {*given} <= {*list_names(template)}
     needed = {each["name"] for each in template if "default" not in each}
@@ -180,13 +199,15 @@ def test_the_rollout_of_an_environment_that_names_none_is_that_of_the_settings()
         if (each["kind"], each["metadata"]["name"]) == ("TriggerTemplate", TEMPLATE)
     ]
     defaults = {each["name"]: each["default"] for each in template["spec"]["params"] if "default" in each}
-    assert defaults == {"delivery": "", "rollout-seconds": "225", "notify": "notify"}
+    others = {"login": "", "login-secret": "no-git-login"}
+    assert defaults == {"delivery": "", "rollout-seconds": "225", "notify": "notify"} | others
 
 
 def test_the_bindings_are_what_the_application_says() -> None:
     [trigger, other] = make_triggers(declare(port=9000, environments=SEVERAL), "cicd")
     assert list_given(trigger) == {
-        "delivery": "$(extensions.delivery)",
+        **derived_objects.FROM_EVENT,
+        "repository": "http://git.git.svc.cluster.local/orders.git",
         "image": f"{REGISTRY}/apps/orders",
         "namespace": "sales-staging",
         "deployment": "orders",
@@ -195,6 +216,7 @@ def test_the_bindings_are_what_the_application_says() -> None:
         "context": ".",
         "port": "9000",
         "notify": "notify",
+        "login": "",
         "rollout-seconds": "300",
         "application": "orders",
         "environment": "staging",

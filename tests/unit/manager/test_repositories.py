@@ -11,8 +11,10 @@ import pytest
 
 from bootstrap.incluster import poll
 from bootstrap.incluster.applications import Application, read_application
+from bootstrap.incluster.git_login import GitLogin, LoginFault
+from bootstrap.incluster.kube_api import ApiFailure
 from bootstrap.manager.repositories import Repositories
-from tests.git_host import Bare, GitHost, git_host
+from tests.git_host import PASSWORD, USER, Bare, GitHost, git_host
 
 
 @pytest.fixture
@@ -23,11 +25,15 @@ def host(tmp_path: Path) -> Iterator[GitHost]:
 
 @pytest.fixture
 def repositories() -> Repositories:
-    return Repositories({"PATH": os.environ["PATH"]})
+    return Repositories({"PATH": os.environ["PATH"]}, refuse)
 
 
-def declare(url: str, *paths: str) -> Application:
-    spec: dict[str, Any] = {"repository": {"url": url}, "paths": [*paths]}
+def refuse(application: Application) -> GitLogin:
+    raise AssertionError(f"{application.name} names no login")
+
+
+def declare(url: str, *paths: str, login: str = "") -> Application:
+    spec: dict[str, Any] = {"repository": {"url": url, "login": login}, "paths": [*paths]}
     return read_application({"metadata": {"name": "orders"}, "spec": spec}, "registry:5000")
 
 
@@ -82,3 +88,50 @@ def test_where_it_cannot_be_told_it_does(
     monkeypatch.setattr(poll, "CHANGED_BYTES", 250_000)
     monkeypatch.setattr(poll, "FETCHED_KIB", 0)
     assert repositories.concerns(orders, first, second)
+
+
+# -- a login of its own ------------------------------------------------------------------------------
+
+
+def test_a_password_of_its_own_opens_it_and_that_of_the_settings_does_not(host: GitHost, tmp_path: Path) -> None:
+    commit_id = commit(Bare(host.folder / "shop.git"), {"a": "1"})
+    logins, keys = tmp_path / "logins", tmp_path / "keys"
+    keys.mkdir()
+    logins.write_text(f'[credential "{host.address}"]\n\thelper =\n\thelper = "!f() {{ echo password=wrong; }}; f"\n')
+    environ = {"PATH": os.environ["PATH"], "LOGINS": str(logins), "CREDENTIALS": str(tmp_path), "KEYS": str(keys)}
+    asked = []
+
+    def read(application: Application) -> GitLogin:
+        asked.append(application.login)
+        return GitLogin({"username": USER, "password": PASSWORD})
+
+    repositories = Repositories(environ, read)
+    found = declare(host.url("locked/shop"), login="sales-git")
+    assert repositories.read_heads(found) == ({"main": commit_id}, {})
+    assert asked == ["sales-git"]
+    assert [*keys.iterdir()] == [], "it is there while git runs, and no longer"
+    with pytest.raises(poll.RepositoryUnreadable):
+        repositories.read_heads(declare(host.url("locked/shop")))
+
+
+@pytest.mark.parametrize(
+    ("raised", "why"),
+    [
+        (
+            LoginFault("Secret sales-git is not there", "kubectl create"),
+            "Secret sales-git is not there: kubectl create",
+        ),
+        (LoginFault("known_hosts is missing"), "known_hosts is missing"),
+        (ApiFailure(500, "HTTP 500 from the API"), "Secret sales-git: HTTP 500 from the API"),
+    ],
+)
+def test_a_login_that_is_none_is_why_it_cannot_be_read(raised: Exception, why: str) -> None:
+    def read(_: Application) -> GitLogin:
+        raise raised
+
+    repositories = Repositories({"PATH": os.environ["PATH"]}, read)
+    found = declare("ssh://git@git.test/a", "orders", login="sales-git")
+    with pytest.raises(poll.RepositoryUnreadable) as caught:
+        repositories.read_heads(found)
+    assert str(caught.value) == why
+    assert repositories.concerns(found, "a" * 40, "b" * 40), "where it cannot be told it does"

@@ -315,3 +315,19 @@ def test_a_push_that_concerns_no_application_is_told_with_what_would(
     outcome = delivery_trace.judge_delivery(found, rules, [], settled=True)
     assert outcome.stage == "watched"
     assert outcome.why == told or (not told and "is not watched" in outcome.why)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("git@git.git.svc.cluster.local:go-echo.git", "it changes nothing below services (application orders)"),
+        ("ssh://git@Git.git.svc.cluster.local:2222/go-echo", "it changes nothing below services (application orders)"),
+        ("git@git.example.com:go-echo.git", "is not watched"),
+        ("git@git.git.svc.cluster.local:go-echo-2.git", "is not watched"),
+    ],
+)
+def test_an_application_that_is_cloned_by_ssh_is_told_of_by_host_and_path(url: str, told: str) -> None:
+    spec = {"repository": {"url": url, "login": "orders-git"}, "paths": ["services"]}
+    rules = replace(RULES, applications=[read_application({"metadata": {"name": "orders"}, "spec": spec}, "registry")])
+    [found] = delivery_trace.read_evidence([heard(), note("signed"), note("buildable"), NO], []).deliveries.values()
+    assert told in delivery_trace.judge_delivery(found, rules, [], settled=True).why

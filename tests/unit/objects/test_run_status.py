@@ -404,6 +404,15 @@ def test_a_good_label_value_stays() -> None:
 EVENTS = yaml.safe_load((PROJECT / "tests/events.yaml").read_text())
 
 
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [(each["says"], each["is"]) for each in EVENTS["ssh"] if each["says"] and isinstance(each["says"], str)],
+)
+def test_addresses_for_ssh_are_the_same_as_in_the_listener(address: str, wanted: str) -> None:
+    """images/tekton/listener_test.go asks the listener of the same table."""
+    assert normalize_url(address) == wanted
+
+
 @pytest.mark.parametrize(("url", "wanted"), EVENTS["names"].items())
 def test_what_arrives_is_named_after_repository_and_commit(url: str, wanted: str) -> None:
     found = make_triggered_run_name(url, EVENTS["commit"])

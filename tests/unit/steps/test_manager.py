@@ -92,6 +92,29 @@ def test_what_is_declared_is_applied(tmp_path: Path) -> None:
         load_declared(world.open())
 
 
+def test_the_manager_is_let_read_each_login_that_is_named_and_nothing_else(tmp_path: Path) -> None:
+    world = make_world(tmp_path, apps=ApplicationSettings(folder="mine"))
+    world.project = tmp_path
+    (tmp_path / "mine").mkdir()
+    declared = "apiVersion: {}\nkind: {}\nmetadata:\n  name: {}\nspec:\n  repository:\n    login: {}\n"
+    for name, login in (("orders", "sales-git"), ("stock", "sales-git")):
+        (tmp_path / f"mine/{name}.yaml").write_text(declared.format(API_VERSION, KIND, name, login))
+    elsewhere = live("web", 2) | {"spec": {"repository": {"login": "web-git"}}}
+    world.kube.put(elsewhere)
+    found = [each for each in manager.list_objects(world.open()) if each["kind"] != KIND]
+    assert [(each["kind"], each["metadata"]["name"]) for each in found] == [
+        (kind, f"git-login.{login}") for login in ("sales-git", "web-git") for kind in ("Role", "RoleBinding")
+    ]
+    for role, binding in zip(found[::2], found[1::2], strict=True):
+        [rule] = role["rules"]
+        assert (rule["verbs"], rule["resources"]) == (["get"], ["secrets"])
+        assert rule["resourceNames"] == [role["metadata"]["name"].removeprefix("git-login.")]
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "manager", "namespace": "cicd"}]
+        assert binding["roleRef"]["name"] == role["metadata"]["name"]
+        assert {each["metadata"]["namespace"] for each in (role, binding)} == {"cicd"}
+    assert manager._judge_application({}, found[0]) == Ready()
+
+
 def live(name: str, seen: int | None, state: str = "ready") -> Object:
     status = {} if seen is None else {"observedGeneration": seen, "state": state}
     return {"kind": KIND, "metadata": {"name": name, "generation": 2, "namespace": "cicd"}, "status": status}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from bootstrap.core.paths import PROJECT
-from bootstrap.incluster import run_folders
+from bootstrap.incluster import git_login, run_folders
 from bootstrap.objects.manifests import load
 from bootstrap.settings import git_logins
 from tests.git_host import PASSWORD, USER, Bare, git_host
@@ -71,6 +71,7 @@ class Clone:
     def __init__(self, tmp_path: Path, folder: Path) -> None:
         self.tmp_path, self.folder = tmp_path, folder
         self.origin = tmp_path / "origin"
+        self.secret, self.runs = tmp_path / "secret", 0
         self.git("init", "--quiet", "--initial-branch=main", str(self.origin), cwd=tmp_path)
         self.first = self.commit("First commit")
 
@@ -86,12 +87,18 @@ class Clone:
         return self.git("rev-parse", "HEAD")
 
     def run(
-        self, revision: str, repo: str = "https://git.test/app.git", known: Path | None = None, name: str = ""
+        self,
+        revision: str,
+        repo: str = "https://git.test/app.git",
+        known: Path | None = None,
+        name: str = "",
+        login: str = "",
     ) -> Ended:
         """https://git.test stands for the origin, by git's own rule for rewriting addresses.
 
-        known: logins. name: of the run.
+        known: logins. name: of the run. login: the Secret whose files are in `secret`.
         """
+        self.runs += 1
         results = {f"RESULT_{name.upper()}": str(self.tmp_path / name) for name in self.names}
         rewrite = {
             "GIT_CONFIG_COUNT": "2",
@@ -104,11 +111,30 @@ class Clone:
             "GIT_ALLOW_PROTOCOL=http:https:ssh", "GIT_ALLOW_PROTOCOL=http:https:ssh:file"
         )
         text = text.replace(TMP, f"{self.tmp_path}/").replace(git_logins.FOLDER, str(known or self.tmp_path / "none"))
+        text = text.replace("/etc/repository-login", str(self.secret)).replace("/run/repository-login", str(self.kept))
         (self.tmp_path / "run").mkdir(exist_ok=True)
-        given = {"REPO": repo, "REVISION": revision, "RUN": name, "DIRECTORY": str(self.tmp_path / "run/source")}
+        self.kept.mkdir()
+        given = {
+            "REPO": repo,
+            "LOGIN": login,
+            "REVISION": revision,
+            "RUN": name,
+            "DIRECTORY": str(self.tmp_path / "run/source"),
+        }
         return run("git-clone", self.folder, text, **given, **results, **rewrite)
 
     names = ("commit", "author", "branch", "message")
+
+    @property
+    def kept(self) -> Path:
+        """The volume in memory, of the last run."""
+        return self.tmp_path / f"kept-{self.runs}"
+
+    def give(self, **files: str) -> None:
+        """What the application's own Secret holds."""
+        self.secret.mkdir(exist_ok=True)
+        for name, text in files.items():
+            (self.secret / name.replace("ssh_", "ssh-")).write_text(text)
 
     def results(self) -> dict[str, str]:
         return {name: (self.tmp_path / name).read_text() for name in self.names}
@@ -237,6 +263,104 @@ def test_submodules_come_with_it_by_relative_addresses_and_with_logins(clone: Cl
     assert "a submodule could not be fetched" in ended.text
     assert "third party/shared" in ended.text
 
+
+# -- the login of an application ---------------------------------------------------------------------
+
+SSH = """
+for word; do
+  case $before in -i) stat -c %a "$word" > LOG.mode; cat "$word" > LOG.key ;; esac
+  case $word in UserKnownHostsFile=*) cat "${word#*=}" > LOG.known ;; esac
+  before=$word
+done
+[ -e LOG.refuses ] && { echo "git@git.test: Permission denied (publickey)." >&2; exit 255; }
+eval "set -- $word"
+exec git upload-pack "ROOT$2"
+"""
+"""Stands in for ssh: keeps what it was given, and serves the repositories of a folder."""
+BY_SSH = "ssh://git@git.test:2222/app.git"
+
+
+def stand_in_ssh(clone: Clone, root: Path) -> Path:
+    """Answers what the names of its notes begin with."""
+    log = clone.tmp_path / "ssh-log"
+    program(clone.folder, "ssh", SSH.replace("LOG", str(log)).replace("ROOT", str(root)))
+    return log
+
+
+def test_by_ssh_the_key_is_a_file_of_its_user_alone_and_only_pinned_hosts_count(clone: Clone, tmp_path: Path) -> None:
+    commit = Bare(tmp_path / "repositories/app.git").commit("main")
+    log = stand_in_ssh(clone, tmp_path / "repositories")
+    clone.give(ssh_privatekey="-----BEGIN\r\nkey\r\n-----END", known_hosts="[git.test]:2222 ssh-ed25519 AAAA\n")
+    ended = clone.run("main", BY_SSH, login="sales-git")
+    assert ended.code == 0, ended.text
+    assert clone.results()["commit"] == commit
+    assert log.with_suffix(".mode").read_text() == "400\n"
+    assert log.with_suffix(".key").read_text() == "-----BEGIN\nkey\n-----END\n"
+    assert log.with_suffix(".known").read_text().startswith("[git.test]:2222 ssh-ed25519")
+    [called] = set(calls(clone.folder, "ssh"))
+    assert "BEGIN" not in called
+    given = called.split()
+    assert given[:2] == ["-F", "none"], "nobody's configuration"
+    options = {given[at + 1] for at, word in enumerate(given) if word == "-o"}
+    assert {*git_login.SSH_OPTIONS} <= options, "as the manager"
+    assert options - {*git_login.SSH_OPTIONS} == {
+        f"UserKnownHostsFile={clone.kept}/known_hosts",
+        "SendEnv=GIT_PROTOCOL",
+    }
+    assert given[given.index("-p") + 1] == "2222"
+
+
+@pytest.mark.parametrize("missing", ["ssh-privatekey", "known_hosts"])
+def test_by_ssh_a_secret_that_is_missing_or_lacks_something_is_named(
+    clone: Clone, tmp_path: Path, missing: str
+) -> None:
+    log = stand_in_ssh(clone, tmp_path)
+    clone.give(ssh_privatekey="key", known_hosts="host")
+    (clone.secret / missing).unlink()
+    ended = clone.run("main", BY_SSH, login="sales-git")
+    assert ended.code == 1
+    assert f"Secret sales-git is missing or has no {missing}" in ended.text
+    assert not log.with_suffix(".mode").exists()
+
+
+def test_by_ssh_what_ssh_says_is_told(clone: Clone, tmp_path: Path) -> None:
+    stand_in_ssh(clone, tmp_path).with_suffix(".refuses").touch()
+    clone.give(ssh_privatekey="key", known_hosts="host")
+    ended = clone.run("main", BY_SSH, login="sales-git")
+    assert ended.code == 1
+    assert "Permission denied (publickey)" in ended.text
+    assert "main could not be fetched from ssh://git@git.test:2222/app.git" in ended.text
+
+
+def test_a_password_of_its_own_wins_over_the_settings(clone: Clone, tmp_path: Path) -> None:
+    repositories, logins = tmp_path / "repositories", tmp_path / "logins"
+    for folder in (repositories, logins):
+        folder.mkdir()
+    inner, app = (Bare(repositories / f"{name}.git") for name in ("inner", "app"))
+    inner.commit("main")
+    clone.give(username=f"{USER}\n", password=PASSWORD)
+    with git_host(repositories) as host:
+        other = git_logins.parse(host.address.replace("//", "//somebody:else@"))
+        for name, contents in git_logins.render_files(other, str(logins)).items():
+            (logins / name).write_text(contents)
+        app.commit("main")
+        address = host.url("locked/app")
+        assert clone.run("main", address, logins).code == 1
+        ended = clone.run("main", address, logins, login="sales-git")
+        assert ended.code == 0, ended.text
+        assert PASSWORD not in ended.text
+        assert PASSWORD not in (tmp_path / "run/source/.git/config").read_text()
+        (clone.secret / "password").unlink()
+        ended = clone.run("main", address, logins, login="sales-git")
+    assert "Secret sales-git is missing or has no password" in ended.text
+
+
+def test_a_password_in_an_address_of_ssh_is_refused(clone: Clone) -> None:
+    ended = clone.run("main", "ssh://git:pass@git.test/app", login="sales-git")
+    assert (ended.code, ended.text) == (1, "git-clone: REPO holds a password\n")
+
+
+# -- submodules and large files ----------------------------------------------------------------------
 
 LFS = """
 case "$1" in

@@ -13,6 +13,8 @@ import pytest
 from bootstrap.core.errors import PreconditionError
 from bootstrap.core.model import Secret
 from bootstrap.world import git_refs
+from bootstrap.world.shell import Output
+from tests.unit.fake_shell import FakeShell
 
 A, B, C, ZERO = "a" * 40, "b" * 40, "c" * 40, "0" * 40
 
@@ -152,3 +154,18 @@ def test_a_name_that_is_no_utf8_hides_no_other_ref() -> None:
 
     data = line(b"1" * 40 + b" refs/heads/\xe9t\xe9\n") + line(b"2" * 40 + b" refs/heads/main\n") + b"0000"
     assert git_refs.find_commit(git_refs.parse_refs(data), "main") == "2" * 40
+
+
+def test_by_ssh_git_is_asked_with_the_users_own_keys() -> None:
+    url = "ssh://git@git.test/a"
+    listing = (
+        f"{'a' * 40}\tHEAD\n{'a' * 40}\trefs/heads/main\n{'b' * 40}\trefs/tags/v1\n{'c' * 40}\trefs/tags/v1^{{}}\n"
+    )
+    shell = FakeShell({f"git ls-remote -- {url}": listing})
+    found = git_refs.read_refs_by_ssh(shell, url)
+    assert git_refs.find_commit(found, "main") == "a" * 40
+    assert git_refs.find_commit(found, "v1") == "c" * 40
+    refusing = FakeShell({"git": Output(128, "", "Permission denied (publickey).")})
+    with pytest.raises(PreconditionError, match=f"{url} cannot be read by your own ssh") as caught:
+        git_refs.read_refs_by_ssh(refusing, url)
+    assert "publickey" in caught.value.evidence
