@@ -33,8 +33,8 @@ OTHERS = "test_9_*.py"
 QUICK_WIDTH = 2
 LANE_MEMORY = 4.0
 """GiB of memory that a slow lane has to itself. Lanes share the processors, one for each: an end-to-end test waits for
-two fifths of its time. That asks for clusters that bear a slow API server, as those of the tests are: their etcd does not
-wait for the disk, and their controllers hold no Lease that they could lose.
+two fifths of its time. That asks for clusters that bear a slow API server, as those of the tests do: their etcd does
+not wait for the disk, and their controllers hold no Lease that they could lose.
 """
 MOST_WORKERS = 16
 BIN = "TEKTON_BOOTSTRAP_TEST_BIN"
