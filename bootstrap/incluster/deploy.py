@@ -58,6 +58,10 @@ has a third more than the rollout (bootstrap/settings/run_limits.py)."""
 SAID_LINES = 5
 SAID_CHARACTERS = 300
 """What is shown of a program that does not start: its last lines, each cut."""
+LOG_GONE, LOG_TRIES = "unable to retrieve container logs for ", 3
+"""The kubelet's answer (1.37, with status 200) where it deleted the container meanwhile that the pod's status names: of
+one that is started again and again it keeps the newest only. How often it is asked, until the status names another.
+"""
 
 
 class KubectlFailure(Exception):
@@ -338,16 +342,29 @@ class Deployer:
         """Of the first container that is not ready: what its program printed last, before it ended if it did."""
         for status in pod.get("status", {}).get("containerStatuses") or []:
             if not status.get("ready"):
-                words = ("logs", pod["metadata"]["name"], f"--container={status['name']}", f"--tail={SAID_LINES}")
-                for more in (("--previous",), ()) if status.get("restartCount") else ((),):
-                    try:
-                        text = self.kubectl(*words, *more)
-                    except KubectlFailure:
-                        continue  # no such container yet, or no right to read logs in that namespace
-                    if text.strip():
-                        heading = f"{pod['metadata']['name']}/{status['name']} printed last:"
-                        return [heading, *(f"  {line[:SAID_CHARACTERS]}" for line in text.splitlines()[-SAID_LINES:])]
+                text = self._read_log(pod["metadata"]["name"], status["name"], bool(status.get("restartCount")))
+                if text:
+                    heading = f"{pod['metadata']['name']}/{status['name']} printed last:"
+                    return [heading, *(f"  {line[:SAID_CHARACTERS]}" for line in text.splitlines()[-SAID_LINES:])]
         return []
+
+    def _read_log(self, pod: str, container: str, restarted: bool) -> str:
+        """The last lines of a container's log, of the one before it if it has been started anew; "" for none."""
+        words = ("logs", pod, f"--container={container}", f"--tail={SAID_LINES}")
+        for left in reversed(range(LOG_TRIES)):
+            gone = False
+            for more in (("--previous",), ()) if restarted else ((),):
+                try:
+                    text = self.kubectl(*words, *more)
+                except KubectlFailure:
+                    continue  # no such container yet, or no right to read logs in that namespace
+                gone = gone or text.startswith(LOG_GONE)
+                if text.strip() and not text.startswith(LOG_GONE):
+                    return text
+            if not gone or not left:
+                break
+            self.sleep(LOOK_SECONDS)
+        return ""
 
 
 # -- one at a time -----------------------------------------------------------------------------------

@@ -616,6 +616,31 @@ def test_what_a_program_printed_before_it_ended_is_told() -> None:
     assert not any("web-0" in line for line in told), "pods of the old image are not the cause"
 
 
+@pytest.mark.parametrize("looks", [2, 9])
+def test_a_log_that_was_deleted_meanwhile_is_asked_for_again(looks: int) -> None:
+    """Seen with a program that ended at once: the kubelet's refusal stood there in place of the program's words."""
+    ended = {"terminated": {"reason": "Error", "exitCode": 3}}
+    cluster = Cluster(bad={NEW}, pods=[pod("web-1", state={"waiting": {}}, lastState=ended, restartCount=2)])
+    gone = "unable to retrieve container logs for containerd://673fdeee"
+    for more in ("", " --previous"):
+        cluster.logs[f"web-1 --container=app --tail=5{more}"] = gone
+    asked = 0
+
+    def kubectl(*words: str, stdin: str = "") -> str:
+        nonlocal asked
+        asked += words[0] == "logs"
+        if asked > looks:
+            cluster.logs["web-1 --container=app --tail=5 --previous"] = "DATABASE_URL is not set\n"
+        return cluster.kubectl(*words, stdin=stdin)
+
+    deployer = Deployer(kubectl, PLACE, lambda: cluster.time, cluster.sleep, cluster.said.append, "", 0)
+    with pytest.raises(Failed):
+        deployer.deploy(NEW, 180)
+    assert not any("unable to retrieve" in line for line in cluster.said)
+    assert ("  DATABASE_URL is not set" in cluster.said) is (looks == 2)
+    assert asked == (3 if looks == 2 else 6)
+
+
 @pytest.mark.parametrize(
     ("found", "told"),
     [
