@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bootstrap.commands.application_login import name_login, prepare_login, withdraw_login
+from bootstrap.commands.central_repository import read_state, refuse_declared
 from bootstrap.commands.find_application import find_application, list_applications
 from bootstrap.core import constants
 from bootstrap.core.errors import ApiError, PreconditionError, UsageError
@@ -18,6 +19,7 @@ from bootstrap.core.paths import PROJECT
 from bootstrap.core.terminal_layout import fit_rows, shorten
 from bootstrap.core.text import format_age
 from bootstrap.core.wait import until
+from bootstrap.incluster.application_source import find_file
 from bootstrap.incluster.applications import (
     API_VERSION,
     DEFAULT_ENVIRONMENT,
@@ -151,7 +153,9 @@ def show_path(path: Path) -> str:
 
 
 def _require_new(world: World, name: str) -> None:
-    if world.kube.get(API_VERSION, KIND, name, constants.RUNS) is not None:
+    found = world.kube.get(API_VERSION, KIND, name, constants.RUNS)
+    if found is not None:
+        refuse_declared(world, found)
         raise UsageError(f"there is an application {name} already", hint=f"invoke app-show {name}")
 
 
@@ -189,6 +193,7 @@ def app_list(world: World, *, as_json: bool = False) -> int:
     if as_json:
         world.report.json([make_row(each) for each in objects])
         return 0
+    _tell_repository(world)
     if not objects:
         world.report.line("no application is declared.  next: invoke app-add NAME-OR-URL")
         return 0
@@ -196,6 +201,14 @@ def app_list(world: World, *, as_json: bool = False) -> int:
     rows = [_format_row(make_row(each), now) for each in objects]
     world.report.table(COLUMNS, fit_rows(COLUMNS, rows, WIDTH))
     return 0
+
+
+def _tell_repository(world: World) -> None:
+    state = read_state(world)
+    if state is None:
+        return
+    line = f"repository {state.mark}: {state.describe()}"
+    world.report.line(line) if state.is_well else world.report.warn(line)
 
 
 def make_row(obj: Object) -> dict[str, Any]:
@@ -244,9 +257,11 @@ def app_show(world: World, *, app: str, as_json: bool = False) -> int:
     if as_json:
         world.report.json(row)
         return 0
+    declared = find_file(next(each for each in objects if each["metadata"]["name"] == app))
     facts = {
         "repository": application.url,
         **({"login": f"Secret {constants.RUNS}/{application.login}"} if application.login else {}),
+        **({"declared": f"in {declared} of the central repository"} if declared else {}),
         "owner": application.owner or "nobody is named",
         "arrives": _describe_arrival(application),
         **({"concerns": f"changes of {', '.join(application.paths)}"} if application.paths else {}),
@@ -277,8 +292,13 @@ def _describe_arrival(application: Application) -> str:
 
 
 def app_remove(world: World, *, app: str) -> int:
-    """Remove the declaration, and what was derived from it. What runs stays, and so does its repository."""
-    application = find_application(world, app)
+    """Remove the declaration, and what was derived from it. What runs stays, and so does its repository.
+
+    Raises UsageError for one that the central repository declares.
+    """
+    objects = list_applications(world)
+    application = find_application(world, app, objects)
+    refuse_declared(world, next(each for each in objects if each["metadata"]["name"] == app))
     files = {file: application_files.list_names(file) for file in application_files.list_files(find_folder(world))}
     world.kube.delete(API_VERSION, KIND, app, constants.RUNS)
     withdraw_login(world, application, [each for each in list_applications(world) if each["metadata"]["name"] != app])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.commands import clone, runs
+from bootstrap.commands.central_repository import read_state, read_state_data
 from bootstrap.commands.expiry import WARN_DAYS, find_nearest_expiry
 from bootstrap.core import constants
 from bootstrap.core.errors import BootstrapError, PreconditionError
@@ -43,6 +44,10 @@ def status(world: World, *, as_json: bool = False) -> int:
     if expiry and days < WARN_DAYS:
         world.report.warn(f"expiry: {expiry.what} ends in {max(days, 0)} days ({expiry.at:%Y-%m-%d}): {expiry.hint}")
     told = {"supply": f"{world.config.supply} ({world.supply_why})", **list_endpoints(world)}
+    source = read_state(world)
+    if source and not source.is_well:
+        world.report.warn(f"applications: {source.mark}: {source.describe()}")
+    told |= {"apps": f"{source.mark}: {source.describe()}"} if source and source.is_well else {}
     told |= {"disk": str(disk)} if disk else {}
     told |= {"expires": str(expiry)} if expiry else {}
     for name, text in told.items():
@@ -59,6 +64,7 @@ def make_document(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "context": world.context,
         "kubeconfig": str(_find_kubeconfig(world)),
         "supply": world.config.supply,
+        "applications": read_state_data(world),
         "endpoints": list_endpoints(world),
         "disk": {"freeBytes": disk.free, "totalBytes": disk.total} if disk else None,
         "expires": {"what": expiry.what, "at": expiry.at.isoformat()} if expiry else None,

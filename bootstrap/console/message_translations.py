@@ -43,6 +43,16 @@ MESSAGES = {
     "Deployment {place} is application {name}'s": "Deployment {place} 属于应用 {name}",
     "image {image} is application {name}'s": "镜像 {image} 属于应用 {name}",
     "{url} cannot be read: {why}": "无法读取 {url}：{why}",
+    # how far the central repository is applied (incluster/application_source.py, manager/repository_watch.py)
+    "not looked at yet": "还没有查看",
+    "{commit} is applied: {n} application": "已应用 {commit}：{n} 个应用",
+    "{commit} is applied: {n} applications": "已应用 {commit}：{n} 个应用",
+    "{commit} changes nothing: {why}; {applied} stays applied": "{commit} 没有改变任何内容：{why}；仍应用 {applied}",
+    "{commit} changes nothing: {why}; nothing is applied yet": "{commit} 没有改变任何内容：{why}；还没有应用任何提交",
+    "{why}; {applied} stays applied": "{why}；仍应用 {applied}",
+    "{why}; nothing is applied yet": "{why}；还没有应用任何提交",
+    "the repository cannot be read: {why}": "无法读取仓库：{why}",
+    "there is no branch {branch}": "没有分支 {branch}",
     # what steps found (steps/)
     "needs {step}": "需要 {step}",
     "{n} objects": "{n} 个对象",

@@ -53,8 +53,6 @@ COMPARING_KIB, FETCHED_KIB = 48 << 10, 64 << 10
 folders took 37 MiB and 5 MiB.
 """
 COMPARING = {
-    "remote.origin.promisor": "true",
-    "remote.origin.partialclonefilter": "blob:none",
     "fetch.unpackLimit": "1",
     "maintenance.auto": "false",
     "pack.threads": "1",
@@ -109,6 +107,25 @@ class PollOptions:
     grace: float = 0.0
     optional: bool = False
     trigger: str = "poll"
+
+
+@dataclass(frozen=True)
+class TreeEntry:
+    """Something in a commit. path: from its top. mode: as git writes it. digest: of its content."""
+
+    path: str
+    mode: str
+    digest: str
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return self.mode == "120000"
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether it stands for another repository."""
+        return self.mode == "160000"
 
 
 Refs = Callable[[str, Sequence[str]], str]
@@ -316,41 +333,93 @@ class Git:
         Only the two commits' folders are fetched, into `folder`, not the files; a server that knows no filter sends
         these as well. How much that may be is limited, and so is git's memory.
         """
+        self._fetch(url, folder, [before, after], "blob:none")
+        listing = self._run_within(
+            folder, ["diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after], config=_make_remote(url)
+        )
+        if len(listing) > CHANGED_BYTES:
+            raise RepositoryUnreadable(f"the list of changed files is longer than {CHANGED_BYTES // 1000} kB")
+        return [each for each in listing.decode(errors="replace").split("\0") if each]
+
+    def list_entries(self, url: str, commit: str, path: str, folder: Path, *, most: int) -> list[TreeEntry]:
+        """All that is below a folder of a commit, which is fetched into `folder`: files of at most `most` bytes alone.
+
+        path: "" for the whole commit. Empty if there is no such folder. Raises RepositoryUnreadable.
+        """
+        self._fetch(url, folder, [commit], f"blob:limit={most + 1}")
+        words = ["ls-tree", "-r", "-z", "--full-tree", commit, *(["--", f"{path}/"] if path else [])]
+        listing = self._run_within(folder, words)
+        if len(listing) > self._most:
+            raise RepositoryUnreadable(f"the list of files is longer than {self._most // 1_000_000} MB")
+        found = []
+        for each in listing.decode(errors="replace").split("\0"):
+            about, tab, name = each.partition("\t")
+            if tab:
+                mode, _, digest = about.split()
+                found.append(TreeEntry(name, mode, digest))
+        return found
+
+    def read_blobs(self, digests: Sequence[str], folder: Path, *, most: int, total: int) -> dict[str, bytes | None]:
+        """The contents of files of a commit that was fetched into `folder`, by their digests.
+
+        None for one of more than `most` bytes. Raises RepositoryUnreadable, also for more than `total` bytes.
+        """
+        wanted = [*dict.fromkeys(digests)]
+        asked = Path(folder, "asked")
+        asked.write_text("".join(f"{each}\n" for each in wanted))
+        told = self._run_within(folder, ["cat-file", "--batch-check"], stdin=asked).decode().splitlines()
+        sizes = {each.split()[0]: int(each.split()[2]) for each in told if each.count(" ") == 2}
+        small = [each for each in wanted if sizes.get(each, most + 1) <= most]
+        if sum(sizes[each] for each in small) > total:
+            raise RepositoryUnreadable(f"its files have more than {total // 1024} KiB together")
+        asked.write_text("".join(f"{each}\n" for each in small))
+        answer = self._run_within(folder, ["cat-file", "--batch"], stdin=asked) if small else b""
+        found: dict[str, bytes | None] = dict.fromkeys(wanted)
+        at = 0
+        for each in small:
+            begin = answer.index(b"\n", at) + 1
+            at = begin + sizes[each] + 1
+            found[each] = answer[begin : at - 1]
+        return found
+
+    def _fetch(self, url: str, folder: Path, commits: Sequence[str], objects: str) -> None:
+        """Commits without their history into a new repository in `folder`. objects: which, as a filter of git's."""
+        form = "sha1" if len(commits[0]) == 40 else "sha256"
+        self._run_within(folder, ["init", "--quiet", "--bare", "--template=", f"--object-format={form}"])
+        fetch = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", f"--filter={objects}"]
+        config = _make_remote(url) | {"remote.origin.partialclonefilter": objects}
+        self._run_within(folder, [*fetch, "origin", *commits], config=config)
+
+    def _run_within(
+        self, folder: Path, words: Sequence[str], *, config: Mapping[str, str] = COMPARING, stdin: Path | None = None
+    ) -> bytes:
+        """The output of git in a repository, with limits to its memory and files. Raises RepositoryUnreadable."""
         said = Path(folder, "said")
-        config = COMPARING | {"remote.origin.url": url}
         # ulimit -f counts 512 bytes.
         settings = [word for key, value in config.items() for word in ("-c", f"{key}={value}")]
         git = ["sh", "-c", f'ulimit -d {COMPARING_KIB} && ulimit -f {2 * FETCHED_KIB} && exec git "$@"', "git"]
-        git += ["-C", str(folder), *settings]
-        fetch = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", "--filter=blob:none"]
-        listing = b""
-        for words in (
-            ["init", "--quiet", "--bare", "--template=", f"--object-format={'sha1' if len(after) == 40 else 'sha256'}"],
-            [*fetch, "origin", before, after],
-            ["diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after],
-        ):
-            try:
-                code, listing, late = self._run([*git, *words], self._environ, said)
-            except OSError as error:
-                raise RepositoryUnreadable(f"git does not start: {error.strerror}") from None
-            if late:
-                raise RepositoryUnreadable(f"no answer within {self._limit:g} s")
-            if len(listing) > CHANGED_BYTES:
-                raise RepositoryUnreadable(f"the list of changed files is longer than {CHANGED_BYTES // 1000} kB")
-            if code:
-                raise parse_git_error(_read_start(said), "", time.time())
-        return [each for each in listing.decode(errors="replace").split("\0") if each]
+        try:
+            code, output, late = self._run([*git, "-C", str(folder), *settings, *words], self._environ, said, stdin)
+        except OSError as error:
+            raise RepositoryUnreadable(f"git does not start: {error.strerror}") from None
+        if late:
+            raise RepositoryUnreadable(f"no answer within {self._limit:g} s")
+        if code and len(output) <= self._most:
+            raise parse_git_error(_read_start(said), "", time.time())
+        return output
 
-    def _run(self, argv: Sequence[str], environ: Mapping[str, str], said: Path) -> tuple[int, bytes, bool]:
+    def _run(
+        self, argv: Sequence[str], environ: Mapping[str, str], said: Path, stdin: Path | None = None
+    ) -> tuple[int, bytes, bool]:
         """Run git; answers its exit code, its output up to one byte beyond the limit, and whether time ran out.
 
         A session of its own, ended as a whole: git's helper would hold the pipe open after git is gone.
         """
-        with said.open("wb") as errors:
+        with said.open("wb") as errors, (stdin or Path(os.devnull)).open("rb") as given:
             process = subprocess.Popen(
                 argv,
                 env=environ,
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
@@ -375,6 +444,11 @@ class Git:
         finally:
             timer.cancel()
         return process.returncode, listing, late.is_set()
+
+
+def _make_remote(url: str) -> dict[str, str]:
+    """Git's configuration for a server that need not send every object."""
+    return COMPARING | {"remote.origin.url": url, "remote.origin.promisor": "true"}
 
 
 def _read_start(path: Path) -> str:

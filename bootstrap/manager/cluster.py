@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bootstrap.incluster.application_source import STATE, SourceState
 from bootstrap.incluster.applications import ACCOUNT, GROUP, PLURAL, VERSION, Application, Environment
 from bootstrap.incluster.git_login import GitLogin, LoginFault, read_login
 from bootstrap.incluster.git_server import RepositoryRefused, create_repository
@@ -21,7 +22,8 @@ from bootstrap.incluster.run_names import APPLICATION, ARRIVAL, SUPERSEDED_BY
 from bootstrap.incluster.run_queue import Action, Number, Release
 from bootstrap.manager import derived_objects
 
-FIELD_MANAGER = "tekton-bootstrap-manager"
+FIELD_MANAGER, REPOSITORY_MANAGER = "tekton-bootstrap-manager", "tekton-bootstrap-repository"
+"""Who the API server says applied an object: the manager itself, or the repository by it."""
 JSON, APPLY = "application/json", "application/apply-patch+yaml"
 PLURALS = {
     "Secret": "secrets",
@@ -73,7 +75,7 @@ class Cluster:
         if application.login:
             self._require_login(application)
         if application.is_hosted:
-            self.create_repository(application)
+            self.create_repository(application.url)
         for namespace in derived_objects.list_namespaces(application):
             self._require_namespace(namespace)
             for each in derived_objects.make_deployer(namespace):
@@ -172,13 +174,66 @@ class Cluster:
         """Take back what would start its runs: nothing of an Application that is at fault is built."""
         self._delete_triggers(application, keep=set())
 
-    def create_repository(self, application: Application) -> None:
+    def create_repository(self, url: str) -> None:
         """An empty repository on the environment's own git server, if there is none. Raises ClusterFailure."""
         username, password = ((self._login / each).read_text() for each in ("username", "password"))
         try:
-            create_repository(application.url, username, password)
+            create_repository(url, username, password)
         except RepositoryRefused as error:
             raise ClusterFailure(str(error)) from None
+
+    # -- the central repository -----------------------------------------------------------------------
+
+    def list_applications(self) -> list[Object]:
+        """All Applications, as they are. Raises ApiFailure."""
+        return [*(self._api.request("GET", self._applications).get("items") or ())]
+
+    def declare(self, obj: Object, *, dry_run: bool = False) -> None:
+        """Server-side apply of an Application of the repository; a field that it does not have is refused.
+
+        dry_run: nothing is changed. Raises ApiFailure.
+        """
+        query = f"?fieldManager={REPOSITORY_MANAGER}&force=true&fieldValidation=Strict{'&dryRun=All' * dry_run}"
+        self._api.request("PATCH", f"{self._applications}/{obj['metadata']['name']}{query}", obj, APPLY)
+
+    def delete_application(self, name: str) -> None:
+        """What was derived from it goes with it; what it deployed stays. Raises ApiFailure."""
+        self._ask(NOT_FOUND, "DELETE", f"{self._applications}/{name}")
+
+    def read_source_state(self) -> SourceState:
+        """How far the repository is applied, as it was written last. Raises ApiFailure."""
+        return SourceState.read(self._api.request("GET", self._source_state).get("data"))
+
+    def write_source_state(self, state: SourceState) -> None:
+        """Raises ApiFailure."""
+        self._api.request("PATCH", self._source_state, {"data": state.to_data()}, MERGE)
+
+    def write_source_event(self, reason: str, message: str, *, warns: bool) -> None:
+        """An Event on the ConfigMap of that state. Raises ApiFailure."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
+        of = {"apiVersion": "v1", "kind": "ConfigMap", "name": STATE, "namespace": self._namespace}
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{STATE}-", "namespace": self._namespace},
+            "involvedObject": of,
+            "reason": reason,
+            "message": message[:1000],
+            "type": "Warning" if warns else "Normal",
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+            "source": {"component": FIELD_MANAGER},
+        }
+        self._api.request("POST", f"/api/v1/namespaces/{self._namespace}/events", event)
+
+    @property
+    def _applications(self) -> str:
+        return f"/apis/{GROUP}/{VERSION}/namespaces/{self._namespace}/{PLURAL}"
+
+    @property
+    def _source_state(self) -> str:
+        return f"/api/v1/namespaces/{self._namespace}/configmaps/{STATE}"
 
     # -- runs ----------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from bootstrap.manager.application_status import describe_settled
 from bootstrap.manager.cluster import Cluster, ClusterFailure
 from bootstrap.manager.due_work import work_by_the_clock
 from bootstrap.manager.repositories import Repositories
+from bootstrap.manager.repository_watch import RepositoryWatch, watch_repository
 from bootstrap.manager.run_order import keep_order
 from bootstrap.manager.shared_state import Settings, SharedState, list_values, write_condition
 
@@ -58,12 +59,15 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     cluster = Cluster(Api.from_environ(os.environ), namespace, token_seconds=found.token_hours * 3600, login=login)
     memo.state = SharedState(found, cluster, Repositories(os.environ, cluster.read_login))
     memo.state.ticking = asyncio.create_task(work_by_the_clock(memo.state))
+    watch = RepositoryWatch(cluster, memo.state.repositories, found.source, namespace, found.registry)
+    memo.state.watching = asyncio.create_task(watch_repository(watch, memo.state))
 
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
     """End the work by the clock, and whoever waits to be told to stop: kopf waits some seconds for what goes on."""
     memo.state.ticking.cancel()
+    memo.state.watching.cancel()
     memo.stop.set()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import kopf
 
+from bootstrap.incluster.application_source import Source
 from bootstrap.incluster.applications import Application
 from bootstrap.incluster.json_object import Object
 from bootstrap.incluster.kube_api import ApiFailure
@@ -33,19 +34,21 @@ CONDITIONS = ("Settled", "Unsettled", "Refused", "Unreadable")
 class Settings:
     """registry: HOST[:PORT][/PATH] of images. builds: how many runs go on at a time. token_hours: life of a token.
 
-    run: a PipelineRun with the environment's settings in it.
+    run: a PipelineRun with the environment's settings in it. source: the repository that declares Applications.
     """
 
     registry: str
     builds: int
     token_hours: int
     run: Object
+    source: Source | None = None
 
     @staticmethod
     def read(path: Path) -> Settings:
         """From the JSON document that `up` writes."""
         found = json.loads(path.read_text())
-        return Settings(found["registry"], found["builds"], found["tokenHours"], found["run"])
+        source = Source(**found["source"]) if found.get("source") else None
+        return Settings(found["registry"], found["builds"], found["tokenHours"], found["run"], source)
 
 
 @dataclass
@@ -85,6 +88,7 @@ class SharedState:
     failures: int = 0
     left: tuple[kopf.Index[str, Any], kopf.Index[str, Any]] | None = None
     ticking: asyncio.Task[None] | None = None
+    watching: asyncio.Task[None] | None = None
 
 
 def list_values(index: kopf.Index[str, Any]) -> list[Any]:

@@ -74,6 +74,16 @@ class ApplicationSettings:
 
     folder: str = validators.text("apps", "folder of the files that declare applications", empty=False)
     concurrent_runs: int = validators.whole(2, "runs of applications that go on at one time; the others wait", 1, 50)
+    repository: str = validators.text(
+        "",
+        "repository that declares applications: an address, or a name on the environment's own git server; empty: none",
+        validators.own_or_url,
+    )
+    branch: str = validators.text("main", "branch of it that is applied", validators.revision, empty=False)
+    path: str = validators.text(
+        "apps", "folder of it, with those below; empty: the whole repository", validators.within
+    )
+    interval: int = validators.whole(30, "seconds between two looks at it", 5, 3600)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ _FULL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)+")
 _REVISION = re.compile(r"[A-Za-z0-9_\x80-\U0010ffff][A-Za-z0-9._/+@\x80-\U0010ffff-]{0,199}")
 _BRANCH = re.compile(r"[A-Za-z0-9_*\x80-\U0010ffff][A-Za-z0-9._/+@*\x80-\U0010ffff-]{0,199}")
 """Both with letters of any script; what of those cannot be seen is refused by `str.isprintable`."""
+_HOSTED_LENGTH = 40
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
@@ -237,6 +238,13 @@ def branch(value: str) -> str:
 def source(value: str) -> str:
     """A repository: its address, or OWNER/NAME at its git host. Raises InvalidSetting."""
     return str(url("http", "https")(value)) if "://" in value else full_name(value)
+
+
+def own_or_url(value: str) -> str:
+    """A repository: its address, or a name on the environment's own git server. Raises InvalidSetting."""
+    if "/" in value or ":" in value:
+        return str(url("http", "https")(value))
+    return str(label(_HOSTED_LENGTH)(value))
 
 
 def logins(value: str) -> str:

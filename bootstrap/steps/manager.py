@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 
 from bootstrap.core import constants
+from bootstrap.core.errors import BootstrapError
 from bootstrap.core.model import Object, Pending, Ready, Verdict
+from bootstrap.incluster.application_source import is_from_repository
 from bootstrap.incluster.applications import API_VERSION, KIND
 from bootstrap.objects import proxy_env, run_spec
 from bootstrap.objects.application_files import load_applications
 from bootstrap.objects.login_grant import list_logins, make_login_grant
 from bootstrap.objects.patches import Patch, Select, put
 from bootstrap.objects.readiness import at
+from bootstrap.settings.central_repository import find_source
 from bootstrap.settings.registry_endpoint import choose_endpoint
 from bootstrap.steps.manifest_step import ManifestStep, render
 from bootstrap.world import World
@@ -36,6 +40,9 @@ def render_objects(world: World) -> list[Object]:
         "tokenHours": config.target.token_hours,
         "run": run_spec.load_template(world.project, config),
     }
+    source = find_source(config)
+    if source:
+        settings["source"] = asdict(source)
     text = json.dumps(settings)
     written = put("data", "settings.json", value=text)
     restarts = put(*READS, value=hashlib.sha256(text.encode()).hexdigest()[:16])
@@ -64,8 +71,20 @@ def make_applications_step() -> ManifestStep:
 
 
 def load_declared(world: World) -> list[Object]:
-    """The Applications of `apps.folder`. Raises UsageError with file and fault."""
-    return load_applications(world.project / world.config.apps.folder, constants.RUNS)
+    """The Applications of `apps.folder`, but for those that the central repository declares too: it wins.
+
+    Raises UsageError with file and fault.
+    """
+    found = load_applications(world.project / world.config.apps.folder, constants.RUNS)
+    source = find_source(world.config)
+    if not found or not source:
+        return found
+    try:
+        live = world.kube.list(API_VERSION, KIND, constants.RUNS)
+    except BootstrapError:  # there is no cluster yet, or it does not know the kind
+        return found
+    theirs = {str(each["metadata"]["name"]) for each in live if source.declares(each)}
+    return [each for each in found if each["metadata"]["name"] not in theirs]
 
 
 def list_objects(world: World) -> list[Object]:
@@ -88,6 +107,9 @@ def _describe_applications(world: World) -> Verdict:
     found = world.kube.list(API_VERSION, KIND, constants.RUNS)
     refused = [each for each in found if at(each, "status", "state") == "refused"]
     count = f"{len(found)} application{'' if len(found) == 1 else 's'}"
+    declared = [each for each in found if is_from_repository(each)]
+    if declared:
+        count += f", {len(declared)} of them declared by the repository"
     if not refused:
         return Ready(count)
     return Ready(f"{count}; {len(refused)} refused: {refused[0]['metadata']['name']}, see invoke app-list")

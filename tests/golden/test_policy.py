@@ -139,7 +139,8 @@ MORE = {
     ("cleanup", "taskruns"): "delete",  # of those that the listener made by themselves
     ("cleanup", "events"): "create",
     ("image-cleanup", "events"): "create",
-    ("manager", "applications"): "patch",
+    ("manager", "applications"): "create patch delete",  # of the central repository
+    ("manager", "configmaps"): "patch",  # of one by its name
     ("manager", "applications/status"): "patch",
     ("manager", "pipelineruns"): "create patch",
     ("manager", "triggers"): "create patch delete",

@@ -403,7 +403,10 @@ def test_the_manager_orders_runs_and_writes_states(kube: Kube, cluster: Cluster)
         ("GET", "/api/v1/namespaces/cicd/secrets/target-orders.a"),
         ("GET", "/api/v1/namespaces/kube-system/serviceaccounts/pipeline-deployer-x"),
         ("POST", "/api/v1/namespaces/kube-system/serviceaccounts/default/token"),
-        ("DELETE", "/apis/tekton-bootstrap.dev/v1alpha1/namespaces/cicd/applications/orders"),
+        ("DELETE", "/apis/tekton-bootstrap.dev/v1alpha1/namespaces/default/applications/orders"),
+        ("DELETE", "/apis/tekton-bootstrap.dev/v1alpha1/namespaces/cicd/applications"),
+        ("GET", "/api/v1/namespaces/cicd/configmaps/manager"),
+        ("DELETE", "/api/v1/namespaces/cicd/configmaps/apps-repository"),
     ],
 )
 def test_the_manager_may_do_no_more(cluster: Cluster, method: str, path: str) -> None:

@@ -147,6 +147,21 @@ def test_applications_lead_to_their_runs_and_states_to_the_newest(
     expect(page.get_by_label("Application" if english else "应用", exact=True)).to_have_value("orders")
 
 
+@looks
+def test_what_is_wrong_with_the_central_repository_stands_above_the_applications(
+    browser: Browser, console: Process, look: str
+) -> None:
+    visit = open_page(browser, console, "/applications", look)
+    card = visit.page.locator("section.card").first
+    english = LOOKS[look]["locale"] == "en-US"
+    expect(card).to_contain_text("https://git.example.com/platform.git main apps")
+    expect(card).to_contain_text("3f9c2e1 stays applied" if english else "仍应用 3f9c2e1")
+    expect(card).to_contain_text(scene.FAULT)
+    settle(visit)
+    assert card.evaluate("e => e.scrollWidth <= e.clientWidth")
+    visit.keep(f"applications-repository-{look}")
+
+
 def test_warnings_stand_first_among_the_events_and_each_row_is_short(browser: Browser, console: Process) -> None:
     page = open_page(browser, console, PAGES["run"]).page
     rows = page.locator(".events tbody tr")

@@ -24,11 +24,14 @@ from bootstrap.core.clock import SystemClock
 from bootstrap.core.model import Pending, Ready
 from bootstrap.core.paths import PROJECT
 from bootstrap.core.wait import until
+from bootstrap.incluster.application_source import STATE
 from bootstrap.incluster.applications import API_VERSION, KIND
 from bootstrap.incluster.kube_api import Api, ApiFailure
 from bootstrap.incluster.lease import API_VERSION as LEASES
 from bootstrap.incluster.lease_holder import ApiLeases, LeaseHolder
 from bootstrap.world.kube.client import Kube
+from tests.central_repository import declare, push
+from tests.git_host import Bare, git_host
 from tests.integration.agent_door import agent_door, definition
 from tests.integration.control_plane import ControlPlane, free_ports
 from tests.integration.patience import await_kind
@@ -200,3 +203,24 @@ def test_one_that_cannot_renew_ends_by_itself(managers: Managers, plane: Control
     assert last.endswith("the Lease manager was not renewed within 10 s: this manager ends")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_what_is_pushed_to_the_central_repository_becomes_applications(managers: Managers, tmp_path: Path) -> None:
+    def list_applications() -> set[str]:
+        return {str(each["metadata"]["name"]) for each in managers.kube.list(API_VERSION, KIND, managers.namespace)}
+
+    with git_host(tmp_path / "git") as host:
+        bare = Bare(host.folder / "platform.git")
+        settings = json.loads((tmp_path / "settings.json").read_text())
+        settings["source"] = {"url": host.url("platform"), "branch": "main", "path": "apps", "seconds": 1}
+        (tmp_path / "settings.json").write_text(json.dumps(settings))
+        managers.start("manager-1")
+        push(bare, {"apps/orders.yaml": declare("orders"), "apps/web.yaml": declare("web")})
+        wait("what was pushed", lambda: list_applications() == {"orders", "web"})
+        push(bare, {"apps/web.yaml": declare("web")})
+        wait("what was removed", lambda: list_applications() == {"web"})
+    wait("the word on a server that is gone", lambda: "cannot be read" in managers.read_log("manager-1"))
+    assert list_applications() == {"web"}
+    state = managers.kube.get("v1", "ConfigMap", STATE, managers.namespace)
+    assert state is not None
+    assert state["data"]["state"] == "Unfinished"

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,9 @@ from bootstrap.console.server import Console
 from bootstrap.core.clock import SystemClock
 from bootstrap.core.errors import ApiError
 from bootstrap.core.model import Failed, Object, Pending
+from bootstrap.incluster.application_source import REFUSED, STATE, SourceState
+from bootstrap.settings.central_repository import find_source
+from bootstrap.settings.config import ApplicationSettings
 from bootstrap.steps.reconcile import Outcome
 from bootstrap.world.kube.watch import BACK, LOST
 from bootstrap.world.listen import listen
@@ -26,6 +30,7 @@ LIVE, BAD, CANCELLED, GOOD, LONG = "live-run", "bad-run", "cancelled-run", "good
 LONG_BRANCH = "feature/" + "a-branch-whose-name-is-as-long-as-git-hosts-allow-" * 4
 TELLING = "./main.go:31:7: syntax error: unexpected name at end of statement"
 BAD_LINES, TELLING_LINE = 5516, 5495
+FAULT = "apps/web.yaml:4: web is declared in apps/orders.yaml already"
 LONG_APP = "a-service-whose-name-has-forty-character"
 IMAGES = [f"registry.tekton.internal:5000/demo/go-echo@sha256:{digit * 64}" for digit in "abc"]
 PRINTED: list[str] = []
@@ -197,6 +202,13 @@ def make_events() -> list[Object]:
     ]
 
 
+def make_source_state(mark: str) -> Object:
+    """A central repository whose newest commit is refused, for reasons as long as they may be."""
+    faults = (f"apps/{'folder/' * 12}orders.yaml:9: {'.spec.environments[0].' * 12}: field not declared", FAULT)
+    state = SourceState(mark, REFUSED, "b" * 40, stage.COMMIT, stage.stamp(7200), 3, faults)
+    return {"metadata": {"name": STATE, "namespace": "cicd"}, "data": state.to_data()}
+
+
 class SceneQueries(Queries):
     """Answers for what is read from the cluster, the engine and this machine."""
 
@@ -285,6 +297,10 @@ def main(folder: Path, _: int, longer: float) -> None:
     kube = stage.kube(*runs, tasks=tasks)
     kube.objects |= make_rollout() | {"Event": make_events(), "Application": make_applications()}
     world = stage.make_world(folder, kube, clock=SystemClock())
+    world.config = replace(world.config, apps=ApplicationSettings(repository="https://git.example.com/platform.git"))
+    source = find_source(world.config)
+    assert source
+    kube.objects["ConfigMap"] = [make_source_state(source.mark)]
     console = Console(world, listen(0), check_steps)
     console.queries = SceneQueries(world, check_steps)
 

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
+from bootstrap.console.pages.central_repository import add_repository_card
 from bootstrap.console.pages.widgets import (
     Column,
     Refreshable,
@@ -31,6 +32,7 @@ class _ApplicationsPage:
     def __init__(self, console: Context, preferences: Preferences) -> None:
         self._console, self._preferences = console, preferences
         Text(preferences.translate("Applications"), tag="h1")
+        add_repository_card(console, preferences)
         with ui.element("section").classes("card flat"):
             self._table = Refreshable(self._build_table)
         refresh_on_change(lambda: console.watch_cache.version, self._refresh)

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from bootstrap.incluster.application_source import SourceState
 from bootstrap.incluster.applications import Application, read_application
 from bootstrap.incluster.git_server import RepositoryRefused
 from bootstrap.incluster.kube_api import Api, ApiFailure
@@ -348,3 +349,45 @@ def test_a_run_is_created_once(cluster: Cluster, api: FakeApi) -> None:
     api.on(f"POST {RUNS}", refuse(422))
     with pytest.raises(ApiFailure):
         cluster.create_run({"metadata": {"name": "r"}})
+
+
+# -- the central repository --------------------------------------------------------------------------
+
+APPLICATIONS = "/apis/tekton-bootstrap.dev/v1alpha1/namespaces/cicd/applications"
+STRICT = "?fieldManager=tekton-bootstrap-repository&force=true&fieldValidation=Strict"
+STATE = "/api/v1/namespaces/cicd/configmaps/apps-repository"
+
+
+def test_an_application_of_the_repository_is_applied_strictly(api: FakeApi, cluster: Cluster) -> None:
+    obj = {"metadata": {"name": "orders"}}
+    api.on(f"PATCH {APPLICATIONS}/orders{STRICT}&dryRun=All")
+    api.on(f"PATCH {APPLICATIONS}/orders{STRICT}")
+    cluster.declare(obj, dry_run=True)
+    assert api.requests == [f"PATCH {APPLICATIONS}/orders{STRICT}&dryRun=All"]
+    cluster.declare(obj)
+    assert api.get_body(f"PATCH {APPLICATIONS}/orders{STRICT}") == obj
+
+
+def test_applications_are_listed_and_deleted(api: FakeApi, cluster: Cluster) -> None:
+    api.on(f"GET {APPLICATIONS}", {"items": [{"metadata": {"name": "orders"}}]})
+    assert cluster.list_applications() == [{"metadata": {"name": "orders"}}]
+    api.on(f"DELETE {APPLICATIONS}/orders", refuse(404))
+    cluster.delete_application("orders")
+    api.on(f"DELETE {APPLICATIONS}/orders", refuse(403))
+    with pytest.raises(ApiFailure):
+        cluster.delete_application("orders")
+
+
+def test_how_far_the_repository_is_applied_is_kept_and_told(api: FakeApi, cluster: Cluster) -> None:
+    state = SourceState("https://git.example.com/p.git main apps", "Applied", "a", "a", "2027-01-15T08:00:00Z", 2)
+    api.on(f"GET {STATE}", {"data": state.to_data()})
+    assert cluster.read_source_state() == state
+    api.on(f"PATCH {STATE}")
+    cluster.write_source_state(state)
+    assert api.get_body(f"PATCH {STATE}") == {"data": state.to_data()}
+    api.on("POST /api/v1/namespaces/cicd/events")
+    cluster.write_source_event("Refused", "x" * 2000, warns=True)
+    event = api.get_body("POST /api/v1/namespaces/cicd/events")
+    assert (event["type"], event["reason"], len(event["message"])) == ("Warning", "Refused", 1000)
+    assert event["involvedObject"]["name"] == "apps-repository"
+    assert event["firstTimestamp"] == "2026-07-25T00:00:00Z"

@@ -158,10 +158,12 @@ def test_a_clean_end_leaves_nothing_that_kopf_would_wait_for() -> None:
 
     async def run() -> None:
         place.state.ticking = asyncio.create_task(asyncio.sleep(60))
+        place.state.watching = asyncio.create_task(asyncio.sleep(60))
         place.memo.stop = asyncio.Event()
         await HANDLERS.stop(memo=place.memo)
-        await asyncio.wait([place.state.ticking], timeout=5)
+        await asyncio.wait([place.state.ticking, place.state.watching], timeout=5)
         assert place.state.ticking.cancelled()
+        assert place.state.watching.cancelled()
         assert place.memo.stop.is_set()
 
     asyncio.run(run())

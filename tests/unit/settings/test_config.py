@@ -209,6 +209,13 @@ def test_files_that_cannot_be_read_are_faults(tmp_path: Path) -> None:
         ("registry.username", ["builder"], ["", "a:b", "a b"]),
         ("git.logins", ["", "https://a:b@c https://d:e@c/f"], ["https://c", "a:b", "https://a:b@c https://d:e@c"]),
         (
+            "apps.repository",
+            ["", "platform", "https://git.example.com/platform.git", "http://git.git.svc.cluster.local/platform.git"],
+            ["Platform", "git@host:a.git", "ssh://host/a", "https://user:password@host/a", "team/platform", "a b"],
+        ),
+        ("apps.path", ["apps", "", ".", "a/b"], ["/apps", "../apps", "-apps"]),
+        ("apps.interval", ["5", "3600"], ["4", "0", "3601"]),
+        (
             "webhook.branches",
             ["main", "main, release/*", "*", "v1.*,feature/x_y-z", "分支, é/*"],
             [

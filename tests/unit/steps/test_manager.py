@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from bootstrap.core.errors import UsageError
+from bootstrap.core.errors import ApiError, UsageError
 from bootstrap.core.model import Object, Pending, Ready
+from bootstrap.incluster.application_source import Source
 from bootstrap.incluster.applications import API_VERSION, KIND, make_run, read_application
+from bootstrap.manager.shared_state import Settings
 from bootstrap.settings.config import ApplicationSettings, Config, TargetSettings
 from bootstrap.steps import manager
 from bootstrap.steps.manager import load_declared, make_applications_step, make_manager_step, render_objects
@@ -141,3 +143,44 @@ def test_one_at_fault_is_no_fault_of_the_environment(tmp_path: Path) -> None:
     assert manager._describe_applications(world.open()) == Ready(
         "2 applications; 1 refused: stock, see invoke app-list"
     )
+
+
+def test_the_manager_is_told_of_the_central_repository(tmp_path: Path) -> None:
+    assert "source" not in read_settings(render_objects(make_world(tmp_path).open()))
+    apps = ApplicationSettings(repository="platform", path="./apps", interval=60)
+    made = render_objects(make_world(tmp_path, apps=apps).open())
+    url = "http://git.git.svc.cluster.local/platform.git"
+    assert read_settings(made)["source"] == {"url": url, "branch": "main", "path": "apps", "seconds": 60}
+    (tmp_path / "settings.json").write_text(json.dumps(read_settings(made)))
+    assert Settings.read(tmp_path / "settings.json").source == Source(url, "main", "apps", 60)
+
+
+def test_what_the_repository_declares_too_is_left_to_it(tmp_path: Path) -> None:
+    world = make_world(tmp_path, apps=ApplicationSettings(folder="mine", repository="https://git.example.com/p.git"))
+    world.project = tmp_path
+    (tmp_path / "mine").mkdir()
+    for name in ("orders", "stock"):
+        text = f"apiVersion: {API_VERSION}\nkind: {KIND}\nmetadata:\n  name: {name}\n"
+        (tmp_path / f"mine/{name}.yaml").write_text(text)
+    theirs = live("orders", 2)
+    theirs["metadata"]["labels"] = {"tekton-bootstrap.dev/source": "repository"}
+    theirs["metadata"]["annotations"] = {"tekton-bootstrap.dev/declared-by": "https://git.example.com/p.git main apps"}
+    world.kube.put(theirs)
+    assert [each["metadata"]["name"] for each in load_declared(world.open())] == ["stock"]
+    assert manager._describe_applications(world.open()) == Ready("1 application, 1 of them declared by the repository")
+    other = make_world(tmp_path, apps=ApplicationSettings(folder="mine"))
+    other.project, other.kube = tmp_path, world.kube
+    assert len(load_declared(other.open())) == 2, "the setting names it no more"
+
+
+def test_without_a_cluster_the_files_are_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(tmp_path, apps=ApplicationSettings(folder="mine", repository="platform"))
+    world.project = tmp_path
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.yaml").write_text(f"apiVersion: {API_VERSION}\nkind: {KIND}\nmetadata:\n  name: a\n")
+
+    def deny(*_: object) -> None:
+        raise ApiError("there is no such kind", status=404)
+
+    monkeypatch.setattr(world.kube, "list", deny)
+    assert len(load_declared(world.open())) == 1
