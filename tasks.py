@@ -159,12 +159,13 @@ def cleanup(_: Context, name: str = "", dry_run: bool = False, set: Sets = None)
 @command(
     help={
         "app": "application whose repository it is (default: the demo)",
-        "into": "folder to clone into (default: the application's name, or go-echo)",
+        "repository": "name of one on the environment's own git server, such as the central repository's",
+        "into": "folder to clone into (default: the name of application or repository, or go-echo)",
     }
 )
-def clone(_: Context, name: str = "", app: str = "", into: str = "", set: Sets = None) -> Flow:
+def clone(_: Context, name: str = "", app: str = "", repository: str = "", into: str = "", set: Sets = None) -> Flow:
     """Clone the environment's repository, ready to push."""
-    return main.flow("clone", name, set, {}, app=app, into=into)
+    return main.flow("clone", name, set, {}, app=app, repository=repository, into=into)
 
 
 @command(

@@ -4,6 +4,7 @@ elsewhere by the user's own ssh.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,29 +16,39 @@ from bootstrap.objects.readiness import at
 from bootstrap.world import World
 
 LIMIT = 120.0
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+"""A path on the environment's own git server."""
 
 
-def clone(world: World, *, app: str = "", into: str = "") -> int:
+def clone(world: World, *, app: str = "", repository: str = "", into: str = "") -> int:
     """Clone a repository of the environment's git server; its git configuration names our credential file.
 
-    app: the application whose it is, "" for the demo. into: a folder, "" for one of the application's name. One that is
-    elsewhere is cloned by ssh with the user's own keys. Raises PreconditionError without git or git server, if that
-    refuses, or if the folder exists; NotFound, UsageError for the application.
+    app: the application whose it is; repository: its own name, such as that of the central repository; neither for the
+    demo. into: a folder, "" for one of that name. An application's that is elsewhere is cloned by ssh with the user's
+    own keys. Raises PreconditionError without git or git server, if that refuses, or if the folder exists; NotFound,
+    UsageError for the application or the name.
     """
-    into = into or app or constants.DEMO_APP
+    if app and repository:
+        raise UsageError("--app and --repository: an application names its repository itself", hint="give one of them")
+    repository = repository.removesuffix(".git")
+    if repository and not REPOSITORY.fullmatch(repository):
+        hint = "invoke clone --repository NAME, of one on the environment's own git server; git clone for others"
+        raise UsageError(f'--repository: "{repository}" is not the name of a repository', hint=hint)
+    into = into or app or repository.rpartition("/")[2] or constants.DEMO_APP
     target = Path(into).absolute()
     if not world.shell.which("git"):
         raise PreconditionError("git is not installed", hint="apt-get install git")
     if target.exists():
         raise PreconditionError(f"{into} exists already", hint="invoke clone --into another-folder")
-    url = _find_repository(world, app)
+    url = find_address(world, repository) if repository else _find_repository(world, app)
     if is_ssh(url):
         _clone_by_ssh(world, url, target)
     else:
         _clone_own(world, url, target)
     world.report.line(f"cloned {url} into {into}")
     run = f"invoke test-run --app {app}" if app else "invoke test-run"
-    world.report.line(f"next: cd {into} · git commit · git push · then, here again: {run} follows the run")
+    follow = "" if repository else f" · then, here again: {run} follows the run"
+    world.report.line(f"next: cd {into} · git commit · git push{follow}")
     return 0
 
 

@@ -55,6 +55,24 @@ def test_an_application(world: StepWorld, tmp_path: Path, url: str, path: str) -
     assert world.report.printed[-1][1].endswith("invoke test-run --app orders follows the run")
 
 
+@pytest.mark.parametrize("given", ["team/platform", "team/platform.git"])
+def test_one_by_its_name(world: StepWorld, tmp_path: Path, given: str) -> None:
+    assert clone(world.open(), repository=given) == 0
+    assert get_clone(world) == f"--quiet http://127.0.0.1:4000/team/platform.git {tmp_path / 'platform'}"
+    assert world.report.printed[-1][1] == "next: cd platform · git commit · git push"
+
+
+@pytest.mark.parametrize("given", ["../platform", "-x", "https://git.example.com/a.git", "a//b", "/a", "a b"])
+def test_a_name_that_is_none_is_refused(world: StepWorld, given: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of a repository"):
+        clone(world.open(), repository=given)
+
+
+def test_an_application_and_a_name_are_refused(world: StepWorld) -> None:
+    with pytest.raises(UsageError, match="names its repository itself"):
+        clone(world.open(), app="orders", repository="platform")
+
+
 def test_into_another_folder(world: StepWorld, tmp_path: Path) -> None:
     world.kube.put(declare("orders"))
     clone(world.open(), app="orders", into="there")
