@@ -64,7 +64,7 @@ def make_document(world: World, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "context": world.context,
         "kubeconfig": str(_find_kubeconfig(world)),
         "supply": world.config.supply,
-        "applications": read_state_data(world),
+        "appsRepository": read_state_data(world),
         "endpoints": list_endpoints(world),
         "disk": {"freeBytes": disk.free, "totalBytes": disk.total} if disk else None,
         "expires": {"what": expiry.what, "at": expiry.at.isoformat()} if expiry else None,

@@ -51,7 +51,9 @@ def test_up_says_each_step_and_what_to_type_next(up: BringUp) -> None:
 
 def test_status_tells_machines_the_same(product: Product, up: BringUp) -> None:
     found = app.status(product)
-    assert set(found) == {"name", "context", "kubeconfig", "supply", "endpoints", "disk", "expires", "steps"}
+    facts = {"name", "context", "kubeconfig", "supply", "appsRepository", "endpoints", "disk", "expires", "steps"}
+    assert set(found) == facts
+    assert found["appsRepository"] is None
     assert "certificate" in found["expires"]["what"]
     assert 0 < found["disk"]["freeBytes"] < found["disk"]["totalBytes"]
     assert (found["name"], found["context"], found["supply"]) == (product.name, f"kind-{product.name}", "source")

@@ -99,7 +99,7 @@ def test_the_status_tells_it(
     assert any(said in each for each in list_said(world, kind))
     status.status(world.open(), as_json=True)
     [document] = [said[1] for said in world.report.printed if said[0] == "json"]
-    assert document["applications"] == state.to_data()
+    assert document["appsRepository"] == state.to_data()
 
 
 def test_what_the_repository_declares_is_removed_there(world: StepWorld) -> None:

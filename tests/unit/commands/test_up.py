@@ -398,7 +398,7 @@ def test_status_as_json(world: StepWorld, graph: Graph) -> None:
     world.engine.add(Box("demo-control-plane", "n", ports={30300: 40300, 30880: 40880}))
     assert status.status(world.open(), as_json=True) == 1
     [document] = printed(world, "json")
-    told = ["applications", "endpoints", "disk", "expires", "steps"]
+    told = ["appsRepository", "endpoints", "disk", "expires", "steps"]
     assert list(document) == ["name", "context", "kubeconfig", "supply", *told]
     assert (document["disk"], document["expires"]) == (None, None)
     assert document["endpoints"] == {
