@@ -105,7 +105,7 @@ def test_what_is_pushed_is_declared_as_a_whole_or_not_at_all(
     assert found
     assert "port" not in found.get("spec", {}), "nothing of that commit was applied"
     for command in ("app-list", "status"):
-        assert "apps/more.yaml:5" in product.run(command, env=given).out, command
+        assert "apps/more.yaml:5" in product.run(command, env=given).text, command
     refused = product.run("app-remove", "parts", code=2, env=given).text
     assert "apps/parts.yaml" in refused
 
