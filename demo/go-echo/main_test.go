@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -72,6 +73,45 @@ func TestEchoLimitsTheBody(t *testing.T) {
 		if answer.Code != status {
 			t.Errorf("%d bytes: got %d, want %d", size, answer.Code, status)
 		}
+	}
+}
+
+// heldBody says that it is read, and gives nothing before it is let.
+type heldBody struct {
+	read chan<- struct{}
+	let  <-chan struct{}
+}
+
+func (b heldBody) Read([]byte) (int, error) {
+	b.read <- struct{}{}
+	<-b.let
+	return 0, io.EOF
+}
+
+// Eight bodies of 1 MiB at once took more memory than the container has.
+func TestEchoReadsTwoBodiesAtOnce(t *testing.T) {
+	const count = 8
+	handler, read, let := newApp(quiet()).handler(), make(chan struct{}, count), make(chan struct{})
+	var all sync.WaitGroup
+	for range count {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/echo", heldBody{read, let}))
+		}()
+	}
+	for range cap(bodies) {
+		<-read
+	}
+	select {
+	case <-read:
+		t.Error("one more body is read")
+	case <-time.After(200 * time.Millisecond):
+	}
+	close(let)
+	all.Wait()
+	if left := len(read); left != count-cap(bodies) {
+		t.Errorf("%d of the other %d bodies were read afterwards", left, count-cap(bodies))
 	}
 }
 
