@@ -266,7 +266,7 @@ def app_show(world: World, *, app: str, as_json: bool = False) -> int:
         "arrives": _describe_arrival(application),
         **({"concerns": f"changes of {', '.join(application.paths)}"} if application.paths else {}),
         "image": application.image,
-        "builds": f"{application.dockerfile} in {application.context}",
+        "builds": _describe_build(application),
         "state": _describe_state(row),
     }
     if application.notify != DEFAULT_NOTIFY:
@@ -283,6 +283,12 @@ def app_show(world: World, *, app: str, as_json: bool = False) -> int:
     columns = ["environment", "deployment", "from", "serves", "state"]
     world.report.table(columns, fit_rows(columns, rows, WIDTH))
     return 0
+
+
+def _describe_build(application: Application) -> str:
+    stage = f", stage {application.target}" if application.target else ""
+    given = ", ".join(f"{name}={value}" for name, value in application.args)
+    return f"{application.dockerfile} in {application.context}{stage}" + (f", with {given}" if given else "")
 
 
 def _describe_arrival(application: Application) -> str:

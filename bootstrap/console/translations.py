@@ -161,6 +161,8 @@ ZH: Mapping[str, str] = {
     "The container whose image is set.": "要设置镜像的容器。",
     "The Dockerfile, as seen from CONTEXT or from the repository.": "Dockerfile 的路径，相对于 CONTEXT 或仓库。",
     "Directory of the repository that the build sees.": "构建可见的仓库目录。",
+    "Stage of the Dockerfile that becomes the image; empty for the last one.": "作为镜像的 Dockerfile 阶段；留空则为最后一个。",
+    "Build arguments as in a URL (A=1&B=two%20words); they can be read in the image.": "构建参数，写法同 URL（A=1&B=two%20words）；在镜像中可以读到。",
     "How long the rollout may take, before the last good image is set again.": "滚动更新的时限，超过后恢复上一个正常的镜像。",
     "Secret that says who hears how the run ended.": "指定运行结束时通知谁的 Secret。",
     "Where the program listens; with it, a Deployment that is missing is made, with a Service.": "程序监听的端口；填写后，缺少的 Deployment 会连同 Service 一起创建。",

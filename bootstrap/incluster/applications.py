@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from bootstrap.incluster.branch_patterns import build_branch_regex
 from bootstrap.incluster.git_login import NO_LOGIN
@@ -82,8 +83,9 @@ class Application:
 
     url: of its repository, as pods reach it, with a scheme. login: Secret with the login for it, "" for that of the
     settings. webhook: whether pushes start runs. poll: seconds between two looks at the repository, 0 for none. paths:
-    patterns of the files whose changes start runs, none for all. image: HOST/PATH. port: that the program listens on.
-    notify: Secret that says who hears of its runs. uid: "" of one that is only a file.
+    patterns of the files whose changes start runs, none for all. image: HOST/PATH. target: stage of the Dockerfile, ""
+    for the last one. args: build arguments, name and value. port: that the program listens on. notify: Secret that says
+    who hears of its runs. uid: "" of one that is only a file.
     """
 
     name: str
@@ -97,6 +99,8 @@ class Application:
     paths: tuple[str, ...] = ()
     context: str = "."
     dockerfile: str = "Dockerfile"
+    target: str = ""
+    args: tuple[tuple[str, str], ...] = ()
     port: int = DEFAULT_PORT
     notify: str = DEFAULT_NOTIFY
     uid: str = ""
@@ -148,6 +152,8 @@ def read_application(obj: Mapping[str, Any], registry: str) -> Application:
         paths=tuple(map(str, spec.get("paths") or ())),
         context=str(build.get("context") or "."),
         dockerfile=str(build.get("dockerfile") or "Dockerfile"),
+        target=str(build.get("target") or ""),
+        args=tuple(sorted((str(name), str(value)) for name, value in (build.get("args") or {}).items())),
         port=int(spec.get("port") or DEFAULT_PORT),
         notify=str((spec.get("notify") or {}).get("secret") or DEFAULT_NOTIFY),
         uid=str(metadata.get("uid") or ""),
@@ -259,6 +265,8 @@ def make_parameters(application: Application, environment: Environment, revision
         "CONTAINER": environment.container,
         "DOCKERFILE": application.dockerfile,
         "CONTEXT": application.context,
+        "TARGET": application.target,
+        "BUILD_ARGS": urlencode(application.args, quote_via=quote),
         "PORT": str(application.port) if environment.creates else "",
         "NOTIFY": application.notify,
         "LOGIN": application.login,

@@ -16,6 +16,8 @@ FILLED = {
     "CONTAINER": "container",
     "DOCKERFILE": "dockerfile",
     "CONTEXT": "context",
+    "TARGET": "stage",
+    "BUILD_ARGS": "build-args",
     "PORT": "port",
     "ROLLOUT_SECONDS": "rollout-seconds",
     "NOTIFY": "notify",
@@ -40,6 +42,8 @@ def make_trigger_template(run: Object, namespace: str, rollout_seconds: str) -> 
         "rollout-seconds": rollout_seconds,
         "notify": DEFAULT_NOTIFY,
         "login": "",
+        "stage": "",
+        "build-args": "",
         LOGIN_SECRET: NO_LOGIN,
     }
     params = [{"name": each, **({"default": defaults[each]} if each in defaults else {})} for each in names]

@@ -26,8 +26,8 @@ ALL = pytest.mark.parametrize("container", containers(), ids=lambda each: each.w
 BUILDER = "cicd-build"
 WITH_TOKEN = {("cicd", "notify"), ("cicd", "listener")}
 """ServiceAccounts whose token is mounted, because their program talks to the API."""
-OF_APPLICATIONS = {"PORT", "NOTIFY", "LOGIN"}
-"""Parameters that the demo's run goes without: its Deployment is there, and the settings say who hears of it."""
+OF_APPLICATIONS = {"PORT", "NOTIFY", "LOGIN", "TARGET", "BUILD_ARGS"}
+"""Parameters that the demo's run goes without: the settings have no such thing, or say it in another way."""
 DESTINATION = "registry.tekton.internal:5000/demo/go-echo"
 """The one image name that is written out: where the pipeline pushes to."""
 

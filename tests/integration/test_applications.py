@@ -51,6 +51,8 @@ spec:
   build:
     context: services/orders
     dockerfile: Dockerfile
+    target: prod
+    args: {APP_ENV: staging, FLAGS: -s -w 生产}
     image: ""
   port: 9000
   environments:
@@ -227,6 +229,10 @@ BOTH = "an environment has branches, or is promoted to by hand"
         ("orders", {"build": {"context": "a/../.."}}, "the directory must be within the repository"),
         ("orders", {"build": {"dockerfile": "../Dockerfile"}}, "the Dockerfile must be within the repository"),
         ("orders", {"build": {"dockerfile": "/Dockerfile"}}, "the Dockerfile must be within the repository"),
+        ("orders", {"build": {"target": "a b"}}, "the target must be the name of a stage"),
+        ("orders", {"build": {"args": {"app-env": "x"}}}, "the name of a build argument must be of letters"),
+        ("orders", {"build": {"args": {"COMMIT": "x"}}}, "COMMIT is set by each build"),
+        ("orders", {"build": {"args": {"A": "x\ny"}}}, "should match"),
         ("orders", {"build": {"image": "orders"}}, IMAGE),
         ("orders", {"build": {"image": "registry:5000/orders:latest"}}, IMAGE),
         ("orders", {"build": {"image": "registry:5000/Orders"}}, IMAGE),

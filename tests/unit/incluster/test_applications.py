@@ -68,7 +68,13 @@ def test_what_is_said_counts() -> None:
         "owner": "team-sales",
         "repository": {"url": "https://git.example.com/sales/orders.git"},
         "arrive": {"webhook": False, "poll": "5m"},
-        "build": {"context": "services/orders", "dockerfile": "prod.Dockerfile", "image": "hub.example.com/sales/o"},
+        "build": {
+            "context": "services/orders",
+            "dockerfile": "prod.Dockerfile",
+            "target": "prod",
+            "args": {"B": "two words", "A": "1"},
+            "image": "hub.example.com/sales/o",
+        },
         "port": 9000,
         "environments": [
             place("staging", namespace="sales-staging", branches=["main", "release/*"], rollout="90s"),
@@ -89,6 +95,8 @@ def test_what_is_said_counts() -> None:
         poll=300,
         context="services/orders",
         dockerfile="prod.Dockerfile",
+        target="prod",
+        args=(("A", "1"), ("B", "two words")),
         port=9000,
         uid="u-1",
     )
@@ -276,7 +284,8 @@ def bare_run() -> dict[str, Any]:
 
 
 def test_parameters_are_what_differs() -> None:
-    found = declare(port=9000, environments=[place("staging", rollout="5m"), place("b", deployment="web")])
+    build = {"target": "prod", "args": {"FLAGS": "-s & -w"}}
+    found = declare(port=9000, build=build, environments=[place("staging", rollout="5m"), place("b", deployment="web")])
     wanted = {
         "REPO": "http://git.git.svc.cluster.local/orders.git",
         "REVISION": COMMIT,
@@ -289,6 +298,8 @@ def test_parameters_are_what_differs() -> None:
         "PORT": "9000",
         "NOTIFY": "notify",
         "LOGIN": "",
+        "TARGET": "prod",
+        "BUILD_ARGS": "FLAGS=-s%20%26%20-w",
         "ROLLOUT_SECONDS": "300",
     }
     assert make_parameters(found, found.get_environment("staging"), COMMIT) == wanted

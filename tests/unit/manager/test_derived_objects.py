@@ -199,12 +199,13 @@ def test_the_rollout_of_an_environment_that_names_none_is_that_of_the_settings()
         if (each["kind"], each["metadata"]["name"]) == ("TriggerTemplate", TEMPLATE)
     ]
     defaults = {each["name"]: each["default"] for each in template["spec"]["params"] if "default" in each}
-    others = {"login": "", "login-secret": "no-git-login"}
+    others = {"login": "", "login-secret": "no-git-login", "stage": "", "build-args": ""}
     assert defaults == {"delivery": "", "rollout-seconds": "225", "notify": "notify"} | others
 
 
 def test_the_bindings_are_what_the_application_says() -> None:
-    [trigger, other] = make_triggers(declare(port=9000, environments=SEVERAL), "cicd")
+    build = {"target": "prod", "args": {"NOTE": 'a "b" $(tt.params.x)'}}
+    [trigger, other] = make_triggers(declare(port=9000, build=build, environments=SEVERAL), "cicd")
     assert list_given(trigger) == {
         **derived_objects.FROM_EVENT,
         "repository": "http://git.git.svc.cluster.local/orders.git",
@@ -214,6 +215,8 @@ def test_the_bindings_are_what_the_application_says() -> None:
         "container": "orders",
         "dockerfile": "Dockerfile",
         "context": ".",
+        "stage": "prod",
+        "build-args": "NOTE=a%20%22b%22%20%24%28tt.params.x%29",
         "port": "9000",
         "notify": "notify",
         "login": "",

@@ -7,7 +7,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -450,6 +450,7 @@ class Build:
 
     def run(self, **environ: str) -> Ended:
         given = {"IMAGE": "r.test:5000/demo/app", "COMMIT": COMMIT, "CONTEXT": ".", "DOCKERFILE": "Dockerfile"}
+        given |= {"TARGET": "", "BUILD_ARGS": ""}
         fixed = {
             "BUILDKIT": "tcp://b:1",
             "DIRECTORY": str(self.source),
@@ -476,6 +477,18 @@ def test_build_pushes_by_commit_and_results_in_the_digest(build: Build) -> None:
     assert "--tlscert=/certs/tls.crt" in call
 
 
+def test_a_stage_and_arguments_are_handed_on(build: Build) -> None:
+    """The stand-in of buildctl keeps its arguments as one line: blanks and quotes stay as they are."""
+    given = (("APP_ENV", "staging"), ("FLAGS", "-s  -w $HOME 'x' \"y\" 生产&=%"), ("EMPTY", ""))
+    assert build.run(TARGET="prod", BUILD_ARGS=urlencode(given, quote_via=quote)).code == 0
+    [call] = calls(build.folder, "buildctl")
+    assert "--opt=target=prod " in call
+    for name, value in given:
+        assert f"--opt=build-arg:{name}={value} " in call
+    assert build.run().code == 0
+    assert "--opt=target" not in calls(build.folder, "buildctl")[1]
+
+
 @pytest.mark.parametrize("dockerfile", ["Other", "sub dir/Other"])
 def test_dockerfile_is_seen_from_context_or_repository(build: Build, dockerfile: str) -> None:
     assert build.run(CONTEXT="sub dir", DOCKERFILE=dockerfile).code == 0
@@ -496,6 +509,12 @@ def test_dockerfile_is_seen_from_context_or_repository(build: Build, dockerfile:
         {"IMAGE": "r.test/App"},
         {"COMMIT": ""},
         {"COMMIT": "main"},
+        {"TARGET": "-x"},
+        {"TARGET": "a b"},
+        {"BUILD_ARGS": "no-name=1"},
+        {"BUILD_ARGS": "A=1&B"},
+        {"BUILD_ARGS": "A=1%0AB=2"},
+        {"BUILD_ARGS": "A=%FF"},
         {"CONTEXT": ".."},
         {"CONTEXT": "../../.."},
         {"CONTEXT": "none"},
