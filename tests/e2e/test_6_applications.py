@@ -199,6 +199,32 @@ def test_of_two_applications_of_one_repository_a_push_starts_only_the_one_that_i
     await_serving(world, "orders", orders.head)
 
 
+def test_the_stage_that_is_declared_is_built_with_the_arguments_that_are_declared(
+    product: Product, world: World, orders: Repository, given: dict[str, str]
+) -> None:
+    """The last stage holds no program, and the build asks for its argument."""
+    build = (orders.folder / "Dockerfile").read_text()
+    first, *stages = build.split("\nFROM ")
+    asks = first.replace("\nARG COMMIT", "\nARG APP_ENV\nRUN test \"$APP_ENV\" = 'two words'\nARG COMMIT", 1)
+    staged = "\nFROM ".join([asks, *stages]).rstrip() + "\n\nFROM scratch AS developer\nCOPY go.mod /\n"
+    head, _, last = staged.rpartition("\nFROM scratch\n")
+    (orders.folder / "Dockerfile.staged").write_text(f"{head}\nFROM scratch AS prod\n{last}")
+    orders.git("add", "Dockerfile.staged")
+    orders.git("commit", "--quiet", "--message=A Dockerfile of three stages")
+    orders.git("push", "--quiet", "origin", "main")
+    options = {"dockerfile": "Dockerfile.staged", "target": "prod", "args": {"APP_ENV": "two words"}}
+    spec = {"repository": {"url": "http://git.git.svc.cluster.local/orders.git"}, "build": options}
+    metadata = {"name": "staged", "namespace": constants.RUNS}
+    world.kube.apply([{"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}])
+    await_settled(world, "staged")
+    answer = product.run("test-run", "--app", "staged", env=given)
+    assert f"staged/staged runs {orders.head[:7]}" in answer.out
+    assert served_by(world, "staged") == orders.head
+    world.kube.delete(API_VERSION, KIND, "staged", constants.RUNS)
+    world.kube.delete("v1", "Namespace", "staged")
+    await_serving(world, "orders", orders.head)
+
+
 def test_it_may_deploy_to_its_own_namespace_only(world: World, orders: Repository) -> None:
     def may(namespace: str, verb: str, resource: str) -> bool:
         review = {
